@@ -1,0 +1,1 @@
+"""The customer's server: key storage providers, the import cmdlets, the certificate connector."""

@@ -1,0 +1,128 @@
+"""The import side: what New-IntuneUserPfxCertificate and Import-IntuneUserPfxCertificate do, over any Graph."""
+
+import base64
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from connector_sim.errors import GraphRefused
+from connector_sim.keys import padding
+from connector_sim.pfx import Pfx
+from emulator.wire.edm import format_date_time
+from emulator.wire.enums import IntendedPurpose, PaddingScheme
+
+COLLECTION = "/beta/deviceManagement/userPfxCertificates"
+
+
+@dataclass(frozen=True)
+class EncryptionKey:
+    """The connector's public key with the names under which the connector finds the private one."""
+
+    key: rsa.RSAPublicKey
+    provider_name: str
+    key_name: str
+
+
+def new_user_pfx_certificate(
+    pfx: Pfx,
+    password: str,
+    upn: str,
+    purpose: IntendedPurpose,
+    to: EncryptionKey,
+    scheme: PaddingScheme = PaddingScheme.oaepSha512,
+) -> dict[str, Any]:
+    """Return the record to import. The password must be ASCII, since the connector reads it so.
+
+    Raises:
+        ValueError: the password is not ASCII, or too long for key and padding.
+        PaddingUnsupported: a padding scheme that connectors do not process.
+
+    """
+    if not password.isascii():
+        raise ValueError("expected an ASCII password, the connector cannot read other characters")
+    encrypted = padding.encrypt(to.key, password.encode("ascii"), scheme)
+    return {
+        "thumbprint": pfx.thumbprint,
+        "intendedPurpose": purpose.name,
+        "userPrincipalName": upn,
+        "startDateTime": format_date_time(pfx.start),
+        "expirationDateTime": format_date_time(pfx.end),
+        "providerName": to.provider_name,
+        "keyName": to.key_name,
+        "paddingScheme": scheme.name,
+        "encryptedPfxBlob": base64.b64encode(pfx.data).decode("ascii"),
+        "encryptedPfxPassword": base64.b64encode(encrypted).decode("ascii"),
+    }
+
+
+class GraphClient:
+    """A small Graph client for the administrator's side: token, then JSON requests."""
+
+    def __init__(self, graph_url: str, authority_url: str, ca_file: Path | None) -> None:
+        self._graph_url, self._authority_url = graph_url, authority_url
+        self._tls = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        self._session: aiohttp.ClientSession | None = None
+        self._token: str | None = None
+
+    async def __aenter__(self) -> "GraphClient":
+        """Open the connection pool."""
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connection pool."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise GraphRefused("expected the client to be entered with 'async with', got it unopened")
+        return self._session
+
+    async def sign_in(self, form: Mapping[str, str]) -> str:
+        """Return an access token for a token request's fields, and use it from now on.
+
+        Raises:
+            GraphRefused: Entra ID's error.
+
+        """
+        fields = {"scope": f"{self._graph_url}/.default", **form}
+        url = f"{self._authority_url}/oauth2/v2.0/token"
+        async with self._open().post(url, data=fields) as response:
+            body = await response.json()
+        if response.status != 200:
+            raise GraphRefused(str(body.get("error_description", response.status)))
+        self._token = str(body["access_token"])
+        return self._token
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the JSON of an answer, None when it has no body.
+
+        Raises:
+            GraphRefused: an error answer, with its code, message and request-id.
+
+        """
+        headers = {"Authorization": f"Bearer {self._token}"}
+        async with self._open().request(method, f"{self._graph_url}{path}", json=body, headers=headers) as response:
+            text = await response.text()
+            answer = await response.json() if text else None
+        if response.status >= 400:
+            error = (answer or {}).get("error", {})
+            ids = response.headers.get("request-id")
+            raise GraphRefused(f"{response.status} {error.get('code')}: {error.get('message')} (request-id {ids})")
+        return answer
+
+    async def import_user_pfx_certificate(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a record and return the entity Graph answers with.
+
+        Raises:
+            GraphRefused: see `call`.
+
+        """
+        created: dict[str, Any] = await self.call("POST", COLLECTION, dict(record))
+        return created

@@ -1,0 +1,67 @@
+"""What can go wrong on the customer's server; the class says whose fault, `code` stays the same over versions."""
+
+from typing import ClassVar
+
+
+class ConnectorError(Exception):
+    """Base of every refusal in this package. No message holds key material or a password."""
+
+    code: ClassVar[str] = "ConnectorError"
+
+
+class KeyStoreError(ConnectorError):
+    """The key store cannot do what was asked."""
+
+    code = "KeyStoreError"
+
+
+class KeyNotFound(KeyStoreError):
+    """The provider has no key of that name."""
+
+    code = "KeyNotFound"
+
+
+class KeyExists(KeyStoreError):
+    """A key of that name is there already and is not overwritten."""
+
+    code = "KeyExists"
+
+
+class ProviderUnknown(KeyStoreError):
+    """No key storage provider of that name is installed."""
+
+    code = "ProviderUnknown"
+
+
+class DecryptFailed(KeyStoreError):
+    """The key does not decrypt the ciphertext; why is not told, so that no oracle arises."""
+
+    code = "DecryptFailed"
+
+
+class PaddingUnsupported(ConnectorError):
+    """The record's padding scheme is one that connectors no longer process."""
+
+    code = "PaddingUnsupported"
+
+
+class PfxProblem(ConnectorError):
+    """A PFX file cannot be imported. `remedy` says what to do."""
+
+    code = "PfxProblem"
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message} {remedy}")
+        self.message, self.remedy = message, remedy
+
+
+class GraphRefused(ConnectorError):
+    """Graph or Entra ID answered with an error."""
+
+    code = "GraphRefused"
+
+
+class ServiceRefused(ConnectorError):
+    """The Intune service refused the connector."""
+
+    code = "ServiceRefused"

@@ -1,0 +1,48 @@
+"""The connector's own identity: key and client certificate in a folder, readable by the service account only."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from connector_sim import private_file
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An enrolled connector: its id and the PEM file with key and certificate."""
+
+    connector_id: str
+    path: Path
+
+    def tls(self, ca_file: Path) -> ssl.SSLContext:
+        """Return a client context that trusts `ca_file` and shows this identity."""
+        context = ssl.create_default_context(cafile=str(ca_file))
+        context.load_cert_chain(self.path)
+        return context
+
+
+def new_request(machine_name: str) -> tuple[rsa.RSAPrivateKey, bytes]:
+    """Return a fresh key and its PKCS#10 request, DER."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, machine_name[:64])])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return key, request.public_bytes(serialization.Encoding.DER)
+
+
+def save(folder: Path, connector_id: str, key: rsa.RSAPrivateKey, certificate_der: bytes) -> Identity:
+    """Write an identity and return it."""
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    path = folder / f"connector-{connector_id}.pem"
+    private_file.create(path, private_file.pkcs8_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+    return Identity(connector_id, path)
+
+
+def find(folder: Path) -> Identity | None:
+    """Return the identity kept in a folder, or None."""
+    path = next(iter(sorted(folder.glob("connector-*.pem"))), None)
+    return None if path is None else Identity(path.stem.removeprefix("connector-"), path)

@@ -1,0 +1,1 @@
+"""Key storage providers and the key formats CNG writes."""

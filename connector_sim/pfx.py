@@ -1,0 +1,125 @@
+"""Opens and inspects PKCS#12 files as the import cmdlets do, and says in plain words why one cannot be used."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from asn1crypto import pkcs12 as asn1_pkcs12
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from connector_sim.errors import PfxProblem
+from emulator.wire.enums import IntendedPurpose
+
+_KEY_BAGS = ("key_bag", "pkcs8_shrouded_key_bag")
+
+
+@dataclass(frozen=True)
+class Pfx:
+    """An opened PFX: the file's bytes unchanged, its leaf certificate, and how many more certificates it holds."""
+
+    data: bytes
+    certificate: x509.Certificate
+    chain_length: int
+
+    @property
+    def thumbprint(self) -> str:
+        """Return the leaf's SHA-1, lower-case hexadecimal."""
+        return self.certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 - a name, not a protection
+
+    @property
+    def start(self) -> datetime:
+        """Return NotBefore."""
+        return self.certificate.not_valid_before_utc
+
+    @property
+    def end(self) -> datetime:
+        """Return NotAfter."""
+        return self.certificate.not_valid_after_utc
+
+
+def _count_keys(data: bytes) -> int:
+    """Return how many private keys lie in the parts that are not encrypted as a whole; exporters put keys there."""
+    pfx = asn1_pkcs12.Pfx.load(data, strict=True)
+    bags = [
+        bag["bag_id"].native
+        for content in pfx.authenticated_safe
+        if content["content_type"].native == "data"
+        for bag in asn1_pkcs12.SafeContents.load(content["content"].native)
+    ]
+    return sum(bag in _KEY_BAGS for bag in bags)
+
+
+def _looks_like_pfx(data: bytes) -> bool:
+    try:
+        return bool(asn1_pkcs12.Pfx.load(data)["version"].native == "v3")
+    except (ValueError, TypeError):
+        return False
+
+
+def open_pfx(data: bytes, password: str) -> Pfx:
+    """Return the PFX when it can be imported.
+
+    Raises:
+        PfxProblem: not a PFX, wrong password, no private key, several keys, or no certificate for the key.
+
+    """
+    if not _looks_like_pfx(data):
+        raise PfxProblem(
+            f"This is not a PFX: expected a PKCS#12 container, got {len(data)} other bytes.",
+            "Export the certificate with its private key as .pfx or .p12 (binary, not PEM text).",
+        )
+    try:
+        opened = pkcs12.load_pkcs12(data, password.encode())
+    except (ValueError, TypeError):
+        raise PfxProblem(
+            "The password does not open this PFX.",
+            "Check the password file: its first line, without the line end, is taken as the password.",
+        ) from None
+    if opened.key is None:
+        raise PfxProblem(
+            "This PFX holds no private key.", "Export it again with the option 'Yes, export the private key'."
+        )
+    if (keys := _count(data)) > 1:
+        raise PfxProblem(f"This PFX holds {keys} private keys, one is expected.", "Export each certificate by itself.")
+    if opened.cert is None:
+        raise PfxProblem(
+            "This PFX holds a key, but no certificate for it.", "Export certificate and private key together."
+        )
+    return Pfx(data, opened.cert.certificate, len(opened.additional_certs))
+
+
+def _count(data: bytes) -> int:
+    try:
+        return _count_keys(data)
+    except (ValueError, TypeError, KeyError):
+        # An unusual inner structure that OpenSSL could read all the same: it found one key.
+        return 1
+
+
+def check_validity(pfx: Pfx, now: datetime) -> None:
+    """Let a certificate pass that is valid at `now`.
+
+    Raises:
+        PfxProblem: it has expired or is not valid yet.
+
+    """
+    if pfx.end < now:
+        raise PfxProblem(
+            f"This certificate expired on {pfx.end:%Y-%m-%d}.",
+            "Import its successor, or add --allow-expired to keep old mail readable with it.",
+        )
+    if pfx.start > now:
+        raise PfxProblem(
+            f"This certificate is not valid before {pfx.start:%Y-%m-%d}.", "Check its dates and this machine's clock."
+        )
+
+
+def purpose_of(certificate: x509.Certificate) -> IntendedPurpose:
+    """Return the purpose a certificate's key usage suggests: encryption when it may encipher keys, else signing."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return IntendedPurpose.smimeEncryption
+    enciphers = usage.key_encipherment or usage.key_agreement
+    return IntendedPurpose.smimeEncryption if enciphers else IntendedPurpose.smimeSigning

@@ -1,0 +1,32 @@
+"""Files with keys: readable by their owner only, complete or not there."""
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+
+def pkcs8_pem(key: rsa.RSAPrivateKey) -> bytes:
+    """Return a key as unencrypted PKCS#8 PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def create(path: Path, data: bytes) -> None:
+    """Write a new file.
+
+    Raises:
+        FileExistsError: the name is taken; that file is left as it is.
+
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.touch(mode=0o600)
+    part.write_bytes(data)
+    try:
+        # A hard link fails when the name exists, so that two processes cannot overwrite each other's key.
+        os.link(part, path)
+    finally:
+        part.unlink()

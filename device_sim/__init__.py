@@ -1,0 +1,1 @@
+"""Simulated devices: identity key, MDM client, certificate store, mailbox."""

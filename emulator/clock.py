@@ -1,0 +1,35 @@
+"""The lab's movable clock: real time plus an offset, or frozen."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+
+class LabClock:
+    """Time of the whole lab. Tokens, leases, check-ins and validity read it, nothing reads another clock."""
+
+    def __init__(self, frozen_at: datetime | None = None) -> None:
+        self._offset = timedelta()
+        self._frozen = frozen_at
+
+    def now(self) -> datetime:
+        """Return the lab's moment, aware, in UTC."""
+        return self._frozen if self._frozen is not None else datetime.now(UTC) + self._offset
+
+    def freeze(self, at: datetime | None = None) -> None:
+        """Stop at `at`, or at the present moment."""
+        self._frozen = at or self.now()
+
+    def advance(self, step: timedelta) -> None:
+        """Move forward; a frozen clock stays frozen at the later moment."""
+        if step < timedelta():
+            raise ValueError(f"expected a step forward, got {step}")
+        if self._frozen is not None:
+            self._frozen += step
+        else:
+            self._offset += step
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until `seconds` of lab time have passed; a frozen clock is waited for until it is advanced."""
+        until = self.now() + timedelta(seconds=seconds)
+        while (left := (until - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - the clock may be moved
+            await asyncio.sleep(min(left, 0.05))

@@ -1,0 +1,48 @@
+"""What every room of the emulator shares: the store's aggregates, clock, chance, journal, authorities, switches."""
+
+from pathlib import Path
+
+from emulator.chance import Chance
+from emulator.config import Config
+from emulator.entra.keys import SigningKey
+from emulator.lab.journal import Journal
+from emulator.pki import load_or_create
+from emulator.store.database import Store
+from emulator.store.deliveries import Deliveries, MdmCommands
+from emulator.store.device_configurations import DeviceConfigurations
+from emulator.store.devices import Connectors, Devices
+from emulator.store.directory import Directory
+from emulator.store.pfx_certificates import PfxCertificates
+from emulator.wire.clock import Clock
+
+
+class Cloud:
+    """One emulated cloud: all tenants, in memory or in a folder that outlives the process."""
+
+    def __init__(self, config: Config, clock: Clock, folder: Path | None = None) -> None:
+        self.config, self.clock = config, clock
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store = Store(None if folder is None else folder / "cloud.db")
+        run = int(self.store.meta("runs") or 0) + 1
+        self.store.set_meta("runs", str(run))
+        self.chance = Chance(config.seed, run)
+        self.journal = Journal(self.store, clock)
+        self.directory = Directory(self.store)
+        self.certificates = PfxCertificates(self.store)
+        self.profiles = DeviceConfigurations(self.store)
+        self.devices = Devices(self.store)
+        self.connectors = Connectors(self.store)
+        self.deliveries = Deliveries(self.store)
+        self.commands = MdmCommands(self.store)
+        self.signing_key = SigningKey.load_or_create(_file(folder, "token-signing.pem"))
+        self.device_ca = load_or_create(_file(folder, "device-ca.pem"), "PFX Lab MDM Device CA", clock)
+        self.connector_ca = load_or_create(_file(folder, "connector-ca.pem"), "PFX Lab Connector CA", clock)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+
+def _file(folder: Path | None, name: str) -> Path | None:
+    return None if folder is None else folder / name

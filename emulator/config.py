@@ -1,0 +1,35 @@
+"""What can be set about the emulator.
+
+Every unknown of the real service is a switch here and a row in docs/divergences.md.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Behaviours of the real service that are unknown or differ between documents and observation."""
+
+    code_profile: Literal["observed", "documented"] = "observed"
+    duplicate_post: Literal["reject400", "upsert", "conflict409"] = "reject400"
+    delete_missing: Literal["204", "404"] = "204"
+    masked_values_in_patch: Literal["ignore", "store"] = "ignore"
+    legacy_padding: Literal["accept", "reject400"] = "accept"
+    page_size: int = 1000
+    deliver: Literal["by_purpose", "latest", "all"] = "by_purpose"
+    delete_propagation: Literal["next_check_in", "never"] = "next_check_in"
+    connector_attempts: int = 3
+    connector_retry_seconds: float = 30.0
+    connector_lease_seconds: float = 120.0
+    connector_inactive_after_seconds: float = 3600.0
+    token_lifetime_seconds: int = 3600
+
+
+@dataclass(frozen=True)
+class Config:
+    """Start values of one emulator. `seed` drives every id; `switches` the doubtful behaviours."""
+
+    seed: int = 7
+    domain: str = "pfxlab.example"
+    switches: Switches = field(default_factory=Switches)

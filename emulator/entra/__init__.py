@@ -1,0 +1,1 @@
+"""Entra ID: sign-in documents, token grants, signing keys."""

@@ -1,0 +1,88 @@
+"""Sign-in refusals: one constructor for each AADSTS code. Source: reference auth-clients 4."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass
+class EntraError(Exception):
+    """A refusal of the token endpoint: `error` and `number` go to the client, `reason` to the journal."""
+
+    status: int
+    error: str
+    number: int
+    text: str
+    reason: str
+
+    def body(self, now: datetime, trace_id: str, correlation_id: str) -> dict[str, Any]:
+        """Return the JSON body Entra ID sends."""
+        stamp = now.strftime("%Y-%m-%d %H:%M:%SZ")
+        ids = f"Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {stamp}"
+        return {
+            "error": self.error,
+            "error_description": f"AADSTS{self.number}: {self.text} {ids}",
+            "error_codes": [self.number],
+            "timestamp": stamp,
+            "trace_id": trace_id,
+            "correlation_id": correlation_id,
+            "error_uri": f"https://login.microsoftonline.com/error?code={self.number}",
+        }
+
+
+def unknown_tenant(tenant: str) -> EntraError:
+    """Refuse a tenant that does not exist."""
+    text = f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
+    return EntraError(400, "invalid_tenant", 90002, text, f"expected a tenant of this lab, got {tenant!r}")
+
+
+def unknown_application(client_id: str, tenant: str) -> EntraError:
+    """Refuse a client id that is not registered in the tenant."""
+    text = f"Application with identifier '{client_id}' was not found in the directory '{tenant}'."
+    reason = f"expected an application registered in this lab, got {client_id!r}"
+    return EntraError(400, "unauthorized_client", 700016, text, reason)
+
+
+def wrong_secret(client_id: str) -> EntraError:
+    """Refuse a client secret."""
+    text = f"Invalid client secret provided for app '{client_id}'."
+    return EntraError(401, "invalid_client", 7000215, text, "the client secret is not this application's")
+
+
+def missing_secret() -> EntraError:
+    """Refuse a confidential client that sent neither secret nor assertion."""
+    text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
+    return EntraError(401, "invalid_client", 7000218, text, "expected client_secret, got none")
+
+
+def missing_parameter(name: str) -> EntraError:
+    """Refuse a request without a parameter the grant needs."""
+    text = f"The request body must contain the following parameter: '{name}'."
+    return EntraError(400, "invalid_request", 900144, text, f"expected the parameter {name}, got none")
+
+
+def unsupported_grant(grant_type: str) -> EntraError:
+    """Refuse a grant type that is not served."""
+    text = "The app requested an unsupported grant type."
+    return EntraError(400, "unsupported_grant_type", 70003, text, f"got grant_type {grant_type!r}")
+
+
+def wrong_password(upn: str) -> EntraError:
+    """Refuse user name or password, without telling which."""
+    text = "Error validating credentials due to invalid username or password."
+    return EntraError(400, "invalid_grant", 50126, text, f"no user {upn!r} with that password in this tenant")
+
+
+def invalid_scope(scope: str) -> EntraError:
+    """Refuse a scope of the client credentials grant other than one resource's .default."""
+    text = (
+        f"The provided value for scope {scope} is not valid. Client credential flows must have a scope value "
+        "with /.default suffixed to the resource identifier."
+    )
+    return EntraError(400, "invalid_scope", 1002012, text, f"expected one scope ending in /.default, got {scope!r}")
+
+
+def unknown_resource(resource: str) -> EntraError:
+    """Refuse a resource that is not Graph."""
+    text = f"The resource principal named {resource} was not found in the tenant."
+    return EntraError(400, "invalid_resource", 500011, text, f"expected Graph as resource, got {resource!r}")

@@ -1,0 +1,66 @@
+"""The tenant's token-signing key and its JWKS."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from emulator.pki import private_pem, write_private
+
+
+@dataclass(frozen=True, repr=False)
+class SigningKey:
+    """Signs access and id tokens, RS256."""
+
+    key: rsa.RSAPrivateKey
+    key_id: str
+
+    @classmethod
+    def load_or_create(cls, path: Path | None) -> "SigningKey":
+        """Return the key kept in a PEM file (0600), made on first use; without a path a fresh one."""
+        if path is not None and path.exists():
+            key = serialization.load_pem_private_key(path.read_bytes(), None)
+            if not isinstance(key, rsa.RSAPrivateKey):
+                raise ValueError(f"expected an RSA key in {path.name}, got {type(key).__name__}")
+        else:
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            if path is not None:
+                write_private(path, private_pem(key))
+        spki = key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(spki)
+        return cls(key, digest.finalize().hex()[:32])
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """Return a compact JWS of these claims."""
+        return jwt.encode(claims, self.key, algorithm="RS256", headers={"kid": self.key_id})
+
+    def verify(self, token: str, audiences: list[str]) -> dict[str, Any]:
+        """Return the claims of a token this key signed, its lifetime not yet looked at.
+
+        Raises:
+            jwt.InvalidTokenError: another key, a broken token, another audience.
+
+        """
+        options: Any = {
+            "verify_exp": False,
+            "verify_nbf": False,
+            "verify_iat": False,
+            "require": ["exp", "tid"],
+        }
+        claims: dict[str, Any] = jwt.decode(
+            token, self.key.public_key(), algorithms=["RS256"], audience=audiences, options=options
+        )
+        return claims
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public key set."""
+        jwk: dict[str, Any] = RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+        public = {name: jwk[name] for name in ("kty", "n", "e")}
+        return {"keys": [{**public, "use": "sig", "alg": "RS256", "kid": self.key_id}]}

@@ -1,0 +1,1 @@
+"""Microsoft Graph: router, errors, OData, one module per resource."""

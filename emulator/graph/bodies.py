@@ -1,0 +1,118 @@
+"""Request bodies: JSON, checked by JSON Schema, refused the way gateway and model of the real service refuse.
+
+The order of checks: readable JSON, unknown properties, wrong types, wrong literals, missing properties.
+Source: reference graph-intune 1.10.
+"""
+
+import json
+from typing import Any, cast
+
+from jsonschema import FormatChecker, ValidationError
+from jsonschema.protocols import Validator
+
+from emulator.graph import errors
+from emulator.graph.request import GraphRequest
+from emulator.wire import enums
+from emulator.wire.edm import parse_binary, parse_date_time
+from emulator.wire.schemas import validator
+
+_EDM_TYPES = {
+    "edm-date-time-offset": "Edm.DateTimeOffset",
+    "edm-binary": "Edm.Binary",
+    "userPfxIntendedPurpose": "microsoft.management.services.api.userPfxIntendedPurpose",
+    "userPfxPaddingScheme": "microsoft.management.services.api.userPfxPaddingScheme",
+    "intendedPurpose": "microsoft.management.services.api.intendedPurpose",
+    "keyStorageProviderOption": "microsoft.management.services.api.keyStorageProviderOption",
+}
+_FORMATS = FormatChecker(formats=())
+
+
+def _format(name: str, parse: Any) -> None:
+    def conforms(value: object) -> bool:
+        if isinstance(value, str):
+            parse(value)
+        return True
+
+    _FORMATS.checks(name, raises=ValueError)(conforms)
+
+
+_format("edm-date-time-offset", parse_date_time)
+_format("edm-binary", parse_binary)
+_format("userPfxIntendedPurpose", lambda text: enums.parse_member(enums.IntendedPurpose, text))
+_format("userPfxPaddingScheme", lambda text: enums.parse_member(enums.PaddingScheme, text))
+_format("intendedPurpose", lambda text: enums.parse_member(enums.IntendedPurpose, text))
+_format("keyStorageProviderOption", lambda text: enums.parse_member(enums.KeyStorageProviderOption, text))
+
+
+def read_json(request: GraphRequest) -> dict[str, Any]:
+    """Return the JSON object of a body.
+
+    Raises:
+        GraphError: no body, another content type, not JSON, or not an object.
+
+    """
+    if not request.body:
+        raise errors.empty_payload()
+    media = request.content_type.partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise errors.unreadable_payload(f"expected Content-Type application/json, got {media or 'none'}")
+    try:
+        body = json.loads(request.body)
+    except UnicodeDecodeError as error:
+        text = f"Unable to translate bytes at index {error.start} from specified code page to Unicode."
+        raise errors.model_validation(text, "expected UTF-8, got other bytes") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise errors.unreadable_payload(f"expected JSON, the body breaks off{where}") from None
+    if not isinstance(body, dict):
+        raise errors.unreadable_payload(f"expected a JSON object, got {type(body).__name__}")
+    return body
+
+
+def check(schema: str, type_name: str, body: dict[str, Any], service: str, *, partial: bool = False) -> None:
+    """Check a body against a schema; `partial` lets properties be missing, as PATCH does.
+
+    Raises:
+        GraphError: the refusal the real service has for the first problem.
+
+    """
+    compiled = validator(schema)
+    problems = list(_with_formats(compiled).iter_errors(body))
+    unknown = [p for p in problems if p.validator in ("additionalProperties", "unevaluatedProperties")]
+    if unknown:
+        raise errors.unknown_property(_unknown_name(unknown[0], compiled), type_name)
+    for problem in problems:
+        if problem.validator != "required":
+            raise _value_error(problem)
+    missing = [p for p in problems if p.validator == "required"]
+    if missing and not partial:
+        names = ", ".join(sorted(p.message.split("'")[1] for p in missing))
+        raise errors.intune_bad_request(service, f"expected {names} in the body, got none")
+
+
+def _with_formats(compiled: Validator) -> Validator:
+    return compiled.evolve(format_checker=_FORMATS)
+
+
+def _unknown_name(problem: ValidationError, compiled: Validator) -> str:
+    schema: Any = compiled.schema
+    known, instance = schema["properties"], cast(dict[str, Any], problem.instance)
+    return next(name for name in instance if name not in known and not _annotation(name))
+
+
+def _annotation(name: str) -> bool:
+    return "@" in name
+
+
+def _value_error(problem: ValidationError) -> errors.GraphError:
+    name = "/".join(str(part) for part in problem.absolute_path)
+    if problem.validator == "format":
+        reason = f"{name}: {problem.cause}" if problem.cause else name
+        # A secret-bearing literal must not come back in an answer or reach the journal.
+        secret = str(problem.validator_value) == "edm-binary"
+        literal = "" if secret else str(problem.instance)[:100]
+        return errors.bad_literal(literal, _EDM_TYPES[str(problem.validator_value)], reason[:300])
+    reason = f"{name}: expected {problem.validator} {problem.validator_value}, got {type(problem.instance).__name__}"
+    if problem.validator == "type" and isinstance(problem.instance, int | float | bool):
+        return errors.bad_literal(json.dumps(problem.instance), "Edm.String", reason)
+    return errors.schema_mismatch(name, reason)

@@ -1,0 +1,68 @@
+"""Who may call what. Source: reference graph-intune 5.11 and 5.6."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
+from emulator.graph import errors
+from emulator.graph.request import Caller
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """Scopes of which one is enough; `service` is the Intune back end that refuses, None the directory."""
+
+    scopes: tuple[str, ...]
+    service: str | None = None
+
+
+def _intune(area: str, service: str, *, write: bool, read: bool = True) -> Permissions:
+    names = [f"{area}.Read.All"] if read and not write else []
+    return Permissions((*names, f"{area}.ReadWrite.All"), service)
+
+
+CONFIGURATION: Final = "DeviceManagementConfiguration"
+PFX_READ: Final = _intune(CONFIGURATION, errors.PFX_SERVICE, write=False)
+PFX_WRITE: Final = _intune(CONFIGURATION, errors.PFX_SERVICE, write=True)
+CONFIGURATION_READ: Final = _intune(CONFIGURATION, errors.CONFIGURATION_SERVICE, write=False)
+CONFIGURATION_WRITE: Final = _intune(CONFIGURATION, errors.CONFIGURATION_SERVICE, write=True)
+DEVICE_READ: Final = _intune("DeviceManagementManagedDevices", errors.DEVICE_SERVICE, write=False)
+DEVICE_ACTION: Final = Permissions(("DeviceManagementManagedDevices.PrivilegedOperations.All",), errors.DEVICE_SERVICE)
+USER_READ: Final = Permissions(
+    (
+        "User.ReadBasic.All",
+        "User.Read.All",
+        "User.ReadWrite.All",
+        "Directory.Read.All",
+        "Directory.ReadWrite.All",
+    )
+)
+GROUP_READ: Final = Permissions(
+    (
+        "GroupMember.Read.All", "Group.Read.All", "GroupMember.ReadWrite.All", "Group.ReadWrite.All",
+        "Directory.Read.All", "Directory.ReadWrite.All",
+    )
+)  # fmt: skip
+
+_INTUNE_ROLES = frozenset({INTUNE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR})
+
+
+def check(permissions: Permissions, caller: Caller) -> None:
+    """Let the caller pass, or refuse as the service in charge does.
+
+    Raises:
+        GraphError: none of the scopes is held, or a signed-in user has no Intune role.
+
+    """
+    if not _holds(permissions.scopes, caller.scopes):
+        if permissions.service is None:
+            raise errors.directory_forbidden(permissions.scopes, caller.scopes)
+        raise errors.intune_forbidden(permissions.service, permissions.scopes, caller.scopes)
+    if permissions.service is not None and caller.user_id is not None and not _INTUNE_ROLES & caller.directory_roles:
+        reason = "the token's scopes suffice, but its user is neither Intune nor Global Administrator"
+        raise errors.user_forbidden(permissions.service, reason)
+
+
+def _holds(wanted: Iterable[str], held: frozenset[str]) -> bool:
+    return any(scope in held for scope in wanted)

@@ -1,0 +1,64 @@
+"""A Graph request as the resources see it, and their answer: plain values, no HTTP library."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from emulator.cloud import Cloud
+from emulator.graph.odata import QueryOptions
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who holds the token: application roles or delegated scopes, and a user's directory roles."""
+
+    tenant_id: str
+    app_id: str
+    scopes: frozenset[str]
+    user_id: str | None = None
+    directory_roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class GraphRequest:
+    """One request after routing: `keys` are the entity keys of its path, `root` is `https://host/beta`."""
+
+    cloud: Cloud
+    caller: Caller
+    method: str
+    root: str
+    path: str
+    keys: tuple[str, ...]
+    query: QueryOptions
+    content_type: str
+    body: bytes
+
+    def context(self, fragment: str) -> str:
+        """Return the @odata.context of an answer."""
+        return f"{self.root}/$metadata#{fragment}"
+
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a resource answers. `body` None: no content."""
+
+    status: int = 200
+    body: Json | str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler: TypeAlias = Callable[[GraphRequest], Answer]
+
+
+def page(request: GraphRequest, fragment: str, items: list[Json], total: int | None, more: bool, skip: int) -> Answer:
+    """Return a page of a collection, with an absolute nextLink on the request's own host when there is more."""
+    answer: Json = {"@odata.context": request.context(fragment)}
+    if total is not None:
+        answer["@odata.count"] = total
+    answer["value"] = [request.query.project(item) for item in items]
+    if more:
+        answer["@odata.nextLink"] = request.query.next_link(f"{request.root}/{request.path}", skip)
+    return Answer(200, answer)

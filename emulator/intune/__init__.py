@@ -1,0 +1,1 @@
+"""The Intune service behind Graph: targeting, delivery, connector and device channels."""

@@ -1,0 +1,226 @@
+"""Moves deliveries through their table: brings a device's rows in line with targeting, leases work, takes results."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from emulator.cloud import Cloud
+from emulator.intune.delivery import TABLE, State, Trigger, next_state
+from emulator.intune.profiles import target_profile
+from emulator.intune.targeting import Certificate, Subject, is_targeted, select
+from emulator.store.deliveries import Delivery
+from emulator.store.devices import Device
+from emulator.wire.connector import NotRecrypted, Result
+from emulator.wire.enums import IntendedPurpose
+
+_NO_LEASE = {"lease_id": None, "leased_by": None, "lease_until": None}
+_FRESH = {**_NO_LEASE, "payload": None, "attempts": 0, "not_before": None, "device_key_thumbprint": None}
+_GONE = (State.REMOVED, State.SUPERSEDED, State.REMOVING)
+
+
+def apply(cloud: Cloud, delivery: Delivery, trigger: Trigger, reason: str | None = None, **changes: Any) -> Delivery:
+    """Take one step of the table, save it and write it down.
+
+    Raises:
+        IllegalTransition: the table has no such step.
+
+    """
+    state = next_state(delivery.state, trigger)
+    if state is State.WANTED:
+        changes = {**_FRESH, **changes}
+    elif state is not State.LEASED:
+        changes = {**_NO_LEASE, **changes}
+    if state in (State.INSTALLED, State.REMOVED, State.SUPERSEDED):
+        changes["payload"] = None
+    changed = replace(delivery, state=state, reason=reason, last_modified=cloud.clock.now(), **changes)
+    with cloud.store.atomic():
+        cloud.deliveries.save(changed)
+        cloud.journal.record(
+            "intune",
+            f"delivery {trigger}",
+            outcome="failed" if state is State.FAILED else "ok",
+            reason=reason,
+            delivery=delivery.id,
+            device=delivery.device_id,
+            thumbprint=delivery.thumbprint,
+            before=str(delivery.state),
+            state=str(state),
+        )
+    return changed
+
+
+def possible(delivery: Delivery, trigger: Trigger) -> bool:
+    """Return whether the table has that step for the delivery."""
+    return (delivery.state, trigger) in TABLE
+
+
+class Wants(dict[tuple[str, str], tuple[str, IntendedPurpose]]):
+    """(profile id, certificate id) → (thumbprint, purpose) of what a device should hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outdated: set[tuple[str, str]] = set()
+
+
+def wants_of(cloud: Cloud, device: Device) -> Wants:
+    """Return what targeting gives a device; `outdated` are pairs a newer certificate stands in for."""
+    wants = Wants()
+    groups = cloud.directory.groups_of(device.user_id) | cloud.directory.groups_of(device.id)
+    subject = Subject(device.platform, groups)
+    records = {record.id: record for record in cloud.certificates.of_user(device.user_id)}
+    certificates = [Certificate(r.id, r.intended_purpose, r.start_date) for r in records.values()]
+    for stored in cloud.profiles.all(device.tenant_id):
+        profile = target_profile(stored, cloud.profiles.assignments(stored.id))
+        if profile is None or not is_targeted(profile, subject):
+            continue
+        chosen = select(profile.purpose, certificates, cloud.config.switches.deliver)
+        for certificate in chosen:
+            wants[profile.id, certificate.id] = (records[certificate.id].thumbprint, certificate.purpose)
+        same_purpose = {c.id for c in certificates if c.purpose == profile.purpose}
+        wants.outdated |= {(profile.id, key) for key in same_purpose - {c.id for c in chosen}}
+    return wants
+
+
+def reconcile(cloud: Cloud, device: Device) -> list[Delivery]:
+    """Bring a device's deliveries in line with targeting and with its present key; return all of them."""
+    wants = wants_of(cloud, device)
+    with cloud.store.atomic():
+        known = {(d.profile_id, d.certificate_id): d for d in cloud.deliveries.of_device(device.id)}
+        for unit, (thumbprint, purpose) in wants.items():
+            if unit not in known:
+                _create(cloud, device, unit, thumbprint, purpose)
+        for unit, delivery in known.items():
+            _realign(cloud, device, delivery, wanted=unit in wants, outdated=unit in wants.outdated)
+        return cloud.deliveries.of_device(device.id)
+
+
+def _create(cloud: Cloud, device: Device, unit: tuple[str, str], thumbprint: str, purpose: IntendedPurpose) -> None:
+    now = cloud.clock.now()
+    delivery = Delivery(
+        id=cloud.chance.guid(),
+        tenant_id=device.tenant_id,
+        device_id=device.id,
+        user_id=device.user_id,
+        profile_id=unit[0],
+        certificate_id=unit[1],
+        thumbprint=thumbprint,
+        purpose=purpose,
+        state=State.WANTED,
+        payload_uuid=cloud.chance.guid().upper(),
+        created=now,
+        last_modified=now,
+    )
+    cloud.deliveries.save(delivery)
+    cloud.journal.record(
+        "intune",
+        "delivery wanted",
+        delivery=delivery.id,
+        device=device.id,
+        thumbprint=thumbprint,
+        state="wanted",
+    )
+
+
+def _realign(cloud: Cloud, device: Device, delivery: Delivery, *, wanted: bool, outdated: bool) -> None:
+    trigger = None
+    if wanted:
+        if delivery.state in _GONE:
+            trigger = Trigger.TARGETED
+        elif delivery.device_key_thumbprint not in (None, device.key_thumbprint):
+            trigger = Trigger.KEY_RENEWED
+    elif not _kept_after_deletion(cloud, delivery):
+        trigger = Trigger.NEWER_CAME if outdated else Trigger.WITHDRAWN
+    if trigger is not None and possible(delivery, trigger):
+        apply(cloud, delivery, trigger)
+
+
+def _kept_after_deletion(cloud: Cloud, delivery: Delivery) -> bool:
+    never = cloud.config.switches.delete_propagation == "never"
+    return (
+        never
+        and delivery.state is State.INSTALLED
+        and cloud.certificates.get(delivery.tenant_id, delivery.certificate_id) is None
+    )
+
+
+def certificates_changed(cloud: Cloud, user_id: str, changed_id: str | None = None) -> None:
+    """Re-evaluate a user's devices after an import or deletion; `changed_id` names a record with new content."""
+    with cloud.store.atomic():
+        if changed_id is not None:
+            for delivery in cloud.deliveries.of_certificate(changed_id):
+                if possible(delivery, Trigger.SOURCE_CHANGED):
+                    apply(cloud, delivery, Trigger.SOURCE_CHANGED)
+        for device in cloud.devices.of_user(user_id):
+            reconcile(cloud, device)
+
+
+def profiles_changed(cloud: Cloud, tenant_id: str) -> None:
+    """Re-evaluate a tenant's devices after a profile or its assignments changed."""
+    with cloud.store.atomic():
+        for device in cloud.devices.of_tenant(tenant_id):
+            reconcile(cloud, device)
+
+
+def ask(cloud: Cloud, deliveries: Iterable[Delivery], device: Device) -> list[Delivery]:
+    """Request re-encryption for what a device that checks in still lacks."""
+    return [
+        apply(cloud, d, Trigger.DEVICE_ASKED, device_key_thumbprint=device.key_thumbprint)
+        for d in deliveries
+        if possible(d, Trigger.DEVICE_ASKED)
+    ]
+
+
+def expire_leases(cloud: Cloud) -> int:
+    """Return the deliveries of silent connectors to the queue; return how many."""
+    expired = cloud.deliveries.expired_leases(cloud.clock.now())
+    for delivery in expired:
+        apply(cloud, delivery, Trigger.LEASE_EXPIRED, f"connector {delivery.leased_by} did not answer in time")
+    return len(expired)
+
+
+def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[str, list[Delivery]]:
+    """Give a connector up to `limit` requests; return the lease's id and the leased deliveries."""
+    now = cloud.clock.now()
+    until = now + timedelta(seconds=cloud.config.switches.connector_lease_seconds)
+    lease_id = cloud.chance.guid()
+    with cloud.store.atomic():
+        expire_leases(cloud)
+        due = cloud.deliveries.due(tenant_id, now, limit)
+        taken: dict[str, Any] = {"lease_id": lease_id, "leased_by": connector_id, "lease_until": until}
+        return lease_id, [apply(cloud, delivery, Trigger.LEASE_TAKEN, **taken) for delivery in due]
+
+
+def complete(cloud: Cloud, connector_id: str, lease_id: str, results: Iterable[Result]) -> list[dict[str, str]]:
+    """Take a connector's results; return for each request `accepted` or `stale`.
+
+    A result under a lease that is no longer this connector's changes nothing.
+    """
+    answers = []
+    with cloud.store.atomic():
+        held = {d.id: d for d in cloud.deliveries.of_lease(lease_id) if d.leased_by == connector_id}
+        for result in results:
+            delivery = held.pop(result.request_id, None)
+            if delivery is None or delivery.state is not State.LEASED:
+                answers.append({"requestId": result.request_id, "outcome": "stale"})
+            else:
+                _settle(cloud, delivery, result)
+                answers.append({"requestId": result.request_id, "outcome": "accepted"})
+    return answers
+
+
+def _settle(cloud: Cloud, delivery: Delivery, result: Result) -> None:
+    if not isinstance(result, NotRecrypted):
+        apply(cloud, delivery, Trigger.RECRYPTED, payload=result.encrypted_blob)
+        return
+    attempts = delivery.attempts + 1
+    reason = f"{result.code}: {result.message}"
+    if attempts >= cloud.config.switches.connector_attempts:
+        apply(cloud, delivery, Trigger.GAVE_UP, reason, attempts=attempts)
+    else:
+        again = _later(cloud.clock.now(), cloud.config.switches.connector_retry_seconds)
+        apply(cloud, delivery, Trigger.ATTEMPT_FAILED, reason, attempts=attempts, not_before=again)
+
+
+def _later(now: datetime, seconds: float) -> datetime:
+    return now + timedelta(seconds=seconds)

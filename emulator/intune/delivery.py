@@ -1,0 +1,98 @@
+"""The life of one delivery: an imported certificate, under a profile, to a device. The whole machine is `TABLE`.
+
+`docs/delivery-states.md` is drawn from it. Source of the states: the design's delivery states; of the events:
+reference graph-intune 2.3, 2.6 and 6.3.
+"""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    WANTED = "wanted"  # a profile targets the device, the device has not asked since
+    REQUESTED = "requested"  # the device asked; waits for a connector
+    LEASED = "leased"  # a connector works on it
+    READY = "ready"  # re-encrypted for the device, waits for its next check-in
+    OFFERED = "offered"  # sent; the device has not confirmed yet
+    INSTALLED = "installed"  # the device proved it by thumbprint or certificate list
+    FAILED = "failed"  # the connector or the device refused; the reason is kept
+    SUPERSEDED = "superseded"  # a newer certificate took its place before it was delivered
+    REMOVING = "removing"  # no longer wanted, may be on the device
+    REMOVED = "removed"
+
+
+class Trigger(StrEnum):
+    """What can happen to a delivery."""
+
+    DEVICE_ASKED = "device asked"
+    LEASE_TAKEN = "lease taken"
+    LEASE_EXPIRED = "lease expired"
+    ATTEMPT_FAILED = "attempt failed"
+    GAVE_UP = "last attempt failed"
+    RECRYPTED = "re-encrypted"
+    SENT = "sent to device"
+    CONFIRMED = "device confirmed"
+    REFUSED = "device refused"
+    MISSING = "missing on device"
+    KEY_RENEWED = "device key renewed"
+    SOURCE_CHANGED = "record changed"
+    NEWER_CAME = "newer certificate"
+    WITHDRAWN = "no longer targeted"
+    TARGETED = "targeted again"
+    REMOVAL_CONFIRMED = "removal confirmed"
+    DEVICE_GONE = "device gone"
+    RETRY = "sync asked for"
+
+
+_S, _T = State, Trigger
+_NOT_ON_DEVICE = (_S.WANTED, _S.REQUESTED, _S.LEASED, _S.READY, _S.FAILED)
+_MAYBE_ON_DEVICE = (_S.OFFERED, _S.INSTALLED)
+
+TABLE: dict[tuple[State, Trigger], State] = {
+    (_S.WANTED, _T.DEVICE_ASKED): _S.REQUESTED,
+    (_S.REQUESTED, _T.LEASE_TAKEN): _S.LEASED,
+    (_S.LEASED, _T.LEASE_EXPIRED): _S.REQUESTED,
+    (_S.LEASED, _T.ATTEMPT_FAILED): _S.REQUESTED,
+    (_S.LEASED, _T.GAVE_UP): _S.FAILED,
+    (_S.LEASED, _T.RECRYPTED): _S.READY,
+    (_S.READY, _T.SENT): _S.OFFERED,
+    (_S.OFFERED, _T.SENT): _S.OFFERED,
+    (_S.OFFERED, _T.CONFIRMED): _S.INSTALLED,
+    (_S.OFFERED, _T.REFUSED): _S.FAILED,
+    (_S.OFFERED, _T.MISSING): _S.READY,
+    (_S.INSTALLED, _T.MISSING): _S.WANTED,
+    (_S.FAILED, _T.RETRY): _S.WANTED,
+    **{(s, _T.KEY_RENEWED): _S.WANTED for s in (_S.REQUESTED, _S.LEASED, _S.READY, _S.OFFERED, _S.FAILED)},
+    **{(s, _T.SOURCE_CHANGED): _S.WANTED for s in (*_NOT_ON_DEVICE, *_MAYBE_ON_DEVICE)},
+    **{(s, _T.NEWER_CAME): _S.SUPERSEDED for s in _NOT_ON_DEVICE},
+    **{(s, _T.NEWER_CAME): _S.REMOVING for s in _MAYBE_ON_DEVICE},
+    **{(s, _T.WITHDRAWN): _S.REMOVED for s in (*_NOT_ON_DEVICE, _S.SUPERSEDED)},
+    **{(s, _T.WITHDRAWN): _S.REMOVING for s in _MAYBE_ON_DEVICE},
+    (_S.REMOVING, _T.REMOVAL_CONFIRMED): _S.REMOVED,
+    **{(s, _T.TARGETED): _S.WANTED for s in (_S.REMOVING, _S.REMOVED, _S.SUPERSEDED)},
+    **{(s, _T.DEVICE_GONE): _S.REMOVED for s in State if s is not _S.REMOVED},
+}
+
+
+class IllegalTransition(Exception):
+    """The service asked for a step the table does not have: a defect of the emulator."""
+
+
+def next_state(state: State, trigger: Trigger) -> State:
+    """Return the state that follows.
+
+    Raises:
+        IllegalTransition: the table has no such step.
+
+    """
+    try:
+        return TABLE[state, trigger]
+    except KeyError:
+        raise IllegalTransition(f"expected a step of the delivery table, got {trigger!s} in {state!s}") from None
+
+
+def mermaid() -> str:
+    """Return the table as a Mermaid state diagram, one arrow for each step."""
+    arrows = "\n".join(f"    {state} --> {after}: {trigger}" for (state, trigger), after in TABLE.items())
+    return f"stateDiagram-v2\n    [*] --> {State.WANTED}\n{arrows}\n"

@@ -1,0 +1,274 @@
+"""Windows: the server's side of an OMA-DM session that brings imported certificates in line.
+
+First message: one Get of Status and Thumbprint for each certificate. Then, by what the device answers: ask the
+connector, send Delete and one Atomic of Adds, verify by reading back. Sources: reference devices A5, A6, A14.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from emulator.cloud import Cloud
+from emulator.edge import CLOUD, origin_of
+from emulator.intune import deliveries
+from emulator.intune.delivery import State, Trigger
+from emulator.intune.enrollment import device_of
+from emulator.store.deliveries import Delivery
+from emulator.store.devices import Device
+from emulator.wire import pfx_cert_install as csp
+from emulator.wire import syncml
+from emulator.wire.edm import format_binary
+from emulator.wire.enrollment import OMADM_PATH
+from emulator.wire.enums import KeyStorageProviderOption
+
+_SESSIONS_KEPT: Final = 1000
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a command of ours was for: `what` is Status, Thumbprint, Atomic, Add:<node>, Delete or Remove."""
+
+    what: str
+    delivery_id: str
+
+
+@dataclass
+class _Observed:
+    """What a device said about one certificate."""
+
+    code: str | None = None
+    status: str | None = None
+    thumbprint: str | None = None
+
+    def installed(self, expected: str) -> bool:
+        return self.status == "0" and (self.thumbprint or "").lower() == expected.lower()
+
+    def error(self) -> int | None:
+        """Return a non-zero Status, or None."""
+        text = self.status or ""
+        return int(text) if text.lstrip("-").isdigit() and int(text) != 0 else None
+
+
+@dataclass
+class Session:
+    """One management session: what our last message asked for."""
+
+    device: Device
+    session_id: str
+    user_active: bool = False
+    message_number: int = 0
+    asked: dict[str, _Asked] = field(default_factory=dict)
+
+
+class Sessions:
+    """The running sessions, by device and session id; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, str], Session] = {}
+
+    def of(self, device: Device, message: syncml.Message) -> Session:
+        """Return the session a message belongs to; message 1 begins a new one."""
+        key = (device.id, message.session_id)
+        if message.msg_id == "1" or key not in self._running:
+            self._running[key] = Session(device, message.session_id)
+            while len(self._running) > _SESSIONS_KEPT:
+                del self._running[next(iter(self._running))]
+        return self._running[key]
+
+
+SESSIONS = web.AppKey("omadm_sessions", Sessions)
+
+
+class _Reply:
+    """Collects the commands of one message and remembers what each is for."""
+
+    def __init__(self, session: Session, message: syncml.Message) -> None:
+        self._session, self._message = session, message
+        self._next = 1
+        self.commands: list[syncml.Command] = []
+        session.asked = {}
+
+    def new_id(self, asked: _Asked | None = None) -> str:
+        cmd_id, self._next = str(self._next), self._next + 1
+        if asked is not None:
+            self._session.asked[cmd_id] = asked
+        return cmd_id
+
+    def status(self, cmd_ref: str, cmd: str, code: str = "200") -> None:
+        self.commands.append(syncml.Status(self.new_id(), self._message.msg_id, cmd_ref, cmd, code))
+
+    def get(self, delivery: Delivery) -> None:
+        for node in ("Status", "Thumbprint"):
+            item = syncml.Item(target=f"{_base(delivery)}/{node}")
+            self.commands.append(syncml.Verb("Get", self.new_id(_Asked(node, delivery.id)), (item,)))
+
+    def delete(self, delivery: Delivery, what: str) -> None:
+        item = syncml.Item(target=_base(delivery))
+        self.commands.append(syncml.Verb("Delete", self.new_id(_Asked(what, delivery.id)), (item,)))
+
+    def install(self, delivery: Delivery, nodes: dict[str, str]) -> None:
+        self.delete(delivery, "Delete")
+        atomic_id = self.new_id(_Asked("Atomic", delivery.id))
+        adds = tuple(
+            syncml.Verb(
+                "Add",
+                self.new_id(_Asked(f"Add:{node}", delivery.id)),
+                (syncml.Item(target=f"{_base(delivery)}/{node}", data=value, format=csp.FORMATS[node]),),
+            )
+            for node, value in nodes.items()
+        )
+        self.commands.append(syncml.Atomic(atomic_id, adds))
+
+
+def _base(delivery: Delivery) -> str:
+    return f"{csp.USER_ROOT}/{delivery.id.upper()}"
+
+
+def _key_location(cloud: Cloud, delivery: Delivery) -> int:
+    profile = cloud.profiles.get(delivery.tenant_id, delivery.profile_id)
+    name = None if profile is None else profile.properties.get("keyStorageProvider")
+    option = KeyStorageProviderOption[name] if name else KeyStorageProviderOption.useSoftwareKsp
+    return csp.KEY_LOCATION_OF_PROVIDER[option]
+
+
+def _install(cloud: Cloud, reply: _Reply, delivery: Delivery) -> None:
+    record = cloud.certificates.get(delivery.tenant_id, delivery.certificate_id)
+    if record is None or delivery.payload is None:
+        return
+    reply.install(
+        delivery,
+        {
+            "KeyLocation": str(_key_location(cloud, delivery)),
+            "PFXCertPasswordEncryptionType": str(csp.ENCRYPTED_WITH_MDM_CERTIFICATE),
+            "PFXCertPassword": format_binary(delivery.payload),
+            "PFXKeyExportable": "false",
+            "PFXCertBlob": format_binary(record.encrypted_pfx_blob),
+        },
+    )
+    deliveries.apply(cloud, delivery, Trigger.SENT)
+
+
+def _observations(session: Session, message: syncml.Message) -> dict[str, _Observed]:
+    """Return what a device's message says about each certificate we asked after."""
+    seen: dict[str, _Observed] = {}
+    for ref, code, data in _answers(message):
+        asked = session.asked.get(ref)
+        if asked is None or asked.what not in ("Status", "Thumbprint"):
+            continue
+        observed = seen.setdefault(asked.delivery_id, _Observed())
+        if asked.what == "Status":
+            observed.code = code or observed.code
+            observed.status = data if data is not None else observed.status
+        elif data is not None:
+            observed.thumbprint = data
+    return seen
+
+
+def _answers(message: syncml.Message) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield (command id, status code or None, value or None) for each Status and Results."""
+    for command in message.commands:
+        if isinstance(command, syncml.Status):
+            yield command.cmd_ref, command.code, None
+        elif isinstance(command, syncml.Results):
+            data = command.items[0].data if command.items else None
+            yield command.cmd_ref, None, (data or "").strip()
+
+
+def _settle(cloud: Cloud, session: Session, reply: _Reply, delivery: Delivery, observed: _Observed) -> None:
+    """Take the step that follows from what the device holds."""
+    error = observed.error()
+    if delivery.state is State.OFFERED and observed.installed(delivery.thumbprint):
+        deliveries.apply(cloud, delivery, Trigger.CONFIRMED)
+    elif delivery.state is State.OFFERED and error is not None:
+        text = csp.STATUS_TEXT.get(error, "an error of PfxImportCertStore")
+        deliveries.apply(cloud, delivery, Trigger.REFUSED, f"Windows: Status {error}, {text}")
+    elif delivery.state in (State.OFFERED, State.INSTALLED) and not observed.installed(delivery.thumbprint):
+        delivery = deliveries.apply(cloud, delivery, Trigger.MISSING)
+    if delivery.state is State.WANTED:
+        deliveries.ask(cloud, [delivery], session.device)
+    elif delivery.state is State.READY:
+        _install(cloud, reply, delivery)
+
+
+def _atomics(cloud: Cloud, session: Session, asked: dict[str, _Asked], message: syncml.Message, reply: _Reply) -> None:
+    """Read the outcome of installations and removals; verify the former by reading back."""
+    codes = {ref: code for ref, code, _ in _answers(message) if code is not None}
+    for ref, what in asked.items():
+        delivery = cloud.deliveries.get(what.delivery_id)
+        if delivery is None or ref not in codes:
+            continue
+        if what.what == "Remove" and delivery.state is State.REMOVING and codes[ref] in ("200", "404"):
+            deliveries.apply(cloud, delivery, Trigger.REMOVAL_CONFIRMED)
+        elif what.what == "Atomic" and delivery.state is State.OFFERED:
+            if codes[ref] == "200":
+                reply.get(delivery)
+            else:
+                children = {a.what[4:]: codes.get(r) for r, a in asked.items() if a.what.startswith("Add:")
+                            and a.delivery_id == delivery.id}  # fmt: skip
+                blame = ", ".join(f"{node} {code}" for node, code in children.items() if code not in ("216", "215"))
+                deliveries.apply(cloud, delivery, Trigger.REFUSED, f"Windows: Atomic {codes[ref]} ({blame})")
+
+
+def _begin(cloud: Cloud, session: Session, reply: _Reply) -> None:
+    """First message: reconcile, then ask after every certificate the user's device should know."""
+    cloud.devices.seen(session.device.id, cloud.clock.now())
+    known = deliveries.reconcile(cloud, session.device)
+    if not session.user_active:
+        reason = "LoginStatus is not 'user': user certificates need the user's session"
+        cloud.journal.record("intune", "nothing sent", outcome="refused", reason=reason, device=session.device.id)
+        return
+    for delivery in known:
+        if delivery.state is State.REMOVING:
+            reply.delete(delivery, "Remove")
+        elif delivery.state not in (State.REMOVED, State.SUPERSEDED, State.FAILED):
+            reply.get(delivery)
+
+
+def respond(cloud: Cloud, session: Session, message: syncml.Message, address: str) -> syncml.Message:
+    """Return the server's answer to a device's message."""
+    asked, observed = session.asked, _observations(session, message)
+    session.message_number += 1
+    reply = _Reply(session, message)
+    reply.status("0", "SyncHdr")
+    for command in message.commands:
+        if isinstance(command, syncml.Alert):
+            reply.status(command.cmd_id, "Alert")
+            login = [i.data for i in command.items if i.type == syncml.LOGIN_STATUS]
+            session.user_active = session.user_active or login == ["user"]
+        elif isinstance(command, syncml.Verb):
+            reply.status(command.cmd_id, command.name)
+    if session.message_number == 1:
+        _begin(cloud, session, reply)
+    else:
+        for delivery_id, seen in observed.items():
+            delivery = cloud.deliveries.get(delivery_id)
+            if delivery is not None:
+                _settle(cloud, session, reply, delivery, seen)
+        _atomics(cloud, session, asked, message, reply)
+    return syncml.Message(
+        message.session_id, str(session.message_number), message.source, address, tuple(reply.commands)
+    )
+
+
+async def handle(request: web.Request) -> web.Response:
+    """POST of one SyncML message; a message that does not parse gets an empty body, as from Intune."""
+    cloud, device = request.app[CLOUD], device_of(request)
+    if device is None:
+        return web.Response(status=401)
+    try:
+        message = syncml.parse(await request.read())
+    except syncml.SyncMLError as error:
+        cloud.journal.record("intune", "SyncML refused", outcome="refused", reason=str(error), device=device.id)
+        return web.Response(status=200)
+    session = request.app[SESSIONS].of(device, message)
+    with cloud.store.atomic():
+        answer = respond(cloud, session, message, f"{origin_of(request)}{OMADM_PATH}")
+    return web.Response(body=syncml.serialize(answer), content_type=syncml.CONTENT_TYPE)
+
+
+def add_routes(app: web.Application) -> None:
+    """Register the OMA-DM endpoint."""
+    app[SESSIONS] = Sessions()
+    app.router.add_post(OMADM_PATH, handle)

@@ -1,0 +1,1 @@
+"""The lab's own side of the emulator: control API and journal."""

@@ -1,0 +1,52 @@
+"""The journal: what every party did, what it was told, and the true reason.
+
+Entries never hold a password, key, token, secret or certificate blob: callers pass identifiers and sizes.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.store.database import Store, to_text
+from emulator.wire.clock import Clock
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line: `outcome` is ok, refused or failed; `reason` the truth behind a refusal."""
+
+    time: str
+    party: str
+    event: str
+    outcome: str = "ok"
+    reason: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    seq: int = 0
+
+
+class Journal:
+    """Appends to the store, within the caller's transaction, and tells subscribers."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._subscribers: list[Callable[[Entry], None]] = []
+
+    def subscribe(self, subscriber: Callable[[Entry], None]) -> None:
+        """Call `subscriber` with each new entry."""
+        self._subscribers.append(subscriber)
+
+    def record(self, party: str, event: str, *, outcome: str = "ok", reason: str | None = None, **fields: Any) -> None:
+        """Append an entry."""
+        entry = Entry(to_text(self._clock.now()), party, event, outcome, reason, fields)
+        self._store.run(
+            "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)",
+            (entry.time, party, event, outcome, reason, json.dumps(fields)),
+        )
+        for subscriber in self._subscribers:
+            subscriber(entry)
+
+    def entries(self, *, after: int = 0, limit: int = 1000) -> list[Entry]:
+        """Return entries with a sequence number above `after`, oldest first."""
+        rows = self._store.rows("select * from journal where seq > ? order by seq limit ?", (after, limit))
+        return [Entry(**{**row, "fields": json.loads(row["fields"])}) for row in rows]

@@ -1,0 +1,142 @@
+"""The cloud's certificate authorities: one for MDM identities of devices, one for connectors' client certificates.
+
+Only certification requests reach them: device and connector keys are made, and stay, at home.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from emulator.wire.clock import Clock
+
+_FIVE_MINUTES = timedelta(minutes=5)
+
+
+class RequestRefused(ValueError):
+    """A certification request the authority does not sign; the text says why."""
+
+
+def thumbprint(certificate: x509.Certificate) -> str:
+    """Return a certificate's SHA-1 as lower-case hexadecimal, as Windows and Graph name certificates."""
+    return certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 - a name, not a protection
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, at once or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.touch(mode=0o600)
+    part.chmod(0o600)
+    part.write_bytes(data)
+    part.replace(path)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority of the lab."""
+
+    certificate: x509.Certificate
+    key: rsa.RSAPrivateKey
+
+    def __repr__(self) -> str:
+        """Name the authority without its key."""
+        return f"Authority({self.certificate.subject.rfc4514_string()!r})"
+
+    def issue(self, request_der: bytes, common_name: str, now: datetime, days: int = 365) -> x509.Certificate:
+        """Return a client certificate for a request's key, with the subject this authority decides on.
+
+        Raises:
+            RequestRefused: not a PKCS#10 request, bad signature, or a key other than RSA of 2048 bits and more.
+
+        """
+        try:
+            request = x509.load_der_x509_csr(request_der)
+            valid, key = request.is_signature_valid, request.public_key()
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise RequestRefused(f"expected a PKCS#10 request in DER, got {len(request_der)} bytes ({error})") from None
+        if not valid:
+            raise RequestRefused("expected a request signed with its own key, the signature does not verify")
+        if not isinstance(key, rsa.RSAPublicKey) or key.key_size < 2048:
+            raise RequestRefused("expected an RSA key of at least 2048 bits, the device must decrypt with it")
+        return (
+            x509.CertificateBuilder()
+            .subject_name(_name(common_name))
+            .issuer_name(self.certificate.subject)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _FIVE_MINUTES)
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "PFX Lab TEST ONLY"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _usage(*, signs: bool = False, authority: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=signs,
+        content_commitment=False,
+        key_encipherment=signs,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def new_authority(common_name: str, now: datetime) -> Authority:
+    """Return a fresh root authority, valid from a year ago for twenty years."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(common_name))
+        .issuer_name(_name(common_name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=365))
+        .not_valid_after(now + timedelta(days=365 * 20))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(authority=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(certificate, key)
+
+
+def load_or_create(path: Path | None, common_name: str, clock: Clock) -> Authority:
+    """Return the authority kept in a PEM file (key and certificate, 0600), made on first use."""
+    if path is not None and path.exists():
+        pem = path.read_bytes()
+        key = serialization.load_pem_private_key(pem, None)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise ValueError(f"expected an RSA key in {path.name}, got {type(key).__name__}")
+        return Authority(x509.load_pem_x509_certificate(pem), key)
+    authority = new_authority(common_name, clock.now())
+    if path is not None:
+        write_private(path, private_pem(authority.key) + authority.certificate.public_bytes(serialization.Encoding.PEM))
+    return authority
+
+
+def private_pem(key: rsa.RSAPrivateKey) -> bytes:
+    """Return a key as unencrypted PKCS#8 PEM, for files only their owner may read."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

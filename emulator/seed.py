@@ -1,0 +1,113 @@
+"""The directory a new lab starts with: one tenant, its applications, users and a group.
+
+Ids follow from the seed. Secrets are random; only their hashes enter the store, so the caller must keep what
+`seed` returns.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+from uuid import UUID, uuid5
+
+from emulator.cloud import Cloud
+from emulator.entra.grants import INTUNE_ADMINISTRATOR
+from emulator.store.database import to_text
+
+_NAMESPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's namespace for URLs
+_CONFIGURATION = "DeviceManagementConfiguration.ReadWrite.All"
+_ADMIN_SCOPES = (
+    _CONFIGURATION,
+    "DeviceManagementManagedDevices.ReadWrite.All",
+    "DeviceManagementManagedDevices.PrivilegedOperations.All",
+    "User.Read.All",
+    "Group.Read.All",
+)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What an operator needs to sign in to a seeded lab."""
+
+    tenant_id: str
+    admin_client_id: str
+    admin_client_secret: str = field(repr=False)
+    limited_client_id: str
+    limited_client_secret: str = field(repr=False)
+    public_client_id: str
+    operator_upn: str
+    operator_password: str = field(repr=False)
+    user_upn: str
+    user_password: str = field(repr=False)
+    group_id: str
+
+
+def stable_id(cloud: Cloud, name: str) -> str:
+    """Return the GUID that this lab's seed gives to a named object."""
+    return str(uuid5(_NAMESPACE, f"https://{cloud.config.domain}/{cloud.config.seed}/{name}"))
+
+
+def add_user(cloud: Cloud, tenant_id: str, upn: str, password: str, roles: tuple[str, ...] = ()) -> str:
+    """Add a user, or set the password of the one with that name; return the object id."""
+    known = cloud.directory.user(tenant_id, upn)
+    user_id = stable_id(cloud, f"user/{upn.lower()}") if known is None else str(known["id"])
+    row = {
+        "id": user_id,
+        "tenant_id": tenant_id,
+        "user_principal_name": upn if known is None else known["user_principal_name"],
+        "display_name": f"Test user {upn.partition('@')[0]}",
+        "mail": upn,
+        "directory_roles": roles,
+        "created": to_text(cloud.clock.now()),
+    }
+    cloud.directory.add_user(row, password)
+    return user_id
+
+
+def seed(cloud: Cloud) -> Credentials:
+    """Write the start directory and return its fresh secrets; on a store that has it, only secrets change."""
+    domain = cloud.config.domain
+    made = Credentials(
+        tenant_id=stable_id(cloud, "tenant"),
+        admin_client_id=stable_id(cloud, "app/admin"),
+        admin_client_secret=secrets.token_urlsafe(30),
+        limited_client_id=stable_id(cloud, "app/limited"),
+        limited_client_secret=secrets.token_urlsafe(30),
+        public_client_id=stable_id(cloud, "app/public"),
+        operator_upn=f"admin@{domain}",
+        operator_password=secrets.token_urlsafe(18),
+        user_upn=f"user@{domain}",
+        user_password=secrets.token_urlsafe(18),
+        group_id=stable_id(cloud, "group/users"),
+    )
+    now = to_text(cloud.clock.now())
+    with cloud.store.atomic():
+        directory = cloud.directory
+        directory.add_tenant(made.tenant_id, domain, "PFX Lab")
+        delegated = (*_ADMIN_SCOPES, "User.Read")
+        directory.add_app(
+            made.admin_client_id,
+            made.tenant_id,
+            "Certificate import tool",
+            secret=made.admin_client_secret,
+            app_roles=_ADMIN_SCOPES,
+            delegated_scopes=delegated,
+        )
+        directory.add_app(
+            made.limited_client_id,
+            made.tenant_id,
+            "Directory reader without Intune permissions",
+            secret=made.limited_client_secret,
+            app_roles=("User.Read.All",),
+            delegated_scopes=("User.Read", "User.Read.All"),
+        )
+        directory.add_app(
+            made.public_client_id,
+            made.tenant_id,
+            "Certificate import tool (public)",
+            delegated_scopes=delegated,
+        )
+        roles = (INTUNE_ADMINISTRATOR,)
+        add_user(cloud, made.tenant_id, made.operator_upn, made.operator_password, roles)
+        user_id = add_user(cloud, made.tenant_id, made.user_upn, made.user_password, roles)
+        directory.add_group(made.group_id, made.tenant_id, "Mail users", now)
+        directory.add_member(made.group_id, user_id)
+    return made

@@ -1,0 +1,86 @@
+"""The emulator's one TLS port: Graph, sign-in, device and connector channels, control API."""
+
+import secrets
+import socket
+from pathlib import Path
+
+from aiohttp import web
+
+from emulator.cloud import Cloud
+from emulator.config import Config
+from emulator.edge import CLOUD
+from emulator.entra import routes as entra
+from emulator.graph import gateway
+from emulator.intune import apple_mdm, connector_api, enrollment, omadm
+from emulator.lab import control
+from emulator.tls import ServerTls
+from emulator.wire.clock import Clock
+
+_LARGEST_BODY = 16 * 1024 * 1024
+LOOPBACK = "127.0.0.1"
+
+
+class PortTaken(OSError):
+    """The wanted port cannot be listened on."""
+
+
+def build_app(cloud: Cloud, control_token: str) -> web.Application:
+    """Return the application with every room's routes."""
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    app[CLOUD] = cloud
+    app[control.CONTROL_TOKEN] = control_token
+    for room in (control, enrollment, omadm, apple_mdm, connector_api, entra, gateway):
+        room.add_routes(app)
+    app.router.add_route("*", "/{tail:.*}", gateway.no_version)
+    return app
+
+
+class Emulator:
+    """A running emulator. Loopback only; `folder` keeps its data over restarts."""
+
+    def __init__(self, config: Config, clock: Clock, folder: Path | None = None) -> None:
+        self.cloud = Cloud(config, clock, folder)
+        self.tls = ServerTls(folder)
+        self.control_token = secrets.token_urlsafe(24)
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def origin(self) -> str:
+        """Return `https://localhost:port`."""
+        return f"https://localhost:{self.port}"
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on loopback; port 0 takes a free one.
+
+        Raises:
+            PortTaken: the port is in use or not allowed.
+
+        """
+        listening = _listen(port)
+        context = self.tls.server_context([self.cloud.device_ca.certificate, self.cloud.connector_ca.certificate])
+        self._runner = web.AppRunner(build_app(self.cloud, self.control_token), access_log=None)
+        await self._runner.setup()
+        for sock in listening:
+            await web.SockSite(self._runner, sock, ssl_context=context).start()
+        self.port = listening[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Finish running requests and close the store."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self.cloud.close()
+
+
+def _listen(port: int) -> list[socket.socket]:
+    """Return listening sockets on 127.0.0.1 and, where the machine has it, ::1: `localhost` may mean either."""
+    try:
+        first = socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        raise PortTaken(f"expected port {port} to be free on {LOOPBACK}, got: {error.strerror}") from None
+    try:
+        second = socket.create_server(("::1", first.getsockname()[1]), family=socket.AF_INET6)
+    except OSError:
+        return [first]
+    return [first, second]

@@ -1,0 +1,1 @@
+"""What the cloud remembers: SQLite through sqlite-utils, one module per aggregate."""

@@ -1,0 +1,192 @@
+"""The cloud's SQLite file: opening, schema, transactions.
+
+WAL mode; a write is acknowledged only after its transaction was committed, so a killed process loses nothing
+it had answered for. In memory when no path is given.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sqlite_utils import Database, Migrations
+
+Row: TypeAlias = dict[str, Any]
+Parameters: TypeAlias = Sequence[Any] | dict[str, Any]
+
+migrations = Migrations("pfxlab")
+
+
+@migrations()
+def m001_first_schema(db: Database) -> None:
+    """Create every table of version 0.1."""
+    text, number, binary = str, int, bytes
+    tables: dict[str, tuple[dict[str, type], str | tuple[str, ...]]] = {
+        "meta": ({"key": text, "value": text}, "key"),
+        "tenants": ({"id": text, "domain": text, "display_name": text}, "id"),
+        "apps": (
+            {
+                "id": text, "tenant_id": text, "display_name": text, "secret_hash": text, "app_roles": text,
+                "delegated_scopes": text, "is_public": number,
+            },
+            "id",
+        ),
+        "users": (
+            {
+                "id": text, "tenant_id": text, "user_principal_name": text, "display_name": text, "mail": text,
+                "password_hash": text, "directory_roles": text, "created": text,
+            },
+            "id",
+        ),
+        "groups": ({"id": text, "tenant_id": text, "display_name": text, "created": text}, "id"),
+        "group_members": ({"group_id": text, "member_id": text}, ("group_id", "member_id")),
+        "pfx_certificates": (
+            {
+                "id": text, "tenant_id": text, "user_id": text, "thumbprint": text, "user_principal_name": text,
+                "intended_purpose": number, "start_date": text, "expiration_date": text, "provider_name": text,
+                "key_name": text, "padding_scheme": number, "encrypted_pfx_blob": binary,
+                "encrypted_pfx_password": text, "created": text, "last_modified": text, "is_deleted": number,
+            },
+            "id",
+        ),
+        "device_configurations": (
+            {
+                "id": text, "tenant_id": text, "odata_type": text, "display_name": text, "version": number,
+                "created": text, "last_modified": text, "properties": text,
+            },
+            "id",
+        ),
+        "assignments": (
+            {"id": text, "configuration_id": text, "target_type": text, "group_id": text, "intent": text}, "id",
+        ),
+        "connectors": (
+            {
+                "id": text, "tenant_id": text, "display_name": text, "machine_name": text, "version": text,
+                "enrolled": text, "last_connection": text, "certificate_thumbprint": text,
+            },
+            "id",
+        ),
+        "devices": (
+            {
+                "id": text, "tenant_id": text, "user_id": text, "platform": text, "device_name": text,
+                "os_version": text, "model": text, "manufacturer": text, "serial_number": text, "udid": text,
+                "certificate": binary, "key_thumbprint": text, "enrolled": text, "last_sync": text,
+            },
+            "id",
+        ),
+        "deliveries": (
+            {
+                "id": text, "tenant_id": text, "device_id": text, "user_id": text, "profile_id": text,
+                "certificate_id": text, "thumbprint": text, "purpose": number, "state": text, "reason": text,
+                "attempts": number, "not_before": text, "lease_id": text, "leased_by": text, "lease_until": text,
+                "device_key_thumbprint": text, "payload_uuid": text, "payload": binary, "created": text,
+                "last_modified": text,
+            },
+            "id",
+        ),
+        "mdm_commands": (
+            {
+                "id": text, "device_id": text, "delivery_id": text, "request_type": text, "state": text,
+                "created": text,
+            },
+            "id",
+        ),
+        "journal": (
+            {
+                "seq": number, "time": text, "party": text, "event": text, "outcome": text, "reason": text,
+                "fields": text,
+            },
+            "seq",
+        ),
+    }  # fmt: skip
+    for name, (columns, key) in tables.items():
+        db.table(name).create(columns, pk=key)
+    db.execute("create index users_upn on users (tenant_id, lower(user_principal_name))")
+    db.execute("create index pfx_user on pfx_certificates (user_id)")
+    db.execute("create index pfx_upn on pfx_certificates (tenant_id, lower(user_principal_name))")
+    db.execute("create index devices_user on devices (user_id)")
+    db.execute("create index members_member on group_members (member_id)")
+    db.execute("create index assignments_configuration on assignments (configuration_id)")
+    db.execute("create unique index deliveries_unit on deliveries (device_id, profile_id, certificate_id)")
+    db.execute("create index deliveries_queue on deliveries (tenant_id, state, not_before)")
+    db.execute("create index deliveries_certificate on deliveries (certificate_id)")
+    db.execute("create index commands_device on mdm_commands (device_id, state)")
+
+
+class Store:
+    """An open database: rows in and out, transactions that nest."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        connection = sqlite3.connect(":memory:" if path is None else path, check_same_thread=False)
+        self._db = Database(connection)
+        if path is not None:
+            path.chmod(0o600)
+            self._db.enable_wal()
+            # In WAL mode NORMAL survives the death of the process, and commits without a disk flush each.
+            self._db.execute("pragma synchronous = normal")
+        migrations.apply(self._db)
+
+    def close(self) -> None:
+        """Close the file; WAL content is folded into it."""
+        self._db.close()
+
+    def atomic(self) -> AbstractContextManager[Any]:
+        """Return a transaction; inner ones are savepoints of the outer."""
+        return self._db.atomic()
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Return all rows of a query as dictionaries."""
+        cursor = self._db.execute(sql, parameters)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, values, strict=True)) for values in cursor]
+
+    def row(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        """Return the first row of a query, or None."""
+        found = self.rows(sql, parameters)
+        return found[0] if found else None
+
+    def scalar(self, sql: str, parameters: Parameters = ()) -> Any:
+        """Return the first column of the first row, or None."""
+        found = self._db.execute(sql, parameters).fetchone()
+        return None if found is None else found[0]
+
+    def run(self, sql: str, parameters: Parameters = ()) -> int:
+        """Execute a write and return the number of rows it touched."""
+        return int(self._db.execute(sql, parameters).rowcount)
+
+    def put(self, table: str, row: dict[str, Any]) -> None:
+        """Insert a row, or replace the one with its primary key."""
+        columns, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+        self._db.execute(f"insert or replace into {table} ({columns}) values ({marks})", row)  # noqa: S608 - names are ours
+
+    def update(self, table: str, key: str, changes: dict[str, Any]) -> int:
+        """Set columns of the row with that id; return how many rows there were."""
+        sets = ", ".join(f"{name} = :{name}" for name in changes)
+        return self.run(f"update {table} set {sets} where id = :id", {**changes, "id": key})  # noqa: S608 - names are ours
+
+    def meta(self, key: str) -> str | None:
+        """Return a setting of this file."""
+        value = self.scalar("select value from meta where key = ?", (key,))
+        return None if value is None else str(value)
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Write a setting of this file."""
+        self.put("meta", {"key": key, "value": value})
+
+
+def to_text(moment: datetime) -> str:
+    """Return a moment as stored: UTC, six fraction digits, so that text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def from_text(text: str) -> datetime:
+    """Return a stored moment as an aware datetime."""
+    return datetime.fromisoformat(text)
+
+
+def placeholders(values: Iterable[Any]) -> str:
+    """Return `?, ?, …`, one mark for each value."""
+    return ", ".join("?" for _ in values)

@@ -1,0 +1,149 @@
+"""Deliveries (pfxRecryptionRequest and onPremEncryptedPayload in one record) and queued Apple MDM commands."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from emulator.intune.delivery import State
+from emulator.store.database import Row, Store, from_text, placeholders, to_text
+from emulator.wire.enums import IntendedPurpose
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One imported certificate under one profile to one device.
+
+    `payload` is what the connector made of it for `device_key_thumbprint`: DER CMS EnvelopedData. It is dropped
+    once the device has confirmed.
+    """
+
+    id: str
+    tenant_id: str
+    device_id: str
+    user_id: str
+    profile_id: str
+    certificate_id: str
+    thumbprint: str
+    purpose: IntendedPurpose
+    state: State
+    payload_uuid: str
+    created: datetime
+    last_modified: datetime
+    reason: str | None = None
+    attempts: int = 0
+    not_before: datetime | None = None
+    lease_id: str | None = None
+    leased_by: str | None = None
+    lease_until: datetime | None = None
+    device_key_thumbprint: str | None = None
+    payload: bytes | None = None
+
+
+_DATES = ("created", "last_modified", "not_before", "lease_until")
+
+
+def from_row(row: Row) -> Delivery:
+    """Return the delivery a row of `deliveries` holds."""
+    dates = {name: None if row[name] is None else from_text(row[name]) for name in _DATES}
+    return Delivery(**{**row, **dates, "state": State(row["state"]), "purpose": IntendedPurpose(row["purpose"])})
+
+
+class Deliveries:
+    """The deliveries of all tenants."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _all(self, condition: str, parameters: tuple[object, ...]) -> list[Delivery]:
+        rows = self._store.rows(f"select * from deliveries where {condition}", parameters)  # noqa: S608 - conditions are ours
+        return [from_row(row) for row in rows]
+
+    def save(self, delivery: Delivery) -> None:
+        """Insert a delivery or replace the one with its id."""
+        dates = {name: None if (at := getattr(delivery, name)) is None else to_text(at) for name in _DATES}
+        plain = {"state": str(delivery.state), "purpose": int(delivery.purpose)}
+        self._store.put("deliveries", {**vars(delivery), **dates, **plain})
+
+    def get(self, delivery_id: str) -> Delivery | None:
+        """Return a delivery."""
+        return next(iter(self._all("id = ?", (delivery_id,))), None)
+
+    def of_device(self, device_id: str) -> list[Delivery]:
+        """Return a device's deliveries, oldest first."""
+        return self._all("device_id = ? order by created, id", (device_id,))
+
+    def of_certificate(self, certificate_id: str) -> list[Delivery]:
+        """Return an imported certificate's deliveries, oldest first."""
+        return self._all("certificate_id = ? order by created, id", (certificate_id,))
+
+    def of_profile(self, profile_id: str) -> list[Delivery]:
+        """Return a profile's deliveries, oldest first."""
+        return self._all("profile_id = ? order by created, id", (profile_id,))
+
+    def of_lease(self, lease_id: str) -> list[Delivery]:
+        """Return the deliveries under a lease."""
+        return self._all("lease_id = ?", (lease_id,))
+
+    def due(self, tenant_id: str, now: datetime, limit: int) -> list[Delivery]:
+        """Return up to `limit` deliveries that wait for a connector, longest waiting first."""
+        condition = "tenant_id = ? and state = ? and coalesce(not_before, '') <= ? order by last_modified, id limit ?"
+        return self._all(condition, (tenant_id, str(State.REQUESTED), to_text(now), limit))
+
+    def expired_leases(self, now: datetime) -> list[Delivery]:
+        """Return the deliveries whose connector has not answered in time."""
+        return self._all("state = ? and lease_until <= ?", (str(State.LEASED), to_text(now)))
+
+    def count(self, tenant_id: str, *states: State) -> int:
+        """Return how many deliveries of a tenant are in one of these states."""
+        marks = placeholders(states)
+        sql = f"select count(*) from deliveries where tenant_id = ? and state in ({marks})"  # noqa: S608 - marks only
+        return int(self._store.scalar(sql, (tenant_id, *map(str, states))))
+
+
+@dataclass(frozen=True)
+class MdmCommand:
+    """A queued Apple command. It stays queued until the device has answered Acknowledged or Error."""
+
+    id: str
+    device_id: str
+    delivery_id: str | None
+    request_type: str
+    created: datetime
+    state: str = "queued"
+
+
+class MdmCommands:
+    """The command queues of all Apple devices."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def queue(self, command: MdmCommand) -> None:
+        """Put a command at the end of its device's queue."""
+        self._store.put("mdm_commands", {**vars(command), "created": to_text(command.created)})
+
+    def get(self, command_id: str) -> MdmCommand | None:
+        """Return a command."""
+        row = self._store.row("select * from mdm_commands where id = ?", (command_id,))
+        return None if row is None else MdmCommand(**{**row, "created": from_text(row["created"])})
+
+    def set_state(self, command_id: str, state: str) -> None:
+        """Note that a command was sent (`sent`), put off (`notnow`) or answered (`done`)."""
+        self._store.update("mdm_commands", command_id, {"state": state})
+
+    def next(self, device_id: str, *, skip_not_now: bool) -> MdmCommand | None:
+        """Return the oldest unanswered command; one put off with NotNow only when not skipped."""
+        states = ("queued", "sent") if skip_not_now else ("queued", "sent", "notnow")
+        row = self._store.row(
+            f"select * from mdm_commands where device_id = ? and state in ({placeholders(states)})"  # noqa: S608 - marks only
+            " order by rowid limit 1",
+            (device_id, *states),
+        )
+        return None if row is None else MdmCommand(**{**row, "created": from_text(row["created"])})
+
+    def pending(self, device_id: str, request_type: str, delivery_id: str | None) -> bool:
+        """Return whether such a command still waits for its answer."""
+        sql = (
+            "select count(*) from mdm_commands where device_id = ? and request_type = ? and delivery_id is ?"
+            " and state != 'done'"
+        )
+        return bool(self._store.scalar(sql, (device_id, request_type, delivery_id)))

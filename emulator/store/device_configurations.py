@@ -1,0 +1,84 @@
+"""Configuration profiles (deviceConfiguration) and their assignments."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from emulator.store.database import Row, Store, from_text, to_text
+
+
+@dataclass(frozen=True)
+class DeviceConfiguration:
+    """A profile; `properties` are those its type adds to the base, in wire names and forms."""
+
+    id: str
+    tenant_id: str
+    odata_type: str
+    display_name: str
+    version: int
+    created: datetime
+    last_modified: datetime
+    properties: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A profile's target: `target_type` is the last part of the target's @odata.type."""
+
+    id: str
+    configuration_id: str
+    target_type: str
+    group_id: str
+    intent: str = "apply"
+
+
+def from_row(row: Row) -> DeviceConfiguration:
+    """Return the profile a row of `device_configurations` holds."""
+    dates = {name: from_text(row[name]) for name in ("created", "last_modified")}
+    return DeviceConfiguration(**{**row, **dates, "properties": json.loads(row["properties"])})
+
+
+class DeviceConfigurations:
+    """The profiles of all tenants."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def save(self, profile: DeviceConfiguration) -> None:
+        """Insert a profile or replace the one with its id."""
+        dates = {name: to_text(getattr(profile, name)) for name in ("created", "last_modified")}
+        properties = json.dumps(profile.properties)
+        self._store.put("device_configurations", {**vars(profile), **dates, "properties": properties})
+
+    def get(self, tenant_id: str, profile_id: str) -> DeviceConfiguration | None:
+        """Return a profile."""
+        sql = "select * from device_configurations where id = lower(?) and tenant_id = ?"
+        row = self._store.row(sql, (profile_id, tenant_id))
+        return None if row is None else from_row(row)
+
+    def all(self, tenant_id: str) -> list[DeviceConfiguration]:
+        """Return a tenant's profiles, oldest first."""
+        sql = "select * from device_configurations where tenant_id = ? order by created, id"
+        return [from_row(row) for row in self._store.rows(sql, (tenant_id,))]
+
+    def delete(self, tenant_id: str, profile_id: str) -> bool:
+        """Remove a profile with its assignments; return whether there was one."""
+        with self._store.atomic():
+            sql = "delete from device_configurations where id = lower(?) and tenant_id = ?"
+            if not self._store.run(sql, (profile_id, tenant_id)):
+                return False
+            self._store.run("delete from assignments where configuration_id = lower(?)", (profile_id,))
+            return True
+
+    def assign(self, profile_id: str, assignments: list[Assignment]) -> None:
+        """Replace a profile's whole set of assignments."""
+        with self._store.atomic():
+            self._store.run("delete from assignments where configuration_id = ?", (profile_id,))
+            for assignment in assignments:
+                self._store.put("assignments", vars(assignment))
+
+    def assignments(self, profile_id: str) -> list[Assignment]:
+        """Return a profile's assignments in the order they were given."""
+        sql = "select * from assignments where configuration_id = ? order by rowid"
+        return [Assignment(**row) for row in self._store.rows(sql, (profile_id,))]

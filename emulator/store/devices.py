@@ -1,0 +1,118 @@
+"""Enrolled devices (managedDevice) and enrolled connectors (ndesConnector)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from emulator.store.database import Row, Store, from_text, to_text
+
+
+@dataclass(frozen=True)
+class Device:
+    """An enrolled device. `certificate` is its MDM identity, DER; `key_thumbprint` that certificate's SHA-1, hex."""
+
+    id: str
+    tenant_id: str
+    user_id: str
+    platform: str
+    device_name: str
+    os_version: str
+    model: str
+    manufacturer: str
+    serial_number: str
+    udid: str
+    certificate: bytes
+    key_thumbprint: str
+    enrolled: datetime
+    last_sync: datetime
+
+
+@dataclass(frozen=True)
+class Connector:
+    """An enrolled certificate connector; its id is the CN of its client certificate."""
+
+    id: str
+    tenant_id: str
+    display_name: str
+    machine_name: str
+    version: str
+    enrolled: datetime
+    last_connection: datetime
+    certificate_thumbprint: str
+
+
+def device_from_row(row: Row) -> Device:
+    """Return the device a row of `devices` holds."""
+    return Device(**{**row, "enrolled": from_text(row["enrolled"]), "last_sync": from_text(row["last_sync"])})
+
+
+def connector_from_row(row: Row) -> Connector:
+    """Return the connector a row of `connectors` holds."""
+    dates = {name: from_text(row[name]) for name in ("enrolled", "last_connection")}
+    return Connector(**{**row, **dates})
+
+
+class Devices:
+    """The devices of all tenants."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def save(self, device: Device) -> None:
+        """Insert a device or replace the one with its id."""
+        dates = {"enrolled": to_text(device.enrolled), "last_sync": to_text(device.last_sync)}
+        self._store.put("devices", {**vars(device), **dates})
+
+    def get(self, device_id: str) -> Device | None:
+        """Return a device."""
+        row = self._store.row("select * from devices where id = lower(?)", (device_id,))
+        return None if row is None else device_from_row(row)
+
+    def by_key(self, key_thumbprint: str) -> Device | None:
+        """Return the device whose present MDM identity has that SHA-1 thumbprint."""
+        row = self._store.row("select * from devices where key_thumbprint = ?", (key_thumbprint,))
+        return None if row is None else device_from_row(row)
+
+    def of_user(self, user_id: str) -> list[Device]:
+        """Return a user's devices, first enrolled first."""
+        rows = self._store.rows("select * from devices where user_id = ? order by enrolled, id", (user_id,))
+        return [device_from_row(row) for row in rows]
+
+    def of_tenant(self, tenant_id: str) -> list[Device]:
+        """Return a tenant's devices, first enrolled first."""
+        rows = self._store.rows("select * from devices where tenant_id = ? order by enrolled, id", (tenant_id,))
+        return [device_from_row(row) for row in rows]
+
+    def seen(self, device_id: str, when: datetime) -> None:
+        """Note a check-in."""
+        self._store.update("devices", device_id, {"last_sync": to_text(when)})
+
+
+class Connectors:
+    """The connectors of all tenants."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def save(self, connector: Connector) -> None:
+        """Insert a connector or replace the one with its id."""
+        dates = {name: to_text(getattr(connector, name)) for name in ("enrolled", "last_connection")}
+        self._store.put("connectors", {**vars(connector), **dates})
+
+    def get(self, connector_id: str) -> Connector | None:
+        """Return a connector."""
+        row = self._store.row("select * from connectors where id = lower(?)", (connector_id,))
+        return None if row is None else connector_from_row(row)
+
+    def by_certificate(self, thumbprint: str) -> Connector | None:
+        """Return the connector whose client certificate has that SHA-1 thumbprint."""
+        row = self._store.row("select * from connectors where certificate_thumbprint = ?", (thumbprint,))
+        return None if row is None else connector_from_row(row)
+
+    def of_tenant(self, tenant_id: str) -> list[Connector]:
+        """Return a tenant's connectors, first enrolled first."""
+        rows = self._store.rows("select * from connectors where tenant_id = ? order by enrolled, id", (tenant_id,))
+        return [connector_from_row(row) for row in rows]
+
+    def seen(self, connector_id: str, when: datetime) -> None:
+        """Note a contact."""
+        self._store.update("connectors", connector_id, {"last_connection": to_text(when)})

@@ -1,0 +1,88 @@
+"""Imported certificates as the service keeps them (pfxUserCertificate): ciphertext and metadata, soft delete."""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from emulator.store.database import Row, Store, from_text, to_text
+from emulator.wire.enums import IntendedPurpose, PaddingScheme
+
+
+@dataclass(frozen=True)
+class PfxCertificate:
+    """One record. `encrypted_pfx_blob` is the PKCS#12 as uploaded, the password base64 of RSA ciphertext."""
+
+    id: str
+    tenant_id: str
+    user_id: str
+    thumbprint: str
+    user_principal_name: str
+    intended_purpose: IntendedPurpose
+    start_date: datetime
+    expiration_date: datetime
+    provider_name: str
+    key_name: str
+    padding_scheme: PaddingScheme
+    encrypted_pfx_blob: bytes
+    encrypted_pfx_password: str
+    created: datetime
+    last_modified: datetime
+
+    def changed(self, changes: dict[str, Any]) -> "PfxCertificate":
+        """Return the record with some fields replaced."""
+        return replace(self, **changes)
+
+
+_DATES = ("start_date", "expiration_date", "created", "last_modified")
+
+
+def _to_row(record: PfxCertificate) -> Row:
+    dates = {name: to_text(getattr(record, name)) for name in _DATES}
+    numbers = {"intended_purpose": int(record.intended_purpose), "padding_scheme": int(record.padding_scheme)}
+    return {**asdict(record), **dates, **numbers, "is_deleted": 0}
+
+
+def from_row(row: Row) -> PfxCertificate:
+    """Return the record a row of `pfx_certificates` holds."""
+    fields = {name: value for name, value in row.items() if name != "is_deleted"}
+    fields |= {name: from_text(row[name]) for name in _DATES}
+    fields["intended_purpose"] = IntendedPurpose(row["intended_purpose"])
+    fields["padding_scheme"] = PaddingScheme(row["padding_scheme"])
+    return PfxCertificate(**fields)
+
+
+class PfxCertificates:
+    """The imported certificates of all tenants."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def save(self, record: PfxCertificate) -> None:
+        """Insert a record, or replace the one (or the tombstone) with its id."""
+        self._store.put("pfx_certificates", _to_row(record))
+
+    def get(self, tenant_id: str, record_id: str) -> PfxCertificate | None:
+        """Return a record that is not deleted."""
+        row = self._store.row(
+            "select * from pfx_certificates where id = lower(?) and tenant_id = ? and not is_deleted",
+            (record_id, tenant_id),
+        )
+        return None if row is None else from_row(row)
+
+    def delete(self, tenant_id: str, record_id: str, when: datetime) -> bool:
+        """Turn a record into a tombstone without ciphertext; return whether there was one."""
+        return bool(
+            self._store.run(
+                "update pfx_certificates set is_deleted = 1, encrypted_pfx_blob = x'', encrypted_pfx_password = '',"
+                " last_modified = ? where id = lower(?) and tenant_id = ? and not is_deleted",
+                (to_text(when), record_id, tenant_id),
+            )
+        )
+
+    def of_user(self, user_id: str) -> list[PfxCertificate]:
+        """Return a user's records, earliest start date first."""
+        rows = self._store.rows(
+            "select * from pfx_certificates where user_id = ? and not is_deleted order by start_date, id",
+            (user_id,),
+        )
+        return [from_row(row) for row in rows]

@@ -1,0 +1,60 @@
+"""TLS of the one port: a private CA with RSA keys, and client certificates asked for but not demanded."""
+
+import ssl
+from pathlib import Path
+
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from emulator.pki import write_private
+
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME: the lab's clock may stand years away from the machine's; the rooms that
+# accept client certificates compare validity with the lab's clock themselves.
+_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+class ServerTls:
+    """The server's certificate and the CA clients must trust. Kept in a folder, or fresh."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._ca = _load_or_create(folder)
+        self._leaf = self._ca.issue_cert(
+            *_NAMES,
+            organization_name="PFX Lab TEST ONLY",
+            common_name="localhost",
+            key_type=trustme.KeyType.RSA,
+        )
+
+    @property
+    def ca_pem(self) -> bytes:
+        """Return the CA certificate, PEM."""
+        return self._ca.cert_pem.bytes()
+
+    def server_context(self, client_authorities: list[x509.Certificate]) -> ssl.SSLContext:
+        """Return the context of the listening port; client certificates of these authorities are verified."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._leaf.configure_cert(context)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata="".join(a.public_bytes(Encoding.PEM).decode() for a in client_authorities))
+        context.verify_flags |= _NO_CHECK_TIME
+        return context
+
+
+def _load_or_create(folder: Path | None) -> trustme.CA:
+    if folder is None:
+        return _new()
+    path = folder / "tls-ca.pem"
+    if path.exists():
+        key, certificate = path.read_bytes().split(b"-----BEGIN CERTIFICATE-----")
+        return trustme.CA.from_pem(b"-----BEGIN CERTIFICATE-----" + certificate, key)
+    ca = _new()
+    write_private(path, ca.private_key_pem.bytes() + ca.cert_pem.bytes())
+    return ca
+
+
+def _new() -> trustme.CA:
+    return trustme.CA(
+        organization_name="PFX Lab TEST ONLY", organization_unit_name="TLS CA", key_type=trustme.KeyType.RSA
+    )

@@ -1,0 +1,132 @@
+"""Apple MDM property lists: check-in messages, commands, answers, and the profile that carries a PKCS#12.
+
+Sources: Apple's device-management schemas and articles as digested in reference devices B1 to B10. The
+top-level PayloadIdentifier scheme is ours; the one real Intune uses is unknown (docs/divergences.md).
+"""
+
+import plistlib
+from typing import Any, Final, TypeAlias
+from xml.parsers.expat import ExpatError
+
+Plist: TypeAlias = dict[str, Any]
+
+CHECKIN_CONTENT_TYPE: Final = "application/x-apple-aspen-mdm-checkin"
+COMMAND_CONTENT_TYPE: Final = "application/x-apple-aspen-mdm; charset=UTF-8"
+PKCS12_PAYLOAD: Final = "com.apple.security.pkcs12"
+
+PROFILE_ERRORS: Final = "MCProfileErrorDomain"
+INSTALLATION_ERRORS: Final = "MCInstallationErrorDomain"
+CERTIFICATE_ERRORS: Final = "MCCertificateErrorDomain"
+MDM_ERRORS: Final = "MCMDMErrorDomain"
+
+MALFORMED_PROFILE: Final = 1000
+CANNOT_DECRYPT: Final = 1006
+INSTALLATION_FAILURE: Final = 4001
+INVALID_PASSWORD: Final = 9000
+TOO_MANY_CERTIFICATES: Final = 9001
+MALFORMED_CERTIFICATE: Final = 9005
+NOT_AN_IDENTITY: Final = 9006
+PROFILE_NOT_FOUND: Final = 12075
+INVALID_REQUEST_TYPE: Final = 12021
+
+
+class PlistError(ValueError):
+    """The bytes are not the property list the protocol asks for."""
+
+
+def _load(data: bytes) -> Any:
+    try:
+        return plistlib.loads(data)
+    except (ExpatError, ValueError, OverflowError, KeyError, IndexError, AttributeError) as error:
+        raise PlistError(f"expected a property list, got {len(data)} bytes that are not one ({error})") from None
+
+
+def parse_dict(data: bytes) -> Plist:
+    """Return a property list whose top object is a dictionary.
+
+    Raises:
+        PlistError: not a property list, or another top object.
+
+    """
+    value = _load(data)
+    if not isinstance(value, dict):
+        raise PlistError(f"expected a dictionary as top object, got {type(value).__name__}")
+    return value
+
+
+def parse_payloads(data: bytes) -> list[Plist]:
+    """Return a property list whose top object is an array of payload dictionaries.
+
+    Raises:
+        PlistError: not a property list, another top object, or something else than dictionaries in it.
+
+    """
+    value = _load(data)
+    if not isinstance(value, list) or not all(isinstance(payload, dict) for payload in value):
+        raise PlistError(f"expected an array of payload dictionaries, got {type(value).__name__}")
+    return value
+
+
+def serialize(value: Plist | list[Plist]) -> bytes:
+    """Return a property list as XML."""
+    return plistlib.dumps(value)
+
+
+def profile_identifier(delivery_id: str) -> str:
+    """Return the PayloadIdentifier of the profile that carries one delivery."""
+    return f"www.windowsintune.com.importedpfx.{delivery_id}"
+
+
+def pkcs12_payload_template(payload_uuid: str, identifier: str, display_name: str) -> bytes:
+    """Return the plistTemplate of one certificate: a payload array whose PKCS#12 and password are still missing.
+
+    The connector finds the payload by its PayloadUUID and fills both in.
+    """
+    payload = {
+        "PayloadType": PKCS12_PAYLOAD,
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"{identifier}.pkcs12",
+        "PayloadUUID": payload_uuid,
+        "PayloadDisplayName": display_name,
+        "PayloadCertificateFileName": f"{display_name}.pfx",
+    }
+    return serialize([payload])
+
+
+def fill_pkcs12_payload(template: bytes, payload_uuid: str, pfx: bytes, password: str) -> bytes:
+    """Return the payload array with PKCS#12 and password put into the payload of that PayloadUUID.
+
+    Raises:
+        PlistError: the template is not an array of payloads, or holds no such payload.
+
+    """
+    payloads = parse_payloads(template)
+    for payload in payloads:
+        if payload.get("PayloadUUID") == payload_uuid:
+            payload |= {"PayloadContent": pfx, "Password": password}
+            return serialize(payloads)
+    raise PlistError(f"expected a payload with PayloadUUID {payload_uuid}, got none among {len(payloads)}")
+
+
+def encrypted_profile(identifier: str, profile_uuid: str, display_name: str, encrypted_payloads: bytes) -> bytes:
+    """Return a configuration profile whose payload array is `encrypted_payloads`, DER CMS EnvelopedData."""
+    return serialize(
+        {
+            "PayloadType": "Configuration",
+            "PayloadVersion": 1,
+            "PayloadIdentifier": identifier,
+            "PayloadUUID": profile_uuid,
+            "PayloadDisplayName": display_name,
+            "PayloadOrganization": "PFX Lab TEST ONLY",
+            "IsEncrypted": True,
+            "EncryptedPayloadContent": encrypted_payloads,
+        }
+    )
+
+
+def error_chain(*errors: tuple[str, int, str]) -> list[Plist]:
+    """Return an ErrorChain: the top-level error first, its causes after it."""
+    return [
+        {"ErrorDomain": domain, "ErrorCode": code, "LocalizedDescription": text, "USEnglishDescription": text}
+        for domain, code, text in errors
+    ]

@@ -1,0 +1,72 @@
+"""OData primitive values: Edm.DateTimeOffset and Edm.Binary as Graph reads and writes them.
+
+Reading accepts what clients send (any offset, up to seven fraction digits); writing gives what the service
+gives (UTC, `Z`, seven digits). Source: reference graph-intune 1.7 and 1.12, graph-clients 4.
+"""
+
+import base64
+import binascii
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+_DATE_TIME = re.compile(
+    r"(?P<date>\d{4}-\d{2}-\d{2})[Tt](?P<time>\d{2}:\d{2}(?::\d{2})?)(?:\.(?P<fraction>\d{1,12}))?"
+    r"(?P<zone>[Zz]|[+-]\d{2}:\d{2})",
+    re.ASCII,
+)
+
+
+def parse_date_time(text: str) -> datetime:
+    """Return an Edm.DateTimeOffset as an aware UTC datetime; fractions below a microsecond are cut off.
+
+    Raises:
+        ValueError: not a date, a time and an offset, or outside years 1 to 9999.
+
+    """
+    match = _DATE_TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"expected a date-time with offset such as 2026-03-01T09:15:00Z, got {text!r}")
+    naive = datetime.fromisoformat(f"{match['date']}T{match['time']}")
+    micros = int(((match["fraction"] or "") + "000000")[:6])
+    zone = match["zone"].upper()
+    offset = timedelta() if zone == "Z" else _offset(zone)
+    aware = naive.replace(microsecond=micros, tzinfo=timezone(offset))
+    try:
+        return aware.astimezone(UTC)
+    except OverflowError:
+        # .NET's default(DateTimeOffset) with a local offset lies outside what UTC can hold.
+        return naive.replace(microsecond=micros, tzinfo=UTC)
+
+
+def _offset(zone: str) -> timedelta:
+    hours, minutes = int(zone[1:3]), int(zone[4:6])
+    if hours > 14 or minutes > 59:
+        raise ValueError(f"expected an offset between -14:00 and +14:00, got {zone!r}")
+    size = timedelta(hours=hours, minutes=minutes)
+    return -size if zone[0] == "-" else size
+
+
+def format_date_time(moment: datetime) -> str:
+    """Return `2026-02-01T09:00:01.4820190Z`: UTC, seven fraction digits, none when all are zero."""
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    whole = utc.isoformat(timespec="seconds")
+    return f"{whole}.{utc.microsecond:06d}0Z" if utc.microsecond else f"{whole}Z"
+
+
+def parse_binary(text: str) -> bytes:
+    """Return the bytes of an Edm.Binary: base64, standard or URL-safe alphabet, padding optional.
+
+    Raises:
+        ValueError: other characters, or a length no base64 text can have.
+
+    """
+    standard = text.strip().translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"expected base64, got {len(text)} characters that are not ({error})") from None
+
+
+def format_binary(value: bytes) -> str:
+    """Return bytes as standard base64 with padding."""
+    return base64.b64encode(value).decode("ascii")

@@ -1,0 +1,91 @@
+"""Names and numbers of the enumerations Graph and Intune share with their clients.
+
+Source: Graph beta reference (userPfxIntendedPurpose, userPfxPaddingScheme, keyStorageProviderOption,
+complianceStatus, certificateIssuanceStates, ndesConnectorState).
+"""
+
+from enum import Enum, IntEnum
+from typing import TypeVar
+
+E = TypeVar("E", bound=Enum)
+
+
+class IntendedPurpose(IntEnum):
+    """userPfxIntendedPurpose of an imported record. The profile-side enum has other numbers: match by name."""
+
+    unassigned = 0
+    smimeEncryption = 1  # noqa: N815 - the wire name
+    smimeSigning = 2  # noqa: N815
+    vpn = 4
+    wifi = 8
+
+
+class PaddingScheme(IntEnum):
+    """userPfxPaddingScheme: how the PFX password was encrypted to the connector's key."""
+
+    none = 0
+    pkcs1 = 1
+    oaepSha1 = 2  # noqa: N815
+    oaepSha256 = 3  # noqa: N815
+    oaepSha384 = 4  # noqa: N815
+    oaepSha512 = 5  # noqa: N815
+
+
+class KeyStorageProviderOption(IntEnum):
+    """keyStorageProviderOption of a Windows profile; its numbers are not the CSP's KeyLocation numbers."""
+
+    useTpmKspOtherwiseUseSoftwareKsp = 0  # noqa: N815
+    useTpmKspOtherwiseFail = 1  # noqa: N815
+    usePassportForWorkKspOtherwiseFail = 2  # noqa: N815
+    useSoftwareKsp = 3  # noqa: N815
+
+
+class ComplianceStatus(IntEnum):
+    """complianceStatus of a profile on a device or user."""
+
+    unknown = 0
+    notApplicable = 1  # noqa: N815
+    compliant = 2
+    remediated = 3
+    nonCompliant = 4  # noqa: N815
+    error = 5
+    conflict = 6
+    notAssigned = 7  # noqa: N815
+
+
+class CertificateIssuanceState(IntEnum):
+    """certificateIssuanceStates, as far as an imported certificate can reach them."""
+
+    unknown = 0
+    issueFailed = 7  # noqa: N815
+    issuePending = 8  # noqa: N815
+    issued = 9
+    removedFromCollection = 15  # noqa: N815
+    installFailed = 17  # noqa: N815
+    installed = 18
+    deleted = 20
+    requested = 22
+
+
+class NdesConnectorState(IntEnum):
+    """ndesConnectorState."""
+
+    none = 0
+    active = 1
+    inactive = 2
+
+
+def parse_member(enum: type[E], text: str) -> E:
+    """Return the member whose name equals `text` without regard to case.
+
+    Tools send `SmimeEncryption`, `VPN`, `OaepSha512`; the service answers camelCase.
+
+    Raises:
+        ValueError: no member has that name; the message lists those that exist.
+
+    """
+    wanted = text.casefold()
+    for member in enum:
+        if member.name.casefold() == wanted:
+            return member
+    raise ValueError(f"expected one of {', '.join(m.name for m in enum)}, got {text!r}")

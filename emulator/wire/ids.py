@@ -1,0 +1,51 @@
+"""Identifiers: how the service spells a record's key, an assignment's, a status row's.
+
+Sources: reference graph-intune 1.3 (record id), 3.5 (assignment id), 3.6 (status row id).
+"""
+
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+ALL_USERS_GROUP = "acacacac-9df4-4c7d-9d50-4ef0226f57a9"
+"""Pseudo group in the id of an assignment to all licensed users."""
+
+ALL_DEVICES_GROUP = "adadadad-808e-44e2-905a-0b7873a8a531"
+"""Pseudo group in the id of an assignment to all devices."""
+
+_RECORD_ID = re.compile(r"(?P<user>[0-9a-f]{32})-(?P<thumbprint>.+)", re.DOTALL)
+
+
+class RecordId(NamedTuple):
+    """Key of a userPFXCertificate, split: directory id (dashed, lower case) and thumbprint (lower case)."""
+
+    user_id: str
+    thumbprint: str
+
+
+def record_id(user_id: str, thumbprint: str) -> str:
+    """Return `{user id without dashes}-{thumbprint}`, lower case."""
+    return f"{UUID(user_id).hex}-{thumbprint.lower()}"
+
+
+def parse_record_id(text: str) -> RecordId:
+    """Split a record's key, whatever case it came in.
+
+    Raises:
+        ValueError: the text is not 32 hexadecimal digits, a dash and a thumbprint.
+
+    """
+    match = _RECORD_ID.fullmatch(text.lower())
+    if match is None:
+        raise ValueError(f"expected 32 hexadecimal digits, '-' and a thumbprint, got {text!r}")
+    return RecordId(str(UUID(match["user"])), match["thumbprint"])
+
+
+def assignment_id(configuration_id: str, group_id: str) -> str:
+    """Return the id Graph gives an assignment of a configuration to a (pseudo) group."""
+    return f"{configuration_id}_{group_id}"
+
+
+def status_row_id(user_id: str, configuration_id: str, device_id: str) -> str:
+    """Return the id of a deviceConfigurationDeviceStatus row."""
+    return f"{user_id}_{configuration_id}_{device_id}"

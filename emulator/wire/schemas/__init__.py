@@ -1,0 +1,32 @@
+"""JSON Schemas (Draft 2020-12) of request bodies, compiled once."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+
+@cache
+def validator(name: str) -> Draft202012Validator:
+    """Return the compiled schema `name`.json of this folder."""
+    schema: dict[str, Any] = json.loads((files(__name__) / f"{name}.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def first_problem(name: str, body: object) -> str | None:
+    """Return what is wrong with a body in one sentence, or None: where, what was expected, what came."""
+    errors = sorted(validator(name).iter_errors(body), key=lambda e: [str(part) for part in e.absolute_path])
+    if not errors:
+        return None
+    where = "/".join(str(part) for part in errors[0].absolute_path) or "the body"
+    return f"{where}: {_without_values(errors[0].validator, errors[0].validator_value, errors[0].instance)}"
+
+
+def _without_values(rule: object, wanted: object, instance: object) -> str:
+    # Bodies carry ciphertext and secrets: the sentence names the rule and the kind of value, never the value.
+    if rule == "required" and isinstance(instance, dict) and isinstance(wanted, list):
+        return f"expected {', '.join(name for name in wanted if name not in instance)}, got none"
+    return f"expected {rule} {json.dumps(wanted)[:200]}, got {type(instance).__name__}"

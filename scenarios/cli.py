@@ -1,0 +1,259 @@
+"""The `pfxlab` command. Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn, cast
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from connector_sim.errors import ConnectorError, PfxProblem
+from device_sim.errors import EnrollmentRefused, SessionFailed
+from emulator.config import Config
+from emulator.server import PortTaken
+from scenarios.demo import Demo, Material, Result, Sabotage, own_material
+from scenarios.lab import Lab
+from scenarios.openssl import OpenSslFailed, OpenSslMissing
+from scenarios.progress import Progress
+from scenarios.ready import environment, ready, write_ready_file
+
+VERDICT_FAILED, USAGE, COULD_NOT_RUN = 1, 2, 3
+_PARTS = ("connector", "devices")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pfxlab", prog_name="pfxlab")
+def main() -> None:
+    """Test Intune's imported PKCS (PFX) certificates without a tenant. Everything runs on this machine."""
+
+
+def _stop(code: int, message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+def _read_password(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        _stop(USAGE, f"{path}: expected the password as UTF-8 text on the first line, got other bytes.")
+
+
+def _own(pfx_file: Path, password_file: Path | None, upn: str | None, *, allow_expired: bool) -> Material:
+    if password_file is None or upn is None:
+        raise click.UsageError("--pfx needs --password-file and --upn as well.")
+    if "@" not in upn:
+        raise click.UsageError(f"--upn: expected a user principal name such as user@example.org, got {upn!r}.")
+    password = _read_password(password_file)
+    if not password.isascii():
+        _stop(USAGE, "The password is not ASCII, and connectors read it as ASCII. Export with an ASCII password.")
+    try:
+        now = datetime.now(UTC)
+        return own_material(pfx_file.read_bytes(), password, allow_expired=allow_expired, lab_now=now)
+    except PfxProblem as problem:
+        _stop(USAGE, f"{pfx_file}: {problem}")
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@main.command()
+@click.option("--pfx", "pfx_file", type=_FILE, help="Your own PFX instead of the test CA's certificates.")
+@click.option("--password-file", type=_FILE, help="File whose first line is the PFX password.")
+@click.option("--upn", help="User principal name to import for; made up in the lab's directory.")
+@click.option("--allow-expired", is_flag=True, help="Import an expired certificate, as for reading old mail.")
+@click.option(
+    "--break", "sabotage", type=click.Choice(["missing-key", "wrong-key"]), help="See a connector fail: take its key."
+)
+@click.option("--seed", default=7, show_default=True, help="Ids of the run derive from it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def demo(
+    pfx_file: Path | None,
+    password_file: Path | None,
+    upn: str | None,
+    allow_expired: bool,
+    sabotage: str | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Send imported certificates through every party and prove that each device can use them."""
+    if pfx_file is None and password_file is not None:
+        raise click.UsageError("--password-file belongs to --pfx.")
+    material = None if pfx_file is None else _own(pfx_file, password_file, upn, allow_expired=allow_expired)
+    console = Console(highlight=False)
+    if not as_json:
+        console.print(f"PFX Lab demo, seed {seed}: PFX → Graph → Intune → connector → device → opened mail\n")
+    try:
+        progress = Progress(console, quiet=as_json)
+        name = upn or f"user@{Config().domain}"
+        result = asyncio.run(Demo(progress, name, material, cast("Sabotage | None", sabotage), seed).run())
+    except (OpenSslMissing, OpenSslFailed, ConnectorError, SessionFailed, EnrollmentRefused, OSError) as error:
+        _stop(COULD_NOT_RUN, f"The demo could not run: {error}")
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2))
+    else:
+        _show(console, result, sabotage)
+    sys.exit(0 if result.passed else VERDICT_FAILED)
+
+
+def _show(console: Console, result: Result, sabotage: str | None) -> None:
+    table = Table(title="\nWhat arrived and what it is good for", title_justify="left")
+    for column in ("device", "certificate", "delivery", "proof"):
+        table.add_column(column)
+    for row in result.deliveries:
+        proof = _proof_of(result, row)
+        style = "" if row["state"] == "installed" and proof != "failed" else "red"
+        table.add_row(row["device"], row["certificate"], row["state"], proof, style=style)
+    console.print(table)
+    secrets_line = "FOUND IN THE CLOUD" if result.findings else "not in the cloud's data, not in any log"
+    console.print(f"passwords and private keys: {secrets_line} ({result.searched:,} bytes searched)")
+    if result.passed:
+        console.print("\n[bold green]PASSED[/]  Next: [bold]pfxlab up[/] keeps a lab running for your own tool,")
+        console.print(
+            "        [bold]pfxlab demo --pfx FILE --password-file FILE --upn UPN[/] sends your own certificate."
+        )
+        return
+    console.print("\n[bold red]FAILED[/]")
+    for reason in result.reasons():
+        console.print(f"  {reason}", markup=False)
+    if sabotage is not None:
+        console.print(f"  (as asked for by --break {sabotage})")
+
+
+def _proof_of(result: Result, row: dict[str, str]) -> str:
+    wanted = "signs a mail" if row["certificate"] == "signing" else f"opens mail to {row['certificate']}"
+    mine = [p for p in result.proofs if p.device == row["device"]]
+    proof = next((p for p in mine if p.name == wanted), None) or next(iter(mine), None)
+    if proof is None:
+        return "none"
+    return f"{proof.name.partition(' to ')[0]}: {proof.detail}" if proof.passed else "failed"
+
+
+def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    parts = tuple(part for part in value.split(",") if part)
+    unknown = [part for part in parts if part not in _PARTS]
+    if unknown:
+        raise click.BadParameter(f"expected a list of {', '.join(_PARTS)}, got {', '.join(unknown)}")
+    return parts
+
+
+@main.command()
+@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
+@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written as JSON when it serves.")
+@click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
+@click.option("--seed", default=7, show_default=True, help="Ids derive from it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the ready facts as JSON and nothing else.")
+def up(port: int, data: Path | None, ready_file: Path | None, parts: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Run a lab that stays, for your own tool. SIGTERM or Ctrl-C ends it; --data keeps every record."""
+
+    async def serve(folder: Path) -> None:
+        lab = Lab(folder, Config(seed=seed))
+        stopped = _stop_event()
+        try:
+            await lab.start(port)
+            await _start_parts(lab, parts)
+            facts = ready(lab)
+            if ready_file is not None:
+                write_ready_file(ready_file, facts)
+            _announce(facts, parts, as_json=as_json)
+            await stopped.wait()
+        finally:
+            await lab.stop()
+
+    try:
+        _run_over(data, serve)
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+
+def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, None]]) -> None:
+    """Run a lab over a folder, or over a temporary one."""
+    try:
+        if data is not None:
+            data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            asyncio.run(serve(data))
+        else:
+            with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
+                asyncio.run(serve(Path(folder)))
+    except (PortTaken, OSError, ConnectorError, EnrollmentRefused, SessionFailed) as error:
+        _stop(COULD_NOT_RUN, f"The lab could not run: {error}")
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _stop_event() -> asyncio.Event:
+    event, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Windows has no signal handlers in its event loop; Ctrl-C raises KeyboardInterrupt there.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, event.set)
+    return event
+
+
+async def _start_parts(lab: Lab, parts: tuple[str, ...]) -> None:
+    if "connector" in parts:
+        await lab.start_connector()
+    if "devices" in parts:
+        lab.push_when_due()
+        for platform in ("ios", "windows"):
+            device = await lab.device(platform, lab.operator.credentials.user_upn)
+            await device.check_in()
+
+
+def _announce(facts: dict[str, object], parts: tuple[str, ...], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    running = " with " + " and ".join(parts) if parts else ""
+    click.echo(f"PFX Lab serves Graph and sign-in at {facts['graph_url']}{running} (loopback only, TEST ONLY).\n")
+    for name, value in environment(facts).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo("\nNext: paste these lines into the shell your tool runs in. Ctrl-C ends the lab.")
+    sys.stdout.flush()
+
+
+@main.command(name="exec", context_settings={"ignore_unknown_options": True})
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
+@click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
+@click.option("--seed", default=7, show_default=True, help="Ids derive from it.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_command(data: Path | None, parts: tuple[str, ...], seed: int, command: tuple[str, ...]) -> None:
+    """Run COMMAND against a lab that lives as long as it; the exit code is the command's."""
+    codes: list[int] = []
+
+    async def serve(folder: Path) -> None:
+        lab = Lab(folder, Config(seed=seed))
+        try:
+            await lab.start()
+            await _start_parts(lab, parts)
+            facts = ready(lab)
+            ready_file = folder / "operator" / "ready.json"
+            write_ready_file(ready_file, facts)
+            variables = {**os.environ, **environment(facts), "PFXLAB_READY_FILE": str(ready_file)}
+            process = await asyncio.create_subprocess_exec(*command, env=variables)
+            codes.append(await process.wait())
+        finally:
+            await lab.stop()
+
+    if shutil.which(command[0]) is None:
+        _stop(USAGE, f"expected a command that exists, got {command[0]!r}")
+    _run_over(data, serve)
+    code = codes[0]
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The whole lab in one process: emulator, connector, devices, each with its own folder, speaking HTTPS only.
+
+folder/cloud         the emulator's data
+folder/connector     key store and identity of the connector
+folder/devices/NAME  each device's identity and certificate store
+folder/operator      what the administrator keeps: credentials, CA file, the connector's public key
+"""
+
+import asyncio
+import json
+import secrets
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from cryptography.hazmat.primitives import serialization
+
+from connector_sim import identity as connector_identity
+from connector_sim.cmdlets import EncryptionKey, GraphClient
+from connector_sim.errors import KeyNotFound
+from connector_sim.eventlog import Event
+from connector_sim.keys.provider import Providers
+from connector_sim.keys.software import SoftwareKey, SoftwareKsp
+from connector_sim.service import Connector, Settings, enroll
+from device_sim import identity as device_identity
+from device_sim.apple import AppleDevice
+from device_sim.identity import Hardware
+from device_sim.windows import WindowsDevice
+from emulator.chance import Chance
+from emulator.clock import LabClock
+from emulator.config import Config
+from emulator.lab.journal import Entry
+from emulator.pki import write_private
+from emulator.seed import Credentials, add_user, seed
+from emulator.server import Emulator
+
+KEY_NAME: Final = "PFXLabKey"
+Device: TypeAlias = AppleDevice | WindowsDevice
+
+_HARDWARE: Final = {
+    "ios": ("iPhone", "18.1", "iPhone 15", "Apple"),
+    "windows": ("Windows PC", "10.0.26100.1", "Virtual PC", "PFX Lab"),
+}
+
+
+@dataclass
+class Operator:
+    """What the administrator knows: the seed's credentials and the passwords of users added later."""
+
+    credentials: Credentials
+    passwords: dict[str, str]
+
+    def save(self, path: Path) -> None:
+        """Keep it in a file only its owner may read."""
+        body = {"credentials": asdict(self.credentials), "passwords": self.passwords}
+        write_private(path, json.dumps(body, indent=2).encode())
+
+
+def _load_operator(path: Path) -> Operator | None:
+    if not path.exists():
+        return None
+    body = json.loads(path.read_text())
+    names = {field.name for field in fields(Credentials)}
+    return Operator(Credentials(**{n: v for n, v in body["credentials"].items() if n in names}), body["passwords"])
+
+
+class Lab:
+    """A lab over a folder; everything in it survives a restart."""
+
+    def __init__(self, folder: Path, config: Config | None = None) -> None:
+        self.folder, self.config = folder, config or Config()
+        self.clock = LabClock()
+        for part in ("cloud", "connector", "devices", "operator"):
+            (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.emulator = Emulator(self.config, self.clock, folder / "cloud")
+        self.ksp = SoftwareKsp(folder / "connector" / "keys")
+        self.connector: Connector | None = None
+        self.connector_events: list[Event] = []
+        self.devices: dict[str, Device] = {}
+        self.operator = self._operator()
+        self._pushes: set[asyncio.Task[None]] = set()
+
+    def _operator(self) -> Operator:
+        path = self.folder / "operator" / "credentials.json"
+        operator = _load_operator(path)
+        if operator is None:
+            operator = Operator(seed(self.emulator.cloud), {})
+            made = operator.credentials
+            operator.passwords[made.user_upn] = made.user_password
+            operator.save(path)
+        return operator
+
+    @property
+    def ca_file(self) -> Path:
+        """Return the file with the CA that clients must trust."""
+        return self.folder / "operator" / "ca.pem"
+
+    @property
+    def public_key_file(self) -> Path:
+        """Return the PEM file with the public key that passwords are encrypted to."""
+        return self.folder / "operator" / "connector-public-key.pem"
+
+    @property
+    def authority_url(self) -> str:
+        """Return the sign-in address with the tenant."""
+        return f"{self.emulator.origin}/{self.operator.credentials.tenant_id}"
+
+    async def start(self, port: int = 0) -> None:
+        """Start the emulator and write the operator's files.
+
+        Raises:
+            PortTaken: the port cannot be had.
+
+        """
+        self.ca_file.write_bytes(self.emulator.tls.ca_pem)
+        pem = (
+            self.connector_key()
+            .public_key()
+            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+        self.public_key_file.write_bytes(pem)
+        await self.emulator.start(port)
+
+    async def stop(self) -> None:
+        """Stop every party; data stays."""
+        for task in list(self._pushes):
+            task.cancel()
+        if self.connector is not None:
+            await self.connector.stop()
+            self.connector = None
+        await self.emulator.stop()
+
+    async def __aenter__(self) -> "Lab":
+        """Start on a free port."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    def connector_key(self) -> SoftwareKey:
+        """Return the PFX-encryption key, made on first use."""
+        try:
+            return self.ksp.open(KEY_NAME)
+        except KeyNotFound:
+            return self.ksp.add(KEY_NAME)
+
+    def encryption_key(self) -> EncryptionKey:
+        """Return the public key with the names to put into records."""
+        return EncryptionKey(self.connector_key().public_key(), self.ksp.name, KEY_NAME)
+
+    def graph(self) -> GraphClient:
+        """Return a Graph client for this lab, not signed in yet."""
+        return GraphClient(self.emulator.origin, self.authority_url, self.ca_file)
+
+    def admin_form(self) -> dict[str, str]:
+        """Return the token request of the administrator's application."""
+        made = self.operator.credentials
+        return {
+            "grant_type": "client_credentials",
+            "client_id": made.admin_client_id,
+            "client_secret": made.admin_client_secret,
+        }
+
+    async def user_token(self, upn: str, password: str) -> str:
+        """Return a signed-in user's token."""
+        form = {"grant_type": "password", "username": upn, "password": password}
+        async with self.graph() as client:
+            return await client.sign_in({**form, "client_id": self.operator.credentials.public_client_id})
+
+    def add_user(self, upn: str) -> None:
+        """Make sure a user of that name exists, is in the mail users' group, and can sign in."""
+        if upn in self.operator.passwords:
+            return
+        password = secrets.token_urlsafe(18)
+        made = self.operator.credentials
+        user_id = add_user(self.emulator.cloud, made.tenant_id, upn, password)
+        self.emulator.cloud.directory.add_member(made.group_id, user_id)
+        self.operator.passwords[upn] = password
+        self.operator.save(self.folder / "operator" / "credentials.json")
+
+    def _connector_settings(self) -> Settings:
+        return Settings(self.emulator.origin, self.ca_file, wait_seconds=10)
+
+    async def start_connector(self) -> None:
+        """Enrol the connector on first use, then let it work."""
+        settings, folder = self._connector_settings(), self.folder / "connector"
+        who = connector_identity.find(folder)
+        if who is None:
+            made = self.operator.credentials
+            token = await self.user_token(made.operator_upn, made.operator_password)
+            who = await enroll(settings, token, folder, "PFX Lab connector", "LAB-SERVER")
+        self.connector = Connector(
+            settings,
+            who,
+            Providers([SoftwareKsp(self.folder / "connector" / "keys")]),
+            self.clock,
+            self.connector_events.append,
+        )
+        await self.connector.start()
+
+    async def device(self, platform: str, upn: str) -> Device:
+        """Return the user's device of that platform, enrolled on first use."""
+        name = f"{platform}-{upn}"
+        if name in self.devices:
+            return self.devices[name]
+        folder, ca_pem = self.folder / "devices" / name, self.emulator.tls.ca_pem
+        known = device_identity.load(folder)
+        if known is None:
+            token = await self.user_token(upn, self.operator.passwords[upn])
+            hardware = self._hardware(platform, upn)
+            who = await device_identity.enroll(self.emulator.origin, ca_pem, token, hardware)
+            device_identity.save(folder, who, hardware)
+        else:
+            who, hardware = known
+        device: Device
+        if platform == "ios":
+            device = AppleDevice(who, hardware, self.emulator.origin, ca_pem, folder)
+            if known is None:
+                await device.announce()
+        else:
+            device = WindowsDevice(who, hardware, self.emulator.origin, ca_pem, folder)
+        self.devices[name] = device
+        return device
+
+    def _hardware(self, platform: str, upn: str) -> Hardware:
+        name, version, model, maker = _HARDWARE[platform]
+        udid = Chance(self.config.seed, len(name)).guid().upper()
+        owner = upn.partition("@")[0]
+        return Hardware(platform, f"{name} of {owner}", version, model, maker, f"SIM{udid[:8]}", udid)
+
+    def push_when_due(self) -> None:
+        """From now on, wake a device when the service has something for it, as APNs and WNS do."""
+        self.emulator.cloud.journal.subscribe(self._on_entry)
+
+    def _on_entry(self, entry: Entry) -> None:
+        if entry.fields.get("state") not in ("wanted", "ready", "removing"):
+            return
+        device = next((d for d in self.devices.values() if d.identity.device_id == entry.fields.get("device")), None)
+        if device is not None:
+            task = asyncio.get_running_loop().create_task(_woken(device))
+            self._pushes.add(task)
+            task.add_done_callback(self._pushes.discard)
+
+
+async def _woken(device: Device) -> None:
+    # Let the transaction that caused the push be committed first.
+    await asyncio.sleep(0.05)
+    await device.check_in()

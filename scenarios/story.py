@@ -1,0 +1,68 @@
+"""Steps that every story of the lab is made of: import, assign, let devices and connector work until it is quiet."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from connector_sim.cmdlets import EncryptionKey, GraphClient, new_user_pfx_certificate
+from connector_sim.pfx import Pfx
+from emulator.intune.delivery import State
+from emulator.store.deliveries import Delivery
+from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from scenarios.lab import Device, Lab
+
+PROFILES: Final = "/beta/deviceManagement/deviceConfigurations"
+_TYPE_OF_PLATFORM: Final = {
+    "ios": "#microsoft.graph.iosImportedPFXCertificateProfile",
+    "windows": "#microsoft.graph.windows10ImportedPFXCertificateProfile",
+}
+_AT_WORK: Final = (State.REQUESTED, State.LEASED)
+_SETTLED: Final = (State.INSTALLED, State.FAILED, State.REMOVED, State.SUPERSEDED)
+
+
+async def import_pfx(
+    client: GraphClient,
+    pfx: Pfx,
+    password: str,
+    upn: str,
+    purpose: IntendedPurpose,
+    key: EncryptionKey,
+    scheme: PaddingScheme,
+) -> dict[str, Any]:
+    """Encrypt the password to the connector's key and import the record; return Graph's entity."""
+    record = new_user_pfx_certificate(pfx, password, upn, purpose, key, scheme)
+    return await client.import_user_pfx_certificate(record)
+
+
+async def assign_profile(client: GraphClient, platform: str, purpose: IntendedPurpose, group_id: str) -> str:
+    """Create an imported-PFX profile for a platform and purpose, assign it to a group, return its id."""
+    body: dict[str, Any] = {
+        "@odata.type": _TYPE_OF_PLATFORM[platform],
+        "displayName": f"Imported PKCS, {platform}, {purpose.name}",
+        "intendedPurpose": purpose.name,
+    }
+    if platform == "windows":
+        body["keyStorageProvider"] = "useTpmKspOtherwiseUseSoftwareKsp"
+    profile = await client.call("POST", PROFILES, body)
+    target = {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": group_id}
+    await client.call("POST", f"{PROFILES}/{profile['id']}/assign", {"assignments": [{"target": target}]})
+    return str(profile["id"])
+
+
+def deliveries_of(lab: Lab, devices: Sequence[Device]) -> list[Delivery]:
+    """Return the deliveries of these devices."""
+    return [d for device in devices for d in lab.emulator.cloud.deliveries.of_device(device.identity.device_id)]
+
+
+async def wait_for_connector(lab: Lab, devices: Sequence[Device], seconds: float = 30) -> bool:
+    """Wait until no delivery waits for the connector; return whether that came true in time."""
+    for _ in range(int(seconds / 0.05)):
+        if not any(d.state in _AT_WORK for d in deliveries_of(lab, devices)):
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+def settled(deliveries: Sequence[Delivery]) -> bool:
+    """Return whether nothing is under way any more."""
+    return all(delivery.state in _SETTLED for delivery in deliveries)
