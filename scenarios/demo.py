@@ -57,15 +57,22 @@ class Result:
     @property
     def passed(self) -> bool:
         """Return whether every delivery arrived, every proof holds and no secret was found."""
-        arrived = bool(self.deliveries) and all(d["state"] == State.INSTALLED for d in self.deliveries)
+        arrived = bool(self.deliveries) and not self.undelivered()
         return arrived and bool(self.proofs) and all(p.passed for p in self.proofs) and not self.findings
 
     def reasons(self) -> list[str]:
-        """Return why it did not pass, each reason once with how often it came up."""
+        """Return why it did not pass, causes only: a proof that fails for want of a delivery is not one."""
         told = [d["reason"] for d in self.deliveries if d["reason"]]
-        told += [f"{p.device} {p.name}: {p.detail}" for p in self.proofs if not p.passed]
+        if not told:
+            told = [f"{d['device']}: {d['certificate']} is still {d['state']}" for d in self.undelivered()]
+        if not told:
+            told = [f"{p.device} {p.name}: {p.detail}" for p in self.proofs if not p.passed]
         told += self.findings
-        return [text if count == 1 else f"{text} ({count} times)" for text, count in Counter(told).items()]
+        return [text if count == 1 else f"{text} ({count} deliveries)" for text, count in Counter(told).items()]
+
+    def undelivered(self) -> list[dict[str, str]]:
+        """Return the deliveries that did not reach their device."""
+        return [d for d in self.deliveries if d["state"] != State.INSTALLED]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""

@@ -5,7 +5,6 @@ gives (UTC, `Z`, seven digits). Source: reference graph-intune 1.7 and 1.12, gra
 """
 
 import base64
-import binascii
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -63,7 +62,7 @@ def parse_binary(text: str) -> bytes:
     standard = text.strip().translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
         return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError(f"expected base64, got {len(text)} characters that are not ({error})") from None
 
 

@@ -1,0 +1,130 @@
+import plistlib
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from connector_sim.keys.padding import encrypt
+from connector_sim.keys.software import SoftwareKey
+from connector_sim.private_file import pkcs8_pem
+from connector_sim.recrypt import as_ascii, recrypt
+from emulator.wire import apple
+from emulator.wire.connector import NotRecrypted, PasswordRecryption, PayloadEncryption, Recrypted
+from emulator.wire.enums import PaddingScheme
+from tests.conftest import self_signed
+
+UUID = "11111111-2222-4333-8444-555555555555"
+SHA512 = PaddingScheme.oaepSha512
+
+
+def openssl_opens(der: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certificate, folder: Path) -> bytes:
+    """Return what OpenSSL decrypts from CMS."""
+    (folder / "device.pem").write_bytes(pkcs8_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+    command = ["openssl", "cms", "-decrypt", "-inform", "DER", "-binary", "-recip", folder / "device.pem"]
+    return subprocess.run(command, input=der, capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def device(other_key: rsa.RSAPrivateKey) -> x509.Certificate:
+    """Return a device's MDM certificate."""
+    return self_signed(other_key)
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    """Return a certificate as DER."""
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def test_openssl_opens_the_password_for_windows(
+    rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, device: x509.Certificate, tmp_path: Path
+) -> None:
+    """What the connector makes of a password opens with OpenSSL and the device's key, byte for byte."""
+    password = b"line\nfeed and 'quotes'"
+    encrypted = encrypt(rsa_key.public_key(), password, SHA512)
+    item = PasswordRecryption("r", "p", "k", SHA512, encrypted, der(device), "t")
+    result = recrypt(item, SoftwareKey("k", rsa_key))
+    assert isinstance(result, Recrypted)
+    assert openssl_opens(result.encrypted_blob, other_key, device, tmp_path) == password
+
+
+def test_openssl_opens_the_payload_for_apple(
+    rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, device: x509.Certificate, tmp_path: Path
+) -> None:
+    """For Apple the whole payload array is encrypted, with PKCS#12 and password in the payload that was named."""
+    encrypted = encrypt(rsa_key.public_key(), b"secret", SHA512)
+    template = apple.pkcs12_payload_template(UUID, "id", "name")
+    item = PayloadEncryption("r", "p", "k", SHA512, encrypted, der(device), "t", template, UUID, b"pfx bytes")
+    result = recrypt(item, SoftwareKey("k", rsa_key))
+    assert isinstance(result, Recrypted)
+    (payload,) = plistlib.loads(openssl_opens(result.encrypted_blob, other_key, device, tmp_path))
+    assert (payload["PayloadContent"], payload["Password"]) == (b"pfx bytes", "secret")
+
+
+def test_content_is_aes_256_for_issuer_and_serial(rsa_key: rsa.RSAPrivateKey, device: x509.Certificate) -> None:
+    """The CMS is what today's .NET writes: AES-256-CBC, PKCS#1 v1.5, recipient by issuer and serial number."""
+    item = PasswordRecryption("r", "p", "k", SHA512, encrypt(rsa_key.public_key(), b"x", SHA512), der(device), "t")
+    result = recrypt(item, SoftwareKey("k", rsa_key))
+    assert isinstance(result, Recrypted)
+    command = ["openssl", "cms", "-cmsout", "-print", "-inform", "DER"]
+    said = subprocess.run(command, input=result.encrypted_blob, capture_output=True, check=True).stdout.decode()
+    assert all(text in said for text in ("aes-256-cbc", "rsaEncryption", "issuerAndSerialNumber"))
+
+
+def test_wrong_key_is_a_reason(
+    rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, device: x509.Certificate
+) -> None:
+    """A password encrypted to another key ends as DecryptFailed with the key's name."""
+    encrypted = encrypt(other_key.public_key(), b"secret", SHA512)
+    result = recrypt(PasswordRecryption("r", "p", "k", SHA512, encrypted, der(device), "t"), SoftwareKey("k", rsa_key))
+    assert isinstance(result, NotRecrypted)
+    assert result.code == "DecryptFailed"
+    assert "'k'" in result.message
+
+
+def test_unusable_device_certificate_is_a_reason(rsa_key: rsa.RSAPrivateKey) -> None:
+    """A device certificate that is none, or not RSA, ends as RecipientUnusable."""
+    encrypted = encrypt(rsa_key.public_key(), b"secret", SHA512)
+    result = recrypt(PasswordRecryption("r", "p", "k", SHA512, encrypted, b"rubbish", "t"), SoftwareKey("k", rsa_key))
+    assert isinstance(result, NotRecrypted)
+    assert result.code == "RecipientUnusable"
+
+
+def test_unusable_template_is_a_reason(rsa_key: rsa.RSAPrivateKey, device: x509.Certificate) -> None:
+    """A template without the named payload ends as TemplateUnusable."""
+    encrypted = encrypt(rsa_key.public_key(), b"secret", SHA512)
+    item = PayloadEncryption("r", "p", "k", SHA512, encrypted, der(device), "t", b"<plist/>", UUID, b"")
+    result = recrypt(item, SoftwareKey("k", rsa_key))
+    assert isinstance(result, NotRecrypted)
+    assert result.code == "TemplateUnusable"
+
+
+def test_password_a_plist_cannot_carry_is_not_repeated(rsa_key: rsa.RSAPrivateKey, device: x509.Certificate) -> None:
+    """A password with a control character ends as a reason that does not quote it."""
+    encrypted = encrypt(rsa_key.public_key(), b"canary\x01", SHA512)
+    template = apple.pkcs12_payload_template(UUID, "id", "name")
+    item = PayloadEncryption("r", "p", "k", SHA512, encrypted, der(device), "t", template, UUID, b"")
+    result = recrypt(item, SoftwareKey("k", rsa_key))
+    assert isinstance(result, NotRecrypted)
+    assert "canary" not in result.message
+
+
+def test_password_is_read_as_ascii() -> None:
+    """Bytes above 127 become question marks, as .NET's ASCII decoder makes them, so umlauts arrive garbled."""
+    assert as_ascii("Grüße".encode("latin-1")) == "Gr??e"
+
+
+def test_elliptic_curve_device_cannot_be_encrypted_to(rsa_key: rsa.RSAPrivateKey) -> None:
+    """A device certificate with an elliptic-curve key ends as RecipientUnusable."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([])
+    today = self_signed(rsa_key)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(today.not_valid_before_utc)
+    made = builder.not_valid_after(today.not_valid_after_utc).sign(key, hashes.SHA256())
+    item = PasswordRecryption("r", "p", "k", SHA512, encrypt(rsa_key.public_key(), b"x", SHA512), der(made), "t")
+    result = recrypt(item, SoftwareKey("k", rsa_key))
+    assert isinstance(result, NotRecrypted)
+    assert result.code == "RecipientUnusable"

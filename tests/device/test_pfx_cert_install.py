@@ -1,0 +1,190 @@
+import base64
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from connector_sim.recrypt import envelop
+from device_sim.certstore import CertStore
+from device_sim.identity import MdmIdentity
+from device_sim.pfx_cert_install import PfxCertInstall
+from emulator.wire import pfx_cert_install as csp
+from emulator.wire.syncml import Atomic, Item, Verb
+from scenarios.mail_authority import export_pfx
+from tests.conftest import self_signed
+
+ID = "6F9619FF-8B86-D011-B42D-00CF4FC964FF"
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def mdm(other_key: rsa.RSAPrivateKey) -> MdmIdentity:
+    """Return a device's MDM identity."""
+    return MdmIdentity("device", self_signed(other_key), other_key)
+
+
+@pytest.fixture
+def tree(mdm: MdmIdentity) -> PfxCertInstall:
+    """Return the CSP of a device with a TPM."""
+    return PfxCertInstall(mdm, CertStore())
+
+
+def b64(data: bytes) -> str:
+    """Return base64 text."""
+    return base64.b64encode(data).decode()
+
+
+@pytest.fixture
+def nodes(mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> dict[str, str]:
+    """Return the nodes of a right delivery."""
+    recipient = mdm.certificate.public_bytes(serialization.Encoding.DER)
+    return {
+        "KeyLocation": "3",
+        "PFXCertPasswordEncryptionType": "1",
+        "PFXCertPassword": b64(envelop(PASSWORD.encode(), recipient)),
+        "PFXKeyExportable": "true",
+        "PFXCertBlob": b64(export_pfx("n", rsa_key, certificate, PASSWORD)),
+    }
+
+
+def add(nodes: dict[str, str], verb: str = "Add") -> Atomic:
+    """Return one Atomic that sets these nodes."""
+    commands = [
+        Verb(verb, str(n), (Item(target=f"{csp.USER_ROOT}/{ID}/{name}", data=value),))
+        for n, (name, value) in enumerate(nodes.items(), 2)
+    ]
+    return Atomic("1", tuple(commands))
+
+
+def get(tree: PfxCertInstall, node: str) -> str | None:
+    """Return the value of a node."""
+    return tree.single(Verb("Get", "1", (Item(target=f"{csp.USER_ROOT}/{ID}/{node}"),))).data
+
+
+def test_right_delivery_is_installed(
+    tree: PfxCertInstall, nodes: dict[str, str], certificate: x509.Certificate
+) -> None:
+    """A right Atomic ends with 200 for each command, Status 0 and the certificate's thumbprint."""
+    whole, parts = tree.atomic(add(nodes))
+    assert (whole.code, {part.code for part in parts}) == ("200", {"200"})
+    assert get(tree, "Status") == "0"
+    installed = tree._store.get(f"{csp.USER_ROOT}/{ID}")
+    assert installed is not None
+    assert installed.certificate == certificate
+    assert get(tree, "Thumbprint") == installed.thumbprint.upper()
+    assert installed.exportable
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_order_inside_the_atomic_does_not_matter(tree: PfxCertInstall, nodes: dict[str, str], order: int) -> None:
+    """The blob may come before or after the password: installation happens at the end of the Atomic."""
+    tree.atomic(add(dict(list(nodes.items())[::order])))
+    assert get(tree, "Status") == "0"
+
+
+@pytest.mark.parametrize(
+    ("node", "value", "status"),
+    [
+        ("PFXCertPassword", b64(b"no CMS"), csp.NTE_BAD_DATA),
+        ("PFXCertPassword", "*", csp.NTE_BAD_DATA),
+        ("PFXCertBlob", b64(b"no PFX"), csp.CRYPT_E_BAD_ENCODE),
+        ("PFXCertBlob", "*", csp.CRYPT_E_BAD_ENCODE),
+        ("PFXCertPasswordEncryptionType", "0", csp.ERROR_INVALID_PASSWORD),
+        ("PFXCertPasswordEncryptionType", "2", csp.NTE_NOT_SUPPORTED),
+        ("KeyLocation", "4", csp.NTE_NOT_SUPPORTED),
+    ],
+)
+def test_failed_import_shows_its_reason_as_status(
+    tree: PfxCertInstall, nodes: dict[str, str], node: str, value: str, status: int
+) -> None:
+    """What PfxImportCertStore would say stands in Status, no thumbprint appears and nothing is stored."""
+    whole, _ = tree.atomic(add({**nodes, node: value}))
+    assert whole.code == "200"
+    assert get(tree, "Status") == str(status)
+    assert get(tree, "Thumbprint") is None
+    assert tree._store.identities() == []
+
+
+def test_wrong_pfx_password_is_86(tree: PfxCertInstall, mdm: MdmIdentity, nodes: dict[str, str]) -> None:
+    """A password that decrypts but does not open the PFX gives ERROR_INVALID_PASSWORD."""
+    recipient = mdm.certificate.public_bytes(serialization.Encoding.DER)
+    tree.atomic(add({**nodes, "PFXCertPassword": b64(envelop(b"another", recipient))}))
+    assert get(tree, "Status") == "86"
+
+
+def test_tpm_or_fail_fails_without_tpm(mdm: MdmIdentity, nodes: dict[str, str]) -> None:
+    """KeyLocation 1 on a device without TPM fails with TBS_E_TPM_NOT_FOUND, KeyLocation 2 falls back to software."""
+    without = PfxCertInstall(mdm, CertStore(), tpm=False)
+    without.atomic(add({**nodes, "KeyLocation": "1", "PFXKeyExportable": "false"}))
+    assert get(without, "Status") == str(csp.TBS_E_TPM_NOT_FOUND)
+    other = PfxCertInstall(mdm, CertStore(), tpm=False)
+    other.atomic(add({**nodes, "KeyLocation": "2", "PFXKeyExportable": "false"}))
+    assert get(other, "Status") == "0"
+
+
+def test_change_outside_an_atomic_is_refused(tree: PfxCertInstall) -> None:
+    """A single Add below PFXCertInstall fails and says that it needs a transaction."""
+    outcome = tree.single(Verb("Add", "1", (Item(target=f"{csp.USER_ROOT}/{ID}/KeyLocation", data="3"),)))
+    assert (outcome.code, outcome.original_error) == ("500", "0x86000010")
+
+
+def test_second_add_fails_and_rolls_back(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
+    """Adding an existing node fails the Atomic: the failing one 418, earlier ones 216, later ones 215, whole 507."""
+    tree.atomic(add({"KeyLocation": "3", "PFXCertBlob": nodes["PFXCertBlob"]}))
+    again = {"PFXKeyExportable": "false", "KeyLocation": "1", "PFXCertPassword": "x"}
+    whole, parts = tree.atomic(add(again))
+    assert (whole.code, [part.code for part in parts]) == ("507", ["216", "418", "215"])
+    assert get(tree, "PFXKeyExportable") is None
+    assert get(tree, "KeyLocation") == "3"
+
+
+def test_replace_of_a_missing_blob_fails(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
+    """Replace on a PFXCertBlob that is not there fails, Replace on one that is there installs anew."""
+    whole, _ = tree.atomic(add(nodes, "Replace"))
+    assert whole.code == "507"
+    tree.atomic(add(nodes))
+    whole, _ = tree.atomic(add(nodes, "Replace"))
+    assert (whole.code, get(tree, "Status")) == ("200", "0")
+
+
+@pytest.mark.parametrize("missing", ["KeyLocation", "PFXCertBlob"])
+def test_incomplete_delivery_is_rolled_back(tree: PfxCertInstall, nodes: dict[str, str], missing: str) -> None:
+    """Without KeyLocation or blob at the end of the Atomic nothing stays."""
+    del nodes[missing]
+    whole, _ = tree.atomic(add(nodes))
+    assert whole.code == "507"
+    assert tree.tree == {}
+
+
+def test_read_only_and_odd_values_are_refused(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
+    """Status cannot be written, and KeyLocation knows four values."""
+    assert tree.atomic(add({**nodes, "Status": "0"}))[1][-1].code == "405"
+    assert tree.atomic(add({"KeyLocation": "9"}))[1][0].code == "400"
+
+
+def test_delete_takes_certificate_and_key(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
+    """Deleting the UniqueID removes certificate and key; a second time there is nothing to delete."""
+    tree.atomic(add(nodes))
+    delete = Verb("Delete", "1", (Item(target=f"{csp.USER_ROOT}/{ID}"),))
+    assert tree.single(delete).code == "200"
+    assert tree._store.identities() == []
+    assert tree.single(delete).code == "404"
+
+
+def test_missing_node_is_404_with_its_hresult(tree: PfxCertInstall) -> None:
+    """Get of a certificate that is not there answers 404 with originalerror 0x86000002."""
+    outcome = tree.single(Verb("Get", "1", (Item(target=f"{csp.USER_ROOT}/{ID}/Status"),)))
+    assert (outcome.code, outcome.original_error) == ("404", "0x86000002")
+
+
+def test_interior_get_lists_children(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
+    """Get of PFXCertInstall lists the UniqueIDs, joined by slashes."""
+    tree.atomic(add(nodes))
+    root = tree.single(Verb("Get", "1", (Item(target=csp.USER_ROOT),)))
+    assert (root.data, root.format) == (ID, "node")
+
+
+def test_foreign_path_is_not_found(tree: PfxCertInstall) -> None:
+    """A node of another CSP answers 404 and does not break the session."""
+    assert tree.single(Verb("Get", "1", (Item(target="./DevDetail/SwV"),))).code == "404"
