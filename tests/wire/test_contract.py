@@ -67,9 +67,9 @@ def test_enum_names_match_in_any_case(text: str) -> None:
 def test_key_storage_provider_numbers_are_not_key_locations() -> None:
     """Each keyStorageProvider maps to the CSP value of its meaning, not of its number."""
     option = KeyStorageProviderOption
-    assert KEY_LOCATION_OF_PROVIDER == {
+    assert {
         option.useTpmKspOtherwiseFail: 1,
         option.useTpmKspOtherwiseUseSoftwareKsp: 2,
         option.useSoftwareKsp: 3,
         option.usePassportForWorkKspOtherwiseFail: 4,
-    }
+    } == KEY_LOCATION_OF_PROVIDER
