@@ -1,0 +1,153 @@
+"""A program a customer could have written: msgraph-beta-sdk and azure-identity, nothing of this project."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from azure.identity import ClientSecretCredential
+from msgraph_beta import GraphServiceClient
+from msgraph_beta.generated.device_management.device_configurations.item.assign.assign_post_request_body import (
+    AssignPostRequestBody,
+)
+from msgraph_beta.generated.device_management.user_pfx_certificates.user_pfx_certificates_request_builder import (
+    UserPfxCertificatesRequestBuilder,
+)
+from msgraph_beta.generated.models.device_configuration_assignment import DeviceConfigurationAssignment
+from msgraph_beta.generated.models.group_assignment_target import GroupAssignmentTarget
+from msgraph_beta.generated.models.intended_purpose import IntendedPurpose
+from msgraph_beta.generated.models.ios_imported_p_f_x_certificate_profile import IosImportedPFXCertificateProfile
+from msgraph_beta.generated.models.key_storage_provider_option import KeyStorageProviderOption
+from msgraph_beta.generated.models.o_data_errors.o_data_error import ODataError
+from msgraph_beta.generated.models.user_p_f_x_certificate import UserPFXCertificate
+from msgraph_beta.generated.models.user_pfx_intended_purpose import UserPfxIntendedPurpose
+from msgraph_beta.generated.models.user_pfx_padding_scheme import UserPfxPaddingScheme
+from msgraph_beta.generated.models.windows10_imported_p_f_x_certificate_profile import (
+    Windows10ImportedPFXCertificateProfile,
+)
+
+
+def client_for(facts: dict[str, Any], app: str = "admin") -> GraphServiceClient:
+    """Return a Graph client as its documentation shows, pointed at the lab."""
+    credential = ClientSecretCredential(
+        facts["tenant_id"],
+        facts[app]["client_id"],
+        facts[app]["client_secret"],
+        authority=facts["graph_url"],
+        disable_instance_discovery=True,
+    )
+    client = GraphServiceClient(credential, scopes=["https://graph.microsoft.com/.default"])
+    client.request_adapter.base_url = facts["graph_url"] + "/beta"
+    return client
+
+
+def new_record(facts: dict[str, Any], number: int = 1) -> UserPFXCertificate:
+    """Return a record to import."""
+    return UserPFXCertificate(
+        thumbprint=format(number, "040x"),
+        intended_purpose=UserPfxIntendedPurpose.SmimeEncryption,
+        user_principal_name=facts["user"]["upn"],
+        start_date_time=datetime(2026, 1, 1, tzinfo=UTC),
+        expiration_date_time=datetime(2029, 1, 1, tzinfo=UTC),
+        provider_name="Microsoft Software Key Storage Provider",
+        key_name="KeyA",
+        padding_scheme=UserPfxPaddingScheme.OaepSha512,
+        encrypted_pfx_blob=b"pfx bytes",
+        encrypted_pfx_password="cGFzc3dvcmQ=",
+    )
+
+
+async def filtered(client: GraphServiceClient, text: str) -> int:
+    """Return how many records a filter finds."""
+    parameters = UserPfxCertificatesRequestBuilder.UserPfxCertificatesRequestBuilderGetQueryParameters(filter=text)
+    configuration = UserPfxCertificatesRequestBuilder.UserPfxCertificatesRequestBuilderGetRequestConfiguration(
+        query_parameters=parameters
+    )
+    page = await client.device_management.user_pfx_certificates.get(configuration)
+    return len(page.value)
+
+
+async def records(facts: dict[str, Any]) -> dict[str, Any]:
+    """Create, list, filter, count, get, patch, delete; then two refusals."""
+    client, said = client_for(facts), {}
+    collection = client.device_management.user_pfx_certificates
+    made = await collection.post(new_record(facts))
+    facts_of = [made.id.endswith(made.thumbprint), made.intended_purpose.value, made.padding_scheme.value]
+    # Kiota hands Edm.Binary out as the text it came as, in bytes.
+    blob = made.encrypted_pfx_blob
+    said["created"] = [*facts_of, "AA==" if blob in (b"AA==", b"\0") else repr(blob)]
+    said["listed"] = len((await collection.get()).value)
+    upn = facts["user"]["upn"].lower()
+    said["filtered"] = await filtered(client, f"tolower(userPrincipalName) eq '{upn}'")
+    said["missed"] = await filtered(client, "tolower(userPrincipalName) eq 'nobody'")
+    said["counted"] = await collection.count.get()
+    one = collection.by_user_p_f_x_certificate_id(made.id)
+    said["got"] = (await one.get()).key_name
+    await one.patch(UserPFXCertificate(key_name="KeyB"))
+    said["patched"] = (await one.get()).key_name
+    await one.delete()
+    said["deleted"] = len((await collection.get()).value)
+    said["unknown"] = await refusal(one.get())
+    said["refused"] = await refusal(client_for(facts, "limited").device_management.user_pfx_certificates.get())
+    return said
+
+
+async def refusal(call: Any) -> list[Any]:
+    """Return code and status of the error a call ends with."""
+    try:
+        await call
+    except ODataError as error:
+        return [error.error.code, error.response_status_code]
+    return []
+
+
+async def profiles(facts: dict[str, Any]) -> dict[str, Any]:
+    """Create an iOS and a Windows profile, assign one, read both back."""
+    client = client_for(facts)
+    collection = client.device_management.device_configurations
+    ios = IosImportedPFXCertificateProfile(display_name="iOS", intended_purpose=IntendedPurpose.SmimeEncryption)
+    windows = Windows10ImportedPFXCertificateProfile(
+        display_name="Windows",
+        intended_purpose=IntendedPurpose.SmimeSigning,
+        key_storage_provider=KeyStorageProviderOption.UseSoftwareKsp,
+    )
+    for profile in (ios, windows):
+        profile.odata_type = f"#microsoft.graph.{type(profile).__name__[0].lower()}{type(profile).__name__[1:]}"
+    made = await collection.post(ios)
+    await collection.post(windows)
+    target = GroupAssignmentTarget(group_id=facts["group_id"])
+    body = AssignPostRequestBody(assignments=[DeviceConfigurationAssignment(target=target)])
+    one = collection.by_device_configuration_id(made.id)
+    await one.assign.post(body)
+    assigned = await one.assignments.get()
+    return {
+        "created": type(made).__name__,
+        "listed": [type(profile).__name__ for profile in (await collection.get()).value],
+        "assignments": [type(assignment.target).__name__ for assignment in assigned.value],
+    }
+
+
+async def leave(facts: dict[str, Any]) -> dict[str, Any]:
+    """Create three records and a profile and leave them there."""
+    client = client_for(facts)
+    for number in (1, 2, 3):
+        await client.device_management.user_pfx_certificates.post(new_record(facts, number))
+    profile = IosImportedPFXCertificateProfile(display_name="iOS", intended_purpose=IntendedPurpose.SmimeEncryption)
+    profile.odata_type = "#microsoft.graph.iosImportedPFXCertificateProfile"
+    await client.device_management.device_configurations.post(profile)
+    return {}
+
+
+async def count(facts: dict[str, Any]) -> dict[str, Any]:
+    """Count records and profiles."""
+    client = client_for(facts)
+    return {
+        "records": len((await client.device_management.user_pfx_certificates.get()).value),
+        "profiles": len((await client.device_management.device_configurations.get()).value),
+    }
+
+
+if __name__ == "__main__":
+    jobs = {"records": records, "profiles": profiles, "leave": leave, "count": count}
+    print(json.dumps(asyncio.run(jobs[sys.argv[2]](json.loads(sys.argv[1])))))  # noqa: T201 - its output is the result
