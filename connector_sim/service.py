@@ -105,11 +105,12 @@ class Connector:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def _run(self) -> None:
-        next_heartbeat = self._clock.now().timestamp()
+        next_heartbeat, started = self._clock.now().timestamp(), True
         while True:
             try:
                 if self._clock.now().timestamp() >= next_heartbeat:
-                    await self._call(contract.HEARTBEAT_PATH, {"connectorVersion": VERSION})
+                    await self._call(contract.HEARTBEAT_PATH, {"connectorVersion": VERSION, "started": started})
+                    started = False
                     next_heartbeat = self._clock.now().timestamp() + self._settings.heartbeat_seconds
                     self._events(Event(log.HEALTH_UPLOAD_SUCCESS, "heartbeat accepted"))
                 worked = await self.work_once()

@@ -7,6 +7,7 @@ folder/operator      what the administrator keeps: credentials, CA file, the con
 """
 
 import asyncio
+import contextlib
 import json
 import secrets
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +25,7 @@ from connector_sim.keys.software import SoftwareKey, SoftwareKsp
 from connector_sim.service import Connector, Settings, enroll
 from device_sim import identity as device_identity
 from device_sim.apple import AppleDevice
+from device_sim.errors import SessionFailed
 from device_sim.identity import Hardware
 from device_sim.windows import WindowsDevice
 from emulator.chance import Chance
@@ -79,6 +81,7 @@ class Lab:
         self.devices: dict[str, Device] = {}
         self.operator = self._operator()
         self._pushes: set[asyncio.Task[None]] = set()
+        self._woken: set[str] = set()
 
     def _operator(self) -> Operator:
         path = self.folder / "operator" / "credentials.json"
@@ -238,13 +241,16 @@ class Lab:
         if entry.fields.get("state") not in ("wanted", "ready", "removing"):
             return
         device = next((d for d in self.devices.values() if d.identity.device_id == entry.fields.get("device")), None)
-        if device is not None:
-            task = asyncio.get_running_loop().create_task(_woken(device))
+        if device is not None and device.identity.device_id not in self._woken:
+            self._woken.add(device.identity.device_id)
+            task = asyncio.get_running_loop().create_task(self._wake(device))
             self._pushes.add(task)
             task.add_done_callback(self._pushes.discard)
 
-
-async def _woken(device: Device) -> None:
-    # Let the transaction that caused the push be committed first.
-    await asyncio.sleep(0.05)
-    await device.check_in()
+    async def _wake(self, device: Device) -> None:
+        # Pushes that come close together wake a device once, after the transaction that caused them.
+        await asyncio.sleep(0.05)
+        self._woken.discard(device.identity.device_id)
+        # A device that cannot reach the service comes again with the next push.
+        with contextlib.suppress(SessionFailed):
+            await device.check_in()

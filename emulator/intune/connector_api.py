@@ -153,9 +153,11 @@ async def _complete(request: web.Request) -> web.Response:
 async def _heartbeat(request: web.Request) -> web.Response:
     cloud, connector = request.app[CLOUD], _connector(request)
     body = await _body(request, "heartbeat")
-    cloud.connectors.save(
-        Connector(**{**vars(connector), "version": body["connectorVersion"], "last_connection": cloud.clock.now()})
-    )
+    with cloud.store.atomic():
+        contact = {"version": body["connectorVersion"], "last_connection": cloud.clock.now()}
+        cloud.connectors.save(Connector(**{**vars(connector), **contact}))
+        if body["started"]:
+            deliveries.release(cloud, connector.id)
     return web.json_response({})
 
 

@@ -179,6 +179,12 @@ def expire_leases(cloud: Cloud) -> int:
     return len(expired)
 
 
+def release(cloud: Cloud, connector_id: str) -> None:
+    """Return what a connector had leased to the queue: its process was restarted and knows nothing of it."""
+    for delivery in cloud.deliveries.leased_by(connector_id):
+        apply(cloud, delivery, Trigger.LEASE_EXPIRED, f"connector {connector_id} was restarted")
+
+
 def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[str, list[Delivery]]:
     """Give a connector up to `limit` requests; return the lease's id and the leased deliveries."""
     now = cloud.clock.now()

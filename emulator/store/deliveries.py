@@ -83,6 +83,10 @@ class Deliveries:
         """Return the deliveries under a lease."""
         return self._all("lease_id = ?", (lease_id,))
 
+    def leased_by(self, connector_id: str) -> list[Delivery]:
+        """Return what a connector holds."""
+        return self._all("state = ? and leased_by = ?", (str(State.LEASED), connector_id))
+
     def due(self, tenant_id: str, now: datetime, limit: int) -> list[Delivery]:
         """Return up to `limit` deliveries that wait for a connector, longest waiting first."""
         condition = "tenant_id = ? and state = ? and coalesce(not_before, '') <= ? order by last_modified, id limit ?"

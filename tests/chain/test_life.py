@@ -1,0 +1,250 @@
+"""What happens to a delivered certificate afterwards, and to one whose lab dies on the way."""
+
+import asyncio
+import json
+import signal
+import ssl
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient
+from connector_sim.pfx import open_pfx
+from device_sim.apple import AppleDevice
+from device_sim.windows import WindowsDevice
+from emulator.intune.delivery import State
+from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from scenarios import story
+from scenarios.lab import Device, Lab
+from scenarios.mail_authority import MailAuthority, MailCertificate
+from tests.chain.test_official_sdk import start, stop
+
+UPN = "user@pfxlab.example"
+
+
+@pytest.fixture(scope="module")
+def history() -> list[MailCertificate]:
+    """Return three encryption certificates and one for signing."""
+    return MailAuthority(datetime.now(UTC)).history(UPN)
+
+
+async def bring(lab: Lab, made: MailCertificate) -> str:
+    """Import a certificate and return the record's id."""
+    async with lab.graph() as client:
+        await client.sign_in(lab.admin_form())
+        pfx = open_pfx(made.pfx, made.password)
+        key = lab.encryption_key()
+        entity = await story.import_pfx(client, pfx, made.password, UPN, made.purpose, key, made.padding)
+        return str(entity["id"])
+
+
+async def call(lab: Lab, method: str, path: str, body: Any = None) -> Any:
+    """Send one request as the administrator."""
+    async with lab.graph() as client:
+        await client.sign_in(lab.admin_form())
+        return await client.call(method, path, body)
+
+
+async def ready_lab(
+    lab: Lab, purpose: IntendedPurpose = IntendedPurpose.smimeEncryption
+) -> tuple[list[Device], list[str]]:
+    """Return both devices and both profiles of a lab whose connector works."""
+    await lab.start_connector()
+    devices = [await lab.device(platform, UPN) for platform in ("ios", "windows")]
+    async with lab.graph() as client:
+        await client.sign_in(lab.admin_form())
+        group = lab.operator.credentials.group_id
+        profiles = [await story.assign_profile(client, platform, purpose, group) for platform in ("ios", "windows")]
+    return devices, profiles
+
+
+async def settle(lab: Lab, devices: list[Device]) -> list[State]:
+    """Let devices and connector work until it is quiet; return the states of all deliveries."""
+    for _ in range(4):
+        for device in devices:
+            await device.check_in()
+        assert await story.wait_for_connector(lab, devices)
+    return [delivery.state for delivery in story.deliveries_of(lab, devices)]
+
+
+def held(device: Device) -> list[str]:
+    """Return the thumbprints in a device's store."""
+    return sorted(identity.thumbprint for identity in device.store.identities())
+
+
+async def test_unassigned_profile_is_taken_back(lab: Lab, history: list[MailCertificate]) -> None:
+    """When a profile is no longer assigned, certificate and key leave both devices; assigned again, they return."""
+    devices, profiles = await ready_lab(lab)
+    await bring(lab, history[2])
+    assert await settle(lab, devices) == [State.INSTALLED, State.INSTALLED]
+    for profile in profiles:
+        await call(lab, "POST", f"{story.PROFILES}/{profile}/assign", {"assignments": []})
+    assert await settle(lab, devices) == [State.REMOVED, State.REMOVED]
+    assert [held(device) for device in devices] == [[], []]
+    target = {"@odata.type": "#microsoft.graph.allLicensedUsersAssignmentTarget"}
+    for profile in profiles:
+        await call(lab, "POST", f"{story.PROFILES}/{profile}/assign", {"assignments": [{"target": target}]})
+    assert await settle(lab, devices) == [State.INSTALLED, State.INSTALLED]
+
+
+async def test_deleted_record_is_taken_back(lab: Lab, history: list[MailCertificate]) -> None:
+    """When the imported record is deleted, certificate and key leave both devices at their next check-in."""
+    devices, _ = await ready_lab(lab)
+    record = await bring(lab, history[2])
+    await settle(lab, devices)
+    await call(lab, "DELETE", f"{COLLECTION}/{record}")
+    assert await settle(lab, devices) == [State.REMOVED, State.REMOVED]
+    assert [held(device) for device in devices] == [[], []]
+
+
+async def test_certificate_removed_by_hand_comes_back(lab: Lab, history: list[MailCertificate]) -> None:
+    """A certificate its user deletes on the device is delivered again, the same one."""
+    devices, _ = await ready_lab(lab)
+    await bring(lab, history[2])
+    await settle(lab, devices)
+    before = [held(device) for device in devices]
+    iphone, pc = devices
+    assert isinstance(iphone, AppleDevice)
+    assert isinstance(pc, WindowsDevice)
+    for identity in iphone.store.identities():
+        iphone.store.remove(identity.source)
+    iphone.profiles.clear()
+    pc.csp.tree.clear()
+    for identity in pc.store.identities():
+        pc.store.remove(identity.source)
+    assert await settle(lab, devices) == [State.INSTALLED, State.INSTALLED]
+    assert [held(device) for device in devices] == before != [[], []]
+
+
+async def test_newer_signing_certificate_replaces_the_older(lab: Lab, history: list[MailCertificate]) -> None:
+    """Of two signing certificates the devices end up with the one that starts later, and with that only."""
+    devices, _ = await ready_lab(lab, IntendedPurpose.smimeSigning)
+    older, newer = sorted(history[1:3], key=lambda made: made.certificate.not_valid_before_utc)
+    async with lab.graph() as client:
+        await client.sign_in(lab.admin_form())
+        for made in (older, newer):
+            pfx, purpose = open_pfx(made.pfx, made.password), IntendedPurpose.smimeSigning
+            key = lab.encryption_key()
+            await story.import_pfx(client, pfx, made.password, UPN, purpose, key, PaddingScheme.oaepSha256)
+            await settle(lab, devices)
+    wanted = [open_pfx(newer.pfx, newer.password).thumbprint]
+    assert [held(device) for device in devices] == [wanted, wanted]
+
+
+async def test_user_not_signed_in_gets_nothing_yet(lab: Lab, history: list[MailCertificate]) -> None:
+    """A PC without a signed-in user receives no user certificate; once the user is there it does."""
+    devices, _ = await ready_lab(lab)
+    pc = devices[1]
+    assert isinstance(pc, WindowsDevice)
+    pc.user_signed_in = False
+    await bring(lab, history[2])
+    assert await settle(lab, [pc]) == [State.WANTED]
+    pc.user_signed_in = True
+    assert await settle(lab, [pc]) == [State.INSTALLED]
+
+
+async def test_failed_delivery_is_tried_again_on_sync(lab: Lab, history: list[MailCertificate]) -> None:
+    """After the administrator presses Sync a failed delivery is requested anew and arrives."""
+    devices, _ = await ready_lab(lab)
+    pc = devices[1]
+    assert isinstance(pc, WindowsDevice)
+    pc.csp._tpm = False
+    profiles = (await call(lab, "GET", story.PROFILES))["value"]
+    windows = next(p for p in profiles if "windows" in p["@odata.type"])
+    strict = {"@odata.type": windows["@odata.type"], "keyStorageProvider": "useTpmKspOtherwiseFail"}
+    await call(lab, "PATCH", f"{story.PROFILES}/{windows['id']}", strict)
+    await bring(lab, history[2])
+    assert await settle(lab, [pc]) == [State.FAILED]
+    (row,) = (await call(lab, "GET", f"{story.PROFILES}/{windows['id']}/deviceStatuses"))["value"]
+    assert (row["status"], row["userPrincipalName"]) == ("error", UPN)
+    (failed,) = story.deliveries_of(lab, [pc])
+    assert "TBS_E_TPM_NOT_FOUND" in (failed.reason or "")
+    pc.csp._tpm = True
+    await call(lab, "POST", f"/beta/deviceManagement/managedDevices/{pc.identity.device_id}/syncDevice")
+    assert await settle(lab, [pc]) == [State.INSTALLED]
+
+
+async def test_devices_remember_over_restarts(tmp_path: Path, history: list[MailCertificate]) -> None:
+    """After a restart of the whole lab nothing is delivered twice: stores, nodes and profiles are still there."""
+    async with Lab(tmp_path) as lab:
+        devices, _ = await ready_lab(lab)
+        await bring(lab, history[2])
+        await settle(lab, devices)
+        before = [held(device) for device in devices]
+    async with Lab(tmp_path) as again:
+        await again.start_connector()
+        devices = [await again.device(platform, UPN) for platform in ("ios", "windows")]
+        assert [held(device) for device in devices] == before != [[], []]
+        assert await settle(again, devices) == [State.INSTALLED, State.INSTALLED]
+        events = [entry.event for entry in again.emulator.cloud.journal.entries()]
+        assert events.count("delivery sent to device") == 2
+
+
+async def statuses(facts: dict[str, Any]) -> list[str]:
+    """Return the status of every device under every profile, over Graph."""
+    async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
+        await client.sign_in({"grant_type": "client_credentials", **facts["admin"]})
+        found = []
+        for profile in (await client.call("GET", story.PROFILES))["value"]:
+            rows = await client.call("GET", f"{story.PROFILES}/{profile['id']}/deviceStatuses")
+            found += [row["status"] for row in rows["value"]]
+        return found
+
+
+async def import_over_graph(facts: dict[str, Any], made: MailCertificate) -> None:
+    """Import a certificate into a lab in another process and assign profiles for it."""
+    key = serialization.load_pem_public_key(Path(facts["connector_public_key_file"]).read_bytes())
+    assert isinstance(key, rsa.RSAPublicKey)
+    to = EncryptionKey(key, facts["provider_name"], facts["key_name"])
+    async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
+        await client.sign_in({"grant_type": "client_credentials", **facts["admin"]})
+        for platform in ("ios", "windows"):
+            await story.assign_profile(client, platform, made.purpose, facts["group_id"])
+        pfx = open_pfx(made.pfx, made.password)
+        await story.import_pfx(client, pfx, made.password, facts["user"]["upn"], made.purpose, to, made.padding)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.08, 0.2])
+def test_kill_between_import_and_delivery_loses_nothing(
+    tmp_path: Path, history: list[MailCertificate], delay: float
+) -> None:
+    """A lab killed with SIGKILL after an import delivers it once it runs again, wherever the chain stood."""
+    parts = ("--with", "connector,devices")
+    process, facts = start(tmp_path, *parts)
+    asyncio.run(import_over_graph(facts, history[2]))
+    time.sleep(delay)
+    stop(process, signal.SIGKILL)
+    (tmp_path / "ready.json").unlink()
+    process, facts = start(tmp_path, *parts)
+    try:
+        for _ in range(100):
+            if (found := asyncio.run(statuses(facts))) == ["compliant", "compliant"]:
+                break
+            time.sleep(0.1)
+        assert found == ["compliant", "compliant"]
+    finally:
+        stop(process)
+
+
+async def test_journal_is_behind_its_token(lab: Lab) -> None:
+    """The control API shows the journal to the holder of its token only, and health to everybody."""
+    tls = ssl.create_default_context(cafile=str(lab.ca_file))
+    async with aiohttp.ClientSession(lab.emulator.origin) as session:
+        async with session.get("/lab/v1/health", ssl=tls) as response:
+            assert (await response.json())["status"] == "ok"
+        async with session.get("/lab/v1/journal", ssl=tls) as response:
+            assert response.status == 401
+        headers = {"Authorization": f"Bearer {lab.emulator.control_token}"}
+        await call(lab, "GET", "/beta/users")
+        async with session.get("/lab/v1/journal?after=0", ssl=tls, headers=headers) as response:
+            entries = (await response.json())["entries"]
+            assert [entry["event"] for entry in entries] == ["token issued"]
+        async with session.get("/lab/v1/journal?after=x", ssl=tls, headers=headers) as response:
+            assert response.status == 400
+    assert json.dumps(entries).count("secret") == 0
