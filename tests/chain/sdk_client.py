@@ -70,7 +70,8 @@ async def filtered(client: GraphServiceClient, text: str) -> int:
 
 async def records(facts: dict[str, Any]) -> dict[str, Any]:
     """Create, list, filter, count, get, patch, delete; then two refusals."""
-    client, said = client_for(facts), {}
+    client = client_for(facts)
+    said: dict[str, Any] = {}
     collection = client.device_management.user_pfx_certificates
     made = await collection.post(new_record(facts))
     facts_of = [made.id.endswith(made.thumbprint), made.intended_purpose.value, made.padding_scheme.value]

@@ -15,6 +15,7 @@ from emulator.config import Config, Switches
 from emulator.intune import deliveries
 from emulator.intune.delivery import TABLE, IllegalTransition, State, Trigger, mermaid, next_state
 from emulator.seed import Credentials, seed
+from emulator.store.deliveries import Delivery
 from emulator.store.device_configurations import Assignment, DeviceConfiguration
 from emulator.store.devices import Device
 from emulator.store.pfx_certificates import PfxCertificate
@@ -99,7 +100,7 @@ class DeliveryHistory(RuleBasedStateMachine):
         self.leases: list[tuple[str, list[str]]] = []
         self.accepted: set[tuple[str, str]] = set()
 
-    def all(self) -> list[deliveries.Delivery]:
+    def all(self) -> list[Delivery]:
         """Return every delivery."""
         return self.cloud.deliveries.of_device("d1")
 
@@ -143,7 +144,7 @@ class DeliveryHistory(RuleBasedStateMachine):
         lease_id, leased = deliveries.lease(self.cloud, self.made.tenant_id, "c1", limit)
         self.leases.append((lease_id, [delivery.id for delivery in leased]))
 
-    @precondition(lambda self: getattr(self, "leases", None))
+    @precondition(lambda self: bool(getattr(self, "leases", None)))
     @rule(data=st.data(), good=st.booleans())
     def complete(self, data: st.DataObject, good: bool) -> None:
         """Let a connector answer for any lease it ever had, even twice: each request counts at most once."""
@@ -158,7 +159,7 @@ class DeliveryHistory(RuleBasedStateMachine):
             else:
                 assert self.cloud.deliveries.get(told["requestId"]) == before[told["requestId"]]
 
-    @precondition(lambda self: getattr(self, "leases", None))
+    @precondition(lambda self: bool(getattr(self, "leases", None)))
     @rule(data=st.data())
     def complete_as_another(self, data: st.DataObject) -> None:
         """Let another connector answer for a lease: nothing changes."""

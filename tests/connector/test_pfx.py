@@ -42,7 +42,7 @@ def test_forms_are_what_openssl_says(
 ) -> None:
     """OpenSSL reads our exports and names the algorithms we claim."""
     (tmp_path / "a.pfx").write_bytes(export_pfx("n", rsa_key, certificate, PASSWORD, legacy=legacy))
-    command = ["openssl", "pkcs12", "-info", "-noout", "-in", tmp_path / "a.pfx", "-passin", f"pass:{PASSWORD}"]
+    command = ["openssl", "pkcs12", "-info", "-noout", "-in", str(tmp_path / "a.pfx"), "-passin", f"pass:{PASSWORD}"]
     said = subprocess.run(command, capture_output=True, check=True, text=True).stderr
     assert shown in said
 
@@ -134,7 +134,16 @@ def test_key_store_made_by_openssl_opens(
 ) -> None:
     """A PFX that OpenSSL wrote, in its legacy form with RC2-40, opens."""
     (tmp_path / "k.pem").write_bytes(pkcs8_pem(rsa_key) + certificate.public_bytes(serialization.Encoding.PEM))
-    command = ["openssl", "pkcs12", "-export", "-legacy", "-in", tmp_path / "k.pem", "-passout", f"pass:{PASSWORD}"]
+    command = [
+        "openssl",
+        "pkcs12",
+        "-export",
+        "-legacy",
+        "-in",
+        str(tmp_path / "k.pem"),
+        "-passout",
+        f"pass:{PASSWORD}",
+    ]
     data = subprocess.run(command, capture_output=True, check=True).stdout
     assert open_pfx(data, PASSWORD).certificate == certificate
 

@@ -23,7 +23,7 @@ SHA512 = PaddingScheme.oaepSha512
 def openssl_opens(der: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certificate, folder: Path) -> bytes:
     """Return what OpenSSL decrypts from CMS."""
     (folder / "device.pem").write_bytes(pkcs8_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
-    command = ["openssl", "cms", "-decrypt", "-inform", "DER", "-binary", "-recip", folder / "device.pem"]
+    command = ["openssl", "cms", "-decrypt", "-inform", "DER", "-binary", "-recip", str(folder / "device.pem")]
     return subprocess.run(command, input=der, capture_output=True, check=True).stdout
 
 

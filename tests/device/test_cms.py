@@ -18,7 +18,17 @@ TEXT = b"a password, or a mail\r\nwith two lines"
 def enveloped(certificate: x509.Certificate, folder: Path, *options: str, content: bytes = TEXT) -> bytes:
     """Return DER or BER CMS that OpenSSL made."""
     (folder / "r.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    command = ["openssl", "cms", "-encrypt", "-binary", "-outform", "DER", *options[:1], "-recip", folder / "r.pem"]
+    command = [
+        "openssl",
+        "cms",
+        "-encrypt",
+        "-binary",
+        "-outform",
+        "DER",
+        *options[:1],
+        "-recip",
+        str(folder / "r.pem"),
+    ]
     return subprocess.run([*command, *options[1:]], input=content, capture_output=True, check=True).stdout
 
 

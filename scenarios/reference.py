@@ -1,0 +1,50 @@
+"""Writes the pages under docs/ that are generated: the command reference and the delivery states.
+
+python -m scenarios.reference     writes them; a test fails when they are not what this makes
+"""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from emulator.intune.delivery import mermaid
+from scenarios.cli import main
+
+DOCS: Final = Path(__file__).parent.parent / "docs"
+
+
+def cli_page() -> str:
+    """Return the command reference, made of the commands' own help."""
+    parts = ["# Commands\n\nGenerated from the commands themselves: `python -m scenarios.reference`.\n"]
+    parts.append("Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run.\n")
+    context = click.Context(main, info_name="pfxlab")
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        if command is not None:
+            inner = click.Context(command, info_name=name, parent=context, terminal_width=100, max_content_width=100)
+            parts.append(f"## pfxlab {name}\n\n```text\n{command.get_help(inner)}\n```\n")
+    return "\n".join(parts)
+
+
+def states_page() -> str:
+    """Return the page of the delivery states, drawn from their table."""
+    return (
+        "# The life of a delivery\n\n"
+        "One imported certificate, under one profile, to one device. Generated from the table in\n"
+        "`emulator/intune/delivery.py`: `python -m scenarios.reference`.\n\n"
+        f"```mermaid\n{mermaid()}```\n"
+    )
+
+
+PAGES: Final = {"cli.md": cli_page, "delivery-states.md": states_page}
+
+
+def write() -> None:
+    """Write every generated page."""
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), "utf-8")
+
+
+if __name__ == "__main__":
+    write()

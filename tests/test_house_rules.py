@@ -1,0 +1,52 @@
+"""The project's own rules, checked: docstrings of tests, documents that stay true, secrets that stay away."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from emulator.config import Switches
+from scenarios.reference import PAGES
+
+ROOT = Path(__file__).parents[1]
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_every_test_states_its_behaviour(path: Path) -> None:
+    """The docstring of every test is one sentence that ends with a full stop."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            text = ast.get_docstring(node) or ""
+            assert re.fullmatch(r"[A-Z`$§'0-9].*\.", text.replace("\n", " ")), f"{path.name}:{node.name}: {text!r}"
+
+
+def test_every_switch_is_a_row_of_divergences() -> None:
+    """Each switch stands in docs/divergences.md with the default it has in the code, and no other does."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| `([^`]*)` \| (\w+)", (ROOT / "docs" / "divergences.md").read_text(), re.MULTILINE
+    )
+    defaults = {field.name: str(field.default).removesuffix(".0") for field in fields(Switches)}
+    assert {name: default for name, default, _ in rows} == defaults
+    assert {confidence for _, _, confidence in rows} <= {"documented", "observed", "assumed"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_generated_pages_are_up_to_date(name: str) -> None:
+    """Each generated page is what the code makes now; `python -m scenarios.reference` writes it."""
+    assert (ROOT / "docs" / name).read_text("utf-8") == PAGES[name]()
+
+
+def test_dependencies_say_why() -> None:
+    """Every dependency line of pyproject.toml ends with a reason."""
+    text = (ROOT / "pyproject.toml").read_text()
+    lines = re.findall(r'^  "[A-Za-z][\w.-]*(?:[<>=!~].*)?",?.*$', text, re.MULTILINE)
+    packages = [line for line in lines if re.search(r'"[\w.-]+(>=[\d.]+)?",', line) and "S101" not in line]
+    assert len(packages) > 15
+    assert [
+        line
+        for line in packages
+        if "#" not in line and not line.strip().startswith(('"emulator', '"device_sim', '"connector_sim'))
+    ] == []
