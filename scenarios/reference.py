@@ -18,7 +18,7 @@ def cli_page() -> str:
     """Return the command reference, made of the commands' own help."""
     parts = ["# Commands\n\nGenerated from the commands themselves: `python -m scenarios.reference`.\n"]
     parts.append("Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run.\n")
-    context = click.Context(main, info_name="pfxlab")
+    context = click.Context(main, info_name="pfxlab", **main.context_settings)
     for name in main.list_commands(context):
         command = main.get_command(context, name)
         if command is not None:

@@ -1,0 +1,217 @@
+"""What the connector, enrolment, OMA-DM and Apple MDM endpoints refuse, and what they take twice."""
+
+import base64
+import ssl
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from connector_sim import identity as connector_identity
+from connector_sim.errors import ServiceRefused
+from connector_sim.identity import new_request
+from connector_sim.service import VERSION, Settings, enroll
+from device_sim.apple import AppleDevice
+from device_sim.errors import EnrollmentRefused, SessionFailed
+from device_sim.identity import Hardware
+from device_sim.identity import enroll as enroll_device
+from device_sim.windows import WindowsDevice
+from emulator.wire import apple, syncml
+from emulator.wire import connector as contract
+from emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, ENROLL_PATH, OMADM_PATH
+from scenarios.lab import Lab
+from tests.cloud.graph import Raw
+
+UPN = "user@pfxlab.example"
+ENROLL = {"connectorName": "n", "machineName": "m", "connectorVersion": VERSION}
+
+
+def csr() -> str:
+    """Return a certification request as base64."""
+    return base64.b64encode(new_request("m")[1]).decode()
+
+
+async def operator_token(lab: Lab) -> str:
+    """Return the token of an Intune administrator."""
+    made = lab.operator.credentials
+    return await lab.user_token(made.operator_upn, made.operator_password)
+
+
+async def test_connector_needs_an_administrator(lab: Lab) -> None:
+    """A token without an administrator's role, an application's too, does not enrol a connector."""
+    lab.add_user("plain@pfxlab.example")
+    plain = await lab.user_token("plain@pfxlab.example", lab.operator.passwords["plain@pfxlab.example"])
+    async with lab.graph() as client:
+        application = await client.sign_in(lab.admin_form())
+    settings = Settings(lab.emulator.origin, lab.ca_file)
+    for token in (plain, application):
+        with pytest.raises(ServiceRefused, match="NotAdministrator: expected the token of an Intune or Global"):
+            await enroll(settings, token, lab.folder / "connector", "n", "m")
+    with pytest.raises(ServiceRefused, match="InvalidAuthenticationToken"):
+        await enroll(settings, "rubbish", lab.folder / "connector", "n", "m")
+    assert connector_identity.find(lab.folder / "connector") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({**ENROLL, "certificateRequest": "AAAA"}, "RequestRefused"),
+        ({**ENROLL}, "ContractBroken"),
+        ({**ENROLL, "certificateRequest": csr(), "more": 1}, "ContractBroken"),
+    ],
+)
+async def test_bad_enrolment_is_told_why(lab: Lab, body: Any, code: str) -> None:
+    """A connector's enrolment with a broken request or body is refused with a code and a sentence."""
+    reply = await Raw(lab, await operator_token(lab))("POST", contract.ENROLL_PATH, body)
+    assert (reply.status, reply.code) == (400, code)
+    assert reply.message.startswith(("expected", "the body: expected"))
+
+
+async def test_lease_needs_the_connectors_certificate(lab: Lab) -> None:
+    """Without a client certificate no work is given, and a device's certificate is not a connector's."""
+    body = {"max": 1, "waitSeconds": 0}
+    reply = await Raw(lab, await operator_token(lab))("POST", contract.LEASE_PATH, body)
+    assert (reply.status, reply.code) == (401, "NoClientCertificate")
+    device = await lab.device("windows", UPN)
+    tls = device.identity.tls(lab.emulator.tls.ca_pem)
+    async with (
+        aiohttp.ClientSession(lab.emulator.origin) as session,
+        session.post(contract.LEASE_PATH, json=body, ssl=tls) as response,
+    ):
+        assert (response.status, (await response.json())["error"]["code"]) == (403, "UnknownConnector")
+
+
+async def test_body_that_is_not_json_is_told_so(lab: Lab) -> None:
+    """A connector that sends something else than JSON learns that JSON was expected."""
+    reply = await Raw(lab, await operator_token(lab))("POST", contract.ENROLL_PATH, data=b"{")
+    assert (reply.status, reply.code) == (400, "NotJson")
+
+
+HARDWARE = {
+    "platform": "windows", "deviceName": "n", "osVersion": "1", "model": "m", "manufacturer": "f",
+    "serialNumber": "s", "udid": "u",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"certificateRequest": "AAAA"}, "CertificateRequest"),
+        ({"platform": "toaster"}, "EnrollmentDataInvalid"),
+        ({"udid": ""}, "EnrollmentDataInvalid"),
+    ],
+)
+async def test_device_that_cannot_enrol_is_told_why(lab: Lab, changes: Any, code: str) -> None:
+    """A broken request, an unknown platform or a missing id is refused with a code, and no device appears."""
+    raw = Raw(lab, await lab.user_token(UPN, lab.operator.passwords[UPN]))
+    reply = await raw("POST", ENROLL_PATH, {**HARDWARE, "certificateRequest": csr(), **changes})
+    assert (reply.status, reply.code) == (400, code)
+    assert lab.emulator.cloud.devices.of_tenant(lab.operator.credentials.tenant_id) == []
+
+
+async def test_device_needs_a_user(lab: Lab) -> None:
+    """An application's token, or none, does not enrol a device, since a device belongs to a user."""
+    async with lab.graph() as client:
+        application = Raw(lab, await client.sign_in(lab.admin_form()))
+    body = {**HARDWARE, "certificateRequest": csr()}
+    assert (await application("POST", ENROLL_PATH, body)).code == "NoUser"
+    assert (await Raw(lab, None)("POST", ENROLL_PATH, body)).status == 401
+    hardware = Hardware("ios", "n", "1", "m", "f", "s", "u")
+    with pytest.raises(EnrollmentRefused, match="InvalidAuthenticationToken"):
+        await enroll_device(lab.emulator.origin, lab.emulator.tls.ca_pem, "rubbish", hardware)
+
+
+async def test_management_needs_the_devices_certificate(lab: Lab) -> None:
+    """Neither Windows nor Apple management answers a client without an enrolled identity."""
+    raw = Raw(lab, None)
+    assert (await raw("POST", OMADM_PATH, data=b"<SyncML/>")).status == 401
+    for path in (APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH):
+        assert (await raw("PUT", path, data=b"")).status == 401
+
+
+async def as_device(
+    device: AppleDevice | WindowsDevice, lab: Lab, method: str, path: str, data: bytes
+) -> tuple[int, bytes]:
+    """Send one message with a device's identity."""
+    tls: ssl.SSLContext = device.identity.tls(lab.emulator.tls.ca_pem)
+    async with (
+        aiohttp.ClientSession(lab.emulator.origin) as session,
+        session.request(method, path, data=data, ssl=tls) as response,
+    ):
+        return response.status, await response.read()
+
+
+async def test_broken_syncml_gets_an_empty_answer(lab: Lab) -> None:
+    """SyncML that does not parse is answered with nothing at all, as Intune does, and the journal says why."""
+    device = await lab.device("windows", UPN)
+    assert await as_device(device, lab, "POST", OMADM_PATH, b"<SyncML") == (200, b"")
+    last = lab.emulator.cloud.journal.entries()[-1]
+    assert (last.event, last.outcome) == ("SyncML refused", "refused")
+
+
+async def test_odd_syncml_answers_do_no_harm(lab: Lab) -> None:
+    """Statuses that refer to nothing, in a session the server does not know, are answered and change nothing."""
+    device = await lab.device("windows", UPN)
+    stray = syncml.Message(
+        "FF", "9", "t", "s", (syncml.Status("2", "8", "77", "Get", "200"), syncml.Results("3", "8", "77", ()))
+    )
+    status, body = await as_device(device, lab, "POST", OMADM_PATH, syncml.serialize(stray))
+    assert status == 200
+    assert [type(command).__name__ for command in syncml.parse(body).commands] == ["Status"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (APPLE_CHECKIN_PATH, b"rubbish"),
+        (APPLE_CHECKIN_PATH, apple.serialize({"MessageType": "TokenUpdate", "UDID": "another"})),
+        (APPLE_COMMAND_PATH, apple.serialize({"Status": "Idle", "UDID": "another"})),
+    ],
+)
+async def test_broken_mdm_message_is_400(lab: Lab, path: str, message: bytes) -> None:
+    """A message that is no plist, or speaks for another UDID than the certificate's, is refused."""
+    device = await lab.device("ios", UPN)
+    assert (await as_device(device, lab, "PUT", path, message))[0] == 400
+
+
+async def test_unknown_check_in_is_400(lab: Lab) -> None:
+    """A check-in message of an unknown type is refused."""
+    device = await lab.device("ios", UPN)
+    message = apple.serialize({"MessageType": "Cheese", "UDID": device.hardware.udid})
+    assert (await as_device(device, lab, "PUT", APPLE_CHECKIN_PATH, message))[0] == 400
+
+
+async def test_unknown_report_ends_the_session(lab: Lab) -> None:
+    """A report on a command nobody sent is taken and answered with nothing to do."""
+    device = await lab.device("ios", UPN)
+    message = apple.serialize({"Status": "Acknowledged", "CommandUUID": "X", "UDID": device.hardware.udid})
+    assert await as_device(device, lab, "PUT", APPLE_COMMAND_PATH, message) == (200, b"")
+
+
+async def test_device_without_service_says_so(tmp_path: Path) -> None:
+    """A device whose service is down ends its session with a sentence, on both platforms."""
+    lab = Lab(tmp_path)
+    await lab.start()
+    devices = [await lab.device(platform, UPN) for platform in ("ios", "windows")]
+    await lab.stop()
+    for device in devices:
+        with pytest.raises(SessionFailed, match="no answer from the"):
+            await device.check_in()
+
+
+async def test_iphone_refuses_what_it_does_not_know(lab: Lab) -> None:
+    """An unknown command is an error 12021, an unknown profile 12075, and lists come from what is there."""
+    device = await lab.device("ios", UPN)
+    assert isinstance(device, AppleDevice)
+
+    def report(request_type: str, **command: Any) -> Any:
+        body = {"CommandUUID": "X", "Command": {"RequestType": request_type, **command}}
+        return device._execute(apple.serialize(body))
+
+    assert report("EraseEverything")["ErrorChain"][0]["ErrorCode"] == 12021
+    assert report("RemoveProfile", Identifier="none")["ErrorChain"][0]["ErrorCode"] == 12075
+    assert report("ProfileList")["ProfileList"] == []
+    assert report("CertificateList")["CertificateList"] == []
+    with pytest.raises(SessionFailed, match="expected a command"):
+        device._execute(b"rubbish")
