@@ -5,13 +5,14 @@ from pathlib import Path
 from emulator.chance import Chance
 from emulator.config import Config
 from emulator.entra.keys import SigningKey
+from emulator.entra.tickets import Tickets
 from emulator.lab.journal import Journal
 from emulator.pki import load_or_create
 from emulator.store.database import Store
 from emulator.store.deliveries import Deliveries, MdmCommands
 from emulator.store.device_configurations import DeviceConfigurations
 from emulator.store.devices import Connectors, Devices
-from emulator.store.directory import Directory
+from emulator.store.directory import Directory, Secrets
 from emulator.store.pfx_certificates import PfxCertificates
 from emulator.wire.clock import Clock
 
@@ -29,6 +30,8 @@ class Cloud:
         self.chance = Chance(config.seed, run)
         self.journal = Journal(self.store, clock)
         self.directory = Directory(self.store)
+        self.secrets = Secrets()
+        self.tickets = Tickets(self.store)
         self.certificates = PfxCertificates(self.store)
         self.profiles = DeviceConfigurations(self.store)
         self.devices = Devices(self.store)

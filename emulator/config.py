@@ -32,4 +32,7 @@ class Config:
 
     seed: int = 7
     domain: str = "pfxlab.example"
+    auto_approve_upn: str | None = None
+    """User who approves device codes and authorization requests at once; None shows the sign-in page."""
+
     switches: Switches = field(default_factory=Switches)

@@ -14,11 +14,13 @@ class EntraError(Exception):
     number: int
     text: str
     reason: str
+    suberror: str | None = None
 
     def body(self, now: datetime, trace_id: str, correlation_id: str) -> dict[str, Any]:
         """Return the JSON body Entra ID sends."""
         stamp = now.strftime("%Y-%m-%d %H:%M:%SZ")
         ids = f"Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {stamp}"
+        extra = {} if self.suberror is None else {"suberror": self.suberror}
         return {
             "error": self.error,
             "error_description": f"AADSTS{self.number}: {self.text} {ids}",
@@ -27,6 +29,7 @@ class EntraError(Exception):
             "trace_id": trace_id,
             "correlation_id": correlation_id,
             "error_uri": f"https://login.microsoftonline.com/error?code={self.number}",
+            **extra,
         }
 
 
@@ -71,6 +74,60 @@ def wrong_password(upn: str) -> EntraError:
     """Refuse user name or password, without telling which."""
     text = "Error validating credentials due to invalid username or password."
     return EntraError(400, "invalid_grant", 50126, text, f"no user {upn!r} with that password in this tenant")
+
+
+def bad_assertion(reason: str) -> EntraError:
+    """Refuse a client assertion."""
+    text = "Client assertion failed signature validation."
+    return EntraError(401, "invalid_client", 700027, text, reason)
+
+
+def authorization_pending() -> EntraError:
+    """Nobody has approved the device code yet."""
+    text = "OAuth 2.0 device flow error. Authorization is pending. Continue polling."
+    return EntraError(400, "authorization_pending", 70016, text, "the user has not approved the code yet")
+
+
+def expired_device_code() -> EntraError:
+    """The device code is older than its lifetime."""
+    text = "The provided value for the 'device_code' is not valid. The device code has expired."
+    return EntraError(400, "expired_token", 70020, text, "the device code has expired")
+
+
+def bad_verification_code() -> EntraError:
+    """The device code is none of ours, or was used."""
+    text = "Error in verifying the code."
+    return EntraError(400, "bad_verification_code", 70019, text, "no such device code, or it was redeemed")
+
+
+def bad_code(reason: str) -> EntraError:
+    """Refuse an authorization code."""
+    text = "The provided authorization code or refresh token is invalid, expired or was already redeemed."
+    return EntraError(400, "invalid_grant", 70008, text, reason)
+
+
+def bad_verifier() -> EntraError:
+    """The PKCE verifier does not fit the challenge."""
+    text = "The Code_Verifier does not match the code_challenge supplied in the authorization request."
+    return EntraError(400, "invalid_grant", 501481, text, "expected the verifier of the code's S256 challenge")
+
+
+def consent_required(app_name: str, scopes: str) -> EntraError:
+    """The application was not consented to what it asks for."""
+    text = f"The user or administrator has not consented to use the application '{app_name}'."
+    return EntraError(400, "invalid_grant", 65001, text, f"no consent for {scopes}", "consent_required")
+
+
+def bad_user_assertion(reason: str) -> EntraError:
+    """Refuse the user token of an on-behalf-of request."""
+    text = "Assertion failed signature validation."
+    return EntraError(400, "invalid_grant", 50013, text, reason)
+
+
+def bad_redirect(uri: str) -> EntraError:
+    """Refuse a redirect address that is not on this machine."""
+    text = f"The redirect URI '{uri}' specified in the request does not match the redirect URIs of the application."
+    return EntraError(400, "invalid_request", 50011, text, "expected an address of this machine as redirect_uri")
 
 
 def invalid_scope(scope: str) -> EntraError:

@@ -4,30 +4,37 @@ Sources: reference auth-clients 3; claims as in Graph access tokens (application
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import jwt
+
 from emulator.cloud import Cloud
 from emulator.entra import errors
+from emulator.entra.assertions import verify
+from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN
 from emulator.store.database import Row
-from emulator.store.directory import App, secret_matches
+from emulator.store.directory import App
 
 GRAPH_APP_ID: Final = "00000003-0000-0000-c000-000000000000"
 GRAPH_RESOURCE: Final = "https://graph.microsoft.com"
 INTUNE_ADMINISTRATOR: Final = "3a2c62db-5318-420d-8d74-23affee5d9d5"
 GLOBAL_ADMINISTRATOR: Final = "62e90394-69f5-4237-9190-012177145e10"
+_REFRESH_SECONDS: Final = 90 * 86400
 _SIGN_IN_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
 
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """A token request: the tenant asked for, the form's fields, this server's own origin (`https://host:port`)."""
+    """A token request: the tenant asked for and as it was spelled, the form's fields, this server's origin."""
 
     tenant: Row
     form: Mapping[str, str]
     origin: str
+    segment: str = "common"
 
     def need(self, name: str) -> str:
         """Return a field of the form.
@@ -67,36 +74,52 @@ def _app(cloud: Cloud, request: TokenRequest, *, must_authenticate: bool) -> App
     app = cloud.directory.app(client_id)
     if app is None or app.tenant_id != request.tenant["id"]:
         raise errors.unknown_application(client_id, request.tenant["domain"])
-    secret = request.form.get("client_secret")
-    if secret is None and not must_authenticate:
-        return app
-    if secret is None:
+    secret, assertion = request.form.get("client_secret"), request.form.get("client_assertion")
+    if assertion is not None:
+        verify(assertion, app, _own_addresses(request), cloud.clock.now().timestamp())
+    elif secret is not None:
+        if not cloud.secrets.matches(secret, app.secret_hash):
+            raise errors.wrong_secret(client_id)
+    elif must_authenticate or not app.is_public:
         raise errors.missing_secret()
-    if not secret_matches(secret, app.secret_hash):
-        raise errors.wrong_secret(client_id)
     return app
 
 
-def _resource_scopes(scope: str, origin: str) -> list[str]:
-    """Return the scopes of a request without those of sign-in, Graph's prefix taken off."""
-    known = sorted(audiences(origin), key=len, reverse=True)
-    names = []
+def _own_addresses(request: TokenRequest) -> list[str]:
+    """Return the audiences of a client assertion: the token endpoint or issuer, under each name of the tenant."""
+    names = (request.segment, request.tenant["id"], request.tenant["domain"])
+    paths = [f"{request.origin}/{name}/{end}" for name in names for end in ("oauth2/v2.0/token", "v2.0")]
+    return [*paths, f"{request.origin}/{request.segment}/oauth2/token"]
+
+
+def _asked(cloud: Cloud, scope: str, request: TokenRequest) -> tuple[str, list[str]]:
+    """Return the audience and the scope names a request asks for; those of sign-in are left out."""
+    audience, names = GRAPH_RESOURCE, []
     for part in scope.split():
         if part in _SIGN_IN_SCOPES:
             continue
         resource, slash, name = part.rpartition("/")
-        if slash and resource not in known:
-            raise errors.unknown_resource(resource)
+        if slash and resource not in audiences(request.origin):
+            audience = _other_resource(cloud, resource, request)
         names.append(name)
-    return names
+    return audience, names
+
+
+def _other_resource(cloud: Cloud, resource: str, request: TokenRequest) -> str:
+    """Return the id of an application of the tenant that is asked for as a resource, as on-behalf-of needs it."""
+    app = cloud.directory.app(resource.removeprefix("api://"))
+    if app is None or app.tenant_id != request.tenant["id"]:
+        raise errors.unknown_resource(resource)
+    return app.id
 
 
 def _client_credentials(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     app = _app(cloud, request, must_authenticate=True)
     scope = request.need("scope")
-    if _resource_scopes(scope, request.origin) != [".default"]:
+    audience, names = _asked(cloud, scope, request)
+    if names != [".default"]:
         raise errors.invalid_scope(scope)
-    claims = {"idtyp": "app", "oid": app.id, "sub": app.id, "roles": list(app.app_roles), "wids": []}
+    claims = {"idtyp": "app", "oid": app.id, "sub": app.id, "roles": list(app.app_roles), "wids": [], "aud": audience}
     return _answer(cloud, request, _access_token(cloud, request, app, claims))
 
 
@@ -104,16 +127,25 @@ def _password(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     app = _app(cloud, request, must_authenticate=False)
     upn, password = request.need("username"), request.need("password")
     user = cloud.directory.user(request.tenant["id"], upn)
-    if user is None or not secret_matches(password, user["password_hash"]):
+    if user is None or not cloud.secrets.matches(password, user["password_hash"]):
         raise errors.wrong_password(upn)
     return delegated(cloud, request, app, user)
 
 
-def delegated(cloud: Cloud, request: TokenRequest, app: App, user: Row) -> dict[str, Any]:
-    """Return the answer for a signed-in user: access token, id token, client_info."""
-    asked = _resource_scopes(request.need("scope"), request.origin)
+def delegated(
+    cloud: Cloud, request: TokenRequest, app: App, user: Row, scope: str | None = None, nonce: str | None = None
+) -> dict[str, Any]:
+    """Return the answer for a signed-in user: access token, id token, refresh token, client_info.
+
+    `scope` is what a code or refresh token was issued for, when the request names none itself.
+    """
+    scope = request.form.get("scope") or scope or request.need("scope")
+    audience, asked = _asked(cloud, scope, request)
     granted = app.delegated_scopes if ".default" in asked else [s for s in app.delegated_scopes if s in asked]
+    if asked and not granted:
+        raise errors.consent_required(app.display_name, scope)
     claims = {
+        "aud": audience,
         "idtyp": "user",
         "oid": user["id"],
         "sub": user["id"],
@@ -125,8 +157,13 @@ def delegated(cloud: Cloud, request: TokenRequest, app: App, user: Row) -> dict[
     }
     body = _answer(cloud, request, _access_token(cloud, request, app, claims))
     body["scope"] = " ".join(granted)
-    if "openid" in request.form.get("scope", "").split():
-        body["id_token"] = _id_token(cloud, request, app, user)
+    if "openid" in scope.split():
+        body["id_token"] = _id_token(cloud, request, app, user, nonce)
+    if "offline_access" in scope.split():
+        body["refresh_token"] = cloud.tickets.issue(
+            REFRESH_TOKEN, cloud.clock.now(), _REFRESH_SECONDS, tenant_id=request.tenant["id"], app_id=app.id,
+            user_id=user["id"], scope=scope,
+        )  # fmt: skip
     info = json.dumps({"uid": user["id"], "utid": request.tenant["id"]}).encode()
     body["client_info"] = base64.urlsafe_b64encode(info).rstrip(b"=").decode("ascii")
     return body
@@ -140,7 +177,6 @@ def _times(cloud: Cloud) -> dict[str, int]:
 def _access_token(cloud: Cloud, request: TokenRequest, app: App, claims: dict[str, Any]) -> str:
     tenant_id = request.tenant["id"]
     common = {
-        "aud": GRAPH_RESOURCE,
         "iss": f"https://sts.windows.net/{tenant_id}/",
         "tid": tenant_id,
         "appid": app.id,
@@ -153,7 +189,7 @@ def _access_token(cloud: Cloud, request: TokenRequest, app: App, claims: dict[st
     return cloud.signing_key.sign({**common, **_times(cloud), **claims})
 
 
-def _id_token(cloud: Cloud, request: TokenRequest, app: App, user: Row) -> str:
+def _id_token(cloud: Cloud, request: TokenRequest, app: App, user: Row, nonce: str | None) -> str:
     claims = {
         "aud": app.id,
         "iss": f"{request.origin}/{request.tenant['id']}/v2.0",
@@ -164,6 +200,8 @@ def _id_token(cloud: Cloud, request: TokenRequest, app: App, user: Row) -> str:
         "preferred_username": user["user_principal_name"],
         "ver": "2.0",
     }
+    if nonce is not None:
+        claims["nonce"] = nonce
     return cloud.signing_key.sign({**claims, **_times(cloud)})
 
 
@@ -177,7 +215,74 @@ def _answer(cloud: Cloud, request: TokenRequest, access_token: str) -> dict[str,
     }
 
 
+def _user(cloud: Cloud, tenant_id: str, user_id: str | None) -> Row:
+    user = None if user_id is None else cloud.directory.user(tenant_id, user_id)
+    if user is None:
+        raise errors.bad_code("the user of this code or token is gone")
+    return user
+
+
+def _device_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
+    app = _app(cloud, request, must_authenticate=False)
+    ticket = cloud.tickets.find(DEVICE_CODE, request.form.get("device_code") or request.need("code"))
+    if ticket is None or ticket.app_id != app.id:
+        raise errors.bad_verification_code()
+    if ticket.expires <= cloud.clock.now():
+        raise errors.expired_device_code()
+    if ticket.user_id is None:
+        raise errors.authorization_pending()
+    cloud.tickets.spend(ticket)
+    return delegated(cloud, request, app, _user(cloud, ticket.tenant_id, ticket.user_id), ticket.scope)
+
+
+def _authorization_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
+    app = _app(cloud, request, must_authenticate=False)
+    ticket = cloud.tickets.find(AUTHORIZATION_CODE, request.need("code"))
+    if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.clock.now():
+        raise errors.bad_code("no such authorization code for this application, or it is too old")
+    # A code is worth one attempt, right or wrong.
+    cloud.tickets.spend(ticket)
+    facts = ticket.facts or {}
+    if facts["redirect_uri"] != request.form.get("redirect_uri"):
+        raise errors.bad_code("redirect_uri is not the one of the authorization request")
+    if facts["code_challenge"] is not None and _challenge(request.need("code_verifier")) != facts["code_challenge"]:
+        raise errors.bad_verifier()
+    user = _user(cloud, ticket.tenant_id, ticket.user_id)
+    return delegated(cloud, request, app, user, ticket.scope, facts["nonce"])
+
+
+def _challenge(verifier: str) -> str:
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def _refresh_token(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
+    app = _app(cloud, request, must_authenticate=False)
+    ticket = cloud.tickets.find(REFRESH_TOKEN, request.need("refresh_token"))
+    if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.clock.now():
+        raise errors.bad_code("no such refresh token for this application, or it is too old")
+    return delegated(cloud, request, app, _user(cloud, ticket.tenant_id, ticket.user_id), ticket.scope)
+
+
+def _on_behalf_of(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
+    app = _app(cloud, request, must_authenticate=True)
+    if request.need("requested_token_use") != "on_behalf_of":
+        raise errors.unsupported_grant("jwt-bearer without requested_token_use=on_behalf_of")
+    try:
+        claims = cloud.signing_key.verify(request.need("assertion"), [app.id, f"api://{app.id}"])
+    except jwt.InvalidTokenError as error:
+        raise errors.bad_user_assertion(f"the assertion is no token for this application ({error})") from None
+    if claims["exp"] <= cloud.clock.now().timestamp():
+        raise errors.bad_user_assertion("the assertion has expired")
+    return delegated(cloud, request, app, _user(cloud, claims["tid"], claims.get("oid")))
+
+
 _GRANTS: Final[dict[str, Callable[[Cloud, TokenRequest], dict[str, Any]]]] = {
     "client_credentials": _client_credentials,
     "password": _password,
+    "urn:ietf:params:oauth:grant-type:device_code": _device_code,
+    "device_code": _device_code,  # the short spelling of msal-node
+    "authorization_code": _authorization_code,
+    "refresh_token": _refresh_token,
+    "urn:ietf:params:oauth:grant-type:jwt-bearer": _on_behalf_of,
 }

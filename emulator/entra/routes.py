@@ -4,38 +4,18 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from emulator.cloud import Cloud
 from emulator.edge import CLOUD, origin_of
-from emulator.entra import discovery, errors, grants
-from emulator.store.database import Row
-
-_ANY_TENANT = ("common", "organizations")
-
-
-def _tenant(cloud: Cloud, name: str) -> Row:
-    found = cloud.directory.tenants()[0] if name.lower() in _ANY_TENANT else cloud.directory.tenant(name)
-    if found is None:
-        raise errors.unknown_tenant(name)
-    return found
-
-
-def _refusal(cloud: Cloud, request: web.Request, error: errors.EntraError) -> web.Response:
-    correlation = request.headers.get("client-request-id") or cloud.chance.guid()
-    body = error.body(cloud.clock.now(), cloud.chance.guid(), correlation)
-    cloud.journal.record("entra", "sign-in refused", outcome="refused", reason=error.reason, code=error.number)
-    return web.json_response(body, status=error.status, headers=_NO_STORE)
-
-
-_NO_STORE = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
+from emulator.entra import authorize, discovery, errors, grants
+from emulator.entra.tenants import NO_STORE, refusal, tenant_of
 
 
 async def openid_configuration(request: web.Request) -> web.Response:
     """GET /{tenant}/v2.0/.well-known/openid-configuration."""
     cloud, segment = request.app[CLOUD], request.match_info["tenant"]
     try:
-        tenant = _tenant(cloud, segment)
+        tenant = tenant_of(cloud, segment)
     except errors.EntraError as error:
-        return _refusal(cloud, request, error)
+        return refusal(cloud, request, error)
     return web.json_response(discovery.openid_configuration(origin_of(request), segment, tenant["id"]))
 
 
@@ -61,12 +41,13 @@ async def token(request: web.Request) -> web.Response:
     form = cast(dict[str, Any], await request.post())
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     try:
-        tenant = _tenant(cloud, request.match_info["tenant"])
-        body = grants.token(cloud, grants.TokenRequest(tenant, fields, origin_of(request)))
+        segment = request.match_info["tenant"]
+        tenant = tenant_of(cloud, segment, fields.get("username", ""), fields.get("client_id", ""))
+        body = grants.token(cloud, grants.TokenRequest(tenant, fields, origin_of(request), segment))
     except errors.EntraError as error:
-        return _refusal(cloud, request, error)
+        return refusal(cloud, request, error)
     cloud.journal.record("entra", "token issued", client=fields.get("client_id"), grant=fields["grant_type"])
-    return web.json_response(body, headers=_NO_STORE)
+    return web.json_response(body, headers=NO_STORE)
 
 
 def add_routes(app: web.Application) -> None:
@@ -76,3 +57,4 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", openid_configuration)
     app.router.add_get("/{tenant}/discovery/v2.0/keys", keys)
     app.router.add_post("/{tenant}/oauth2/v2.0/token", token)
+    authorize.add_routes(app)

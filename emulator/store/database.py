@@ -115,6 +115,15 @@ def m001_first_schema(db: Database) -> None:
     db.execute("create index commands_device on mdm_commands (device_id, state)")
 
 
+@migrations()
+def m002_sign_in_tickets(db: Database) -> None:
+    """Add codes and refresh tokens, certificates of applications, and what applications ask consent for."""
+    columns = {"hash": str, "kind": str, "tenant_id": str, "app_id": str, "user_id": str, "scope": str}
+    db.table("tickets").create({**columns, "expires": str, "facts": str}, pk="hash")
+    for column in ("certificates", "requested_app_roles", "requested_scopes"):
+        db.execute(f"alter table apps add column {column} text not null default '[]'")
+
+
 class Store:
     """An open database: rows in and out, transactions that nest."""
 

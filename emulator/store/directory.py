@@ -12,7 +12,10 @@ from emulator.store.database import Row, Store
 
 @dataclass(frozen=True)
 class App:
-    """An application registration; `app_roles` and `delegated_scopes` are what was consented to."""
+    """An application registration; `app_roles` and `delegated_scopes` are what was consented to.
+
+    `certificates` are PEM, public halves only; the requested permissions are what admin consent grants.
+    """
 
     id: str
     tenant_id: str
@@ -21,6 +24,12 @@ class App:
     app_roles: tuple[str, ...]
     delegated_scopes: tuple[str, ...]
     is_public: bool
+    certificates: tuple[str, ...] = ()
+    requested_app_roles: tuple[str, ...] = ()
+    requested_scopes: tuple[str, ...] = ()
+
+
+_LISTS = ("app_roles", "delegated_scopes", "certificates", "requested_app_roles", "requested_scopes")
 
 
 def hash_secret(secret: str) -> str:
@@ -40,6 +49,26 @@ def secret_matches(secret: str, stored: str | None) -> bool:
 def _scrypt(secret: str, salt: bytes) -> bytes:
     # Small cost: the lab's secrets are random or throw-away, and token requests are load-tested.
     return hashlib.scrypt(secret.encode(), salt=salt, n=2**10, r=8, p=1)
+
+
+class Secrets:
+    """Compares secrets with their hashes; a pair found to match once is remembered for the process.
+
+    Hashing is slow on purpose, and a load test asks for thousands of tokens with the same secret.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[tuple[bytes, str]] = set()
+
+    def matches(self, secret: str, stored: str | None) -> bool:
+        """Return whether a secret is the one hashed as `stored`."""
+        pair = (hashlib.sha256(secret.encode()).digest(), stored or "")
+        if pair in self._known:
+            return True
+        if not secret_matches(secret, stored):
+            return False
+        self._known.add(pair)
+        return True
 
 
 class Directory:
@@ -69,8 +98,12 @@ class Directory:
         secret: str | None = None,
         app_roles: Iterable[str] = (),
         delegated_scopes: Iterable[str] = (),
+        certificates: Iterable[str] = (),
+        requested_app_roles: Iterable[str] = (),
+        requested_scopes: Iterable[str] = (),
     ) -> None:
-        """Register an application; one without a secret is a public client."""
+        """Register an application; one without secret and certificate is a public client."""
+        certificates = list(certificates)
         row = {
             "id": app_id,
             "tenant_id": tenant_id,
@@ -78,7 +111,10 @@ class Directory:
             "secret_hash": None if secret is None else hash_secret(secret),
             "app_roles": json.dumps(sorted(app_roles)),
             "delegated_scopes": json.dumps(sorted(delegated_scopes)),
-            "is_public": secret is None,
+            "is_public": secret is None and not certificates,
+            "certificates": json.dumps(certificates),
+            "requested_app_roles": json.dumps(sorted(requested_app_roles)),
+            "requested_scopes": json.dumps(sorted(requested_scopes)),
         }
         self._store.put("apps", row)
 
@@ -87,9 +123,16 @@ class Directory:
         row = self._store.row("select * from apps where id = lower(?)", (app_id,))
         if row is None:
             return None
-        roles, scopes = (tuple(json.loads(row[name])) for name in ("app_roles", "delegated_scopes"))
-        kept = {name: row[name] for name in ("id", "tenant_id", "display_name", "secret_hash")}
-        return App(**kept, app_roles=roles, delegated_scopes=scopes, is_public=bool(row["is_public"]))
+        lists = {name: tuple(json.loads(row[name])) for name in _LISTS}
+        return App(**{**row, **lists, "is_public": bool(row["is_public"])})
+
+    def consent(self, app: App) -> None:
+        """Grant an application everything it asks for."""
+        granted = {
+            "app_roles": json.dumps(sorted({*app.app_roles, *app.requested_app_roles})),
+            "delegated_scopes": json.dumps(sorted({*app.delegated_scopes, *app.requested_scopes})),
+        }
+        self._store.update("apps", app.id, granted)
 
     def add_user(self, row: Row, password: str | None = None) -> None:
         """Add a user: id, tenant_id, user_principal_name, display_name, mail, directory_roles, created."""

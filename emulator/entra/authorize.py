@@ -1,0 +1,182 @@
+"""Interactive sign-in: authorization code with PKCE, device code, administrator's consent.
+
+Source: reference auth-clients 3. The answer goes where `response_mode` says: today's clients want form_post.
+"""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from aiohttp import web
+
+from emulator.cloud import Cloud
+from emulator.edge import CLOUD, origin_of
+from emulator.entra import errors, pages
+from emulator.entra.tenants import NO_STORE, refusal, tenant_of
+from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE
+from emulator.store.database import Row
+from emulator.store.directory import App
+
+_CODE_SECONDS: Final = 600
+_DEVICE_SECONDS: Final = 900
+_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ23456789"
+_NATIVE: Final = "https://login.microsoftonline.com/common/oauth2/nativeclient"
+
+
+def _app_of(cloud: Cloud, tenant: Row, client_id: str) -> App:
+    app = cloud.directory.app(client_id)
+    if app is None or app.tenant_id != tenant["id"]:
+        raise errors.unknown_application(client_id, tenant["domain"])
+    return app
+
+
+def _check_redirect(uri: str) -> None:
+    """Let an address of this machine pass, whatever its port; nothing of the lab is sent anywhere else."""
+    if uri != _NATIVE and urlsplit(uri).hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise errors.bad_redirect(uri)
+
+
+def _signed_in(cloud: Cloud, tenant: Row, form: Mapping[str, Any]) -> Row | None:
+    user = cloud.directory.user(tenant["id"], str(form.get("username", "")))
+    good = user is not None and cloud.secrets.matches(str(form.get("password", "")), user["password_hash"])
+    return user if good else None
+
+
+def _automatic(cloud: Cloud, tenant: Row) -> Row | None:
+    upn = cloud.config.auto_approve_upn
+    return None if upn is None else cloud.directory.user(tenant["id"], upn)
+
+
+def _html(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=NO_STORE)
+
+
+async def authorize(request: web.Request) -> web.Response:
+    """GET shows the sign-in form, or redirects at once for the automatic user; POST takes the form."""
+    cloud, query = request.app[CLOUD], request.query
+    try:
+        client_id = query.get("client_id", "")
+        tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
+        app = _app_of(cloud, tenant, client_id)
+        redirect_uri = query.get("redirect_uri", "")
+        _check_redirect(redirect_uri)
+        if query.get("code_challenge_method", "S256") != "S256" or "code" not in query.get("response_type", ""):
+            raise errors.missing_parameter("response_type=code with code_challenge_method=S256")
+    except errors.EntraError as error:
+        return _html(pages.done("Sign-in failed", f"AADSTS{error.number}: {error.text}"), error.status)
+    user, problem = _automatic(cloud, tenant), None
+    if request.method == "POST":
+        user = _signed_in(cloud, tenant, await request.post())
+        problem = None if user is not None else "User name or password is wrong."
+    if user is None:
+        title = f"Sign in to {app.display_name}"
+        return _html(pages.sign_in(title, str(request.rel_url), {}, problem))
+    code = cloud.tickets.issue(
+        AUTHORIZATION_CODE, cloud.clock.now(), _CODE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
+        user_id=user["id"], scope=query.get("scope", ""),
+        facts={
+            "redirect_uri": redirect_uri,
+            "code_challenge": query.get("code_challenge"),
+            "nonce": query.get("nonce"),
+        },
+    )  # fmt: skip
+    cloud.journal.record("entra", "authorization code issued", client=app.id, user=user["id"])
+    answer = {"code": code, "session_state": cloud.chance.guid()}
+    return _answer(redirect_uri, query.get("response_mode", "query"), answer | _state(query))
+
+
+def _state(query: Mapping[str, str]) -> dict[str, str]:
+    return {"state": query["state"]} if "state" in query else {}
+
+
+def _answer(redirect_uri: str, mode: str, fields: dict[str, str]) -> web.Response:
+    if mode == "form_post":
+        return _html(pages.form_post(redirect_uri, fields))
+    mark = "#" if mode == "fragment" else ("&" if "?" in redirect_uri else "?")
+    return web.Response(status=302, headers={"Location": f"{redirect_uri}{mark}{urlencode(fields)}", **NO_STORE})
+
+
+async def device_code(request: web.Request) -> web.Response:
+    """POST /{tenant}/oauth2/v2.0/devicecode."""
+    cloud, form = request.app[CLOUD], await request.post()
+    try:
+        client_id = str(form.get("client_id", ""))
+        tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
+        app = _app_of(cloud, tenant, client_id)
+    except errors.EntraError as error:
+        return refusal(cloud, request, error)
+    user_code = "".join(secrets.choice(_LETTERS) for _ in range(9))
+    user = _automatic(cloud, tenant)
+    value = cloud.tickets.issue(
+        DEVICE_CODE, cloud.clock.now(), _DEVICE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
+        user_id=None if user is None else user["id"], scope=str(form.get("scope", "")), facts={"user_code": user_code},
+    )  # fmt: skip
+    address = f"{origin_of(request)}/common/oauth2/deviceauth"
+    body = {
+        "user_code": user_code,
+        "device_code": value,
+        "verification_uri": address,
+        "expires_in": _DEVICE_SECONDS,
+        "interval": 1,
+        "message": f"To sign in, use a web browser to open the page {address} and enter the code {user_code}.",
+    }
+    return web.json_response(body, headers=NO_STORE)
+
+
+async def device_auth(request: web.Request) -> web.Response:
+    """GET shows the page for a user code, POST approves it."""
+    cloud, title = request.app[CLOUD], "Enter code"
+    if request.method == "GET":
+        return _html(pages.sign_in(title, request.path, {}, code=True))
+    form = await request.post()
+    ticket = cloud.tickets.with_user_code(str(form.get("user_code", "")))
+    if ticket is None or ticket.expires <= cloud.clock.now():
+        return _html(pages.sign_in(title, request.path, {}, "That code did not work. Check it.", code=True), 400)
+    user = _signed_in(cloud, {"id": ticket.tenant_id}, form)
+    if user is None:
+        return _html(pages.sign_in(title, request.path, {}, "User name or password is wrong.", code=True), 400)
+    cloud.tickets.approve(ticket, user["id"])
+    cloud.journal.record("entra", "device code approved", client=ticket.app_id, user=user["id"])
+    return _html(pages.done("Signed in", "You have signed in on your device. You may now close this window."))
+
+
+async def admin_consent(request: web.Request) -> web.Response:
+    """GET shows the form, POST by an administrator grants the application all it asks for."""
+    cloud, query = request.app[CLOUD], request.query
+    try:
+        client_id = query.get("client_id", "")
+        tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
+        app = _app_of(cloud, tenant, client_id)
+    except errors.EntraError as error:
+        return _html(pages.done("Consent failed", f"AADSTS{error.number}: {error.text}"), error.status)
+    user, problem = _automatic(cloud, tenant), None
+    if request.method == "POST":
+        user = _signed_in(cloud, tenant, await request.post())
+        problem = None if user is not None and user["directory_roles"] != "[]" else "An administrator must sign in."
+    if user is None or problem is not None:
+        asked = ", ".join((*app.requested_app_roles, *app.requested_scopes)) or "nothing"
+        return _html(pages.sign_in(f"{app.display_name} asks for: {asked}", str(request.rel_url), {}, problem))
+    cloud.directory.consent(app)
+    cloud.journal.record("entra", "admin consent", client=app.id, user=user["id"])
+    redirect_uri = query.get("redirect_uri")
+    if redirect_uri is None:
+        return _html(pages.done("Consent granted", f"{app.display_name} has what it asked for."))
+    try:
+        _check_redirect(redirect_uri)
+    except errors.EntraError as error:
+        return _html(pages.done("Consent granted", f"AADSTS{error.number}: {error.text}"), error.status)
+    fields = {"admin_consent": "True", "tenant": str(tenant["id"])} | _state(query)
+    return _answer(redirect_uri, "query", fields)
+
+
+def add_routes(app: web.Application) -> None:
+    """Register the interactive endpoints."""
+    app.router.add_get("/{tenant}/oauth2/v2.0/authorize", authorize)
+    app.router.add_post("/{tenant}/oauth2/v2.0/authorize", authorize)
+    app.router.add_post("/{tenant}/oauth2/v2.0/devicecode", device_code)
+    app.router.add_get("/common/oauth2/deviceauth", device_auth)
+    app.router.add_post("/common/oauth2/deviceauth", device_auth)
+    for path in ("/{tenant}/adminconsent", "/{tenant}/v2.0/adminconsent"):
+        app.router.add_get(path, admin_consent)
+        app.router.add_post(path, admin_consent)

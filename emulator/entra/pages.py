@@ -1,0 +1,46 @@
+"""The few sign-in pages a browser or a test sees: sign-in form, device code, consent, form_post. No scripts but one."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Final
+
+_FRAME: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:16px system-ui;max-width:26rem;margin:4rem auto}}label,input,button{{display:block;width:100%;
+margin:.4rem 0;font:inherit}}p.bad{{color:#b00}}</style></head><body><h1>{title}</h1>{body}
+<p><small>PFX Lab, TEST ONLY. Not Microsoft.</small></p></body></html>"""
+
+
+def _page(title: str, body: str) -> str:
+    return _FRAME.format(title=escape(title), body=body)
+
+
+def _inputs(hidden: Mapping[str, str]) -> str:
+    return "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in hidden.items()
+    )
+
+
+def sign_in(
+    title: str, action: str, hidden: Mapping[str, str], problem: str | None = None, *, code: bool = False
+) -> str:
+    """Return a form for user name and password, with a field for the user code when `code`."""
+    field = '<label>Code <input name="user_code" autocomplete="off" required></label>' if code else ""
+    bad = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
+    form = (
+        f'{bad}<form method="post" action="{escape(action)}">{_inputs(hidden)}{field}'
+        '<label>User name <input name="username" type="email" autocomplete="username" required></label>'
+        '<label>Password <input name="password" type="password" autocomplete="current-password" required></label>'
+        '<button type="submit">Sign in</button></form>'
+    )
+    return _page(title, form)
+
+
+def done(title: str, text: str) -> str:
+    """Return a page that says that something was done, or not."""
+    return _page(title, f"<p>{escape(text)}</p>")
+
+
+def form_post(redirect_uri: str, fields: Mapping[str, str]) -> str:
+    """Return a page whose form posts the answer to the client's address by itself."""
+    form = f'<form method="post" action="{escape(redirect_uri)}">{_inputs(fields)}<button>Continue</button></form>'
+    return _page("Signed in", f"{form}<script>document.forms[0].submit()</script>")

@@ -1,0 +1,41 @@
+"""Which tenant a sign-in address means, and how a refusal is answered."""
+
+from typing import Final
+
+from aiohttp import web
+
+from emulator.cloud import Cloud
+from emulator.entra import errors
+from emulator.store.database import Row
+
+NO_STORE: Final = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
+_ANY_TENANT: Final = ("common", "organizations", "consumers")
+
+
+def tenant_of(cloud: Cloud, name: str, upn: str = "", client_id: str = "") -> Row:
+    """Return the tenant an address names by GUID or domain.
+
+    `common` and `organizations` mean the tenant of the user's domain, else that of the application, else the first.
+
+    Raises:
+        EntraError: no such tenant.
+
+    """
+    found: Row | None
+    if name.lower() in _ANY_TENANT:
+        found = cloud.directory.tenant(upn.rpartition("@")[2]) if "@" in upn else None
+        app = cloud.directory.app(client_id) if found is None and client_id else None
+        found = found or (None if app is None else cloud.directory.tenant(app.tenant_id))
+        return found or cloud.directory.tenants()[0]
+    found = cloud.directory.tenant(name)
+    if found is None:
+        raise errors.unknown_tenant(name)
+    return found
+
+
+def refusal(cloud: Cloud, request: web.Request, error: errors.EntraError) -> web.Response:
+    """Return a refusal as Entra ID sends it; its true reason goes to the journal."""
+    correlation = request.headers.get("client-request-id") or cloud.chance.guid()
+    body = error.body(cloud.clock.now(), cloud.chance.guid(), correlation)
+    cloud.journal.record("entra", "sign-in refused", outcome="refused", reason=error.reason, code=error.number)
+    return web.json_response(body, status=error.status, headers=NO_STORE)

@@ -1,0 +1,74 @@
+"""Short-lived sign-in tickets: authorization codes, device codes, refresh tokens. Stored as hashes only."""
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from emulator.store.database import Store, from_text, to_text
+
+AUTHORIZATION_CODE = "code"
+DEVICE_CODE = "device"
+REFRESH_TOKEN = "refresh"  # noqa: S105 - the name of a kind
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a code or refresh token stands for. `user_id` None: nobody has approved it yet."""
+
+    hash: str
+    kind: str
+    tenant_id: str
+    app_id: str
+    scope: str
+    expires: datetime
+    user_id: str | None = None
+    facts: dict[str, Any] | None = None
+
+
+def _hash(value: str) -> str:
+    # The values are random and long, so that a plain hash cannot be turned back.
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+class Tickets:
+    """The tickets of all tenants."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def issue(self, kind: str, now: datetime, seconds: int, **fields: Any) -> str:
+        """Return a fresh random value that stands for these fields for so long."""
+        value = secrets.token_urlsafe(48)
+        ticket = Ticket(hash=_hash(value), kind=kind, expires=now + timedelta(seconds=seconds), **fields)
+        self._save(ticket)
+        return value
+
+    def _save(self, ticket: Ticket) -> None:
+        stored = {"expires": to_text(ticket.expires), "facts": json.dumps(ticket.facts or {})}
+        self._store.put("tickets", {**vars(ticket), **stored})
+
+    def find(self, kind: str, value: str) -> Ticket | None:
+        """Return what a value stands for, expired or not."""
+        row = self._store.row("select * from tickets where hash = ? and kind = ?", (_hash(value), kind))
+        if row is None:
+            return None
+        return Ticket(**{**row, "expires": from_text(row["expires"]), "facts": json.loads(row["facts"])})
+
+    def with_user_code(self, user_code: str) -> Ticket | None:
+        """Return the device code that a user code belongs to."""
+        rows = self._store.rows("select * from tickets where kind = ?", (DEVICE_CODE,))
+        for row in rows:
+            if json.loads(row["facts"])["user_code"] == user_code.strip().upper():
+                return Ticket(**{**row, "expires": from_text(row["expires"]), "facts": json.loads(row["facts"])})
+        return None
+
+    def approve(self, ticket: Ticket, user_id: str) -> None:
+        """Let a user stand behind a ticket."""
+        self._store.run("update tickets set user_id = ? where hash = ?", (user_id, ticket.hash))
+
+    def spend(self, ticket: Ticket) -> None:
+        """Make a ticket worthless."""
+        self._store.run("delete from tickets where hash = ?", (ticket.hash,))
