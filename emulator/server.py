@@ -13,6 +13,7 @@ from emulator.entra import routes as entra
 from emulator.graph import gateway
 from emulator.intune import apple_mdm, connector_api, enrollment, omadm
 from emulator.lab import control
+from emulator.proxy import ConnectProxy
 from emulator.tls import ServerTls
 from emulator.wire.clock import Clock
 
@@ -44,6 +45,12 @@ class Emulator:
         self.control_token = secrets.token_urlsafe(24)
         self.port = 0
         self._runner: web.AppRunner | None = None
+        self._proxy: ConnectProxy | None = None
+
+    @property
+    def proxy_url(self) -> str:
+        """Return the address of the CONNECT proxy for tools with built-in hosts."""
+        return f"http://127.0.0.1:{self._proxy.port if self._proxy is not None else 0}"
 
     @property
     def origin(self) -> str:
@@ -64,9 +71,17 @@ class Emulator:
         for sock in listening:
             await web.SockSite(self._runner, sock, ssl_context=context).start()
         self.port = listening[0].getsockname()[1]
+        self._proxy = ConnectProxy(self.port, self._proxy_refused)
+        await self._proxy.start()
+
+    def _proxy_refused(self, target: str, reason: str) -> None:
+        self.cloud.journal.record("proxy", "connection refused", outcome="refused", reason=reason, target=target[:200])
 
     async def stop(self) -> None:
         """Finish running requests and close the store."""
+        if self._proxy is not None:
+            await self._proxy.stop()
+            self._proxy = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

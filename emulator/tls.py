@@ -8,11 +8,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from emulator.pki import write_private
+from emulator.proxy import MICROSOFT_HOSTS
 
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: the lab's clock may stand years away from the machine's; the rooms that
 # accept client certificates compare validity with the lab's clock themselves.
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
-_NAMES = ("localhost", "127.0.0.1", "::1")
+_NAMES = ("localhost", "127.0.0.1", "::1", *MICROSOFT_HOSTS)
 
 
 class ServerTls:

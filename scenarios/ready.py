@@ -26,6 +26,7 @@ def ready(lab: Lab) -> dict[str, Any]:
         "connector_public_key_file": str(lab.public_key_file.resolve()),
         "provider_name": lab.ksp.name,
         "key_name": KEY_NAME,
+        "proxy_url": lab.emulator.proxy_url,
         "control_url": f"{lab.emulator.origin}{PREFIX}",
         "control_token": lab.emulator.control_token,
     }
@@ -39,7 +40,8 @@ def write_ready_file(path: Path, facts: dict[str, Any]) -> None:
 def environment(facts: dict[str, Any]) -> dict[str, str]:
     """Return the variables that point tools at the lab.
 
-    The first four make TLS clients trust it (Python, Requests, Node, curl), AZURE_* are read by the Azure SDKs.
+    The first four make TLS clients trust it (Python, Requests, Node, curl). The proxy leads Microsoft's host names to
+    it and no other name anywhere. AZURE_* are read by the Azure SDKs.
     """
     ca_file = facts["ca_file"]
     return {
@@ -47,6 +49,10 @@ def environment(facts: dict[str, Any]) -> dict[str, str]:
         "REQUESTS_CA_BUNDLE": ca_file,
         "NODE_EXTRA_CA_CERTS": ca_file,
         "CURL_CA_BUNDLE": ca_file,
+        "HTTPS_PROXY": facts["proxy_url"],
+        "https_proxy": facts["proxy_url"],
+        "NO_PROXY": "localhost,127.0.0.1,::1",
+        "no_proxy": "localhost,127.0.0.1,::1",
         "AZURE_AUTHORITY_HOST": facts["graph_url"],
         "AZURE_TENANT_ID": facts["tenant_id"],
         "AZURE_CLIENT_ID": facts["admin"]["client_id"],

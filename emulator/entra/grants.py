@@ -16,6 +16,7 @@ from emulator.cloud import Cloud
 from emulator.entra import errors
 from emulator.entra.assertions import verify
 from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN
+from emulator.proxy import GRAPH_HOSTS
 from emulator.store.database import Row
 from emulator.store.directory import App
 
@@ -50,9 +51,9 @@ class TokenRequest:
 
 
 def audiences(origin: str) -> list[str]:
-    """Return every audience under which this Graph accepts tokens."""
+    """Return every audience under which this Graph accepts tokens: its names in all clouds, and how it was called."""
     host, _, _port = origin.removeprefix("https://").partition(":")
-    return [GRAPH_RESOURCE, GRAPH_APP_ID, origin, f"https://{host}"]
+    return [*(f"https://{name}" for name in GRAPH_HOSTS), GRAPH_APP_ID, origin, f"https://{host}"]
 
 
 def token(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""A CONNECT proxy for tools with built-in hosts: Microsoft's names lead to this emulator, every other name nowhere.
+
+So an unmodified tool reaches the lab through HTTPS_PROXY, and nothing it does can leave the machine.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+LOGIN_HOSTS: Final = (
+    "login.microsoftonline.com",
+    "login.microsoft.com",
+    "login.windows.net",
+    "login.microsoftonline.us",
+    "login.chinacloudapi.cn",
+    "login.partner.microsoftonline.cn",
+)
+GRAPH_HOSTS: Final = (
+    "graph.microsoft.com",
+    "graph.microsoft.us",
+    "dod-graph.microsoft.us",
+    "microsoftgraph.chinacloudapi.cn",
+)
+MICROSOFT_HOSTS: Final = (*LOGIN_HOSTS, *GRAPH_HOSTS)
+_LARGEST_HEAD: Final = 16 * 1024
+_PIECE: Final = 64 * 1024
+
+Refusal = Callable[[str, str], None]
+"""Called with the target and the reason when a request is refused."""
+
+
+def decide(request_line: str) -> str | None:
+    """Return why a proxy request is refused, or None when it leads to the emulator."""
+    method, _, rest = request_line.partition(" ")
+    target = rest.partition(" ")[0]
+    if method != "CONNECT":
+        return f"expected CONNECT, got {method[:20]!r}: the lab passes on TLS only"
+    host, _, port = target.rpartition(":")
+    if host.lower() not in MICROSOFT_HOSTS:
+        return f"{host or target} is none of the hosts this lab stands in for; nothing leaves the machine"
+    if port != "443":
+        return f"expected port 443, got {port}"
+    return None
+
+
+class ConnectProxy:
+    """The listening proxy. Loopback only."""
+
+    def __init__(self, emulator_port: int, refused: Refusal) -> None:
+        self._emulator_port, self._refused = emulator_port, refused
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_LARGEST_HEAD)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and cut the tunnels."""
+        if self._server is not None:
+            self._server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                await self._tunnel(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        line = head.partition(b"\r\n")[0].decode("latin-1")
+        reason = decide(line)
+        if reason is not None:
+            self._refused(line.partition(" ")[2].partition(" ")[0], reason)
+            text = f"PFX Lab: {reason}\n".encode()
+            answer = f"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n"
+            writer.write(answer.encode() + b"Connection: close\r\n\r\n" + text)
+            await writer.drain()
+            return
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._emulator_port)
+        try:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await writer.drain()
+            await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+        finally:
+            inner_writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes on until the sender ends, then end the receiver's side too."""
+    while piece := await reader.read(_PIECE):
+        writer.write(piece)
+        await writer.drain()
+    if writer.can_write_eof():
+        with contextlib.suppress(OSError):
+            writer.write_eof()
