@@ -6,10 +6,12 @@ from datetime import datetime
 from asn1crypto import pkcs12 as asn1_pkcs12
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from connector_sim.errors import PfxProblem
-from emulator.wire.enums import IntendedPurpose
+from connector_sim.keys.padding import longest_password
+from emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 _KEY_BAGS = ("key_bag", "pkcs8_shrouded_key_bag")
 
@@ -95,6 +97,29 @@ def _count(data: bytes) -> int:
     except (ValueError, TypeError, KeyError):
         # An unusual inner structure that OpenSSL could read all the same: it found one key.
         return 1
+
+
+def check_usable(pfx: Pfx, password: str) -> None:
+    """Let a PFX pass that connector and simulated devices can process.
+
+    Raises:
+        PfxProblem: empty, non-ASCII or too long a password, or a key other than RSA.
+
+    """
+    longest = longest_password(2048, PaddingScheme.oaepSha512)
+    if not password:
+        raise PfxProblem("This PFX has an empty password.", "Devices refuse those: export it again with a password.")
+    if not password.isascii():
+        raise PfxProblem(
+            "The password is not ASCII, and connectors read it as ASCII.", "Export with an ASCII password."
+        )
+    if len(password) > longest:
+        raise PfxProblem(
+            f"The password has {len(password)} characters, {longest} fit under RSA-2048 and OAEP with SHA-512.",
+            "Export with a shorter password.",
+        )
+    if not isinstance(pfx.certificate.public_key(), rsa.RSAPublicKey):
+        raise PfxProblem("The certificate's key is not RSA.", "The simulated devices take RSA keys only as yet.")
 
 
 def check_validity(pfx: Pfx, now: datetime) -> None:

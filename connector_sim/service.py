@@ -114,8 +114,13 @@ class Connector:
                     next_heartbeat = self._clock.now().timestamp() + self._settings.heartbeat_seconds
                     self._events(Event(log.HEALTH_UPLOAD_SUCCESS, "heartbeat accepted"))
                 worked = await self.work_once()
-            except ServiceRefused as error:
+            except (ServiceRefused, contract.ContractError) as error:
                 self._events(Event(log.DOWNLOAD_FAILURE, f"the service gave no work: {error}"))
+                worked = False
+                await self._clock.sleep(1)
+            except Exception as error:
+                # A service does not end because of one message it did not expect.
+                self._events(Event(log.DOWNLOAD_FAILURE, f"unexpected: {type(error).__name__}"))
                 worked = False
                 await self._clock.sleep(1)
             if not worked and not self._settings.wait_seconds:
@@ -151,7 +156,10 @@ class Connector:
             key = self._providers.open(item.provider_name, item.key_name)
         except ConnectorError as error:
             return contract.NotRecrypted(item.request_id, error.code, str(error))
-        return recrypt(item, key)
+        try:
+            return recrypt(item, key)
+        except Exception as error:
+            return contract.NotRecrypted(item.request_id, "InternalError", type(error).__name__)
 
     async def _upload(self, lease_id: str, results: Sequence[contract.Result]) -> None:
         for result in results:

@@ -90,10 +90,14 @@ class AppleDevice:
                     if not body:
                         break
                     report = self._execute(body)
-            if self._profiles_file is not None:
-                saved = {identifier: asdict(record) for identifier, record in self.profiles.items()}
-                write_private(self._profiles_file, json.dumps(saved).encode())
+                    self._save()
             return sent
+
+    def _save(self) -> None:
+        # After each command and before it is reported: what was installed must be known after a crash.
+        if self._profiles_file is not None:
+            saved = {identifier: asdict(record) for identifier, record in self.profiles.items()}
+            write_private(self._profiles_file, json.dumps(saved).encode())
 
     def _execute(self, body: bytes) -> apple.Plist:
         """Carry out one command and return the report of it."""

@@ -35,6 +35,7 @@ OK: Final = Outcome("200")
 NOT_FOUND: Final = Outcome("404", csp.NODE_NOT_FOUND)
 NOT_ALLOWED: Final = Outcome("405", csp.COMMAND_NOT_ALLOWED)
 NEEDS_ATOMIC: Final = Outcome("500", csp.REQUIRES_ATOMIC)
+FAILED: Final = Outcome("500")
 EXISTS: Final = Outcome("418")
 BAD_REQUEST: Final = Outcome("400")
 ROLLED_BACK: Final = Outcome("216")
@@ -59,7 +60,7 @@ class PfxCertInstall:
         before = copy.deepcopy(self.tree)
         outcomes: list[Outcome] = []
         for verb in command.commands:
-            outcome = NOT_ALLOWED if verb.name not in ("Add", "Replace", "Delete") else self._change(verb)
+            outcome = FAILED if verb.name not in ("Add", "Replace", "Delete") else self._change(verb)
             outcomes.append(outcome)
             if outcome.code != "200":
                 self.tree = before

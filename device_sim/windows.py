@@ -59,9 +59,13 @@ class WindowsDevice:
                     answer = await self._post(http, outgoing)
                     sent += 1
                     outgoing = self._answer(outgoing, answer)
-            if self._tree_file is not None:
-                write_private(self._tree_file, json.dumps(self.csp.tree).encode())
+                    self._save()
             return sent
+
+    def _save(self) -> None:
+        # After each message and before it is answered: what was installed must be known after a crash.
+        if self._tree_file is not None:
+            write_private(self._tree_file, json.dumps(self.csp.tree).encode())
 
     async def _post(self, http: aiohttp.ClientSession, message: syncml.Message) -> syncml.Message:
         headers = {"Content-Type": syncml.CONTENT_TYPE, "User-Agent": _USER_AGENT}

@@ -8,11 +8,15 @@ from uuid import UUID
 
 
 class Chance:
-    """Repeatable randomness. `run` separates the starts of one data folder, so that ids never repeat."""
+    """Repeatable randomness for one purpose.
 
-    def __init__(self, seed: int, run: int = 0) -> None:
+    `run` separates the starts of one data folder, so that ids never repeat; `purpose` keeps ids of records apart
+    from those of requests, of which there may be more or fewer from run to run.
+    """
+
+    def __init__(self, seed: int, run: int, purpose: str) -> None:
         self.seed = seed
-        self._random = random.Random(f"{seed}/{run}")  # noqa: S311 - repeatable on purpose, see the module
+        self._random = random.Random(f"{seed}/{run}/{purpose}")  # noqa: S311 - repeatable on purpose, see the module
 
     def guid(self) -> str:
         """Return a version 4 GUID, lower case with dashes."""

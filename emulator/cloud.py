@@ -22,12 +22,14 @@ class Cloud:
 
     def __init__(self, config: Config, clock: Clock, folder: Path | None = None) -> None:
         self.config, self.clock = config, clock
+        self.stopping = False
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = Store(None if folder is None else folder / "cloud.db")
         run = int(self.store.meta("runs") or 0) + 1
         self.store.set_meta("runs", str(run))
-        self.chance = Chance(config.seed, run)
+        self.chance = Chance(config.seed, run, "records")
+        self.traces = Chance(config.seed, run, "traces")
         self.journal = Journal(self.store, clock)
         self.directory = Directory(self.store)
         self.secrets = Secrets()

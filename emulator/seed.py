@@ -4,6 +4,7 @@ Ids follow from the seed. Secrets are random; only their hashes enter the store,
 `seed` returns.
 """
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from uuid import UUID, uuid5
@@ -46,7 +47,7 @@ def stable_id(cloud: Cloud, name: str) -> str:
 
 
 def add_user(cloud: Cloud, tenant_id: str, upn: str, password: str, roles: tuple[str, ...] = ()) -> str:
-    """Add a user, or set the password of the one with that name; return the object id."""
+    """Add a user, or set the password of the one with that name, whose roles stay; return the object id."""
     known = cloud.directory.user(tenant_id, upn)
     user_id = stable_id(cloud, f"user/{upn.lower()}") if known is None else str(known["id"])
     row = {
@@ -55,7 +56,7 @@ def add_user(cloud: Cloud, tenant_id: str, upn: str, password: str, roles: tuple
         "user_principal_name": upn if known is None else known["user_principal_name"],
         "display_name": f"Test user {upn.partition('@')[0]}",
         "mail": upn,
-        "directory_roles": roles,
+        "directory_roles": roles if known is None else tuple(json.loads(known["directory_roles"])),
         "created": to_text(cloud.clock.now()),
     }
     cloud.directory.add_user(row, password)

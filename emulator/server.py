@@ -18,6 +18,7 @@ from emulator.tls import ServerTls
 from emulator.wire.clock import Clock
 
 _LARGEST_BODY = 16 * 1024 * 1024
+_SHUTDOWN_SECONDS = 3.0
 LOOPBACK = "127.0.0.1"
 
 
@@ -66,7 +67,9 @@ class Emulator:
         """
         listening = _listen(port)
         context = self.tls.server_context([self.cloud.device_ca.certificate, self.cloud.connector_ca.certificate])
-        self._runner = web.AppRunner(build_app(self.cloud, self.control_token), access_log=None)
+        self._runner = web.AppRunner(
+            build_app(self.cloud, self.control_token), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+        )
         await self._runner.setup()
         for sock in listening:
             await web.SockSite(self._runner, sock, ssl_context=context).start()
@@ -79,6 +82,7 @@ class Emulator:
 
     async def stop(self) -> None:
         """Finish running requests and close the store."""
+        self.cloud.stopping = True
         if self._proxy is not None:
             await self._proxy.stop()
             self._proxy = None

@@ -38,7 +38,9 @@ class ServerTls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._leaf.configure_cert(context)
         context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_verify_locations(cadata="".join(a.public_bytes(Encoding.PEM).decode() for a in client_authorities))
+        if client_authorities:
+            pems = [authority.public_bytes(Encoding.PEM).decode() for authority in client_authorities]
+            context.load_verify_locations(cadata="".join(pems))
         context.verify_flags |= _NO_CHECK_TIME
         return context
 

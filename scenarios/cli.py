@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import shlex
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -22,11 +24,13 @@ from connector_sim.errors import ConnectorError, PfxProblem
 from device_sim.errors import EnrollmentRefused, SessionFailed
 from emulator.config import Config
 from emulator.server import PortTaken
+from emulator.wire.ids import check_upn
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
-from scenarios.lab import Lab
+from scenarios.lab import DataUnusable, Lab
+from scenarios.load import graph
 from scenarios.openssl import OpenSslFailed, OpenSslMissing
 from scenarios.progress import Progress
-from scenarios.ready import environment, ready, write_ready_file
+from scenarios.ready import environment, ready, remove_ready_file, write_ready_file
 
 VERDICT_FAILED, USAGE, COULD_NOT_RUN = 1, 2, 3
 _PARTS = ("connector", "devices")
@@ -36,6 +40,20 @@ _PARTS = ("connector", "devices")
 @click.version_option(package_name="pfxlab", prog_name="pfxlab")
 def main() -> None:
     """Test Intune's imported PKCS (PFX) certificates without a tenant. Everything runs on this machine."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A console that cannot show an arrow shows a question mark.
+            stream.reconfigure(errors="replace")
+    for number in _ENDING:
+        signal.signal(number, _end)
+
+
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _end(number: int, _: object) -> None:
+    """Leave by an exception, so that temporary folders with keys are removed on the way out."""
+    sys.exit(128 + number)
 
 
 def _stop(code: int, message: str) -> NoReturn:
@@ -45,7 +63,7 @@ def _stop(code: int, message: str) -> NoReturn:
 
 def _read_password(path: Path) -> str:
     try:
-        return path.read_text("utf-8").partition("\n")[0].rstrip("\r")
+        return path.read_text("utf-8-sig").partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError:
         _stop(USAGE, f"{path}: expected the password as UTF-8 text on the first line, got other bytes.")
 
@@ -53,11 +71,7 @@ def _read_password(path: Path) -> str:
 def _own(pfx_file: Path, password_file: Path | None, upn: str | None, *, allow_expired: bool) -> Material:
     if password_file is None or upn is None:
         raise click.UsageError("--pfx needs --password-file and --upn as well.")
-    if "@" not in upn:
-        raise click.UsageError(f"--upn: expected a user principal name such as user@example.org, got {upn!r}.")
     password = _read_password(password_file)
-    if not password.isascii():
-        _stop(USAGE, "The password is not ASCII, and connectors read it as ASCII. Export with an ASCII password.")
     try:
         now = datetime.now(UTC)
         return own_material(pfx_file.read_bytes(), password, allow_expired=allow_expired, lab_now=now)
@@ -90,6 +104,11 @@ def demo(
     """Send imported certificates through every party and prove that each device can use them."""
     if pfx_file is None and password_file is not None:
         raise click.UsageError("--password-file belongs to --pfx.")
+    if upn is not None:
+        try:
+            check_upn(upn)
+        except ValueError as error:
+            raise click.UsageError(f"--upn: {error}.") from None
     material = None if pfx_file is None else _own(pfx_file, password_file, upn, allow_expired=allow_expired)
     console = Console(highlight=False)
     if not as_json:
@@ -98,7 +117,15 @@ def demo(
         progress = Progress(console, quiet=as_json)
         name = upn or f"user@{Config().domain}"
         result = asyncio.run(Demo(progress, name, material, cast("Sabotage | None", sabotage), seed).run())
-    except (OpenSslMissing, OpenSslFailed, ConnectorError, SessionFailed, EnrollmentRefused, OSError) as error:
+    except (
+        OpenSslMissing,
+        OpenSslFailed,
+        ConnectorError,
+        SessionFailed,
+        EnrollmentRefused,
+        DataUnusable,
+        OSError,
+    ) as error:
         _stop(COULD_NOT_RUN, f"The demo could not run: {error}")
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
@@ -117,7 +144,8 @@ def _show(console: Console, result: Result, sabotage: str | None) -> None:
         table.add_row(row["device"], row["certificate"], row["state"], proof, style=style)
     console.print(table)
     secrets_line = "FOUND IN THE CLOUD" if result.findings else "not in the cloud's data, not in any log"
-    console.print(f"passwords and private keys: {secrets_line} ({result.searched:,} bytes searched)")
+    skipped = f"; not searched for: {', '.join(result.unsearched)}" if result.unsearched else ""
+    console.print(f"passwords and private keys: {secrets_line} ({result.searched:,} bytes searched{skipped})")
     if result.passed:
         console.print("\n[bold green]PASSED[/]  Next: [bold]pfxlab up[/] keeps a lab running for your own tool,")
         console.print(
@@ -158,6 +186,10 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 def up(port: int, data: Path | None, ready_file: Path | None, parts: tuple[str, ...], seed: int, as_json: bool) -> None:
     """Run a lab that stays, for your own tool. SIGTERM or Ctrl-C ends it; --data keeps every record."""
 
+    written: list[str] = []
+    if ready_file is not None and not ready_file.resolve().parent.is_dir():
+        raise click.UsageError(f"--ready-file: expected a folder {ready_file.parent} that exists, got none.")
+
     async def serve(folder: Path) -> None:
         lab = Lab(folder, Config(seed=seed))
         stopped = _stop_event()
@@ -167,6 +199,7 @@ def up(port: int, data: Path | None, ready_file: Path | None, parts: tuple[str, 
             facts = ready(lab)
             if ready_file is not None:
                 write_ready_file(ready_file, facts)
+                written.append(facts["control_token"])
             _announce(facts, parts, as_json=as_json)
             await stopped.wait()
         finally:
@@ -175,8 +208,8 @@ def up(port: int, data: Path | None, ready_file: Path | None, parts: tuple[str, 
     try:
         _run_over(data, serve)
     finally:
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
+        if ready_file is not None and written:
+            remove_ready_file(ready_file, written[0])
 
 
 def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, None]]) -> None:
@@ -188,10 +221,25 @@ def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, N
         else:
             with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
                 asyncio.run(serve(Path(folder)))
-    except (PortTaken, OSError, ConnectorError, EnrollmentRefused, SessionFailed) as error:
+    except (PortTaken, OSError, DataUnusable, sqlite3.Error, ConnectorError, EnrollmentRefused, SessionFailed) as error:
         _stop(COULD_NOT_RUN, f"The lab could not run: {error}")
     except KeyboardInterrupt:
-        sys.exit(0)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _pass_on_signals(process: asyncio.subprocess.Process) -> None:
+    """Let the command, not us, decide what a signal means; we end when it has."""
+
+    def pass_on(number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+
+    for number in _ENDING:
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, pass_on, number)
+    # Ctrl-C reaches the command by itself, it belongs to the same terminal.
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
 
 
 def _stop_event() -> asyncio.Event:
@@ -225,7 +273,7 @@ def _announce(facts: dict[str, object], parts: tuple[str, ...], *, as_json: bool
     sys.stdout.flush()
 
 
-@main.command(name="exec", context_settings={"ignore_unknown_options": True})
+@main.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
 @click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
 @click.option("--seed", default=7, show_default=True, help="Ids derive from it.")
@@ -244,6 +292,7 @@ def exec_command(data: Path | None, parts: tuple[str, ...], seed: int, command: 
             write_ready_file(ready_file, facts)
             variables = {**os.environ, **environment(facts), "PFXLAB_READY_FILE": str(ready_file)}
             process = await asyncio.create_subprocess_exec(*command, env=variables)
+            _pass_on_signals(process)
             codes.append(await process.wait())
         finally:
             await lab.stop()
@@ -253,6 +302,31 @@ def exec_command(data: Path | None, parts: tuple[str, ...], seed: int, command: 
     _run_over(data, serve)
     code = codes[0]
     sys.exit(code if code >= 0 else 128 - code)
+
+
+@main.group()
+def bench() -> None:
+    """Measure the lab against a baseline of the same run."""
+
+
+@bench.command(name="graph")
+@click.option("--imports", default=4000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
+@click.option(
+    "--records", default=1_000_000, show_default=True, type=click.IntRange(1000), help="Size of the large store."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_graph(imports: int, records: int, as_json: bool) -> None:
+    """Imports per second against a bare handler; lists and filters at a million records against a thousand."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = graph.run(tell, imports, records)
+    except (OSError, RuntimeError) as error:
+        _stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from connector_sim.cmdlets import EncryptionKey, GraphClient
 from connector_sim.keys.software import SoftwareKsp
-from connector_sim.pfx import Pfx, check_validity, open_pfx, purpose_of
+from connector_sim.pfx import Pfx, check_usable, check_validity, open_pfx, purpose_of
 from device_sim.mailbox import may_sign
 from emulator.config import Config, Switches
 from emulator.intune.delivery import State
@@ -52,6 +52,7 @@ class Result:
     deliveries: list[dict[str, str]] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     searched: int = 0
+    unsearched: list[str] = field(default_factory=list)
     hops: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -67,6 +68,8 @@ class Result:
             told = [f"{d['device']}: {d['certificate']} is still {d['state']}" for d in self.undelivered()]
         if not told:
             told = [f"{p.device} {p.name}: {p.detail}" for p in self.proofs if not p.passed]
+        if not told and not self.proofs:
+            told = ["no proof applies: by its key usage the certificate may neither decrypt nor sign mail"]
         told += self.findings
         return [text if count == 1 else f"{text} ({count} deliveries)" for text, count in Counter(told).items()]
 
@@ -83,6 +86,7 @@ class Result:
             "proofs": [asdict(proof) for proof in self.proofs],
             "secretsFound": self.findings,
             "bytesSearched": self.searched,
+            "notSearchedFor": self.unsearched,
             "reasons": self.reasons(),
             "hops": self.hops,
         }
@@ -108,6 +112,7 @@ def own_material(data: bytes, password: str, *, allow_expired: bool, lab_now: An
 
     """
     pfx = open_pfx(data, password)
+    check_usable(pfx, password)
     if not allow_expired:
         check_validity(pfx, lab_now)
     return Material("your certificate", pfx, password, purpose_of(pfx.certificate), PaddingScheme.oaepSha512)
@@ -250,10 +255,11 @@ class Demo:
             self._progress.hop("proof", text, ok=proof.passed)
         return made
 
-    def _searchable(self) -> list[Material]:
+    def _searchable(self, result: Result) -> list[Material]:
         """Return the material whose password is long enough to be searched for; short ones occur by chance."""
         short = [m.label for m in self._material if len(m.password) < _SHORTEST_CANARY]
         if short:
+            result.unsearched = [f"password of {label}" for label in short]
             text = f"password of {', '.join(short)} is shorter than {_SHORTEST_CANARY} characters: not searched for"
             self._progress.hop("proof", text)
         return [m for m in self._material if m.label not in short]
@@ -261,7 +267,7 @@ class Demo:
     def _search(self, folder: Path, log_lines: list[str], result: Result) -> None:
         """Search what the cloud and the logs kept for every password and every private key."""
         made = self._lab.operator
-        watched = [canaries.of_password(m.label, m.password) for m in self._searchable()]
+        watched = [canaries.of_password(m.label, m.password) for m in self._searchable(result)]
         watched += [canaries.of_password(upn, password) for upn, password in made.passwords.items()]
         watched.append(canaries.of_password("the import tool", made.credentials.admin_client_secret))
         for item in self._material:

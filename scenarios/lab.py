@@ -8,13 +8,16 @@ folder/operator      what the administrator keeps: credentials, CA file, the con
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import secrets
+import sqlite3
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from cryptography.hazmat.primitives import serialization
+from filelock import FileLock, Timeout
 
 from connector_sim import identity as connector_identity
 from connector_sim.cmdlets import EncryptionKey, GraphClient
@@ -35,6 +38,7 @@ from emulator.lab.journal import Entry
 from emulator.pki import write_private
 from emulator.seed import Credentials, add_user, seed
 from emulator.server import Emulator
+from emulator.wire.ids import check_upn
 
 KEY_NAME: Final = "PFXLabKey"
 Device: TypeAlias = AppleDevice | WindowsDevice
@@ -43,6 +47,10 @@ _HARDWARE: Final = {
     "ios": ("iPhone", "18.1", "iPhone 15", "Apple"),
     "windows": ("Windows PC", "10.0.26100.1", "Virtual PC", "PFX Lab"),
 }
+
+
+class DataUnusable(Exception):
+    """The data folder cannot be used; the text says why and what to do."""
 
 
 @dataclass
@@ -61,9 +69,14 @@ class Operator:
 def _load_operator(path: Path) -> Operator | None:
     if not path.exists():
         return None
-    body = json.loads(path.read_text())
-    names = {field.name for field in fields(Credentials)}
-    return Operator(Credentials(**{n: v for n, v in body["credentials"].items() if n in names}), body["passwords"])
+    try:
+        body = json.loads(path.read_text())
+        names = {field.name for field in fields(Credentials)}
+        return Operator(Credentials(**{n: v for n, v in body["credentials"].items() if n in names}), body["passwords"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataUnusable(
+            f"expected credentials in {path.name}, got something else; delete that file to get new ones"
+        ) from None
 
 
 class Lab:
@@ -74,6 +87,23 @@ class Lab:
         self.clock = LabClock()
         for part in ("cloud", "connector", "devices", "operator"):
             (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise DataUnusable(f"expected {folder} to be free, got a folder that another lab is using") from None
+        try:
+            self._open(folder)
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise DataUnusable(
+                f"expected a lab's database in {folder}/cloud, got one that does not open ({error})"
+            ) from None
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, folder: Path) -> None:
         self.emulator = Emulator(self.config, self.clock, folder / "cloud")
         self.ksp = SoftwareKsp(folder / "connector" / "keys")
         self.connector: Connector | None = None
@@ -90,6 +120,7 @@ class Lab:
             operator = Operator(seed(self.emulator.cloud), {})
             made = operator.credentials
             operator.passwords[made.user_upn] = made.user_password
+            operator.passwords[made.operator_upn] = made.operator_password
             operator.save(path)
         return operator
 
@@ -128,10 +159,13 @@ class Lab:
         """Stop every party; data stays."""
         for task in list(self._pushes):
             task.cancel()
-        if self.connector is not None:
-            await self.connector.stop()
-            self.connector = None
-        await self.emulator.stop()
+        try:
+            if self.connector is not None:
+                await self.connector.stop()
+                self.connector = None
+        finally:
+            await self.emulator.stop()
+            self._lock.release()
 
     async def __aenter__(self) -> "Lab":
         """Start on a free port."""
@@ -174,14 +208,20 @@ class Lab:
 
     def add_user(self, upn: str) -> None:
         """Make sure a user of that name exists, is in the mail users' group, and can sign in."""
-        if upn in self.operator.passwords:
-            return
-        password = secrets.token_urlsafe(18)
-        made = self.operator.credentials
-        user_id = add_user(self.emulator.cloud, made.tenant_id, upn, password)
-        self.emulator.cloud.directory.add_member(made.group_id, user_id)
-        self.operator.passwords[upn] = password
-        self.operator.save(self.folder / "operator" / "credentials.json")
+        made, cloud = self.operator.credentials, self.emulator.cloud
+        known = cloud.directory.user(made.tenant_id, check_upn(upn))
+        if known is None or known["user_principal_name"] not in self.operator.passwords:
+            password = secrets.token_urlsafe(18)
+            add_user(cloud, made.tenant_id, upn, password)
+            self.operator.passwords[upn if known is None else str(known["user_principal_name"])] = password
+            self.operator.save(self.folder / "operator" / "credentials.json")
+        user = cloud.directory.user(made.tenant_id, upn)
+        if user is not None:
+            cloud.directory.add_member(made.group_id, str(user["id"]))
+
+    def password_of(self, upn: str) -> str:
+        """Return the password of a user of this lab, whatever the case of the name."""
+        return next(secret for name, secret in self.operator.passwords.items() if name.lower() == upn.lower())
 
     def _connector_settings(self) -> Settings:
         return Settings(self.emulator.origin, self.ca_file, wait_seconds=10)
@@ -205,13 +245,13 @@ class Lab:
 
     async def device(self, platform: str, upn: str) -> Device:
         """Return the user's device of that platform, enrolled on first use."""
-        name = f"{platform}-{upn}"
+        name = f"{platform}-{hashlib.sha256(upn.lower().encode()).hexdigest()[:16]}"
         if name in self.devices:
             return self.devices[name]
         folder, ca_pem = self.folder / "devices" / name, self.emulator.tls.ca_pem
         known = device_identity.load(folder)
         if known is None:
-            token = await self.user_token(upn, self.operator.passwords[upn])
+            token = await self.user_token(upn, self.password_of(upn))
             hardware = self._hardware(platform, upn)
             who = await device_identity.enroll(self.emulator.origin, ca_pem, token, hardware)
             device_identity.save(folder, who, hardware)
@@ -229,7 +269,7 @@ class Lab:
 
     def _hardware(self, platform: str, upn: str) -> Hardware:
         name, version, model, maker = _HARDWARE[platform]
-        udid = Chance(self.config.seed, len(name)).guid().upper()
+        udid = Chance(self.config.seed, 0, f"{platform}/{upn.lower()}").guid().upper()
         owner = upn.partition("@")[0]
         return Hardware(platform, f"{name} of {owner}", version, model, maker, f"SIM{udid[:8]}", udid)
 

@@ -37,6 +37,16 @@ def write_ready_file(path: Path, facts: dict[str, Any]) -> None:
     write_private(path, json.dumps(facts, indent=2).encode())
 
 
+def remove_ready_file(path: Path, control_token: str) -> None:
+    """Remove the ready file if it is still ours: another lab may have written its own there since."""
+    try:
+        ours = json.loads(path.read_text())["control_token"] == control_token
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if ours:
+        path.unlink(missing_ok=True)
+
+
 def environment(facts: dict[str, Any]) -> dict[str, str]:
     """Return the variables that point tools at the lab.
 

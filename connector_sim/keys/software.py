@@ -87,6 +87,8 @@ class SoftwareKsp:
                 pem = self.path(key_name).read_bytes()
             except FileNotFoundError:
                 raise KeyNotFound(f"expected the key {key_name!r} in {self.name}, got none of that name") from None
+            except OSError as error:
+                raise KeyStoreError(f"expected to read the key {key_name!r}, got: {error.strerror}") from None
             try:
                 key = serialization.load_pem_private_key(pem, None)
             except (ValueError, TypeError):

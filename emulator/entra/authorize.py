@@ -82,7 +82,7 @@ async def authorize(request: web.Request) -> web.Response:
         },
     )  # fmt: skip
     cloud.journal.record("entra", "authorization code issued", client=app.id, user=user["id"])
-    answer = {"code": code, "session_state": cloud.chance.guid()}
+    answer = {"code": code, "session_state": cloud.traces.guid()}
     return _answer(redirect_uri, query.get("response_mode", "query"), answer | _state(query))
 
 

@@ -184,7 +184,7 @@ def _access_token(cloud: Cloud, request: TokenRequest, app: App, claims: dict[st
         "azp": app.id,
         "app_displayname": app.display_name,
         "appidacr": "0" if app.is_public else "1",
-        "uti": cloud.chance.guid(),
+        "uti": cloud.traces.guid(),
         "ver": "1.0",
     }
     return cloud.signing_key.sign({**common, **_times(cloud), **claims})

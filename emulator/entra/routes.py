@@ -38,7 +38,10 @@ async def user_realm(request: web.Request) -> web.Response:
 async def token(request: web.Request) -> web.Response:
     """POST /{tenant}/oauth2/v2.0/token."""
     cloud = request.app[CLOUD]
-    form = cast(dict[str, Any], await request.post())
+    try:
+        form = cast(dict[str, Any], await request.post())
+    except (ValueError, AssertionError):
+        return refusal(cloud, request, errors.missing_parameter("grant_type"))
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     try:
         segment = request.match_info["tenant"]

@@ -35,7 +35,7 @@ def tenant_of(cloud: Cloud, name: str, upn: str = "", client_id: str = "") -> Ro
 
 def refusal(cloud: Cloud, request: web.Request, error: errors.EntraError) -> web.Response:
     """Return a refusal as Entra ID sends it; its true reason goes to the journal."""
-    correlation = request.headers.get("client-request-id") or cloud.chance.guid()
-    body = error.body(cloud.clock.now(), cloud.chance.guid(), correlation)
+    correlation = request.headers.get("client-request-id") or cloud.traces.guid()
+    body = error.body(cloud.clock.now(), cloud.traces.guid(), correlation)
     cloud.journal.record("entra", "sign-in refused", outcome="refused", reason=error.reason, code=error.number)
     return web.json_response(body, status=error.status, headers=NO_STORE)

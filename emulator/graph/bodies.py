@@ -58,12 +58,18 @@ def read_json(request: GraphRequest) -> dict[str, Any]:
         raise errors.unreadable_payload(f"expected Content-Type application/json, got {media or 'none'}")
     try:
         body = json.loads(request.body)
+        if b"\\ud" in request.body.lower():
+            # A lone surrogate passes the JSON parser and nothing after it.
+            json.dumps(body, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         text = f"Unable to translate bytes at index {error.start} from specified code page to Unicode."
         raise errors.model_validation(text, "expected UTF-8, got other bytes") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise errors.unreadable_payload(f"expected JSON, the body breaks off{where}") from None
+    except UnicodeEncodeError:
+        raise errors.unreadable_payload("expected Unicode text, got a lone surrogate") from None
+    except json.JSONDecodeError as error:
+        raise errors.unreadable_payload(f"expected JSON, the body breaks off at character {error.pos}") from None
+    except (ValueError, RecursionError) as error:
+        raise errors.unreadable_payload(f"expected JSON of usual depth and numbers ({type(error).__name__})") from None
     if not isinstance(body, dict):
         raise errors.unreadable_payload(f"expected a JSON object, got {type(body).__name__}")
     return body

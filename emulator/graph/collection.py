@@ -18,7 +18,12 @@ class Collection:
         fields: Mapping[str, Field],
         resource: str,
         to_json: Callable[[Row], Json],
+        *,
+        counts: bool = True,
+        columns: str = "*",
     ) -> None:
+        # `counts` False: $count=true is silently ignored, as for directory objects without ConsistencyLevel.
+        self._counts, self._columns = counts, columns
         self.fragment, self._table, self._fields = fragment, table, fields
         self._resource, self._to_json = resource, to_json
 
@@ -42,12 +47,14 @@ class Collection:
         top, skip = request.query.number("top", 1), request.query.offset()
         limit = size if top is None else min(top, size)
         sql = (
-            f"select * from {self._table} where {where} "  # noqa: S608 - literals are parameters
+            f"select {self._columns} from {self._table} where {where} "  # noqa: S608 - literals are parameters
             f"order by {f'{order}, ' if order else ''}rowid limit ? offset ?"
         )
         rows = request.cloud.store.rows(sql, (*values, limit + 1, skip))
         items = [self._to_json(row) for row in rows[:limit]]
-        total = self.count(request, condition, parameters) if request.query.count and skip == 0 else None
+        total = (
+            self.count(request, condition, parameters) if self._counts and request.query.count and skip == 0 else None
+        )
         more = len(rows) > limit
         fragment = self.fragment + request.query.select_fragment()
         return page(request, fragment, items, total, more, skip + limit)

@@ -56,13 +56,18 @@ def group_json(row: Row) -> Json:
     }
 
 
-_USERS = Collection("users", "users", _USER_FIELDS, "User", user_json)
-_GROUPS = Collection("groups", "groups", _GROUP_FIELDS, "Group", group_json)
+_USERS = Collection("users", "users", _USER_FIELDS, "User", user_json, counts=False)
+_GROUPS = Collection("groups", "groups", _GROUP_FIELDS, "Group", group_json, counts=False)
 
 
 def list_users(request: GraphRequest) -> Answer:
     """GET /users."""
     return _USERS.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE)
+
+
+def no_count(request: GraphRequest) -> Answer:
+    """GET /users/$count without ConsistencyLevel is refused."""
+    raise errors.count_unsupported()
 
 
 def get_user(request: GraphRequest) -> Answer:
@@ -107,6 +112,8 @@ def members(request: GraphRequest) -> Answer:
 def add_routes(router: Router) -> None:
     """Register users and groups."""
     router.add("GET", "users", Route(list_users, USER_READ))
+    router.add("GET", "users/$count", Route(no_count, USER_READ))
+    router.add("GET", "groups/$count", Route(no_count, GROUP_READ))
     router.add("GET", "users/{}", Route(get_user, USER_READ))
     router.add("GET", "groups", Route(list_groups, GROUP_READ))
     router.add("GET", "groups/{}", Route(get_group, GROUP_READ))

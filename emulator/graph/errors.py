@@ -83,6 +83,17 @@ def intune_not_found(service: str, reason: str) -> GraphError:
     return GraphError(404, "ResourceNotFound", "An error has occurred", reason, service)
 
 
+def internal(reason: str) -> GraphError:
+    """500: something nobody foresaw."""
+    return GraphError(500, "InternalServerError", "An internal server error has occurred", reason)
+
+
+def too_large() -> GraphError:
+    """413: the body is larger than the lab takes."""
+    text = "The request body is too large."
+    return GraphError(413, "RequestEntityTooLarge", text, "expected a body of at most 16 MiB, got more")
+
+
 def intune_conflict(service: str, reason: str) -> GraphError:
     """409 of the Intune service; never observed, offered by a switch."""
     return GraphError(409, "Conflict", "An error has occurred", reason, service)
@@ -196,6 +207,12 @@ def directory_not_found(name: str) -> GraphError:
     """404 of the directory."""
     text = f"Resource '{name}' does not exist or one of its queried reference-property objects are not present."
     return GraphError(404, "Request_ResourceNotFound", text, f"no directory object {name!r} in this tenant")
+
+
+def count_unsupported() -> GraphError:
+    """400 for /$count on directory objects."""
+    text = "$count is not currently supported."
+    return GraphError(400, "Request_BadRequest", text, "directory objects count only with ConsistencyLevel: eventual")
 
 
 def invalid_filter(text: str) -> GraphError:

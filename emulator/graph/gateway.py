@@ -1,6 +1,7 @@
 """The gateway in front of Graph: token check, routing, headers, error answers, one journal line for each request."""
 
 import json
+import logging
 from typing import Any
 
 import jwt
@@ -37,6 +38,7 @@ def build_router() -> Router:
     return router
 
 
+_LOG = logging.getLogger(__name__)
 _ROUTER = build_router()
 
 
@@ -85,13 +87,13 @@ def _caller(claims: dict[str, Any]) -> Caller:
 async def handle(request: web.Request) -> web.Response:
     """Answer any request below /beta or /v1.0."""
     cloud = request.app[CLOUD]
-    request_id = cloud.chance.guid()
+    request_id = cloud.traces.guid()
     client_request_id = request.headers.get("client-request-id") or request_id
     version, path = request.match_info["version"].lower(), request.match_info["tail"].strip("/")
     raw_path = request.rel_url.raw_path.lstrip("/").partition("/")[2].strip("/")
     segments = split_path(raw_path)
     try:
-        answer = await _answer(cloud, request, version, segments)
+        answer = await _guarded(cloud, request, version, segments)
     except errors.GraphError as error:
         place = errors.ErrorPlace(request_id, client_request_id, cloud.clock.now(), path, version)
         cloud.journal.record(
@@ -107,7 +109,21 @@ async def handle(request: web.Request) -> web.Response:
     response.headers["x-ms-ags-diagnostic"] = _DIAGNOSTIC
     response.headers["Strict-Transport-Security"] = "max-age=31536000"
     response.headers["Cache-Control"] = "no-cache"
+    response.headers["Vary"] = "Accept-Encoding"
     return response
+
+
+async def _guarded(cloud: Cloud, request: web.Request, version: str, segments: list[str]) -> Answer:
+    """Answer, and turn what nobody foresaw into Graph's own 500; the journal has what it was."""
+    try:
+        return await _answer(cloud, request, version, segments)
+    except web.HTTPRequestEntityTooLarge:
+        raise errors.too_large() from None
+    except (errors.GraphError, web.HTTPException, ConnectionError):
+        raise
+    except Exception as error:
+        _LOG.exception("unforeseen error")
+        raise errors.internal(f"defect of the lab: {type(error).__name__}") from error
 
 
 async def _answer(cloud: Cloud, request: web.Request, version: str, segments: list[str]) -> Answer:
@@ -143,7 +159,7 @@ async def no_version(request: web.Request) -> web.Response:
     """Answer a path that begins with no version: 404 with Graph's own text."""
     segment = request.path.lstrip("/").partition("/")[0]
     error = errors.invalid_version(segment)
-    request_id = request.app[CLOUD].chance.guid()
+    request_id = request.app[CLOUD].traces.guid()
     place = errors.ErrorPlace(request_id, request_id, request.app[CLOUD].clock.now(), request.path, "")
     return web.json_response(errors.body(error, place), status=404, headers={"request-id": request_id})
 

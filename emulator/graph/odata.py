@@ -32,6 +32,7 @@ _OPTIONS: Final = (
     "search",
     "format",
 )
+_DIGITS: Final = 15
 _COMPARATORS: Final = {ast.Eq: "=", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
 
@@ -71,8 +72,8 @@ class QueryOptions:
         text = self.text(option)
         if text is None:
             return None
-        if not text.isascii() or not text.isdigit() or int(text) < lowest:
-            raise errors.invalid_option(f"${option}", f"expected a whole number from {lowest}, got {text!r}")
+        if not text.isascii() or not text.isdigit() or len(text) > _DIGITS or int(text) < lowest:
+            raise errors.invalid_option(f"${option}", f"expected a whole number from {lowest}, got {text[:40]!r}")
         return int(text)
 
     @property
@@ -91,8 +92,8 @@ class QueryOptions:
         if token is None:
             return self.number("skip") or 0
         try:
-            return int(json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))["o"])
-        except (binascii.Error, ValueError, KeyError, TypeError):
+            return _small(int(json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))["o"]))
+        except (binascii.Error, ValueError, KeyError, TypeError, OverflowError):
             raise errors.invalid_option("$skiptoken", "expected a token of a nextLink") from None
 
     def project(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +115,12 @@ class QueryOptions:
         token = base64.urlsafe_b64encode(json.dumps({"o": offset}).encode()).rstrip(b"=").decode("ascii")
         encoded = urlencode([*kept, ("$skiptoken", token)], quote_via=quote)
         return f"{url}?{encoded.replace('%24', '$')}"
+
+
+def _small(number: int) -> int:
+    if not -(10**_DIGITS) < number < 10**_DIGITS:
+        raise ValueError(f"expected a number of at most {_DIGITS} digits")
+    return number
 
 
 def _name(name: str) -> str:
@@ -190,7 +197,7 @@ class _SqlVisitor(visitor.NodeVisitor):
                 case "enum" if field.enum is not None:
                     return parse_member(field.enum, str(value)).value
                 case "number":
-                    return int(value)
+                    return _small(int(value))
                 case "name":
                     return str(value).lower()
                 case _:

@@ -48,6 +48,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "encryptedPfxPassword": ("encrypted_pfx_password", str),
 }
 _SECRETS = {"encryptedPfxBlob": MASKED_BLOB, "encryptedPfxPassword": MASKED_PASSWORD}
+_DELIVERED = ("encrypted_pfx_blob", "encrypted_pfx_password", "provider_name", "key_name", "padding_scheme")
 _LEGACY_PADDING = (PaddingScheme.pkcs1, PaddingScheme.oaepSha1)
 
 
@@ -74,7 +75,11 @@ def _row_to_json(row: Row) -> Json:
     return to_json(from_row(row))
 
 
-_COLLECTION = Collection(FRAGMENT, "pfx_certificates", _FIELDS, TYPE, _row_to_json)
+# A list never shows the ciphertext, so that it need not be read either.
+_LISTED = """id, tenant_id, user_id, thumbprint, user_principal_name, intended_purpose, start_date, expiration_date,
+provider_name, key_name, padding_scheme, x'' as encrypted_pfx_blob, '' as encrypted_pfx_password, created,
+last_modified"""
+_COLLECTION = Collection(FRAGMENT, "pfx_certificates", _FIELDS, TYPE, _row_to_json, columns=_LISTED)
 _VISIBLE = "tenant_id = ? and not is_deleted"
 
 
@@ -192,7 +197,8 @@ def update(request: GraphRequest) -> Answer:
     with cloud.store.atomic():
         cloud.certificates.save(changed)
         cloud.journal.record("graph", "certificate updated", certificate=record.id, properties=sorted(values))
-        certificates_changed(cloud, record.user_id, record.id)
+        content = any(getattr(changed, name) != getattr(record, name) for name in _DELIVERED)
+        certificates_changed(cloud, record.user_id, record.id if content else None)
     if cloud.config.switches.code_profile == "documented":
         return Answer(200, _entity(request, changed))
     return Answer(204)
@@ -206,6 +212,11 @@ def _check_identity(record: PfxCertificate, values: dict[str, Any]) -> None:
     upn = values.pop("user_principal_name", record.user_principal_name)
     if upn.lower() != record.user_principal_name.lower():
         raise _refuse(f"expected the record's own userPrincipalName {record.user_principal_name}, got {upn}")
+
+
+def put(request: GraphRequest) -> Answer:
+    """PUT is refused with 400."""
+    raise errors.put_refused(errors.PFX_SERVICE)
 
 
 def delete(request: GraphRequest) -> Answer:
@@ -228,6 +239,7 @@ def add_routes(router: Router) -> None:
     beta = ("beta",)
     router.add("GET", FRAGMENT, Route(list_all, PFX_READ, beta))
     router.add("POST", FRAGMENT, Route(create, PFX_WRITE, beta))
+    router.add("PUT", f"{FRAGMENT}/{{}}", Route(put, PFX_WRITE, beta))
     router.add("GET", f"{FRAGMENT}/$count", Route(count, PFX_READ, beta))
     router.add("GET", f"{FRAGMENT}/{{}}", Route(get, PFX_READ, beta))
     router.add("PATCH", f"{FRAGMENT}/{{}}", Route(update, PFX_WRITE, beta))

@@ -118,6 +118,9 @@ def _compare(cloud: Cloud, device: Device, report: apple.Plist) -> None:
         present = delivery.thumbprint.lower() in held
         if present and delivery.state is State.OFFERED:
             deliveries.apply(cloud, delivery, Trigger.CONFIRMED)
+        elif not present and delivery.state is State.OFFERED:
+            reason = f"Apple: profile acknowledged, but no identity with thumbprint {delivery.thumbprint} is listed"
+            deliveries.apply(cloud, delivery, Trigger.REFUSED, reason)
         elif not present:
             missing = deliveries.apply(cloud, delivery, Trigger.MISSING)
             deliveries.ask(cloud, [missing], device)
@@ -150,9 +153,7 @@ async def check_in(request: web.Request) -> web.Response:
         return web.Response(status=400)
     with cloud.store.atomic():
         if kind == "CheckOut":
-            for delivery in cloud.deliveries.of_device(device.id):
-                if deliveries.possible(delivery, Trigger.DEVICE_GONE):
-                    deliveries.apply(cloud, delivery, Trigger.DEVICE_GONE)
+            deliveries.device_gone(cloud, device)
         cloud.journal.record("intune", f"MDM {kind}", device=device.id)
     return web.Response()
 

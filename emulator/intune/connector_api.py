@@ -124,12 +124,12 @@ async def _lease(request: web.Request) -> web.Response:
     cloud, connector = request.app[CLOUD], _connector(request)
     body = await _body(request, "lease")
     deadline = asyncio.get_running_loop().time() + body["waitSeconds"]
+    cloud.connectors.seen(connector.id, cloud.clock.now())
     while True:
         with cloud.store.atomic():
-            cloud.connectors.seen(connector.id, cloud.clock.now())
             lease_id, leased = deliveries.lease(cloud, connector.tenant_id, connector.id, body["max"])
             work = [item for item in (_work_item(cloud, delivery) for delivery in leased) if item is not None]
-        if work or asyncio.get_running_loop().time() >= deadline or request.transport is None:
+        if work or asyncio.get_running_loop().time() >= deadline or cloud.stopping:
             break
         await asyncio.sleep(_POLL_SECONDS)
     answer = {

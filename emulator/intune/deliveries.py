@@ -16,6 +16,7 @@ from emulator.wire.enums import IntendedPurpose
 
 _NO_LEASE = {"lease_id": None, "leased_by": None, "lease_until": None}
 _FRESH = {**_NO_LEASE, "payload": None, "attempts": 0, "not_before": None, "device_key_thumbprint": None}
+_PRESENCE = {Trigger.SENT: True, Trigger.REMOVAL_CONFIRMED: False, Trigger.DEVICE_GONE: False}
 _GONE = (State.REMOVED, State.SUPERSEDED, State.REMOVING)
 
 
@@ -31,8 +32,10 @@ def apply(cloud: Cloud, delivery: Delivery, trigger: Trigger, reason: str | None
         changes = {**_FRESH, **changes}
     elif state is not State.LEASED:
         changes = {**_NO_LEASE, **changes}
-    if state in (State.INSTALLED, State.REMOVED, State.SUPERSEDED):
+    if state in (State.INSTALLED, State.REMOVED, State.SUPERSEDED, State.REMOVING):
         changes["payload"] = None
+    if trigger in _PRESENCE:
+        changes["maybe_on_device"] = _PRESENCE[trigger]
     changed = replace(delivery, state=state, reason=reason, last_modified=cloud.clock.now(), **changes)
     with cloud.store.atomic():
         cloud.deliveries.save(changed)
@@ -130,7 +133,8 @@ def _realign(cloud: Cloud, device: Device, delivery: Delivery, *, wanted: bool, 
         elif delivery.device_key_thumbprint not in (None, device.key_thumbprint):
             trigger = Trigger.KEY_RENEWED
     elif not _kept_after_deletion(cloud, delivery):
-        trigger = Trigger.NEWER_CAME if outdated else Trigger.WITHDRAWN
+        unsent = Trigger.NEWER_CAME if outdated else Trigger.WITHDRAWN
+        trigger = Trigger.TAKEN_BACK if delivery.maybe_on_device else unsent
     if trigger is not None and possible(delivery, trigger):
         apply(cloud, delivery, trigger)
 
@@ -162,6 +166,14 @@ def profiles_changed(cloud: Cloud, tenant_id: str) -> None:
             reconcile(cloud, device)
 
 
+def device_gone(cloud: Cloud, device: Device) -> None:
+    """Forget a device that left management: it holds nothing any more, and its identity opens nothing."""
+    for delivery in cloud.deliveries.of_device(device.id):
+        if possible(delivery, Trigger.DEVICE_GONE):
+            apply(cloud, delivery, Trigger.DEVICE_GONE)
+    cloud.devices.remove(device.id)
+
+
 def ask(cloud: Cloud, deliveries: Iterable[Delivery], device: Device) -> list[Delivery]:
     """Request re-encryption for what a device that checks in still lacks."""
     return [
@@ -175,7 +187,10 @@ def expire_leases(cloud: Cloud) -> int:
     """Return the deliveries of silent connectors to the queue; return how many."""
     expired = cloud.deliveries.expired_leases(cloud.clock.now())
     for delivery in expired:
-        apply(cloud, delivery, Trigger.LEASE_EXPIRED, f"connector {delivery.leased_by} did not answer in time")
+        attempts = delivery.attempts + 1
+        last = attempts >= cloud.config.switches.connector_attempts
+        reason = f"connector {delivery.leased_by} did not answer in time"
+        apply(cloud, delivery, Trigger.GAVE_UP if last else Trigger.LEASE_EXPIRED, reason, attempts=attempts)
     return len(expired)
 
 
@@ -186,10 +201,12 @@ def release(cloud: Cloud, connector_id: str) -> None:
 
 
 def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[str, list[Delivery]]:
-    """Give a connector up to `limit` requests; return the lease's id and the leased deliveries."""
+    """Give a connector up to `limit` requests; return the lease's id and the leased deliveries, or an empty id."""
+    if not cloud.deliveries.waiting(tenant_id, cloud.clock.now()):
+        return "", []
     now = cloud.clock.now()
     until = now + timedelta(seconds=cloud.config.switches.connector_lease_seconds)
-    lease_id = cloud.chance.guid()
+    lease_id = cloud.traces.guid()
     with cloud.store.atomic():
         expire_leases(cloud)
         due = cloud.deliveries.due(tenant_id, now, limit)

@@ -39,6 +39,7 @@ class Trigger(StrEnum):
     SOURCE_CHANGED = "record changed"
     NEWER_CAME = "newer certificate"
     WITHDRAWN = "no longer targeted"
+    TAKEN_BACK = "taken back from device"
     TARGETED = "targeted again"
     REMOVAL_CONFIRMED = "removal confirmed"
     DEVICE_GONE = "device gone"
@@ -46,8 +47,8 @@ class Trigger(StrEnum):
 
 
 _S, _T = State, Trigger
-_NOT_ON_DEVICE = (_S.WANTED, _S.REQUESTED, _S.LEASED, _S.READY, _S.FAILED)
-_MAYBE_ON_DEVICE = (_S.OFFERED, _S.INSTALLED)
+_NOT_SENT = (_S.WANTED, _S.REQUESTED, _S.LEASED, _S.READY, _S.FAILED)
+_SENT = (_S.OFFERED, _S.INSTALLED)
 
 TABLE: dict[tuple[State, Trigger], State] = {
     (_S.WANTED, _T.DEVICE_ASKED): _S.REQUESTED,
@@ -64,11 +65,10 @@ TABLE: dict[tuple[State, Trigger], State] = {
     (_S.INSTALLED, _T.MISSING): _S.WANTED,
     (_S.FAILED, _T.RETRY): _S.WANTED,
     **{(s, _T.KEY_RENEWED): _S.WANTED for s in (_S.REQUESTED, _S.LEASED, _S.READY, _S.OFFERED, _S.FAILED)},
-    **{(s, _T.SOURCE_CHANGED): _S.WANTED for s in (*_NOT_ON_DEVICE, *_MAYBE_ON_DEVICE)},
-    **{(s, _T.NEWER_CAME): _S.SUPERSEDED for s in _NOT_ON_DEVICE},
-    **{(s, _T.NEWER_CAME): _S.REMOVING for s in _MAYBE_ON_DEVICE},
-    **{(s, _T.WITHDRAWN): _S.REMOVED for s in (*_NOT_ON_DEVICE, _S.SUPERSEDED)},
-    **{(s, _T.WITHDRAWN): _S.REMOVING for s in _MAYBE_ON_DEVICE},
+    **{(s, _T.SOURCE_CHANGED): _S.WANTED for s in (*_NOT_SENT, *_SENT)},
+    **{(s, _T.NEWER_CAME): _S.SUPERSEDED for s in _NOT_SENT},
+    **{(s, _T.WITHDRAWN): _S.REMOVED for s in (*_NOT_SENT, _S.SUPERSEDED)},
+    **{(s, _T.TAKEN_BACK): _S.REMOVING for s in (*_NOT_SENT, *_SENT)},
     (_S.REMOVING, _T.REMOVAL_CONFIRMED): _S.REMOVED,
     **{(s, _T.TARGETED): _S.WANTED for s in (_S.REMOVING, _S.REMOVED, _S.SUPERSEDED)},
     **{(s, _T.DEVICE_GONE): _S.REMOVED for s in State if s is not _S.REMOVED},

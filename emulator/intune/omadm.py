@@ -59,6 +59,8 @@ class Session:
     session_id: str
     user_active: bool = False
     message_number: int = 0
+    installed: set[str] = field(default_factory=set)
+    last: tuple[str, bytes] = ("", b"")
     asked: dict[str, _Asked] = field(default_factory=dict)
 
 
@@ -176,11 +178,25 @@ def _answers(message: syncml.Message) -> Iterator[tuple[str, str | None, str | N
             yield command.cmd_ref, None, (data or "").strip()
 
 
+def _unexpected(session: Session, delivery: Delivery, observed: _Observed) -> str | None:
+    """Return what is wrong with a device that took a certificate and now shows another, or none at all."""
+    if observed.status == "0" and observed.thumbprint:
+        if observed.thumbprint.lower() == delivery.thumbprint.lower():
+            return None
+        return f"Windows: the device holds {observed.thumbprint.lower()}, the record says {delivery.thumbprint}"
+    if observed.error() is None and delivery.id in session.installed:
+        return "Windows: the Atomic was accepted, but the device shows no certificate"
+    return None
+
+
 def _settle(cloud: Cloud, session: Session, reply: _Reply, delivery: Delivery, observed: _Observed) -> None:
     """Take the step that follows from what the device holds."""
     error = observed.error()
+    unexpected = _unexpected(session, delivery, observed)
     if delivery.state is State.OFFERED and observed.installed(delivery.thumbprint):
         deliveries.apply(cloud, delivery, Trigger.CONFIRMED)
+    elif delivery.state is State.OFFERED and unexpected is not None:
+        deliveries.apply(cloud, delivery, Trigger.REFUSED, unexpected)
     elif delivery.state is State.OFFERED and error is not None:
         text = csp.STATUS_TEXT.get(error, "an error of PfxImportCertStore")
         deliveries.apply(cloud, delivery, Trigger.REFUSED, f"Windows: Status {error}, {text}")
@@ -189,6 +205,7 @@ def _settle(cloud: Cloud, session: Session, reply: _Reply, delivery: Delivery, o
     if delivery.state is State.WANTED:
         deliveries.ask(cloud, [delivery], session.device)
     elif delivery.state is State.READY:
+        session.installed.add(delivery.id)
         _install(cloud, reply, delivery)
 
 
@@ -263,9 +280,12 @@ async def handle(request: web.Request) -> web.Response:
         cloud.journal.record("intune", "SyncML refused", outcome="refused", reason=str(error), device=device.id)
         return web.Response(status=200)
     session = request.app[SESSIONS].of(device, message)
-    with cloud.store.atomic():
-        answer = respond(cloud, session, message, f"{origin_of(request)}{OMADM_PATH}")
-    return web.Response(body=syncml.serialize(answer), content_type=syncml.CONTENT_TYPE)
+    if session.last[0] != message.msg_id:
+        with cloud.store.atomic():
+            answer = respond(cloud, session, message, f"{origin_of(request)}{OMADM_PATH}")
+        session.last = (message.msg_id, syncml.serialize(answer))
+    # A message that comes twice lost its first answer on the way: it gets the same one again.
+    return web.Response(body=session.last[1], content_type=syncml.CONTENT_TYPE)
 
 
 def add_routes(app: web.Application) -> None:

@@ -24,8 +24,8 @@ async def journal(request: web.Request) -> web.Response:
         message = "expected 'Authorization: Bearer' with the control token of the ready file"
         return web.json_response({"error": {"code": "ControlToken", "message": message}}, status=401)
     after = request.query.get("after", "0")
-    if not after.isdigit():
-        message = f"expected a sequence number as 'after', got {after!r}"
+    if not (after.isascii() and after.isdigit() and len(after) < 16):
+        message = f"expected a sequence number as 'after', got {after[:40]!r}"
         return web.json_response({"error": {"code": "BadQuery", "message": message}}, status=400)
     entries = request.app[CLOUD].journal.entries(after=int(after))
     return web.json_response({"entries": [asdict(entry) for entry in entries]})

@@ -124,6 +124,16 @@ def m002_sign_in_tickets(db: Database) -> None:
         db.execute(f"alter table apps add column {column} text not null default '[]'")
 
 
+@migrations()
+def m003_what_a_device_may_hold(db: Database) -> None:
+    """Remember whether a delivery was ever sent; index what tools filter by."""
+    db.execute("alter table deliveries add column maybe_on_device integer not null default 0")
+    db.execute("drop index pfx_upn")
+    db.execute("create index pfx_lower_upn on pfx_certificates (lower(user_principal_name))")
+    db.execute("create index pfx_exact_upn on pfx_certificates (user_principal_name)")
+    db.execute("create index pfx_thumbprint on pfx_certificates (thumbprint)")
+
+
 class Store:
     """An open database: rows in and out, transactions that nest."""
 

@@ -13,7 +13,7 @@ class Delivery:
     """One imported certificate under one profile to one device.
 
     `payload` is what the connector made of it for `device_key_thumbprint`: DER CMS EnvelopedData. It is dropped
-    once the device has confirmed.
+    once the device has confirmed. `maybe_on_device`: it was sent, and its removal has not been confirmed since.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Delivery:
     lease_until: datetime | None = None
     device_key_thumbprint: str | None = None
     payload: bytes | None = None
+    maybe_on_device: bool = False
 
 
 _DATES = ("created", "last_modified", "not_before", "lease_until")
@@ -44,7 +45,12 @@ _DATES = ("created", "last_modified", "not_before", "lease_until")
 def from_row(row: Row) -> Delivery:
     """Return the delivery a row of `deliveries` holds."""
     dates = {name: None if row[name] is None else from_text(row[name]) for name in _DATES}
-    return Delivery(**{**row, **dates, "state": State(row["state"]), "purpose": IntendedPurpose(row["purpose"])})
+    typed = {
+        "state": State(row["state"]),
+        "purpose": IntendedPurpose(row["purpose"]),
+        "maybe_on_device": bool(row["maybe_on_device"]),
+    }
+    return Delivery(**{**row, **dates, **typed})
 
 
 class Deliveries:
@@ -86,6 +92,15 @@ class Deliveries:
     def leased_by(self, connector_id: str) -> list[Delivery]:
         """Return what a connector holds."""
         return self._all("state = ? and leased_by = ?", (str(State.LEASED), connector_id))
+
+    def waiting(self, tenant_id: str, now: datetime) -> bool:
+        """Return whether a connector would get work now, from the queue or from a lease that has ended."""
+        sql = (
+            "select exists (select 1 from deliveries where tenant_id = :tenant and state = 'requested'"
+            " and coalesce(not_before, '') <= :now) or exists (select 1 from deliveries where state = 'leased'"
+            " and lease_until <= :now)"
+        )
+        return bool(self._store.scalar(sql, {"tenant": tenant_id, "now": to_text(now)}))
 
     def due(self, tenant_id: str, now: datetime, limit: int) -> list[Delivery]:
         """Return up to `limit` deliveries that wait for a connector, longest waiting first."""

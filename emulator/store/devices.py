@@ -82,6 +82,10 @@ class Devices:
         rows = self._store.rows("select * from devices where tenant_id = ? order by enrolled, id", (tenant_id,))
         return [device_from_row(row) for row in rows]
 
+    def remove(self, device_id: str) -> None:
+        """Forget a device."""
+        self._store.run("delete from devices where id = ?", (device_id,))
+
     def seen(self, device_id: str, when: datetime) -> None:
         """Note a check-in."""
         self._store.update("devices", device_id, {"last_sync": to_text(when)})

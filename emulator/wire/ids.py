@@ -23,6 +23,21 @@ class RecordId(NamedTuple):
     thumbprint: str
 
 
+_UPN = re.compile(r"[A-Za-z0-9.!#'^~_-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
+
+def check_upn(text: str) -> str:
+    """Return a user principal name that Entra ID would take: letters, digits and . - _ ! # ^ ~ ' before a domain.
+
+    Raises:
+        ValueError: another form.
+
+    """
+    if not _UPN.fullmatch(text) or len(text) > 113:
+        raise ValueError(f"expected a user principal name such as user@example.org, got {text!r}")
+    return text
+
+
 def record_id(user_id: str, thumbprint: str) -> str:
     """Return `{user id without dashes}-{thumbprint}`, lower case."""
     return f"{UUID(user_id).hex}-{thumbprint.lower()}"

@@ -89,7 +89,7 @@ def test_own_certificate_goes_the_same_way(
     [
         (None, "another", "The password does not open this PFX. Check the password file"),
         (b"rubbish", PASSWORD, "This is not a PFX"),
-        (None, "Schlüssel", "The password is not ASCII"),
+        (None, "Schlüssel", "The password does not open this PFX"),
     ],
 )
 def test_unusable_file_is_a_usage_error(
@@ -138,6 +138,8 @@ def test_chain_in_the_pfx_is_refused_by_the_iphone(
         (["--password-file", __file__], "--password-file belongs to --pfx"),
         (["--pfx", __file__, "--password-file", __file__, "--upn", "nobody"], "expected a user principal name"),
         (["--pfx", "/nowhere.pfx"], "does not exist"),
+        (["--upn", "../../escape@pfxlab.example"], "expected a user principal name"),
+        (["--upn", "müller@pfxlab.example"], "expected a user principal name"),
     ],
 )
 def test_incomplete_arguments_are_usage_errors(arguments: list[str], said: str) -> None:
@@ -153,3 +155,42 @@ def test_missing_openssl_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     result = demo()
     assert result.exit_code == 3
     assert "install OpenSSL 3" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [("Schlüssel", "The password is not ASCII"), ("x" * 127, "127 characters, 126 fit"), ("", "an empty password")],
+)
+def test_unusable_password_is_said_before_anything_starts(
+    tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, password: str, said: str
+) -> None:
+    """A PFX whose own password no connector or device can use is refused with the reason and a remedy."""
+    if password:
+        pfx = export_pfx("n", rsa_key, certificate, password)
+    else:
+        pfx = pkcs12.serialize_key_and_certificates(b"n", rsa_key, certificate, None, serialization.NoEncryption())
+    result = own(tmp_path, pfx, password)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_byte_order_mark_is_no_part_of_the_password(
+    tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
+) -> None:
+    """A password file as Notepad writes it, with a byte order mark and CRLF, is read as the password."""
+    pfx = export_pfx("n", rsa_key, certificate, PASSWORD)
+    assert told(own(tmp_path, pfx, f"\ufeff{PASSWORD}\r", "--json"))["passed"]
+
+
+def test_short_password_is_not_claimed_to_be_searched(
+    tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
+) -> None:
+    """A password too short to be searched for is named as such, in the table and in the JSON."""
+    pfx = export_pfx("n", rsa_key, certificate, "abcd")
+    assert told(own(tmp_path, pfx, "abcd", "--json"))["notSearchedFor"] == ["password of your certificate"]
+    assert "not searched for: password of your" in own(tmp_path, pfx, "abcd").stdout
+
+
+def test_operator_can_be_the_mail_user() -> None:
+    """The lab's own administrator may be the user of the demo."""
+    assert told(demo("--upn", "admin@pfxlab.example", "--json"))["passed"]

@@ -1,11 +1,12 @@
 """What happens to a delivered certificate afterwards, and to one whose lab dies on the way."""
 
 import asyncio
+import base64
 import json
 import signal
 import ssl
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient
+from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient, new_user_pfx_certificate
 from connector_sim.pfx import open_pfx
 from device_sim.apple import AppleDevice
 from device_sim.windows import WindowsDevice
 from emulator.intune.delivery import State
+from emulator.wire import apple
+from emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios import story
-from scenarios.lab import Device, Lab
+from scenarios.lab import DataUnusable, Device, Lab
 from scenarios.mail_authority import MailAuthority, MailCertificate
 from tests.chain.test_official_sdk import start, stop
 
@@ -101,6 +104,127 @@ async def test_deleted_record_is_taken_back(lab: Lab, history: list[MailCertific
     await call(lab, "DELETE", f"{COLLECTION}/{record}")
     assert await settle(lab, devices) == [State.REMOVED, State.REMOVED]
     assert [held(device) for device in devices] == [[], []]
+
+
+async def test_nothing_stays_when_a_redelivery_is_cut_short(lab: Lab, history: list[MailCertificate]) -> None:
+    """A record changed and deleted at once still leaves both devices, although it was on its way there anew."""
+    devices, _ = await ready_lab(lab)
+    record = await bring(lab, history[2])
+    await settle(lab, devices)
+    blob = base64.b64encode(history[1].pfx).decode()
+    await call(lab, "PATCH", f"{COLLECTION}/{record}", {"encryptedPfxBlob": blob})
+    assert {delivery.state for delivery in story.deliveries_of(lab, devices)} == {State.WANTED}
+    await call(lab, "DELETE", f"{COLLECTION}/{record}")
+    assert await settle(lab, devices) == [State.REMOVED, State.REMOVED]
+    assert [held(device) for device in devices] == [[], []]
+
+
+async def test_unchanged_patch_delivers_nothing_anew(lab: Lab, history: list[MailCertificate]) -> None:
+    """A PATCH that changes nothing a device would see leaves installed certificates alone."""
+    devices, _ = await ready_lab(lab)
+    record = await bring(lab, history[2])
+    await settle(lab, devices)
+    await call(lab, "PATCH", f"{COLLECTION}/{record}", {"keyName": "PFXLabKey"})
+    assert {delivery.state for delivery in story.deliveries_of(lab, devices)} == {State.INSTALLED}
+
+
+async def test_wrong_thumbprint_ends_with_the_reason(lab: Lab, history: list[MailCertificate]) -> None:
+    """A record whose thumbprint is not its certificate's fails on both platforms instead of being sent for ever."""
+    devices, _ = await ready_lab(lab)
+    made = history[2]
+    pfx = open_pfx(made.pfx, made.password)
+    body = new_user_pfx_certificate(pfx, made.password, UPN, made.purpose, lab.encryption_key())
+    await call(lab, "POST", COLLECTION, {**body, "thumbprint": f"{pfx.thumbprint}-enc"})
+    assert await settle(lab, devices) == [State.FAILED, State.FAILED]
+    reasons = [delivery.reason or "" for delivery in story.deliveries_of(lab, devices)]
+    assert "no identity with thumbprint" in reasons[0]
+    assert f"the device holds {pfx.thumbprint}, the record says {pfx.thumbprint}-enc" in reasons[1]
+
+
+async def test_unreadable_key_does_not_stop_the_connector(lab: Lab, history: list[MailCertificate]) -> None:
+    """A key file that cannot be read fails the requests with that reason; the connector goes on working."""
+    devices, _ = await ready_lab(lab)
+    path = lab.ksp.path("PFXLabKey")
+    aside = path.rename(path.with_suffix(".aside"))
+    path.mkdir()
+    await bring(lab, history[2])
+    for device in devices:
+        await device.check_in()
+    await asyncio.sleep(0.3)
+    assert all("expected to read the key" in (d.reason or "") for d in story.deliveries_of(lab, devices))
+    path.rmdir()
+    aside.rename(path)
+    lab.clock.advance(timedelta(seconds=31))
+    assert await settle(lab, devices) == [State.INSTALLED, State.INSTALLED]
+
+
+async def test_checked_out_phone_is_forgotten(lab: Lab, history: list[MailCertificate]) -> None:
+    """After CheckOut a phone is no managed device any more, gets nothing, and its identity is refused."""
+    devices, _ = await ready_lab(lab)
+    phone = devices[0]
+    await bring(lab, history[2])
+    await settle(lab, devices)
+    message = apple.serialize({"MessageType": "CheckOut", "UDID": phone.hardware.udid})
+    tls = phone.identity.tls(lab.emulator.tls.ca_pem)
+    async with aiohttp.ClientSession(lab.emulator.origin) as session:
+        async with session.put(APPLE_CHECKIN_PATH, data=message, ssl=tls) as response:
+            assert response.status == 200
+        async with session.put(APPLE_COMMAND_PATH, data=message, ssl=tls) as response:
+            assert response.status == 401
+    managed = (await call(lab, "GET", "/beta/deviceManagement/managedDevices"))["value"]
+    assert [device["operatingSystem"] for device in managed] == ["Windows"]
+
+
+async def test_repeated_message_gets_the_same_answer(lab: Lab, history: list[MailCertificate]) -> None:
+    """A PC whose answer was lost on the way repeats its message and receives the same commands again."""
+    devices, _ = await ready_lab(lab)
+    pc = devices[1]
+    assert isinstance(pc, WindowsDevice)
+    await bring(lab, history[2])
+    await pc.check_in()
+    assert await story.wait_for_connector(lab, [pc])
+    async with aiohttp.ClientSession() as http:
+        first = pc._first_message()
+        answer = await pc._post(http, first)
+        missing = pc._answer(first, answer)
+        assert missing is not None
+        install = await pc._post(http, missing)
+        assert await pc._post(http, missing) == install
+    assert "Atomic" in [type(command).__name__ for command in install.commands]
+
+
+async def test_stopping_does_not_wait_for_a_long_poll(tmp_path: Path) -> None:
+    """A lab with a connector in the middle of a long poll stops within seconds."""
+    lab = Lab(tmp_path)
+    await lab.start()
+    await lab.start_connector()
+    await asyncio.sleep(0.3)
+    connector, lab.connector = lab.connector, None
+    begin = time.monotonic()
+    await lab.stop()
+    assert time.monotonic() - begin < 4
+    assert connector is not None
+    await connector.stop()
+
+
+async def test_folder_serves_one_lab_at_a_time(lab: Lab) -> None:
+    """A second lab over the same folder is refused, and may start once the first has stopped."""
+    with pytest.raises(DataUnusable, match="another lab is using"):
+        Lab(lab.folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("cloud/cloud.db", "database"), ("operator/credentials.json", "delete that file to get new ones")],
+)
+async def test_damaged_folder_is_said(tmp_path: Path, file: str, said: str) -> None:
+    """A data folder with a damaged file is refused with what is wrong, and nothing in it is changed."""
+    async with Lab(tmp_path):
+        pass
+    (tmp_path / file).write_bytes(b"rubbish" * 300)
+    with pytest.raises(DataUnusable, match=said):
+        Lab(tmp_path)
+    assert (tmp_path / file).read_bytes() == b"rubbish" * 300
 
 
 async def test_certificate_removed_by_hand_comes_back(lab: Lab, history: list[MailCertificate]) -> None:

@@ -121,3 +121,42 @@ def test_exec_runs_a_command_in_its_lab() -> None:
         [*PFXLAB, "exec", "--", sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 7, done.stderr
+
+
+def test_failed_start_touches_no_other_ready_file(tmp_path: Path, up: dict[str, Any]) -> None:
+    """An `up` that cannot start leaves a file of somebody else's alone, be it another lab's ready file."""
+    other = tmp_path / "other.json"
+    other.write_text('{"control_token": "another lab"}')
+    port = up["graph_url"].rpartition(":")[2]
+    command = [*PFXLAB, "up", "--port", port, "--ready-file", str(other)]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 3
+    assert json.loads(other.read_text()) == {"control_token": "another lab"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_exec_ends_with_its_command(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """A signal to `exec` ends the command too, leaves no folder with keys behind, and is no success."""
+    child = (
+        "import os, sys, time; open(sys.argv[1], 'w').write(f\"{os.getpid()} {os.environ['PFXLAB_READY_FILE']}\");"
+        "time.sleep(60)"
+    )
+    note = tmp_path / "note"
+    command = [*PFXLAB, "exec", "--", sys.executable, "-c", child, str(note)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for _ in range(200):
+        if note.exists() and note.read_text():
+            break
+        time.sleep(0.1)
+    time.sleep(0.1)
+    pid, ready_file = note.read_text().split()
+    if number is signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    assert not Path(ready_file).exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)

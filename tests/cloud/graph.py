@@ -1,5 +1,6 @@
 """A raw HTTP client of the emulated Graph for tests: shows status, headers and body as they are."""
 
+import io
 import json
 import ssl
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Raw:
         self.origin, self._token = lab.emulator.origin, token
 
     async def __call__(
-        self, method: str, path: str, body: Any = None, *, data: bytes | None = None, headers: Any = None
+        self, method: str, path: str, body: Any = None, *, data: bytes | io.BytesIO | None = None, headers: Any = None
     ) -> Reply:
         """Return the answer; `path` is sent exactly as it stands."""
         sent = dict(headers or {})

@@ -99,6 +99,7 @@ class DeliveryHistory(RuleBasedStateMachine):
         self.imported: set[int] = set()
         self.leases: list[tuple[str, list[str]]] = []
         self.accepted: set[tuple[str, str]] = set()
+        self.held: set[str] = set()
 
     def all(self) -> list[Delivery]:
         """Return every delivery."""
@@ -127,6 +128,7 @@ class DeliveryHistory(RuleBasedStateMachine):
         deliveries.ask(self.cloud, known, self.device)
         for delivery in self.all():
             if delivery.state is State.READY:
+                self.held.add(delivery.id)
                 assert delivery.payload == b"cms"
                 assert delivery.device_key_thumbprint == self.device.key_thumbprint
                 deliveries.apply(self.cloud, delivery, Trigger.SENT)
@@ -137,6 +139,8 @@ class DeliveryHistory(RuleBasedStateMachine):
         for delivery in self.all():
             if deliveries.possible(delivery, trigger):
                 deliveries.apply(self.cloud, delivery, trigger)
+                if trigger is Trigger.REMOVAL_CONFIRMED:
+                    self.held.discard(delivery.id)
 
     @rule(limit=st.integers(1, 3))
     def lease(self, limit: int) -> None:
@@ -191,6 +195,14 @@ class DeliveryHistory(RuleBasedStateMachine):
                 assert delivery.payload is None
             if delivery.state is State.FAILED:
                 assert delivery.reason or delivery.attempts == 0
+
+    @invariant()
+    def nothing_is_forgotten_on_the_device(self) -> None:
+        """What was sent to the device counts as removed only after the device said so."""
+        for delivery in self.all() if hasattr(self, "cloud") else ():
+            assert delivery.maybe_on_device == (delivery.id in self.held)
+            if delivery.state in (State.REMOVED, State.SUPERSEDED):
+                assert delivery.id not in self.held
 
     @invariant()
     def each_import_has_its_delivery(self) -> None:

@@ -1,5 +1,6 @@
 """userPfxCertificates over HTTP. Expected values: reference graph-intune 1 and its self-checks in 10.3."""
 
+import io
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -344,10 +345,52 @@ async def test_expired_token_is_401(lab: Lab) -> None:
         ("GET", "/deviceManagement/userPfxCertificates", 404, "Invalid version: devicemanagement"),
         ("GET", "/v1.0/deviceManagement/userPfxCertificates", 400, "Resource not found for the segment 'userPfxCertificates'."),
         ("GET", "/beta/deviceManagement/nothing", 400, "Resource not found for the segment 'nothing'."),
-        ("PUT", "/beta/deviceManagement/userPfxCertificates", 405, "Specified HTTP method is not allowed for the request target."),
+        ("POST", "/beta/users/x", 405, "Specified HTTP method is not allowed for the request target."),
     ],
 )  # fmt: skip
 async def test_wrong_paths_have_graphs_texts(lab: Lab, method: str, path: str, status: int, message: str) -> None:
     """A missing version is 404, an unknown segment 400, a wrong method 405, each with Graph's text."""
     reply = await (await admin(lab))(method, path)
     assert (reply.status, reply.message) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "data"),
+    [
+        ("GET", f"{PFX}?$skip=99999999999999999999", b""),
+        ("GET", f"{PFX}?$top={'9' * 5000}", b""),
+        ("GET", f"{PFX}?$skiptoken=eyJvIjoxZTk5OX0", b""),
+        ("GET", "/beta/deviceManagement/deviceConfigurations?$filter=version%20eq%2099999999999999999999", b""),
+        ("POST", PFX, b'{"keyName": "\\ud800"}'),
+        ("POST", PFX, b'{"keyName": ' + b"9" * 5000 + b"}"),
+        ("POST", PFX, b"[" * 100_000),
+    ],
+)
+async def test_extreme_input_is_a_clear_400(lab: Lab, method: str, path: str, data: bytes) -> None:
+    """Numbers without end, half characters and deep nesting are refused in Graph's form, never a 500."""
+    headers = {"Content-Type": "application/json"}
+    reply = await (await admin(lab))(method, path, data=data, headers=headers)
+    assert reply.status == 400
+    assert reply.headers["request-id"]
+    assert reply.message
+
+
+async def test_body_too_large_is_413_in_graphs_form(lab: Lab) -> None:
+    """A body above the limit is refused in Graph's form."""
+    data = io.BytesIO(b'{"keyName": "' + b"x" * (17 * 2**20) + b'"}')
+    reply = await (await admin(lab))("POST", PFX, data=data, headers={"Content-Type": "application/json"})
+    assert (reply.status, reply.code) == (413, "RequestEntityTooLarge")
+
+
+async def test_defect_is_graphs_500_with_the_truth_in_the_journal(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unforeseen error is Graph's 500 without its details; the journal names it."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("canary")
+
+    graph = await admin(lab)
+    monkeypatch.setattr(type(lab.emulator.cloud.certificates), "get", broken)
+    reply = await graph("GET", f"{PFX}/x")
+    assert (reply.status, reply.code) == (500, "InternalServerError")
+    assert "canary" not in reply.text
+    assert "ZeroDivisionError" in str(lab.emulator.cloud.journal.entries()[-1].reason)

@@ -1,0 +1,194 @@
+"""`pfxlab bench graph`: imports against a bare handler, lists and filters at a million records against a thousand.
+
+Server and driver are separate processes; baseline and lab share machine, TLS, driver and run.
+"""
+
+import asyncio
+import base64
+import json
+import multiprocessing
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from aiohttp import web
+
+from emulator.clock import LabClock
+from emulator.cloud import Cloud
+from emulator.config import Config
+from emulator.seed import seed
+from emulator.store.database import to_text
+from emulator.tls import ServerTls
+from scenarios.lab import Lab
+from scenarios.load import bare
+from scenarios.load.driver import Connection, Measurement, drive, request_bytes
+
+_COLLECTION: Final = "/beta/deviceManagement/userPfxCertificates"
+_BLOB_BYTES: Final = 4096
+_CONNECTIONS: Final = 8
+
+
+def _record(upn: str, thumbprint: str) -> dict[str, Any]:
+    return {
+        "thumbprint": thumbprint,
+        "intendedPurpose": "smimeEncryption",
+        "userPrincipalName": upn,
+        "startDateTime": "2026-01-05T07:00:00Z",
+        "expirationDateTime": "2029-01-04T07:00:00Z",
+        "providerName": "Microsoft Software Key Storage Provider",
+        "keyName": "PFXLabKey",
+        "paddingScheme": "oaepSha512",
+        "encryptedPfxBlob": base64.b64encode(b"\x30" * _BLOB_BYTES).decode("ascii"),
+        "encryptedPfxPassword": base64.b64encode(b"\x01" * 256).decode("ascii"),
+    }
+
+
+def _serve_bare(folder: str, pipe: Pipe) -> None:
+    async def serve() -> None:
+        path = Path(folder)
+        tls = ServerTls()
+        (path / "ca.pem").write_bytes(tls.ca_pem)
+        runner = web.AppRunner(bare.build_app(path / "bare.db"), access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls.server_context([]))
+        await site.start()
+        pipe.send((runner.addresses[0][1], str(path / "ca.pem"), "", ""))
+        await asyncio.to_thread(pipe.recv)
+
+    asyncio.run(serve())
+
+
+def _serve_lab(folder: str, pipe: Pipe) -> None:
+    async def serve() -> None:
+        async with Lab(Path(folder)) as lab:
+            async with lab.graph() as client:
+                token = await client.sign_in(lab.admin_form())
+            pipe.send((lab.emulator.port, str(lab.ca_file), token, lab.operator.credentials.user_upn))
+            await asyncio.to_thread(pipe.recv)
+            pipe.send(_resident_mb())
+
+    asyncio.run(serve())
+
+
+def _resident_mb() -> float:
+    """Return the memory of this process that is in RAM, in MiB; 0 where /proc is missing."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.exists() else 0.0
+
+
+class _Served:
+    """A server in a process of its own."""
+
+    def __init__(self, target: Callable[[str, Pipe], None], folder: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=target, args=(str(folder), theirs))
+        self._process.start()
+        theirs.close()
+        self.port, ca_file, self.token, self.upn = self._pipe.recv()
+        self.ca_file = Path(ca_file)
+
+    def stop(self, *, memory: bool = False) -> float:
+        """End the process and return its resident memory in MiB, when asked for."""
+        self._pipe.send("stop")
+        resident = float(self._pipe.recv()) if memory else 0.0
+        self._process.join()
+        return resident
+
+
+@contextmanager
+def _folder() -> Any:
+    with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
+        yield Path(name)
+
+
+def _imports(server: _Served, path: str, count: int) -> Measurement:
+    bodies = [json.dumps(_record(server.upn or "x", secrets.token_hex(20))).encode() for _ in range(count)]
+    requests = [request_bytes("POST", path, server.token, body) for body in bodies]
+    drive(server.port, server.ca_file, requests[: count // 10], _CONNECTIONS, lambda status: status == 201)
+    return drive(server.port, server.ca_file, requests[count // 10 :], _CONNECTIONS, lambda status: status == 201)
+
+
+def fill(folder: Path, records: int) -> None:
+    """Put records of many users straight into a lab's store, with small blobs."""
+    cloud = Cloud(Config(), LabClock(), folder / "cloud")
+    tenant = seed(cloud).tenant_id
+    now = to_text(cloud.clock.now())
+    with cloud.store.atomic():
+        cloud.store.run(
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < :records)"
+            " insert into pfx_certificates select printf('%032x-%040x', i, i), :tenant, printf('u%d', i / 3),"
+            " printf('%040x', i), printf('Person%d@pfxlab.example', i / 3), 1, :now, :now, 'p', 'k', 5, x'30', 'AA==',"
+            " :now, :now, 0 from n",
+            {"records": records, "tenant": tenant, "now": now},
+        )
+    cloud.close()
+
+
+def _query_medians(server: _Served, records: int, repeats: int) -> dict[str, float]:
+    upn = f"person{records // 6}@pfxlab.example"
+    paths = {
+        "list": f"{_COLLECTION}?$top=100",
+        "filter": f"{_COLLECTION}?$filter={quote(f'tolower(userPrincipalName) eq {chr(39)}{upn}{chr(39)}')}",
+    }
+    medians = {}
+    for name, path in paths.items():
+        request = request_bytes("GET", path, server.token)
+        check = Connection(server.port, server.ca_file)
+        found = len(json.loads(check.exchange(request)[1])["value"])
+        check.close()
+        if found != {"list": 100, "filter": 3}[name]:
+            raise RuntimeError(f"expected {name} to find its records, got {found}")
+        medians[name] = drive(server.port, server.ca_file, [request] * repeats, 1, lambda s: s == 200).median_ms
+    return medians
+
+
+def run(tell: Callable[[str], None], imports: int = 4000, large: int = 1_000_000) -> dict[str, Any]:
+    """Return baseline, measurements and ratios; `tell` is called with each step."""
+    rates: dict[str, list[Measurement]] = {"bare": [], "lab": []}
+    for turn in range(3):
+        for name, target, path in (("bare", _serve_bare, "/record"), ("lab", _serve_lab, _COLLECTION)):
+            with _folder() as folder:
+                server = _Served(target, folder)
+                measured = _imports(server, path, imports)
+                server.stop(memory=name == "lab")
+            rates[name].append(measured)
+            tell(f"import, turn {turn + 1}: {name} {measured.per_second:,.0f} per second")
+    medians, resident = {}, 0.0
+    for records in (1000, large):
+        with _folder() as folder:
+            tell(f"filling a store with {records:,} records")
+            fill(folder, records)
+            server = _Served(_serve_lab, folder)
+            medians[records] = _query_medians(server, records, 300)
+            resident = server.stop(memory=True)
+        tell(f"{records:,} records: list {medians[records]['list']:.2f} ms, filter {medians[records]['filter']:.2f} ms")
+    return _report(rates, medians[1000], medians[large], resident)
+
+
+def _report(
+    rates: dict[str, list[Measurement]], small: dict[str, float], large: dict[str, float], resident: float
+) -> dict[str, Any]:
+    best = {name: max(turns, key=lambda m: m.per_second) for name, turns in rates.items()}
+    ratios = sorted(lab.per_second / plain.per_second for plain, lab in zip(rates["bare"], rates["lab"], strict=True))
+    return {
+        "baseline": {
+            "bare_handler": asdict(best["bare"]),
+            "list_1k_ms": small["list"],
+            "filter_1k_ms": small["filter"],
+        },
+        "lab": {"import": asdict(best["lab"]), "list_1m_ms": large["list"], "filter_1m_ms": large["filter"]},
+        "ratios": {
+            "import_vs_bare": round(ratios[1], 3),
+            "list_1m_vs_1k": round(large["list"] / small["list"], 3),
+            "filter_1m_vs_1k": round(large["filter"] / small["filter"], 3),
+        },
+        "rss_mb_1m": round(resident, 1),
+    }
