@@ -31,7 +31,7 @@ def build_app(cloud: Cloud, control_token: str) -> web.Application:
     app = web.Application(client_max_size=_LARGEST_BODY)
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
-    for room in (control, enrollment, omadm, apple_mdm, connector_api, entra, gateway):
+    for room in (gateway, control, enrollment, omadm, apple_mdm, connector_api, entra):
         room.add_routes(app)
     app.router.add_route("*", "/{tail:.*}", gateway.no_version)
     return app

@@ -40,7 +40,7 @@ class Field(NamedTuple):
     """A property that can be filtered and sorted: its column, and how a literal becomes the column's value."""
 
     column: str
-    kind: str = "text"  # text, name (text without regard to case), date, enum, number
+    kind: str = "text"  # text, cased (text with an index in lower case), name (case-blind), date, enum, number
     enum: type[Enum] | None = None
 
 
@@ -158,6 +158,10 @@ class _SqlVisitor(visitor.NodeVisitor):
             return self._in(node)
         left, field = self._operand(node.left)
         comparator = _COMPARATORS[type(node.comparator)]
+        if field.kind == "cased" and comparator == "=" and left == field.column:
+            # The index is on the lower-case form; the exact form decides among the few it finds.
+            value = str(self._literal(node.right, field))
+            return Sql(f"(lower({left}) = ? and {left} = ?)", (value.lower(), value))
         if isinstance(node.right, ast.Null):
             return Sql(f"{left} is {'not ' if comparator == '!=' else ''}null")
         return Sql(f"{left} {comparator} ?", (self._literal(node.right, field),))

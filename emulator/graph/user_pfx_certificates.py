@@ -25,7 +25,7 @@ MASKED_PASSWORD = ""
 _FIELDS = {
     "id": Field("id"),
     "thumbprint": Field("thumbprint"),
-    "userPrincipalName": Field("user_principal_name"),
+    "userPrincipalName": Field("user_principal_name", "cased"),
     "intendedPurpose": Field("intended_purpose", "enum", IntendedPurpose),
     "startDateTime": Field("start_date", "date"),
     "expirationDateTime": Field("expiration_date", "date"),

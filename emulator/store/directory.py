@@ -142,11 +142,9 @@ class Directory:
 
     def user(self, tenant_id: str, name: str) -> Row | None:
         """Return the user of a tenant with that object id or userPrincipalName, whatever the case."""
-        return self._store.row(
-            "select * from users where tenant_id = ? and id = lower(?)"
-            " union all select * from users where tenant_id = ? and lower(user_principal_name) = lower(?)",
-            (tenant_id, name, tenant_id, name),
-        )
+        column = "lower(user_principal_name)" if "@" in name else "id"
+        sql = f"select * from users where tenant_id = ? and {column} = lower(?)"  # noqa: S608 - one of two columns
+        return self._store.row(sql, (tenant_id, name))
 
     def add_group(self, group_id: str, tenant_id: str, display_name: str, created: str) -> None:
         """Add a security group."""

@@ -1,8 +1,9 @@
 """Imported certificates as the service keeps them (pfxUserCertificate): ciphertext and metadata, soft delete."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from emulator.store.database import Row, Store, from_text, to_text
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
@@ -39,7 +40,7 @@ _DATES = ("start_date", "expiration_date", "created", "last_modified")
 def _to_row(record: PfxCertificate) -> Row:
     dates = {name: to_text(getattr(record, name)) for name in _DATES}
     numbers = {"intended_purpose": int(record.intended_purpose), "padding_scheme": int(record.padding_scheme)}
-    return {**asdict(record), **dates, **numbers, "is_deleted": 0}
+    return {**vars(record), **dates, **numbers, "is_deleted": 0}
 
 
 def from_row(row: Row) -> PfxCertificate:
@@ -81,8 +82,7 @@ class PfxCertificates:
 
     def of_user(self, user_id: str) -> list[PfxCertificate]:
         """Return a user's records, earliest start date first."""
-        rows = self._store.rows(
-            "select * from pfx_certificates where user_id = ? and not is_deleted order by start_date, id",
-            (user_id,),
-        )
+        prefix = UUID(user_id).hex
+        sql = "select * from pfx_certificates where id >= ? and id < ? and not is_deleted order by start_date, id"
+        rows = self._store.rows(sql, (f"{prefix}-", f"{prefix}."))
         return [from_row(row) for row in rows]

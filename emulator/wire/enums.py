@@ -5,7 +5,8 @@ complianceStatus, certificateIssuanceStates, ndesConnectorState).
 """
 
 from enum import Enum, IntEnum
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 E = TypeVar("E", bound=Enum)
 
@@ -84,8 +85,12 @@ def parse_member(enum: type[E], text: str) -> E:
         ValueError: no member has that name; the message lists those that exist.
 
     """
-    wanted = text.casefold()
-    for member in enum:
-        if member.name.casefold() == wanted:
-            return member
-    raise ValueError(f"expected one of {', '.join(m.name for m in enum)}, got {text!r}")
+    member: E | None = _by_name(enum).get(text.casefold())
+    if member is None:
+        raise ValueError(f"expected one of {', '.join(m.name for m in enum)}, got {text!r}")
+    return member
+
+
+@cache
+def _by_name(enum: type[Any]) -> dict[str, Any]:
+    return {member.name.casefold(): member for member in enum}
