@@ -46,6 +46,7 @@ class Cloud:
 
     def close(self) -> None:
         """Close the store."""
+        self.journal.flush()
         self.store.close()
 
 

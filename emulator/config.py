@@ -35,4 +35,7 @@ class Config:
     auto_approve_upn: str | None = None
     """User who approves device codes and authorization requests at once; None shows the sign-in page."""
 
+    explain: bool = False
+    """Tell the true reason of a refusal in the header x-pfxlab-reason."""
+
     switches: Switches = field(default_factory=Switches)

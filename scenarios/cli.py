@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from emulator.config import Config
 from emulator.server import PortTaken
 from emulator.wire.ids import check_upn
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
+from scenarios.journal_view import NoLab, box, facts_of, fetch
 from scenarios.lab import DataUnusable, Lab
 from scenarios.load import graph
 from scenarios.openssl import OpenSslFailed, OpenSslMissing
@@ -182,8 +184,17 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written as JSON when it serves.")
 @click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
 @click.option("--seed", default=7, show_default=True, help="Ids derive from it.")
+@click.option("--explain", is_flag=True, help="Tell clients the true reason of a refusal in x-pfxlab-reason.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ready facts as JSON and nothing else.")
-def up(port: int, data: Path | None, ready_file: Path | None, parts: tuple[str, ...], seed: int, as_json: bool) -> None:
+def up(
+    port: int,
+    data: Path | None,
+    ready_file: Path | None,
+    parts: tuple[str, ...],
+    seed: int,
+    explain: bool,
+    as_json: bool,
+) -> None:
     """Run a lab that stays, for your own tool. SIGTERM or Ctrl-C ends it; --data keeps every record."""
 
     written: list[str] = []
@@ -191,7 +202,7 @@ def up(port: int, data: Path | None, ready_file: Path | None, parts: tuple[str, 
         raise click.UsageError(f"--ready-file: expected a folder {ready_file.parent} that exists, got none.")
 
     async def serve(folder: Path) -> None:
-        lab = Lab(folder, Config(seed=seed))
+        lab = Lab(folder, Config(seed=seed, explain=explain))
         stopped = _stop_event()
         try:
             await lab.start(port)
@@ -302,6 +313,35 @@ def exec_command(data: Path | None, parts: tuple[str, ...], seed: int, command: 
     _run_over(data, serve)
     code = codes[0]
     sys.exit(code if code >= 0 else 128 - code)
+
+
+@main.command()
+@click.option("--ready-file", type=_FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
+@click.option("--follow", is_flag=True, help="Go on showing what happens until Ctrl-C.")
+@click.option("--refused", is_flag=True, help="Refusals only.")
+@click.option("--json", "as_json", is_flag=True, help="Print entries as JSON lines and nothing else.")
+def journal(ready_file: Path | None, follow: bool, refused: bool, as_json: bool) -> None:
+    """Show what a running lab was asked, what it told the client, and why it really refused."""
+    console, after = Console(highlight=False), 0
+    outcome = "refused" if refused else None
+    try:
+        facts = facts_of(ready_file)
+        while True:
+            for entry in fetch(facts, after, outcome):
+                after = entry["seq"]
+                if as_json:
+                    click.echo(json.dumps(entry))
+                else:
+                    console.print(box(entry))
+            if not follow:
+                break
+            time.sleep(0.5)
+    except NoLab as error:
+        _stop(COULD_NOT_RUN, f"The journal could not be read: {error}")
+    except KeyboardInterrupt:
+        pass
+    if not as_json and not after:
+        console.print("Nothing was recorded yet. Next: point a tool at the lab.")
 
 
 @main.group()

@@ -120,7 +120,7 @@ def check(schema: str, type_name: str, body: dict[str, Any], service: str, *, pa
     missing = [p for p in problems if p.validator == "required"]
     if missing and not partial:
         names = ", ".join(sorted(p.message.split("'")[1] for p in missing))
-        raise errors.intune_bad_request(service, f"expected {names} in the body, got none")
+        raise errors.intune_bad_request(service, f"expected {names} in the body, got none", "PropertyMissing")
 
 
 @cache

@@ -174,7 +174,7 @@ def update(request: GraphRequest) -> Answer:
     odata_type = _type_of(body)
     if odata_type != profile.odata_type:
         reason = f"expected {profile.odata_type}, got {odata_type}"
-        raise errors.intune_bad_request(errors.CONFIGURATION_SERVICE, reason)
+        raise errors.intune_bad_request(errors.CONFIGURATION_SERVICE, reason, "TypeUnknown")
     name = odata_type.removeprefix(_TYPE_PREFIX)
     check(name, name, body, errors.CONFIGURATION_SERVICE, partial=True)
     changed = DeviceConfiguration(
@@ -229,7 +229,7 @@ def _assignments(body: dict[str, Any], profile: DeviceConfiguration) -> list[Ass
 
 
 def _bad_assignment(reason: str) -> errors.GraphError:
-    return errors.intune_bad_request(errors.CONFIGURATION_SERVICE, reason)
+    return errors.intune_bad_request(errors.CONFIGURATION_SERVICE, reason, "AssignmentInvalid")
 
 
 def _group_id(text: Any) -> str:

@@ -21,7 +21,10 @@ _WWW_AUTHENTICATE: Final = (
 
 @dataclass
 class GraphError(Exception):
-    """A refusal. `service` set: the text goes into the Intune envelope inside error.message."""
+    """A refusal. `service` set: the text goes into the Intune envelope inside error.message.
+
+    `rule` is the stable code of the true reason, `reason` says expected and got; neither reaches the client.
+    """
 
     status: int
     code: str
@@ -30,6 +33,7 @@ class GraphError(Exception):
     service: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     inner: dict[str, str] = field(default_factory=dict)
+    rule: str = "Other"
 
 
 @dataclass(frozen=True)
@@ -73,35 +77,37 @@ def _envelope(text: str, service: str, place: ErrorPlace) -> str:
     return json.dumps(envelope, indent=2).replace("\n", "\r\n")
 
 
-def intune_bad_request(service: str, reason: str) -> GraphError:
+def intune_bad_request(service: str, reason: str, rule: str) -> GraphError:
     """400 of the Intune service, which never says why."""
-    return GraphError(400, "BadRequest", "An error has occurred", reason, service)
+    return GraphError(400, "BadRequest", "An error has occurred", reason, service, rule=rule)
 
 
 def intune_not_found(service: str, reason: str) -> GraphError:
     """404 of the Intune service."""
-    return GraphError(404, "ResourceNotFound", "An error has occurred", reason, service)
+    return GraphError(404, "ResourceNotFound", "An error has occurred", reason, service, rule="EntityUnknown")
 
 
 def internal(reason: str) -> GraphError:
     """500: something nobody foresaw."""
-    return GraphError(500, "InternalServerError", "An internal server error has occurred", reason)
+    return GraphError(500, "InternalServerError", "An internal server error has occurred", reason, rule="Defect")
 
 
 def too_large() -> GraphError:
     """413: the body is larger than the lab takes."""
     text = "The request body is too large."
-    return GraphError(413, "RequestEntityTooLarge", text, "expected a body of at most 16 MiB, got more")
+    return GraphError(
+        413, "RequestEntityTooLarge", text, "expected a body of at most 16 MiB, got more", rule="BodyTooLarge"
+    )
 
 
 def intune_conflict(service: str, reason: str) -> GraphError:
     """409 of the Intune service; never observed, offered by a switch."""
-    return GraphError(409, "Conflict", "An error has occurred", reason, service)
+    return GraphError(409, "Conflict", "An error has occurred", reason, service, rule="Duplicate")
 
 
-def model_validation(text: str, reason: str | None = None) -> GraphError:
+def model_validation(text: str, reason: str | None = None, rule: str = "ValueInvalid") -> GraphError:
     """400 of the OData model behind Graph; the inner error repeats the message."""
-    return GraphError(400, "ModelValidationFailure", text, reason or text, inner={"message": text})
+    return GraphError(400, "ModelValidationFailure", text, reason or text, inner={"message": text}, rule=rule)
 
 
 def unknown_property(name: str, type_name: str) -> GraphError:
@@ -109,7 +115,8 @@ def unknown_property(name: str, type_name: str) -> GraphError:
     service_type = f"microsoft.management.services.api.{type_name}"
     return model_validation(
         f"The property '{name}' does not exist on type '{service_type}'. "
-        "Make sure to only use property names that are defined by the type."
+        "Make sure to only use property names that are defined by the type.",
+        rule="PropertyUnknown",
     )
 
 
@@ -124,12 +131,15 @@ def unknown_type(name: str) -> GraphError:
         f"A type named '{name}' could not be resolved by the model. "
         "When a model is available, each type name must resolve to a valid type.",
         f"expected one of the imported-PFX profile types, got {name!r}",
+        "TypeUnknown",
     )
 
 
 def abstract_class() -> GraphError:
     """400 for a polymorphic body without @odata.type."""
-    return model_validation("Cannot create an abstract class.", "expected @odata.type in the body, got none")
+    return model_validation(
+        "Cannot create an abstract class.", "expected @odata.type in the body, got none", "TypeUnknown"
+    )
 
 
 def unreadable_payload(reason: str) -> GraphError:
@@ -138,46 +148,50 @@ def unreadable_payload(reason: str) -> GraphError:
         "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid "
         "JSON format."
     )
-    return GraphError(400, "BadRequest", text, reason)
+    return GraphError(400, "BadRequest", text, reason, rule="BodyUnreadable")
 
 
 def empty_payload() -> GraphError:
     """400 of the gateway for a missing body."""
-    return GraphError(400, "BadRequest", "Empty Payload. JSON content expected.", "expected a body, got 0 bytes")
+    text = "Empty Payload. JSON content expected."
+    return GraphError(400, "BadRequest", text, "expected a body, got 0 bytes", rule="BodyUnreadable")
 
 
 def schema_mismatch(name: str, reason: str) -> GraphError:
     """400 of the gateway for a JSON type other than the public schema's."""
-    return GraphError(400, "BadRequest", f"Property {name} in payload has a value that does not match schema.", reason)
+    text = f"Property {name} in payload has a value that does not match schema."
+    return GraphError(400, "BadRequest", text, reason, rule="ValueInvalid")
 
 
 def unknown_segment(segment: str) -> GraphError:
     """400, not 404, for a path Graph's model does not have."""
     text = f"Resource not found for the segment '{segment}'."
-    return GraphError(400, "BadRequest", text, f"the lab serves no path with the segment {segment!r} there")
+    reason = f"the lab serves no path with the segment {segment!r} there"
+    return GraphError(400, "BadRequest", text, reason, rule="SegmentUnknown")
 
 
 def invalid_version(segment: str) -> GraphError:
     """404 for a path that does not begin with /beta or /v1.0."""
     text = f"Invalid version: {segment.lower()}"
-    return GraphError(404, "ResourceNotFound", text, f"expected /beta or /v1.0 first, got {segment!r}")
+    reason = f"expected /beta or /v1.0 first, got {segment!r}"
+    return GraphError(404, "ResourceNotFound", text, reason, rule="VersionMissing")
 
 
 def method_not_allowed(method: str) -> GraphError:
     """405 for a method the resource does not have."""
     text = "Specified HTTP method is not allowed for the request target."
-    return GraphError(405, "Request_BadRequest", text, f"the resource has no {method}")
+    return GraphError(405, "Request_BadRequest", text, f"the resource has no {method}", rule="MethodUnknown")
 
 
 def put_refused(service: str) -> GraphError:
     """400 for PUT on an Intune entity."""
-    return intune_bad_request(service, "PUT is not supported, use PATCH")
+    return intune_bad_request(service, "PUT is not supported, use PATCH", "MethodUnknown")
 
 
-def unauthenticated(text: str, reason: str) -> GraphError:
+def unauthenticated(text: str, reason: str, rule: str = "TokenUnusable") -> GraphError:
     """401 for a missing or unusable token."""
     headers = {"WWW-Authenticate": _WWW_AUTHENTICATE}
-    return GraphError(401, "InvalidAuthenticationToken", text, reason, headers=headers)
+    return GraphError(401, "InvalidAuthenticationToken", text, reason, headers=headers, rule=rule)
 
 
 def intune_forbidden(service: str, scopes: Iterable[str], held: Iterable[str]) -> GraphError:
@@ -188,44 +202,57 @@ def intune_forbidden(service: str, scopes: Iterable[str], held: Iterable[str]) -
         f"Application must have one of the following scopes: {wanted}"
     )
     reason = f"expected one of {wanted}, the token holds {', '.join(sorted(held)) or 'none'}"
-    return GraphError(403, "Forbidden", text, reason, service)
+    return GraphError(403, "Forbidden", text, reason, service, rule="ScopeMissing")
 
 
 def user_forbidden(service: str, reason: str) -> GraphError:
     """403 of the Intune service for a signed-in user without an Intune role."""
-    return GraphError(403, "Forbidden", "User is not authorized to perform this operation", reason, service)
+    text = "User is not authorized to perform this operation"
+    return GraphError(403, "Forbidden", text, reason, service, rule="RoleMissing")
 
 
 def directory_forbidden(scopes: Iterable[str], held: Iterable[str]) -> GraphError:
     """403 of the directory."""
     reason = f"expected one of {', '.join(scopes)}, the token holds {', '.join(sorted(held)) or 'none'}"
     text = "Insufficient privileges to complete the operation."
-    return GraphError(403, "Authorization_RequestDenied", text, reason)
+    return GraphError(403, "Authorization_RequestDenied", text, reason, rule="ScopeMissing")
 
 
 def directory_not_found(name: str) -> GraphError:
     """404 of the directory."""
     text = f"Resource '{name}' does not exist or one of its queried reference-property objects are not present."
-    return GraphError(404, "Request_ResourceNotFound", text, f"no directory object {name!r} in this tenant")
+    reason = f"no directory object {name!r} in this tenant"
+    return GraphError(404, "Request_ResourceNotFound", text, reason, rule="EntityUnknown")
 
 
 def count_unsupported() -> GraphError:
     """400 for /$count on directory objects."""
     text = "$count is not currently supported."
-    return GraphError(400, "Request_BadRequest", text, "directory objects count only with ConsistencyLevel: eventual")
+    return GraphError(
+        400,
+        "Request_BadRequest",
+        text,
+        "directory objects count only with ConsistencyLevel: eventual",
+        rule="OptionInvalid",
+    )
 
 
 def invalid_filter(text: str) -> GraphError:
     """400 for a $filter that does not parse."""
-    return GraphError(400, "BadRequest", f"Invalid filter clause: {text}", text)
+    return GraphError(400, "BadRequest", f"Invalid filter clause: {text}", text, rule="FilterInvalid")
 
 
 def unsupported_filter(name: str, resource: str) -> GraphError:
     """400 for a $filter on a property that cannot be filtered."""
     text = f"Unsupported or invalid query filter clause specified for property '{name}' of resource '{resource}'."
-    return GraphError(400, "Request_UnsupportedQuery", text, text)
+    return GraphError(400, "Request_UnsupportedQuery", text, text, rule="FilterInvalid")
 
 
 def invalid_option(name: str, reason: str) -> GraphError:
     """400 for a query option with a value that cannot be."""
-    return GraphError(400, "BadRequest", f"Invalid value for query option '{name}'.", reason)
+    return GraphError(400, "BadRequest", f"Invalid value for query option '{name}'.", reason, rule="OptionInvalid")
+
+
+def bad_batch(reason: str) -> GraphError:
+    """400 for a batch that is refused as a whole."""
+    return GraphError(400, "BadRequest", "Invalid batch payload format.", reason, rule="BatchInvalid")

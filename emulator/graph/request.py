@@ -43,11 +43,12 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a resource answers. `body` None: no content."""
+    """What a resource answers. `body` None: no content. `notes` are remarks for the journal, not for the client."""
 
     status: int = 200
     body: Json | str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 Handler: TypeAlias = Callable[[GraphRequest], Answer]

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from emulator.graph import errors
 from emulator.graph.bodies import check, read_json
 from emulator.graph.collection import Collection
+from emulator.graph.import_notes import notes_on
 from emulator.graph.odata import Field
 from emulator.graph.permissions import PFX_READ, PFX_WRITE
 from emulator.graph.request import Answer, GraphRequest, Json
@@ -93,8 +94,8 @@ def _entity(request: GraphRequest, record: PfxCertificate) -> Json:
     return {"@odata.context": request.context(f"{FRAGMENT}/$entity"), **to_json(record)}
 
 
-def _refuse(reason: str) -> errors.GraphError:
-    return errors.intune_bad_request(errors.PFX_SERVICE, reason)
+def _refuse(rule: str, reason: str) -> errors.GraphError:
+    return errors.intune_bad_request(errors.PFX_SERVICE, reason, rule)
 
 
 def list_all(request: GraphRequest) -> Answer:
@@ -123,13 +124,13 @@ def get(request: GraphRequest) -> Answer:
 def _resolve_user(request: GraphRequest, upn: str) -> Row:
     user = request.cloud.directory.user(request.caller.tenant_id, upn)
     if user is None or user["user_principal_name"].lower() != upn.lower():
-        raise _refuse(f"userPrincipalName: no user of this tenant is named {upn!r}")
+        raise _refuse("UserUnknown", f"userPrincipalName: no user of this tenant is named {upn!r}")
     return user
 
 
 def _check_padding(request: GraphRequest, values: dict[str, Any]) -> None:
     if request.cloud.config.switches.legacy_padding == "reject400" and values.get("padding_scheme") in _LEGACY_PADDING:
-        raise _refuse(f"paddingScheme {values['padding_scheme'].name} is no longer supported")
+        raise _refuse("PaddingRetired", f"paddingScheme {values['padding_scheme'].name} is no longer supported")
 
 
 def create(request: GraphRequest) -> Answer:
@@ -140,7 +141,7 @@ def create(request: GraphRequest) -> Answer:
     required = ("thumbprint", "user_principal_name", "encrypted_pfx_blob", "encrypted_pfx_password")
     empty = [name for name in required if not values.get(name)]
     if empty:
-        raise _refuse(f"expected {', '.join(empty)}, got empty values")
+        raise _refuse("PropertyMissing", f"expected {', '.join(empty)}, got empty values")
     _check_padding(request, values)
     user = _resolve_user(request, values["user_principal_name"])
     now = cloud.clock.now()
@@ -169,14 +170,14 @@ def create(request: GraphRequest) -> Answer:
         )  # fmt: skip
         certificates_changed(cloud, record.user_id, record.id if existing else None)
     location = f"{request.root}/{FRAGMENT}('{quote(record.id)}')"
-    return Answer(201, _entity(request, record), {"Location": location})
+    return Answer(201, _entity(request, record), {"Location": location}, tuple(notes_on(record)))
 
 
 def _duplicate(request: GraphRequest, existing: PfxCertificate, record: PfxCertificate) -> PfxCertificate:
     reason = f"this user already has a record with the thumbprint {record.thumbprint}; PATCH changes it"
     match request.cloud.config.switches.duplicate_post:
         case "reject400":
-            raise _refuse(reason)
+            raise _refuse("Duplicate", reason)
         case "conflict409":
             raise errors.intune_conflict(errors.PFX_SERVICE, reason)
         case "upsert":
@@ -200,18 +201,19 @@ def update(request: GraphRequest) -> Answer:
         content = any(getattr(changed, name) != getattr(record, name) for name in _DELIVERED)
         certificates_changed(cloud, record.user_id, record.id if content else None)
     if cloud.config.switches.code_profile == "documented":
-        return Answer(200, _entity(request, changed))
-    return Answer(204)
+        return Answer(200, _entity(request, changed), notes=tuple(notes_on(changed)))
+    return Answer(204, notes=tuple(notes_on(changed)))
 
 
 def _check_identity(record: PfxCertificate, values: dict[str, Any]) -> None:
     """Keep the parts of the key: the id is made of them, so a change would be another record."""
     thumbprint = values.get("thumbprint", record.thumbprint)
     if thumbprint.lower() != record.thumbprint.lower():
-        raise _refuse(f"expected the record's own thumbprint {record.thumbprint}, got {thumbprint}")
+        raise _refuse("IdentityChanged", f"expected the record's own thumbprint {record.thumbprint}, got {thumbprint}")
     upn = values.pop("user_principal_name", record.user_principal_name)
     if upn.lower() != record.user_principal_name.lower():
-        raise _refuse(f"expected the record's own userPrincipalName {record.user_principal_name}, got {upn}")
+        reason = f"expected the record's own userPrincipalName {record.user_principal_name}, got {upn}"
+        raise _refuse("IdentityChanged", reason)
 
 
 def put(request: GraphRequest) -> Answer:

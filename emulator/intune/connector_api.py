@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from emulator.cloud import Cloud
 from emulator.edge import CLOUD, client_certificate, origin_of
 from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
+from emulator.graph.dispatch import caller_of
 from emulator.graph.errors import GraphError
-from emulator.graph.gateway import caller_of
 from emulator.intune import deliveries
 from emulator.intune.delivery import Trigger
 from emulator.pki import RequestRefused, thumbprint

@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from emulator.cloud import Cloud
 from emulator.edge import CLOUD, client_certificate, origin_of
+from emulator.graph.dispatch import caller_of
 from emulator.graph.errors import GraphError
-from emulator.graph.gateway import caller_of
 from emulator.intune.deliveries import reconcile
 from emulator.pki import RequestRefused, thumbprint
 from emulator.store.devices import Device

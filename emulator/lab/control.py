@@ -18,7 +18,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def journal(request: web.Request) -> web.Response:
-    """GET /lab/v1/journal?after=N: entries, oldest first."""
+    """GET /lab/v1/journal?after=N&outcome=refused&party=graph: entries, oldest first."""
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.encode(), request.app[CONTROL_TOKEN].encode()):
         message = "expected 'Authorization: Bearer' with the control token of the ready file"
@@ -27,7 +27,8 @@ async def journal(request: web.Request) -> web.Response:
     if not (after.isascii() and after.isdigit() and len(after) < 16):
         message = f"expected a sequence number as 'after', got {after[:40]!r}"
         return web.json_response({"error": {"code": "BadQuery", "message": message}}, status=400)
-    entries = request.app[CLOUD].journal.entries(after=int(after))
+    outcome, party = request.query.get("outcome"), request.query.get("party")
+    entries = request.app[CLOUD].journal.entries(after=int(after), outcome=outcome, party=party)
     return web.json_response({"entries": [asdict(entry) for entry in entries]})
 
 

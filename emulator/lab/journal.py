@@ -25,11 +25,15 @@ class Entry:
     seq: int = 0
 
 
+_PIECE = 100
+
+
 class Journal:
     """Appends to the store, within the caller's transaction, and tells subscribers."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
+        self._remembered: list[Entry] = []
         self._subscribers: list[Callable[[Entry], None]] = []
 
     def subscribe(self, subscriber: Callable[[Entry], None]) -> None:
@@ -38,15 +42,38 @@ class Journal:
 
     def record(self, party: str, event: str, *, outcome: str = "ok", reason: str | None = None, **fields: Any) -> None:
         """Append an entry."""
-        entry = Entry(to_text(self._clock.now()), party, event, outcome, reason, fields)
-        self._store.run(
-            "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)",
-            (entry.time, party, event, outcome, reason, json.dumps(fields)),
-        )
-        for subscriber in self._subscribers:
-            subscriber(entry)
+        self._remembered.append(Entry(to_text(self._clock.now()), party, event, outcome, reason, fields))
+        self.flush()
 
-    def entries(self, *, after: int = 0, limit: int = 1000) -> list[Entry]:
-        """Return entries with a sequence number above `after`, oldest first."""
-        rows = self._store.rows("select * from journal where seq > ? order by seq limit ?", (after, limit))
+    def remember(self, party: str, event: str, **fields: Any) -> None:
+        """Note an entry of a request that wrote nothing; it is stored with the next one that does, or when read."""
+        self._remembered.append(Entry(to_text(self._clock.now()), party, event, "ok", None, fields))
+        if len(self._remembered) >= _PIECE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what is remembered."""
+        if not self._remembered:
+            return
+        entries, self._remembered = self._remembered, []
+        with self._store.atomic():
+            for entry in entries:
+                self._store.run(
+                    "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)",
+                    (entry.time, entry.party, entry.event, entry.outcome, entry.reason, json.dumps(entry.fields)),
+                )
+        for entry in entries:
+            for subscriber in self._subscribers:
+                subscriber(entry)
+
+    def entries(
+        self, *, after: int = 0, limit: int = 1000, outcome: str | None = None, party: str | None = None
+    ) -> list[Entry]:
+        """Return entries with a sequence number above `after`, oldest first, of one outcome or party when given."""
+        self.flush()
+        rows = self._store.rows(
+            "select * from journal where seq > :after and coalesce(:outcome, outcome) = outcome"
+            " and coalesce(:party, party) = party order by seq limit :limit",
+            {"after": after, "limit": limit, "outcome": outcome, "party": party},
+        )
         return [Entry(**{**row, "fields": json.loads(row["fields"])}) for row in rows]

@@ -137,7 +137,8 @@ def test_failed_start_touches_no_other_ready_file(tmp_path: Path, up: dict[str, 
 def test_exec_ends_with_its_command(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """A signal to `exec` ends the command too, leaves no folder with keys behind, and is no success."""
     child = (
-        "import os, sys, time; open(sys.argv[1], 'w').write(f\"{os.getpid()} {os.environ['PFXLAB_READY_FILE']}\");"
+        "import os, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "open(sys.argv[1], 'w').write(f\"{os.getpid()} {os.environ['PFXLAB_READY_FILE']}\");"
         "time.sleep(60)"
     )
     note = tmp_path / "note"

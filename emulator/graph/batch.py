@@ -1,0 +1,135 @@
+"""POST /$batch: up to twenty requests in one, some of them waiting for others. Source: reference graph-intune 5.10.
+
+A batch is refused as a whole before anything runs: too many, an id twice, a body without Content-Type, an unknown
+dependency. Everything else is answered item by item.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from emulator.cloud import Cloud
+from emulator.graph import errors
+from emulator.graph.request import Answer, Json
+from emulator.wire.schemas import first_problem
+
+if TYPE_CHECKING:
+    from emulator.graph.dispatch import Incoming, Outgoing
+
+_METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
+
+
+def _parse(incoming: "Incoming") -> list[Json]:
+    try:
+        body = json.loads(incoming.body)
+    except (ValueError, RecursionError):
+        raise errors.unreadable_payload("expected a JSON object with requests") from None
+    problem = first_problem("batch", body)
+    if problem is not None:
+        raise errors.bad_batch(problem)
+    requests: list[Json] = body["requests"]
+    ids = [str(request["id"]).casefold() for request in requests]
+    if len(set(ids)) != len(ids):
+        raise errors.bad_batch("expected each id once, whatever its case")
+    for request in requests:
+        headers = {name.lower() for name in request.get("headers") or {}}
+        if request.get("body") is not None and "content-type" not in headers:
+            raise errors.bad_batch(f"request {request['id']}: expected a Content-Type header beside the body")
+        unknown = [name for name in _dependencies(request) if name.casefold() not in ids]
+        if unknown:
+            raise errors.bad_batch(f"request {request['id']}: depends on {unknown[0]}, which is not in the batch")
+    return requests
+
+
+def _dependencies(request: Json) -> list[str]:
+    # Microsoft's Python SDK misspells the key.
+    return [str(name) for name in request.get("dependsOn") or request.get("depends_on") or ()]
+
+
+def respond(cloud: Cloud, incoming: "Incoming", dispatch: Callable[[Cloud, "Incoming"], "Outgoing"]) -> Answer:
+    """Return the answers of a batch, in the order of its requests.
+
+    Raises:
+        GraphError: the batch as a whole is refused; nothing has run.
+
+    """
+    if incoming.method != "POST":
+        raise errors.method_not_allowed(incoming.method)
+    requests = _parse(incoming)
+    done: dict[str, Json] = {}
+    for request in _in_order(requests):
+        failed = any(done[name.casefold()]["status"] >= 400 for name in _dependencies(request))
+        answer = _failed_dependency(request) if failed else _run(cloud, incoming, request, dispatch)
+        done[str(request["id"]).casefold()] = answer
+    return Answer(200, {"responses": [done[str(request["id"]).casefold()] for request in requests]})
+
+
+def _in_order(requests: list[Json]) -> list[Json]:
+    """Return requests with each after those it depends on.
+
+    Raises:
+        GraphError: the dependencies form a circle.
+
+    """
+    ordered: list[Json] = []
+    known: set[str] = set()
+    waiting = list(requests)
+    while waiting:
+        ready = [r for r in waiting if all(name.casefold() in known for name in _dependencies(r))]
+        if not ready:
+            raise errors.bad_batch(f"request {waiting[0]['id']}: its dependencies form a circle")
+        ordered += ready
+        known |= {str(request["id"]).casefold() for request in ready}
+        waiting = [request for request in waiting if request not in ready]
+    return ordered
+
+
+def _failed_dependency(request: Json) -> Json:
+    body = {"error": {"code": "FailedDependency", "message": "The request failed because its dependency failed."}}
+    return {"id": request["id"], "status": 424, "headers": {"Content-Type": "application/json"}, "body": body}
+
+
+def _run(cloud: Cloud, outer: "Incoming", request: Json, dispatch: Callable[[Cloud, "Incoming"], "Outgoing"]) -> Json:
+    method = str(request["method"]).upper()
+    path, query = _below_version(str(request["url"]), outer.version)
+    if method not in _METHODS or path.strip("/").lower() == "$batch":
+        error = errors.method_not_allowed(method)
+        body = {"error": {"code": error.code, "message": error.text}}
+        return {"id": request["id"], "status": 405, "headers": {"Content-Type": "application/json"}, "body": body}
+    given = {str(name).lower(): str(value) for name, value in (request.get("headers") or {}).items()}
+    headers = {**{n: v for n, v in outer.headers.items() if n in ("authorization", "user-agent")}, **given}
+    inner = replace(
+        outer, method=method, path=path, query=query, headers=headers, body=_body_bytes(request.get("body"))
+    )
+    answer = dispatch(cloud, inner)
+    content_type = answer.headers.get("Content-Type", "application/json")
+    shown: Json = {"id": request["id"], "status": answer.status, "headers": {"Content-Type": content_type}}
+    for name in ("Location", "Retry-After"):
+        if name in answer.headers:
+            shown["headers"][name] = answer.headers[name]
+    if answer.body:
+        shown["body"] = json.loads(answer.body) if "json" in content_type else answer.body.decode()
+    return shown
+
+
+def _below_version(url: str, version: str) -> tuple[str, str]:
+    """Return path and query of an item: relative, absolute on any host, or with the version in it."""
+    parts = urlsplit(url)
+    path = parts.path.lstrip("/")
+    first, _, rest = path.partition("/")
+    return (rest if first.lower() == version else path), parts.query
+
+
+def _body_bytes(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        try:
+            return base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        except (binascii.Error, ValueError):
+            return body.encode()
+    return json.dumps(body).encode()

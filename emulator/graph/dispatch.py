@@ -1,0 +1,206 @@
+"""One Graph request from bytes to bytes, without an HTTP library: token, route, permission, resource, error, journal.
+
+The HTTP edge and $batch both come through here.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import jwt
+
+from emulator.cloud import Cloud
+from emulator.entra.grants import audiences
+from emulator.graph import batch, device_configurations, directory, errors, managed_devices, user_pfx_certificates
+from emulator.graph.odata import QueryOptions
+from emulator.graph.permissions import check
+from emulator.graph.request import Answer, Caller, GraphRequest
+from emulator.graph.router import Router, split_path
+from emulator.lab.tips import tip
+
+JSON_TYPE: Final = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+_DIAGNOSTIC: Final = json.dumps(
+    {"ServerInfo": {"DataCenter": "PFX Lab", "Slice": "E", "Ring": "0", "ScaleUnit": "000", "RoleInstance": "TESTONLY"}}
+)
+_COMMON_HEADERS: Final = {
+    "x-ms-ags-diagnostic": _DIAGNOSTIC,
+    "Strict-Transport-Security": "max-age=31536000",
+    "Cache-Control": "no-cache",
+    "Vary": "Accept-Encoding",
+}
+_READS: Final = ("GET", "HEAD")
+_LOG = logging.getLogger(__name__)
+
+
+def build_router() -> Router:
+    """Return the router with every resource of the emulator."""
+    router = Router()
+    for resource in (user_pfx_certificates, device_configurations, directory, managed_devices):
+        resource.add_routes(router)
+    return router
+
+
+_ROUTER = build_router()
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A request as it came. `path` is below the version, still percent-encoded; header names are lower case."""
+
+    method: str
+    origin: str
+    version: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """The answer as it goes out."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
+    """Return who a bearer token speaks for.
+
+    Raises:
+        GraphError: no token, not ours, another audience, or expired.
+
+    """
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        reason = "expected 'Authorization: Bearer …'"
+        raise errors.unauthenticated("Access token is empty.", reason, "TokenMissing")
+    try:
+        claims = cloud.signing_key.verify(token.strip(), audiences(origin))
+    except jwt.InvalidAudienceError as error:
+        text = "Access token validation failure. Invalid audience."
+        raise errors.unauthenticated(text, f"the token's audience is not Graph ({error})") from None
+    except jwt.InvalidSignatureError:
+        text = "Access token validation failure. Invalid signature."
+        raise errors.unauthenticated(text, "another authority signed the token") from None
+    except jwt.InvalidTokenError as error:
+        text = (
+            "IDX14100: JWT is not well formed, there are no dots (.).\n"
+            "The token needs to be in JWS or JWE Compact Serialization Format."
+        )
+        raise errors.unauthenticated(text, f"not a token of this lab ({type(error).__name__})") from None
+    if claims["exp"] <= cloud.clock.now().timestamp():
+        text = "Lifetime validation failed, the token is expired."
+        raise errors.unauthenticated(text, f"the token expired at {claims['exp']}", "TokenExpired")
+    return _caller(claims)
+
+
+def _caller(claims: dict[str, Any]) -> Caller:
+    who = Caller(claims["tid"], claims["appid"], frozenset(claims.get("roles", ())))
+    if "scp" not in claims:
+        return who
+    scopes, roles = frozenset(claims["scp"].split()), frozenset(claims["wids"])
+    return replace(who, scopes=scopes, user_id=claims["oid"], directory_roles=roles)
+
+
+def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
+    """Return the answer to a request; what it wrote is committed when this returns."""
+    request_id = cloud.traces.guid()
+    ids = {"request-id": request_id, "client-request-id": incoming.headers.get("client-request-id") or request_id}
+    try:
+        answer = _committed(cloud, incoming, request_id)
+    except errors.GraphError as error:
+        return refuse(cloud, incoming, error, ids)
+    body = b""
+    headers = {**_COMMON_HEADERS, **ids, **answer.headers}
+    if isinstance(answer.body, str):
+        headers["Content-Type"] = "text/plain; charset=utf-8"
+        body = answer.body.encode()
+    elif answer.body is not None:
+        headers |= {"OData-Version": "4.0", "Content-Type": JSON_TYPE}
+        body = json.dumps(answer.body).encode()
+    return Outgoing(answer.status, headers, body)
+
+
+def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict[str, str] | None = None) -> Outgoing:
+    """Return an error's answer; its true reason goes to the journal, and to a header when the lab explains."""
+    if ids is None:
+        request_id = cloud.traces.guid()
+        ids = {"request-id": request_id, "client-request-id": request_id}
+    place = errors.ErrorPlace(
+        ids["request-id"], ids["client-request-id"], cloud.clock.now(), incoming.path.strip("/"), incoming.version
+    )
+    body = errors.body(error, place)
+    told = f"{error.status} {error.code}: {error.text}"
+    facts = _facts(incoming, ids["request-id"])
+    cloud.journal.record(
+        "graph",
+        "request",
+        outcome="refused",
+        reason=error.reason,
+        rule=error.rule,
+        tip=tip(error.rule),
+        told=told,
+        **facts,
+    )
+    headers = {**_COMMON_HEADERS, **ids, **error.headers, "Content-Type": "application/json"}
+    if cloud.config.explain:
+        headers["x-pfxlab-reason"] = f"{error.rule}: {error.reason}".encode("ascii", "replace").decode()
+    return Outgoing(error.status, headers, json.dumps(body).encode())
+
+
+def _facts(incoming: Incoming, request_id: str) -> dict[str, str]:
+    agent = incoming.headers.get("user-agent", "")
+    path = f"/{incoming.version}/{incoming.path.strip('/')}".rstrip("/")
+    return {"method": incoming.method, "path": path[:500], "request_id": request_id, "client": agent[:100]}
+
+
+def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
+    """Answer within one transaction, and turn what nobody foresaw into Graph's own 500."""
+    try:
+        if incoming.method in _READS or _is_batch(incoming):
+            answer = _answer(cloud, incoming)
+            cloud.journal.remember("graph", "request", told=str(answer.status), **_facts(incoming, request_id))
+            return answer
+        cloud.journal.flush()
+        with cloud.store.atomic():
+            answer = _answer(cloud, incoming)
+            facts: dict[str, Any] = {**_facts(incoming, request_id)}
+            if answer.notes:
+                facts["notes"] = list(answer.notes)
+            cloud.journal.record("graph", "request", told=str(answer.status), **facts)
+            return answer
+    except errors.GraphError:
+        raise
+    except Exception as error:
+        _LOG.exception("unforeseen error")
+        raise errors.internal(f"defect of the lab: {type(error).__name__}") from error
+
+
+def _is_batch(incoming: Incoming) -> bool:
+    return incoming.path.strip("/").lower() in ("$batch", "%24batch")
+
+
+def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
+    caller = caller_of(cloud, incoming.headers.get("authorization"), incoming.origin)
+    if _is_batch(incoming):
+        return batch.respond(cloud, incoming, dispatch)
+    segments = split_path(incoming.path)
+    route, keys = _ROUTER.find(incoming.method, incoming.version, segments)
+    check(route.permissions, caller)
+    return route.handler(
+        GraphRequest(
+            cloud=cloud,
+            caller=caller,
+            method=incoming.method,
+            root=f"{incoming.origin}/{incoming.version}",
+            path="/".join(segments),
+            keys=keys,
+            query=QueryOptions(incoming.query),
+            content_type=incoming.headers.get("content-type", ""),
+            body=incoming.body,
+        )
+    )
