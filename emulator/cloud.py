@@ -6,6 +6,7 @@ from emulator.chance import Chance
 from emulator.config import Config
 from emulator.entra.keys import SigningKey
 from emulator.entra.tickets import Tickets
+from emulator.graph.throttling import DOCUMENTED, Throttle
 from emulator.lab.journal import Journal
 from emulator.pki import load_or_create
 from emulator.store.database import Store
@@ -33,6 +34,7 @@ class Cloud:
         self.journal = Journal(self.store, clock)
         self.directory = Directory(self.store)
         self.secrets = Secrets()
+        self.throttle = Throttle(DOCUMENTED)
         self.tickets = Tickets(self.store)
         self.certificates = PfxCertificates(self.store)
         self.profiles = DeviceConfigurations(self.store)

@@ -17,6 +17,8 @@ class Switches:
     masked_values_in_patch: Literal["ignore", "store"] = "ignore"
     legacy_padding: Literal["accept", "reject400"] = "accept"
     page_size: int = 1000
+    throttling: Literal["off", "documented"] = "off"
+    retry_after: Literal["integer", "fractional", "ms", "absent"] = "integer"
     deliver: Literal["by_purpose", "latest", "all"] = "by_purpose"
     delete_propagation: Literal["next_check_in", "never"] = "next_check_in"
     connector_attempts: int = 3

@@ -21,6 +21,7 @@ _ADMIN_SCOPES = (
     "DeviceManagementManagedDevices.PrivilegedOperations.All",
     "User.Read.All",
     "Group.Read.All",
+    "GroupMember.ReadWrite.All",
 )
 
 

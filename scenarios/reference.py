@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from emulator.graph.dispatch import build_router
 from emulator.intune.delivery import mermaid
 from scenarios.cli import main
 
@@ -37,7 +38,24 @@ def states_page() -> str:
     )
 
 
-PAGES: Final = {"cli.md": cli_page, "delivery-states.md": states_page}
+def routes_page() -> str:
+    """Return the table of Graph's routes, made of the router's own."""
+    lines = [
+        "# Graph routes",
+        "",
+        "Generated from the router: `python -m scenarios.reference`. One of the permissions is enough; delegated calls",
+        "on Intune resources need the Intune Administrator role as well. `$batch` takes any of them.",
+        "",
+        "| method | path | versions | permissions |",
+        "|---|---|---|---|",
+    ]
+    for method, template, route in build_router().table:
+        permissions = ", ".join(f"`{scope}`" for scope in route.permissions.scopes)
+        lines.append(f"| {method} | `/{template}` | {', '.join(route.versions)} | {permissions} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES: Final = {"cli.md": cli_page, "routes.md": routes_page, "delivery-states.md": states_page}
 
 
 def write() -> None:

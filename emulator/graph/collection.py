@@ -53,7 +53,9 @@ class Collection:
         rows = request.cloud.store.rows(sql, (*values, limit + 1, skip))
         items = [self._to_json(row) for row in rows[:limit]]
         total = (
-            self.count(request, condition, parameters) if self._counts and request.query.count and skip == 0 else None
+            self.count(request, condition, parameters)
+            if (self._counts or request.eventual) and request.query.count and skip == 0
+            else None
         )
         more = len(rows) > limit
         fragment = self.fragment + request.query.select_fragment()

@@ -14,14 +14,12 @@ from emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_WRITE
 from emulator.graph.request import Answer, GraphRequest, Json
 from emulator.graph.router import Route, Router
 from emulator.intune.deliveries import profiles_changed
-from emulator.intune.delivery import State
 from emulator.intune.profiles import PLATFORM_OF_TYPE
 from emulator.store.database import Row
-from emulator.store.deliveries import Delivery
 from emulator.store.device_configurations import Assignment, DeviceConfiguration, from_row
 from emulator.wire.edm import format_date_time
 from emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, parse_member
-from emulator.wire.ids import ALL_DEVICES_GROUP, ALL_USERS_GROUP, assignment_id, status_row_id
+from emulator.wire.ids import ALL_DEVICES_GROUP, ALL_USERS_GROUP, assignment_id
 
 FRAGMENT = "deviceManagement/deviceConfigurations"
 _TYPE_PREFIX = "#microsoft.graph."
@@ -122,7 +120,13 @@ def _properties(body: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _find(request: GraphRequest) -> DeviceConfiguration:
+def find_profile(request: GraphRequest) -> DeviceConfiguration:
+    """Return the profile a request is about.
+
+    Raises:
+        GraphError: there is none of that id in the caller's tenant.
+
+    """
     profile = request.cloud.profiles.get(request.caller.tenant_id, request.keys[0])
     if profile is None:
         reason = f"no configuration profile has the id {request.keys[0]!r}"
@@ -130,17 +134,40 @@ def _find(request: GraphRequest) -> DeviceConfiguration:
     return profile
 
 
+def _expanded(request: GraphRequest, body: Json) -> Json:
+    """Return an entity with its assignments when $expand asks for them.
+
+    Raises:
+        GraphError: another navigation is asked for.
+
+    """
+    expand = request.query.text("expand")
+    if expand is None:
+        return body
+    if expand.strip().lower() != "assignments":
+        raise errors.expand_unsupported(expand)
+    of = f"{FRAGMENT}('{body['id']}')/assignments"
+    items = [_assignment_json(assignment) for assignment in request.cloud.profiles.assignments(body["id"])]
+    return {**body, "assignments@odata.context": request.context(of), "assignments": items}
+
+
 def list_all(request: GraphRequest) -> Answer:
     """GET the collection."""
     size = request.cloud.config.switches.page_size
     # Imported-PFX types exist in beta only; v1.0 leaves them out.
     condition = "tenant_id = ?" if request.root.endswith("/beta") else "tenant_id = ? and 1 = 0"
-    return _COLLECTION.page(request, condition, (request.caller.tenant_id,), size)
+    answer = _COLLECTION.page(request, condition, (request.caller.tenant_id,), size)
+    if isinstance(answer.body, dict):
+        answer.body["value"] = [_expanded(request, item) for item in answer.body["value"]]
+    return answer
 
 
 def get(request: GraphRequest) -> Answer:
     """GET one profile."""
-    return Answer(200, request.query.project(_entity(request, _find(request))))
+    expand = "(assignments())" if request.query.text("expand") else ""
+    entity = _entity(request, find_profile(request))
+    entity["@odata.context"] = request.context(f"{FRAGMENT}{expand}/$entity")
+    return Answer(200, _expanded(request, request.query.project(entity)))
 
 
 def create(request: GraphRequest) -> Answer:
@@ -170,7 +197,7 @@ def create(request: GraphRequest) -> Answer:
 
 def update(request: GraphRequest) -> Answer:
     """PATCH: change what the body names; the body must name its type."""
-    cloud, body, profile = request.cloud, read_json(request), _find(request)
+    cloud, body, profile = request.cloud, read_json(request), find_profile(request)
     odata_type = _type_of(body)
     if odata_type != profile.odata_type:
         reason = f"expected {profile.odata_type}, got {odata_type}"
@@ -197,7 +224,7 @@ def update(request: GraphRequest) -> Answer:
 
 def delete(request: GraphRequest) -> Answer:
     """DELETE: 200 with an empty body, as observed."""
-    cloud, profile = request.cloud, _find(request)
+    cloud, profile = request.cloud, find_profile(request)
     with cloud.store.atomic():
         cloud.profiles.delete(profile.tenant_id, profile.id)
         cloud.journal.record("graph", "profile deleted", profile=profile.id)
@@ -250,7 +277,7 @@ def _target(target: dict[str, Any]) -> tuple[str, str]:
 
 def assign(request: GraphRequest) -> Answer:
     """POST /assign: replaces the whole set of assignments; an empty list clears it."""
-    cloud, body, profile = request.cloud, read_json(request), _find(request)
+    cloud, body, profile = request.cloud, read_json(request), find_profile(request)
     check("assign", "assign", body, errors.CONFIGURATION_SERVICE)
     wanted = _assignments(body, profile)
     with cloud.store.atomic():
@@ -282,55 +309,10 @@ def _assignment_json(assignment: Assignment) -> Json:
 
 def assignments(request: GraphRequest) -> Answer:
     """GET /assignments."""
-    profile = _find(request)
+    profile = find_profile(request)
     items = [_assignment_json(a) for a in request.cloud.profiles.assignments(profile.id)]
     context = request.context(f"{FRAGMENT}('{profile.id}')/assignments")
     return Answer(200, {"@odata.context": context, "value": items})
-
-
-STATUS_OF_STATE = {
-    State.INSTALLED: "compliant",
-    State.FAILED: "error",
-    State.REMOVED: "notApplicable",
-    State.SUPERSEDED: "notApplicable",
-}
-"""complianceStatus of a delivery; every state not named here is still under way: unknown."""
-
-_WORST_FIRST = ("error", "unknown", "compliant", "notApplicable")
-
-
-def _worst(deliveries: list[Delivery]) -> str:
-    statuses = {STATUS_OF_STATE.get(delivery.state, "unknown") for delivery in deliveries}
-    return next(status for status in _WORST_FIRST if status in statuses)
-
-
-def device_statuses(request: GraphRequest) -> Answer:
-    """GET /deviceStatuses: one row for each device the profile has deliveries on."""
-    cloud, profile = request.cloud, _find(request)
-    by_device: dict[str, list[Delivery]] = {}
-    for delivery in cloud.deliveries.of_profile(profile.id):
-        by_device.setdefault(delivery.device_id, []).append(delivery)
-    rows = []
-    for device_id, deliveries in by_device.items():
-        device = cloud.devices.get(device_id)
-        user = None if device is None else cloud.directory.user(profile.tenant_id, device.user_id)
-        if device is None or user is None:
-            continue
-        rows.append(
-            {
-                "id": status_row_id(device.user_id, profile.id, device.id),
-                "deviceDisplayName": device.device_name,
-                "userName": user["display_name"],
-                "deviceModel": None,
-                "platform": 0,
-                "complianceGracePeriodExpirationDateTime": "9999-12-31T23:59:59.9999999Z",
-                "status": _worst(deliveries),
-                "lastReportedDateTime": format_date_time(max(d.last_modified for d in deliveries)),
-                "userPrincipalName": user["user_principal_name"],
-            }
-        )
-    context = request.context(f"{FRAGMENT}('{profile.id}')/deviceStatuses")
-    return Answer(200, {"@odata.context": context, "value": rows})
 
 
 def add_routes(router: Router) -> None:
@@ -345,4 +327,3 @@ def add_routes(router: Router) -> None:
     router.add("DELETE", one, Route(delete, CONFIGURATION_WRITE, beta))
     router.add("POST", f"{one}/assign", Route(assign, CONFIGURATION_WRITE, beta))
     router.add("GET", f"{one}/assignments", Route(assignments, CONFIGURATION_READ, beta))
-    router.add("GET", f"{one}/deviceStatuses", Route(device_statuses, CONFIGURATION_READ, beta))

@@ -1,11 +1,13 @@
 """/users and /groups. Source: reference graph-intune 4.4 and 4.5."""
 
 from emulator.graph import errors
+from emulator.graph.bodies import read_json
 from emulator.graph.collection import Collection
 from emulator.graph.odata import Field
-from emulator.graph.permissions import GROUP_READ, USER_READ
-from emulator.graph.request import Answer, GraphRequest, Json
+from emulator.graph.permissions import GROUP_READ, GROUP_WRITE, USER_READ
+from emulator.graph.request import Answer, GraphRequest, Handler, Json
 from emulator.graph.router import Route, Router
+from emulator.intune.deliveries import profiles_changed
 from emulator.store.database import Row, from_text
 from emulator.wire.edm import format_date_time
 
@@ -65,9 +67,14 @@ def list_users(request: GraphRequest) -> Answer:
     return _USERS.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE)
 
 
-def no_count(request: GraphRequest) -> Answer:
-    """GET /users/$count without ConsistencyLevel is refused."""
-    raise errors.count_unsupported()
+def _count(collection: Collection) -> Handler:
+    def count(request: GraphRequest) -> Answer:
+        """GET /$count: digits as plain text, with ConsistencyLevel: eventual only."""
+        if not request.eventual:
+            raise errors.count_unsupported()
+        return Answer(200, str(collection.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
+
+    return count
 
 
 def get_user(request: GraphRequest) -> Answer:
@@ -97,24 +104,90 @@ def get_group(request: GraphRequest) -> Answer:
     return Answer(200, request.query.project(entity))
 
 
+def _member_json(request: GraphRequest, member_id: str) -> Json | None:
+    cloud, tenant_id = request.cloud, request.caller.tenant_id
+    user = cloud.directory.user(tenant_id, member_id)
+    if user is not None:
+        return {"@odata.type": "#microsoft.graph.user", **user_json(user)}
+    group = cloud.directory.group(tenant_id, member_id)
+    if group is not None:
+        return {"@odata.type": "#microsoft.graph.group", **group_json(group)}
+    device = cloud.devices.get(member_id)
+    if device is not None and device.tenant_id == tenant_id:
+        return {"@odata.type": "#microsoft.graph.device", "id": device.id, "displayName": device.device_name}
+    return None
+
+
+def _members(request: GraphRequest, ids: list[str]) -> list[Json]:
+    found = (_member_json(request, member_id) for member_id in ids)
+    return [member for member in found if member is not None]
+
+
+def _listed(request: GraphRequest, items: list[Json], fragment: str = "directoryObjects") -> Answer:
+    shown = [request.query.project(item) for item in items]
+    return Answer(200, {"@odata.context": request.context(fragment), "value": shown})
+
+
 def members(request: GraphRequest) -> Answer:
-    """GET /groups/{id}/members: users, each with its type."""
-    group = _group(request)
-    rows = request.cloud.store.rows(
-        "select users.* from users join group_members on member_id = users.id where group_id = ? order by users.rowid",
-        (group["id"],),
-    )
-    items = [{"@odata.type": "#microsoft.graph.user", **user_json(row)} for row in rows]
-    context = request.context("directoryObjects")
-    return Answer(200, {"@odata.context": context, "value": [request.query.project(item) for item in items]})
+    """GET /groups/{id}/members: direct members, each with its type."""
+    return _listed(request, _members(request, request.cloud.directory.members_of(_group(request)["id"])))
+
+
+def transitive_members(request: GraphRequest) -> Answer:
+    """GET /groups/{id}/transitiveMembers: members of member groups too."""
+    ids = request.cloud.directory.members_of(_group(request)["id"], transitive=True)
+    return _listed(request, _members(request, ids))
+
+
+def member_users(request: GraphRequest) -> Answer:
+    """GET /groups/{id}/members/microsoft.graph.user: users only, without their type."""
+    found = _members(request, request.cloud.directory.members_of(_group(request)["id"]))
+    users = [member for member in found if member["@odata.type"] == "#microsoft.graph.user"]
+    return _listed(request, [{n: v for n, v in user.items() if n != "@odata.type"} for user in users], "users")
+
+
+def count_members(request: GraphRequest) -> Answer:
+    """GET /groups/{id}/members/$count, with ConsistencyLevel: eventual only."""
+    if not request.eventual:
+        raise errors.count_unsupported()
+    return Answer(200, str(len(request.cloud.directory.members_of(_group(request)["id"]))))
+
+
+def add_member(request: GraphRequest) -> Answer:
+    """POST /groups/{id}/members/$ref: one more member; it is re-evaluated at its next check-in."""
+    cloud, group = request.cloud, _group(request)
+    reference = str(read_json(request).get("@odata.id", ""))
+    member_id = reference.rstrip("/").rpartition("/")[2]
+    if _member_json(request, member_id) is None:
+        raise errors.directory_not_found(member_id)
+    if member_id.lower() in cloud.directory.members_of(group["id"]):
+        raise errors.already_member()
+    cloud.directory.add_member(group["id"], member_id.lower())
+    profiles_changed(cloud, request.caller.tenant_id)
+    return Answer(204)
+
+
+def remove_member(request: GraphRequest) -> Answer:
+    """DELETE /groups/{id}/members/{id}/$ref."""
+    cloud, group = request.cloud, _group(request)
+    if not cloud.directory.remove_member(group["id"], request.keys[1].lower()):
+        raise errors.directory_not_found(request.keys[1])
+    profiles_changed(cloud, request.caller.tenant_id)
+    return Answer(204)
 
 
 def add_routes(router: Router) -> None:
     """Register users and groups."""
     router.add("GET", "users", Route(list_users, USER_READ))
-    router.add("GET", "users/$count", Route(no_count, USER_READ))
-    router.add("GET", "groups/$count", Route(no_count, GROUP_READ))
+    router.add("GET", "users/$count", Route(_count(_USERS), USER_READ))
+    router.add("GET", "groups/$count", Route(_count(_GROUPS), GROUP_READ))
     router.add("GET", "users/{}", Route(get_user, USER_READ))
     router.add("GET", "groups", Route(list_groups, GROUP_READ))
     router.add("GET", "groups/{}", Route(get_group, GROUP_READ))
-    router.add("GET", "groups/{}/members", Route(members, GROUP_READ))
+    group = "groups/{}"
+    router.add("GET", f"{group}/members", Route(members, GROUP_READ))
+    router.add("GET", f"{group}/transitiveMembers", Route(transitive_members, GROUP_READ))
+    router.add("GET", f"{group}/members/microsoft.graph.user", Route(member_users, GROUP_READ))
+    router.add("GET", f"{group}/members/$count", Route(count_members, GROUP_READ))
+    router.add("POST", f"{group}/members/$ref", Route(add_member, GROUP_WRITE))
+    router.add("DELETE", f"{group}/members/{{}}/$ref", Route(remove_member, GROUP_WRITE))

@@ -13,11 +13,20 @@ import jwt
 
 from emulator.cloud import Cloud
 from emulator.entra.grants import audiences
-from emulator.graph import batch, device_configurations, directory, errors, managed_devices, user_pfx_certificates
+from emulator.graph import (
+    batch,
+    configuration_status,
+    device_configurations,
+    directory,
+    errors,
+    managed_devices,
+    user_pfx_certificates,
+)
 from emulator.graph.odata import QueryOptions
 from emulator.graph.permissions import check
 from emulator.graph.request import Answer, Caller, GraphRequest
-from emulator.graph.router import Router, split_path
+from emulator.graph.router import Route, Router, split_path
+from emulator.graph.throttling import retry_headers
 from emulator.lab.tips import tip
 
 JSON_TYPE: Final = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
@@ -37,7 +46,7 @@ _LOG = logging.getLogger(__name__)
 def build_router() -> Router:
     """Return the router with every resource of the emulator."""
     router = Router()
-    for resource in (user_pfx_certificates, device_configurations, directory, managed_devices):
+    for resource in (user_pfx_certificates, device_configurations, configuration_status, directory, managed_devices):
         resource.add_routes(router)
     return router
 
@@ -184,6 +193,18 @@ def _is_batch(incoming: Incoming) -> bool:
     return incoming.path.strip("/").lower() in ("$batch", "%24batch")
 
 
+def _throttle(cloud: Cloud, caller: Caller, route: Route, *, write: bool) -> None:
+    """Refuse with 429 above the documented limits, when the lab's switch asks for it."""
+    switches = cloud.config.switches
+    if switches.throttling == "off":
+        return
+    now = cloud.clock.now().timestamp()
+    wait = cloud.throttle.wait_seconds(now, caller.tenant_id, caller.app_id, write=write)
+    if wait is not None:
+        reason = f"more requests in 20 seconds than are allowed, the next may come in {wait:.1f} s"
+        raise errors.too_many(route.permissions.service, retry_headers(switches.retry_after, wait), reason)
+
+
 def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     caller = caller_of(cloud, incoming.headers.get("authorization"), incoming.origin)
     if _is_batch(incoming):
@@ -191,6 +212,7 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     segments = split_path(incoming.path)
     route, keys = _ROUTER.find(incoming.method, incoming.version, segments)
     check(route.permissions, caller)
+    _throttle(cloud, caller, route, write=incoming.method not in _READS)
     return route.handler(
         GraphRequest(
             cloud=cloud,
@@ -202,5 +224,6 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
             query=QueryOptions(incoming.query),
             content_type=incoming.headers.get("content-type", ""),
             body=incoming.body,
+            eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
         )
     )

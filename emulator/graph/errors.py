@@ -237,6 +237,12 @@ def count_unsupported() -> GraphError:
     )
 
 
+def already_member() -> GraphError:
+    """400 for adding a member twice."""
+    text = "One or more added object references already exist for the following modified properties: 'members'."
+    return GraphError(400, "Request_BadRequest", text, text, rule="Duplicate")
+
+
 def invalid_filter(text: str) -> GraphError:
     """400 for a $filter that does not parse."""
     return GraphError(400, "BadRequest", f"Invalid filter clause: {text}", text, rule="FilterInvalid")
@@ -251,6 +257,29 @@ def unsupported_filter(name: str, resource: str) -> GraphError:
 def invalid_option(name: str, reason: str) -> GraphError:
     """400 for a query option with a value that cannot be."""
     return GraphError(400, "BadRequest", f"Invalid value for query option '{name}'.", reason, rule="OptionInvalid")
+
+
+def expand_unsupported(name: str) -> GraphError:
+    """400 for an $expand the resource does not have."""
+    text = f"Expand is not allowed for property '{name}' according to the entity schema."
+    return GraphError(400, "ExpandNotSupported", text, text, rule="OptionInvalid")
+
+
+def no_route(method: str, path: str) -> GraphError:
+    """400 of the Intune service for a path that Graph's model has and Intune has no handler for."""
+    text = (
+        "No OData route exists that match template ~/singleton/navigation/key/navigation/key with http verb "
+        f"{method} for request /{CONFIGURATION_SERVICE}/{path}."
+    )
+    return GraphError(
+        400, "No method match route template", text, "rows are computed: read the list", rule="SegmentUnknown"
+    )
+
+
+def too_many(service: str | None, headers: dict[str, str], reason: str) -> GraphError:
+    """429 of the Intune service, or of Graph when `service` is None."""
+    text = "Too many requests." if service is None else "An error has occurred"
+    return GraphError(429, "TooManyRequests", text, reason, service, headers=headers, rule="Throttled")
 
 
 def bad_batch(reason: str) -> GraphError:

@@ -17,6 +17,7 @@ from emulator.wire.enums import NdesConnectorState
 
 DEVICES = "deviceManagement/managedDevices"
 CONNECTORS = "deviceManagement/ndesConnectors"
+DETAILS = "deviceManagement/certificateConnectorDetails"
 _OPERATING_SYSTEM = {"ios": "iOS", "windows": "Windows", "macos": "macOS"}
 _DEVICE_TYPE = {"ios": "iPhone", "windows": "windowsRT", "macos": "macMDM"}
 _DEVICE_FIELDS = {
@@ -89,6 +90,40 @@ def sync_device(request: GraphRequest) -> Answer:
     return Answer(204)
 
 
+def devices_of_user(request: GraphRequest) -> Answer:
+    """GET /users/{id}/managedDevices."""
+    user = request.cloud.directory.user(request.caller.tenant_id, request.keys[0])
+    if user is None:
+        raise errors.directory_not_found(request.keys[0])
+    condition, size = "tenant_id = ? and user_id = ?", request.cloud.config.switches.page_size
+    return _DEVICES.page(request, condition, (request.caller.tenant_id, user["id"]), size)
+
+
+def _details_json(connector: Connector) -> Json:
+    return {
+        "id": connector.id,
+        "connectorName": connector.display_name,
+        "machineName": connector.machine_name,
+        "enrollmentDateTime": format_date_time(connector.enrolled),
+        "lastCheckinDateTime": format_date_time(connector.last_connection),
+        "connectorVersion": connector.version,
+    }
+
+
+def list_details(request: GraphRequest) -> Answer:
+    """GET /deviceManagement/certificateConnectorDetails."""
+    items = [_details_json(c) for c in request.cloud.connectors.of_tenant(request.caller.tenant_id)]
+    return Answer(200, {"@odata.context": request.context(DETAILS), "value": items})
+
+
+def get_details(request: GraphRequest) -> Answer:
+    """GET /deviceManagement/certificateConnectorDetails/{id}: the ndesConnector's id."""
+    connector = request.cloud.connectors.get(request.keys[0])
+    if connector is None or connector.tenant_id != request.caller.tenant_id:
+        raise errors.intune_not_found(errors.CONFIGURATION_SERVICE, f"no connector has the id {request.keys[0]!r}")
+    return Answer(200, {"@odata.context": request.context(f"{DETAILS}/$entity"), **_details_json(connector)})
+
+
 def _connector_json(request: GraphRequest, connector: Connector) -> Json:
     silent = request.cloud.clock.now() - connector.last_connection
     limit = timedelta(seconds=request.cloud.config.switches.connector_inactive_after_seconds)
@@ -132,5 +167,8 @@ def add_routes(router: Router) -> None:
     router.add("GET", DEVICES, Route(list_devices, DEVICE_READ))
     router.add("GET", f"{DEVICES}/{{}}", Route(get_device, DEVICE_READ))
     router.add("POST", f"{DEVICES}/{{}}/syncDevice", Route(sync_device, DEVICE_ACTION))
+    router.add("GET", "users/{}/managedDevices", Route(devices_of_user, DEVICE_READ))
+    router.add("GET", DETAILS, Route(list_details, CONFIGURATION_READ, ("beta",)))
+    router.add("GET", f"{DETAILS}/{{}}", Route(get_details, CONFIGURATION_READ, ("beta",)))
     router.add("GET", CONNECTORS, Route(list_connectors, CONFIGURATION_READ))
     router.add("GET", f"{CONNECTORS}/{{}}", Route(get_connector, CONFIGURATION_READ))

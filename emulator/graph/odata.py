@@ -33,6 +33,8 @@ _OPTIONS: Final = (
     "format",
 )
 _DIGITS: Final = 15
+_DEEPEST: Final = 40
+_LONGEST: Final = 200
 _COMPARATORS: Final = {ast.Eq: "=", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
 
@@ -134,6 +136,7 @@ class _SqlVisitor(visitor.NodeVisitor):
     def __init__(self, fields: Mapping[str, Field], resource: str) -> None:
         self._fields = {name.casefold(): field for name, field in fields.items()}
         self._resource = resource
+        self._depth = 0
 
     def field(self, node: Any) -> Field:
         name = node.name if isinstance(node, ast.Identifier) else type(node).__name__
@@ -142,10 +145,28 @@ class _SqlVisitor(visitor.NodeVisitor):
             raise errors.unsupported_filter(name, self._resource)
         return field
 
+    def visit(self, node: Any) -> Any:
+        """Visit a node; expressions nested deeper than anybody writes are refused, SQLite could not parse them."""
+        self._depth += 1
+        try:
+            if self._depth > _DEEPEST:
+                raise errors.invalid_filter(f"expressions nested deeper than {_DEEPEST} are not supported")
+            return super().visit(node)
+        finally:
+            self._depth -= 1
+
     def visit_BoolOp(self, node: ast.BoolOp) -> Sql:  # noqa: N802 - names of the visitor's protocol
-        left, right = self.visit(node.left), self.visit(node.right)
-        word = "and" if isinstance(node.op, ast.And) else "or"
-        return Sql(f"({left.text} {word} {right.text})", left.parameters + right.parameters)
+        # `a or b or c` comes as a tree that leans to the left; it becomes one flat condition.
+        operator, parts = type(node.op), []
+        left: Any = node
+        while isinstance(left, ast.BoolOp) and isinstance(left.op, operator):
+            parts.append(left.right)
+            left = left.left
+        if len(parts) >= _LONGEST:
+            raise errors.invalid_filter(f"more than {_LONGEST} conditions are not supported")
+        compiled = [self.visit(part) for part in (left, *reversed(parts))]
+        word = " and " if operator is ast.And else " or "
+        return Sql(f"({word.join(sql.text for sql in compiled)})", tuple(v for sql in compiled for v in sql.parameters))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Sql:  # noqa: N802
         inner = self.visit(node.operand)

@@ -45,6 +45,8 @@ GROUP_READ: Final = Permissions(
     )
 )  # fmt: skip
 
+GROUP_WRITE: Final = Permissions(("GroupMember.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All"))
+
 _INTUNE_ROLES = frozenset({INTUNE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR})
 
 

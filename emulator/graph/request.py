@@ -21,7 +21,8 @@ class Caller:
 
 @dataclass(frozen=True)
 class GraphRequest:
-    """One request after routing: `keys` are the entity keys of its path, `root` is `https://host/beta`."""
+    """One request after routing: `keys` are the entity keys of its path, `root` is `https://host/beta`,
+    `eventual` whether ConsistencyLevel asks for advanced queries on directory objects."""
 
     cloud: Cloud
     caller: Caller
@@ -32,6 +33,7 @@ class GraphRequest:
     query: QueryOptions
     content_type: str
     body: bytes
+    eventual: bool = False
 
     def context(self, fragment: str) -> str:
         """Return the @odata.context of an answer."""

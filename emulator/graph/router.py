@@ -56,8 +56,11 @@ class Router:
     def __init__(self) -> None:
         self._root = _Node()
 
+        self.table: list[tuple[str, str, Route]] = []
+
     def add(self, method: str, template: str, route: Route) -> None:
         """Register a route; `{}` in the template stands for an entity's key."""
+        self.table.append((method, template, route))
         node = self._root
         for segment in template.split("/"):
             if segment == "{}":

@@ -26,6 +26,7 @@ TIPS: Final = {
     "OptionInvalid": "Check the value of the query option.",
     "AssignmentInvalid": "Each group at most once, with its id from /groups.",
     "BatchInvalid": "At most twenty requests, each with its own id, and a Content-Type beside every body.",
+    "Throttled": "Wait as Retry-After says, then repeat; the lab throttles since its switch says so.",
     "Defect": "This is a mistake of the lab; its log has the traceback.",
 }
 """Stable reason code → tip."""

@@ -159,6 +159,21 @@ class Directory:
         """Put a user, device or group into a group."""
         self._store.put("group_members", {"group_id": group_id, "member_id": member_id})
 
+    def remove_member(self, group_id: str, member_id: str) -> bool:
+        """Take a direct member out of a group; return whether it was one."""
+        sql = "delete from group_members where group_id = ? and member_id = ?"
+        return bool(self._store.run(sql, (group_id, member_id)))
+
+    def members_of(self, group_id: str, *, transitive: bool = False) -> list[str]:
+        """Return the ids of a group's direct members, or of those of its member groups too."""
+        direct = "select member_id from group_members where group_id = ? order by rowid"
+        deep = (
+            "with recursive held(id) as (select member_id from group_members where group_id = ?"
+            " union select member_id from group_members join held on group_id = held.id) select id as member_id"
+            " from held"
+        )
+        return [row["member_id"] for row in self._store.rows(deep if transitive else direct, (group_id,))]
+
     def groups_of(self, member_id: str) -> frozenset[str]:
         """Return the ids of all groups that hold a member, directly or through other groups."""
         rows = self._store.rows(

@@ -62,6 +62,7 @@ class CertificateIssuanceState(IntEnum):
     issuePending = 8  # noqa: N815
     issued = 9
     removedFromCollection = 15  # noqa: N815
+    responsePending = 11  # noqa: N815
     installFailed = 17  # noqa: N815
     installed = 18
     deleted = 20

@@ -368,7 +368,7 @@ async def test_journal_is_behind_its_token(lab: Lab) -> None:
         await call(lab, "GET", "/beta/users")
         async with session.get("/lab/v1/journal?after=0", ssl=tls, headers=headers) as response:
             entries = (await response.json())["entries"]
-            assert [entry["event"] for entry in entries] == ["token issued"]
+            assert [entry["event"] for entry in entries] == ["token issued", "request"]
         async with session.get("/lab/v1/journal?after=x", ssl=tls, headers=headers) as response:
             assert response.status == 400
     assert json.dumps(entries).count("secret") == 0
