@@ -4,7 +4,7 @@ Every unknown of the real service is a switch here and a row in docs/divergences
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,8 @@ class Config:
 
     explain: bool = False
     """Tell the true reason of a refusal in the header x-pfxlab-reason."""
+
+    tenants: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    """Tenants beside the lab's own, as in the configuration file (schemas/lab-config.json)."""
 
     switches: Switches = field(default_factory=Switches)

@@ -7,10 +7,11 @@ Ids follow from the seed. Secrets are random; only their hashes enter the store,
 import json
 import secrets
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid5
 
 from emulator.cloud import Cloud
-from emulator.entra.grants import INTUNE_ADMINISTRATOR
+from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
 from emulator.store.database import to_text
 
 _NAMESPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's namespace for URLs
@@ -62,6 +63,37 @@ def add_user(cloud: Cloud, tenant_id: str, upn: str, password: str, roles: tuple
     }
     cloud.directory.add_user(row, password)
     return user_id
+
+
+_ROLES = {"intune_administrator": INTUNE_ADMINISTRATOR, "global_administrator": GLOBAL_ADMINISTRATOR}
+_APP_LISTS = ("app_roles", "delegated_scopes", "requested_app_roles", "requested_scopes")
+
+
+def seed_tenants(cloud: Cloud) -> None:
+    """Write the further tenants of the configuration; those already there are brought in line with it."""
+    with cloud.store.atomic():
+        for tenant in cloud.config.tenants:
+            _seed_tenant(cloud, tenant)
+
+
+def _seed_tenant(cloud: Cloud, tenant: dict[str, Any]) -> None:
+    directory, domain = cloud.directory, tenant["domain"]
+    tenant_id = str(tenant.get("id") or stable_id(cloud, f"tenant/{domain}")).lower()
+    directory.add_tenant(tenant_id, domain, domain)
+    ids = {}
+    for user in tenant.get("users", ()):
+        roles = tuple(_ROLES[name] for name in user.get("roles", ()))
+        ids[user["upn"].lower()] = add_user(cloud, tenant_id, user["upn"], user["password"], roles)
+    for group in tenant.get("groups", ()):
+        group_id = stable_id(cloud, f"group/{domain}/{group['name']}")
+        directory.add_group(group_id, tenant_id, group["name"], to_text(cloud.clock.now()))
+        for upn in group.get("members", ()):
+            directory.add_member(group_id, ids[upn.lower()])
+    for app in tenant.get("apps", ()):
+        lists = {name: app.get(name, ()) for name in _APP_LISTS}
+        pems = [app["certificate"]] if "certificate" in app else []
+        secret = app.get("secret")
+        directory.add_app(app["id"].lower(), tenant_id, app["name"], secret=secret, certificates=pems, **lists)
 
 
 def seed(cloud: Cloud) -> Credentials:

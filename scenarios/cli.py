@@ -26,6 +26,7 @@ from device_sim.errors import EnrollmentRefused, SessionFailed
 from emulator.config import Config
 from emulator.server import PortTaken
 from emulator.wire.ids import check_upn
+from scenarios.config_file import ConfigProblem, read_config
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
 from scenarios.journal_view import NoLab, box, facts_of, fetch
 from scenarios.lab import DataUnusable, Lab
@@ -183,7 +184,8 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written as JSON when it serves.")
 @click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
-@click.option("--seed", default=7, show_default=True, help="Ids derive from it.")
+@click.option("--config", "config_file", type=_FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
+@click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")
 @click.option("--explain", is_flag=True, help="Tell clients the true reason of a refusal in x-pfxlab-reason.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ready facts as JSON and nothing else.")
 def up(
@@ -191,18 +193,20 @@ def up(
     data: Path | None,
     ready_file: Path | None,
     parts: tuple[str, ...],
-    seed: int,
+    config_file: Path | None,
+    seed: int | None,
     explain: bool,
     as_json: bool,
 ) -> None:
     """Run a lab that stays, for your own tool. SIGTERM or Ctrl-C ends it; --data keeps every record."""
 
     written: list[str] = []
+    config = _config(config_file, seed, explain=explain)
     if ready_file is not None and not ready_file.resolve().parent.is_dir():
         raise click.UsageError(f"--ready-file: expected a folder {ready_file.parent} that exists, got none.")
 
     async def serve(folder: Path) -> None:
-        lab = Lab(folder, Config(seed=seed, explain=explain))
+        lab = Lab(folder, config)
         stopped = _stop_event()
         try:
             await lab.start(port)
@@ -221,6 +225,13 @@ def up(
     finally:
         if ready_file is not None and written:
             remove_ready_file(ready_file, written[0])
+
+
+def _config(path: Path | None, seed: int | None, *, explain: bool = False) -> Config:
+    try:
+        return read_config(path, seed, explain=explain)
+    except ConfigProblem as problem:
+        _stop(USAGE, str(problem))
 
 
 def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, None]]) -> None:
@@ -287,14 +298,18 @@ def _announce(facts: dict[str, object], parts: tuple[str, ...], *, as_json: bool
 @main.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
 @click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
-@click.option("--seed", default=7, show_default=True, help="Ids derive from it.")
+@click.option("--config", "config_file", type=_FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
+@click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def exec_command(data: Path | None, parts: tuple[str, ...], seed: int, command: tuple[str, ...]) -> None:
+def exec_command(
+    data: Path | None, parts: tuple[str, ...], config_file: Path | None, seed: int | None, command: tuple[str, ...]
+) -> None:
     """Run COMMAND against a lab that lives as long as it; the exit code is the command's."""
     codes: list[int] = []
+    config = _config(config_file, seed)
 
     async def serve(folder: Path) -> None:
-        lab = Lab(folder, Config(seed=seed))
+        lab = Lab(folder, config)
         try:
             await lab.start()
             await _start_parts(lab, parts)

@@ -36,7 +36,7 @@ from emulator.clock import LabClock
 from emulator.config import Config
 from emulator.lab.journal import Entry
 from emulator.pki import write_private
-from emulator.seed import Credentials, add_user, seed
+from emulator.seed import Credentials, add_user, seed, seed_tenants
 from emulator.server import Emulator
 from emulator.wire.ids import check_upn
 
@@ -110,6 +110,7 @@ class Lab:
         self.connector_events: list[Event] = []
         self.devices: dict[str, Device] = {}
         self.operator = self._operator()
+        seed_tenants(self.emulator.cloud)
         self._pushes: set[asyncio.Task[None]] = set()
         self._woken: set[str] = set()
 

@@ -1,0 +1,87 @@
+"""A lab's configuration file: YAML, checked by JSON Schema, turned into a Config. See docs/configuration.md."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from emulator.config import Config, Switches
+from emulator.wire.ids import check_upn
+from emulator.wire.schemas import first_problem
+
+
+class ConfigProblem(ValueError):
+    """The file cannot be used; the text says where, what was expected, and what came."""
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        body = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
+        raise ConfigProblem(f"{path}, line {line}: expected YAML, got {error.problem}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigProblem(f"{path}: expected a YAML file, got one that cannot be read ({error})") from None
+    problem = first_problem("lab-config", body if body is not None else {})
+    if problem is not None:
+        raise ConfigProblem(f"{path}: {problem}")
+    return body or {}
+
+
+def _switches(path: Path, given: dict[str, Any]) -> Switches:
+    types_of = get_type_hints(Switches)
+    unknown = sorted(set(given) - set(types_of))
+    if unknown:
+        raise ConfigProblem(f"{path}: expected switches of docs/divergences.md, got {', '.join(unknown)}")
+    return Switches(**{name: _typed(path, name, types_of[name], value) for name, value in given.items()})
+
+
+def _typed(path: Path, name: str, kind: Any, value: Any) -> Any:
+    if get_origin(kind) is Literal:
+        # YAML reads an unquoted 204 as a number and off as false; the switch's values are texts.
+        text = ("off", "on")[value] if isinstance(value, bool) else str(value)
+        if text in get_args(kind):
+            return text
+        raise ConfigProblem(f"{path}: switches/{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or value < 0 or (kind is int and not isinstance(value, int)):
+        raise ConfigProblem(f"{path}: switches/{name}: expected {kind.__name__} from 0, got {value!r}")
+    return kind(value)
+
+
+def read_config(path: Path | None, seed: int | None = None, *, explain: bool = False) -> Config:
+    """Return the configuration of a file, or the default one; `seed` and `explain` of the command line win.
+
+    Raises:
+        ConfigProblem: not YAML, against the schema, an unknown switch, or a value it does not take.
+
+    """
+    body = {} if path is None else _load(path)
+    names = {field.name for field in fields(Config)}
+    plain = {name: value for name, value in body.items() if name in names and name not in ("switches", "tenants")}
+    if path is not None:
+        _check_users(path, body)
+        plain["switches"] = _switches(path, body.get("switches") or {})
+        plain["tenants"] = tuple(body.get("tenants") or ())
+    if seed is not None:
+        plain["seed"] = seed
+    if explain:
+        plain["explain"] = True
+    return Config(**plain)
+
+
+def _check_users(path: Path, body: dict[str, Any]) -> None:
+    for tenant in body.get("tenants") or ():
+        known = {user["upn"].lower() for user in tenant.get("users", ())}
+        try:
+            for upn in known:
+                check_upn(upn)
+        except ValueError as error:
+            raise ConfigProblem(f"{path}: tenant {tenant['domain']}: {error}") from None
+        for group in tenant.get("groups", ()):
+            strangers = [name for name in group.get("members", ()) if name.lower() not in known]
+            if strangers:
+                raise ConfigProblem(
+                    f"{path}: group {group['name']}: expected users of the tenant, got {strangers[0]!r}"
+                )

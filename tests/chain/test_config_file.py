@@ -1,0 +1,97 @@
+"""The configuration file: what it sets, what it refuses, and tenants that do not see each other."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from emulator.config import Config
+from scenarios.cli import main
+from scenarios.config_file import ConfigProblem, read_config
+from scenarios.lab import Lab
+from tests.cloud.graph import PFX, Raw, admin, record
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+EXAMPLE = re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[0]
+
+
+def written(folder: Path, text: str) -> Path:
+    """Return a file with that text."""
+    path = folder / "lab.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_documented_example_is_read(tmp_path: Path) -> None:
+    """The example of the documentation sets what it says."""
+    config = read_config(written(tmp_path, EXAMPLE))
+    assert (config.seed, config.explain, config.auto_approve_upn) == (7, True, "user@pfxlab.example")
+    switches = config.switches
+    assert (switches.duplicate_post, switches.page_size, switches.throttling) == ("upsert", 2, "documented")
+    assert config.tenants[0]["domain"] == "fabrikam.example"
+
+
+def test_command_line_wins(tmp_path: Path) -> None:
+    """Seed and explain of the command line win over the file; no file means defaults."""
+    config = read_config(written(tmp_path, "seed: 3"), 5, explain=True)
+    assert (config.seed, config.explain) == (5, True)
+    assert read_config(None) == Config()
+    assert read_config(written(tmp_path, "")) == Config()
+
+
+def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
+    """A switch whose values are texts takes 404 and off without quotes, a number of seconds takes 1 and 0.5."""
+    text = "switches: {throttling: off, delete_missing: 404, connector_retry_seconds: 1, connector_lease_seconds: 0.5}"
+    switches = read_config(written(tmp_path, text)).switches
+    assert (switches.throttling, switches.delete_missing, switches.connector_retry_seconds) == ("off", "404", 1.0)
+    assert switches.connector_lease_seconds == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: [", "line 1: expected YAML"),
+        ("seed: x", "seed: expected type"),
+        ("cheese: 1", "expected additionalProperties"),
+        ("switches: {cheese: 1}", "expected switches of docs/divergences.md, got cheese"),
+        ("switches: {duplicate_post: maybe}", "expected one of reject400, upsert, conflict409, got 'maybe'"),
+        ("switches: {page_size: -1}", "switches/page_size: expected int from 0, got -1"),
+        ("switches: {page_size: 1.5}", "expected int from 0, got 1.5"),
+        ("tenants: [{domain: x}]", "tenants/0/domain: expected pattern"),
+        ("tenants: [{domain: a.example, users: [{upn: x, password: y}]}]", "expected a user principal name"),
+        ("tenants: [{domain: a.example, groups: [{name: g, members: [b@a.example]}]}]", "group g: expected users of the tenant"),
+    ],
+)  # fmt: skip
+def test_unusable_file_says_where_and_what(tmp_path: Path, text: str, said: str) -> None:
+    """A file that cannot be used is refused with its place, what was expected and what came; the command ends with 2."""
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigProblem, match=re.escape(said)):
+        read_config(path)
+    result = CliRunner().invoke(main, ["exec", "--config", str(path), "true"])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+async def test_tenants_are_blind_to_each_other(tmp_path: Path) -> None:
+    """Two tenants sign in under their own domains and see neither each other's users nor certificates."""
+    config = read_config(written(tmp_path, EXAMPLE.replace("throttling: documented", "throttling: off")))
+    async with Lab(tmp_path / "lab", config) as lab:
+        ours = await admin(lab)
+        async with lab.graph() as client:
+            client._authority_url = f"{lab.emulator.origin}/fabrikam.example"
+            form = {"client_id": "11111111-2222-4333-8444-555555555555", "client_secret": "only for tests too"}
+            theirs = Raw(lab, await client.sign_in({"grant_type": "client_credentials", **form}))
+        mine = await ours("POST", PFX, record(lab))
+        other = await theirs("POST", PFX, record(lab, userPrincipalName="mail@fabrikam.example"))
+        assert (mine.status, other.status) == (201, 201)
+        for graph, own in ((ours, mine), (theirs, other)):
+            assert [item["id"] for item in (await graph("GET", PFX)).json["value"]] == [own.json["id"]]
+        assert (await theirs("GET", f"{PFX}/{mine.json['id']}")).status == 404
+        assert (await theirs("PATCH", f"{PFX}/{mine.json['id']}", {"keyName": "x"})).status == 404
+        await theirs("DELETE", f"{PFX}/{mine.json['id']}")
+        assert (await ours("GET", f"{PFX}/{mine.json['id']}")).status == 200
+        users = (await theirs("GET", "/beta/users")).json["value"]
+        assert [user["userPrincipalName"] for user in users] == ["mail@fabrikam.example"]
+        assert (await theirs("GET", f"/beta/users/{lab.operator.credentials.user_upn}")).status == 404
+        assert (await theirs("POST", PFX, record(lab, thumbprint="ff" * 20))).status == 400
