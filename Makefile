@@ -11,6 +11,7 @@ demo: $(VENV)/.demo-ready
 
 test: $(VENV)/.test-ready
 	sh .ci/system-packages
+	@$(MAKE) --silent tests/node/node_modules/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -31,5 +32,11 @@ $(VENV)/.test-ready: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.demo-ready
 
+# Microsoft's JavaScript clients, which the tests run unmodified; without npm those tests are skipped.
+tests/node/node_modules/.ready: tests/node/package.json
+	@if command -v npm >/dev/null; then \
+	  cd tests/node && npm install --no-package-lock --no-audit --no-fund --silent && touch node_modules/.ready; \
+	fi
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* tests/node/node_modules

@@ -1,0 +1,81 @@
+// A program a customer could have written: Microsoft's JavaScript clients, nothing of this project.
+// Usage: node client.mjs READY.json — prints what each client saw as one JSON object.
+import { readFileSync } from "node:fs";
+import { ClientSecretCredential } from "@azure/identity";
+import { ConfidentialClientApplication, PublicClientApplication } from "@azure/msal-node";
+import { BatchRequestContent, Client, PageIterator } from "@microsoft/microsoft-graph-client";
+
+const facts = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const scopes = ["https://graph.microsoft.com/.default"];
+const host = new URL(facts.graph_url).host;
+const auth = (clientId, more) => ({ auth: { clientId, authority: facts.authority_url, knownAuthorities: [host], ...more } });
+const claims = (token) => JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString());
+const said = {};
+
+const confidential = new ConfidentialClientApplication(auth(facts.admin.client_id, { clientSecret: facts.admin.client_secret }));
+const app = await confidential.acquireTokenByClientCredential({ scopes });
+said.msal_secret = claims(app.accessToken).idtyp;
+
+const open = new PublicClientApplication(auth(facts.public.client_id));
+const person = await open.acquireTokenByUsernamePassword({ scopes, username: facts.user.upn, password: facts.user.password });
+said.msal_password = [claims(person.accessToken).upn, person.account.username];
+const device = await open.acquireTokenByDeviceCode({ scopes, deviceCodeCallback: (code) => { said.device_message = code.message.includes(code.userCode); } });
+said.msal_device = claims(device.accessToken).upn;
+const silent = await open.acquireTokenSilent({ scopes, account: device.account, forceRefresh: true });
+said.msal_refresh = claims(silent.accessToken).upn;
+try {
+  await new ConfidentialClientApplication(auth(facts.admin.client_id, { clientSecret: "wrong" })).acquireTokenByClientCredential({ scopes });
+} catch (error) {
+  said.msal_refused = [error.errorCode, String(error.errorNo)];
+}
+
+const credential = new ClientSecretCredential(facts.tenant_id, facts.admin.client_id, facts.admin.client_secret, {
+  authorityHost: facts.graph_url,
+  disableInstanceDiscovery: true,
+});
+const token = await credential.getToken(scopes[0]);
+said.identity = claims(token.token).idtyp;
+
+const client = Client.initWithMiddleware({
+  baseUrl: facts.graph_url + "/",
+  defaultVersion: "beta",
+  customHosts: new Set(["localhost"]),
+  authProvider: { getAccessToken: async () => token.token },
+});
+const path = "/deviceManagement/userPfxCertificates";
+const record = (number) => ({
+  thumbprint: String(number).padStart(40, "0"),
+  intendedPurpose: "smimeEncryption",
+  userPrincipalName: facts.user.upn,
+  startDateTime: new Date(Date.UTC(2026, 0, 1)).toISOString(),
+  expirationDateTime: new Date(Date.UTC(2029, 0, 1)).toISOString(),
+  providerName: "Microsoft Software Key Storage Provider",
+  keyName: "KeyA",
+  paddingScheme: "oaepSha512",
+  encryptedPfxBlob: Buffer.from("0pfx").toString("base64"),
+  encryptedPfxPassword: Buffer.alloc(256, 1).toString("base64"),
+});
+const made = [];
+for (const number of [1, 2, 3]) made.push(await client.api(path).post(record(number)));
+said.created = [made[0].intendedPurpose, made[0].encryptedPfxBlob];
+const seen = [];
+const iterator = new PageIterator(client, await client.api(path).get(), (item) => { seen.push(item.thumbprint); return true; });
+await iterator.iterate();
+said.paged = seen.length;
+const filtered = await client.api(path).filter(`tolower(userPrincipalName) eq '${facts.user.upn}' and thumbprint eq '${record(2).thumbprint}'`).get();
+said.filtered = filtered.value.length;
+await client.api(`${path}/${made[0].id}`).patch({ keyName: "KeyB" });
+said.patched = (await client.api(`${path}('${made[0].id}')`).get()).keyName;
+const batch = new BatchRequestContent([
+  { id: "1", request: new Request(`${facts.graph_url}/beta${path}/${made[1].id}`, { method: "DELETE" }) },
+  { id: "2", request: new Request(`${facts.graph_url}/beta${path}/$count`), dependsOn: ["1"] },
+]);
+const answered = await client.api("/$batch").post(await batch.getContent());
+said.batch = answered.responses.map((response) => [response.id, response.status, response.body ?? null]);
+await client.api(`${path}/${made[0].id}`).delete();
+try {
+  await client.api(`${path}/${made[0].id}`).get();
+} catch (error) {
+  said.unknown = [error.statusCode, error.code, typeof error.requestId];
+}
+console.log(JSON.stringify(said));
