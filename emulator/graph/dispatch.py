@@ -177,7 +177,7 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
         cloud.journal.flush()
         with cloud.store.atomic():
             answer = _answer(cloud, incoming)
-            facts: dict[str, Any] = {**_facts(incoming, request_id)}
+            facts: dict[str, Any] = {**_facts(incoming, request_id), **answer.facts}
             if answer.notes:
                 facts["notes"] = list(answer.notes)
             cloud.journal.record("graph", "request", told=str(answer.status), **facts)

@@ -45,12 +45,16 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a resource answers. `body` None: no content. `notes` are remarks for the journal, not for the client."""
+    """What a resource answers. `body` None: no content. `notes` and `facts` go to the journal only.
+
+    `notes` are remarks on what was accepted, `facts` what the request was about: identifiers and sizes.
+    """
 
     status: int = 200
     body: Json | str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 Handler: TypeAlias = Callable[[GraphRequest], Answer]

@@ -164,13 +164,18 @@ def create(request: GraphRequest) -> Answer:
         if existing is not None:
             record = _duplicate(request, existing, record)
         cloud.certificates.save(record)
-        cloud.journal.record(
-            "graph", "certificate imported", certificate=record.id, purpose=record.intended_purpose.name,
-            padding=record.padding_scheme.name, blob_bytes=len(record.encrypted_pfx_blob),
-        )  # fmt: skip
         certificates_changed(cloud, record.user_id, record.id if existing else None)
     location = f"{request.root}/{FRAGMENT}('{quote(record.id)}')"
-    return Answer(201, _entity(request, record), {"Location": location}, tuple(notes_on(record)))
+    return Answer(201, _entity(request, record), {"Location": location}, tuple(notes_on(record)), _facts(record))
+
+
+def _facts(record: PfxCertificate) -> dict[str, Any]:
+    return {
+        "certificate": record.id,
+        "purpose": record.intended_purpose.name,
+        "padding": record.padding_scheme.name,
+        "blob_bytes": len(record.encrypted_pfx_blob),
+    }
 
 
 def _duplicate(request: GraphRequest, existing: PfxCertificate, record: PfxCertificate) -> PfxCertificate:
@@ -197,12 +202,12 @@ def update(request: GraphRequest) -> Answer:
     changed = record.changed({**values, "last_modified": cloud.clock.now()})
     with cloud.store.atomic():
         cloud.certificates.save(changed)
-        cloud.journal.record("graph", "certificate updated", certificate=record.id, properties=sorted(values))
+        facts = {"certificate": record.id, "properties": sorted(values)}
         content = any(getattr(changed, name) != getattr(record, name) for name in _DELIVERED)
         certificates_changed(cloud, record.user_id, record.id if content else None)
     if cloud.config.switches.code_profile == "documented":
-        return Answer(200, _entity(request, changed), notes=tuple(notes_on(changed)))
-    return Answer(204, notes=tuple(notes_on(changed)))
+        return Answer(200, _entity(request, changed), notes=tuple(notes_on(changed)), facts=facts)
+    return Answer(204, notes=tuple(notes_on(changed)), facts=facts)
 
 
 def _check_identity(record: PfxCertificate, values: dict[str, Any]) -> None:
@@ -226,14 +231,12 @@ def delete(request: GraphRequest) -> Answer:
     cloud, key = request.cloud, request.keys[0]
     with cloud.store.atomic():
         if cloud.certificates.delete(request.caller.tenant_id, key, cloud.clock.now()):
-            cloud.journal.record("graph", "certificate deleted", certificate=key.lower())
             certificates_changed(cloud, parse_record_id(key).user_id)
-            return Answer(204)
+            return Answer(204, facts={"certificate": key.lower()})
     reason = f"no imported certificate has the key {key!r}"
     if cloud.config.switches.delete_missing == "404":
         raise errors.intune_not_found(errors.PFX_SERVICE, reason)
-    cloud.journal.record("graph", "deletion without effect", outcome="refused", reason=reason)
-    return Answer(204)
+    return Answer(204, notes=(f"EntityUnknown: {reason}; nothing was deleted",))
 
 
 def add_routes(router: Router) -> None:

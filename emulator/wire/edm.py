@@ -7,6 +7,7 @@ gives (UTC, `Z`, seven digits). Source: reference graph-intune 1.7 and 1.12, gra
 import base64
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 _DATE_TIME = re.compile(
     r"(?P<date>\d{4}-\d{2}-\d{2})[Tt](?P<time>\d{2}:\d{2}(?::\d{2})?)(?:\.(?P<fraction>\d{1,12}))?"
@@ -15,6 +16,8 @@ _DATE_TIME = re.compile(
 )
 
 
+# A value is checked first and converted after, and a bulk import repeats its dates: each text is read once.
+@lru_cache(maxsize=1024)
 def parse_date_time(text: str) -> datetime:
     """Return an Edm.DateTimeOffset as an aware UTC datetime; fractions below a microsecond are cut off.
 
@@ -52,6 +55,7 @@ def format_date_time(moment: datetime) -> str:
     return f"{whole}.{utc.microsecond:06d}0Z" if utc.microsecond else f"{whole}Z"
 
 
+@lru_cache(maxsize=8)
 def parse_binary(text: str) -> bytes:
     """Return the bytes of an Edm.Binary: base64, standard or URL-safe alphabet, padding optional.
 
