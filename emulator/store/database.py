@@ -160,7 +160,7 @@ class Store:
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Return all rows of a query as dictionaries."""
-        cursor = self._db.execute(sql, parameters)
+        cursor = self._db.conn.execute(sql, parameters)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, values, strict=True)) for values in cursor]
 
@@ -171,17 +171,19 @@ class Store:
 
     def scalar(self, sql: str, parameters: Parameters = ()) -> Any:
         """Return the first column of the first row, or None."""
-        found = self._db.execute(sql, parameters).fetchone()
+        found = self._db.conn.execute(sql, parameters).fetchone()
         return None if found is None else found[0]
 
     def run(self, sql: str, parameters: Parameters = ()) -> int:
-        """Execute a write and return the number of rows it touched."""
-        return int(self._db.execute(sql, parameters).rowcount)
+        """Execute a write and return the number of rows it touched; committed at once outside a transaction."""
+        # Inside a transaction sqlite-utils has nothing to add, and imports are many.
+        execute = self._db.conn.execute if self._db.conn.in_transaction else self._db.execute
+        return int(execute(sql, parameters).rowcount)
 
     def put(self, table: str, row: dict[str, Any]) -> None:
         """Insert a row, or replace the one with its primary key."""
         columns, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
-        self._db.execute(f"insert or replace into {table} ({columns}) values ({marks})", row)  # noqa: S608 - names are ours
+        self.run(f"insert or replace into {table} ({columns}) values ({marks})", row)  # noqa: S608 - names are ours
 
     def update(self, table: str, key: str, changes: dict[str, Any]) -> int:
         """Set columns of the row with that id; return how many rows there were."""
