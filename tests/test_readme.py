@@ -74,3 +74,26 @@ def test_links_lead_somewhere() -> None:
     """Every relative link of the README exists."""
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+REFUSED = """
+import os, json, requests, msal
+app = msal.ConfidentialClientApplication(os.environ["AZURE_CLIENT_ID"], os.environ["AZURE_CLIENT_SECRET"],
+    authority="https://login.microsoftonline.com/" + os.environ["AZURE_TENANT_ID"])
+token = app.acquire_token_for_client(["https://graph.microsoft.com/.default"])["access_token"]
+record = {"thumbprint": "ab" * 20, "userPrincipalName": "nobody@pfxlab.example", "encryptedPfxBlob": "MAAA",
+    "startDateTime": "2026-01-01T00:00:00Z", "expirationDateTime": "2027-01-01T00:00:00Z", "encryptedPfxPassword": "AAAA"}
+url = "https://graph.microsoft.com/beta/deviceManagement/userPfxCertificates"
+print(requests.post(url, json=record, headers={"Authorization": "Bearer " + token}).status_code)
+"""
+
+
+def test_journal_box_is_what_the_command_shows() -> None:
+    """The README's journal box is what `pfxlab journal` prints for that refusal, but for the time."""
+    (shown,) = re.findall(r"one box for each request:\n\n```text\n(.*?)```", README, re.DOTALL)
+    script = 'python -c "$REFUSED" && pfxlab journal --refused'
+    done = run("env", f"REFUSED={REFUSED}", "pfxlab", "exec", "--", "sh", "-ec", script)
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip("│╭╮╰╯─ ") for line in done.stdout.splitlines()]
+    wanted = [line.strip("│╭╮╰╯─ ") for line in shown.splitlines()]
+    assert [line for line in wanted[1:] if line not in lines] == []
