@@ -3,8 +3,9 @@
 Every unknown of the real service is a switch here and a row in docs/divergences.md.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Switches:
     page_size: int = 1000
     throttling: Literal["off", "documented"] = "off"
     retry_after: Literal["integer", "fractional", "ms", "absent"] = "integer"
+    any_purpose_eku: Literal["on", "off"] = "on"
     deliver: Literal["by_purpose", "latest", "all"] = "by_purpose"
     delete_propagation: Literal["next_check_in", "never"] = "next_check_in"
     connector_attempts: int = 3
@@ -26,6 +28,33 @@ class Switches:
     connector_lease_seconds: float = 120.0
     connector_inactive_after_seconds: float = 3600.0
     token_lifetime_seconds: int = 3600
+
+
+def switches_with(present: Switches, changes: Mapping[str, Any]) -> Switches:
+    """Return the switches with some set to other values.
+
+    Raises:
+        ValueError: a switch that does not exist, or a value it does not take.
+
+    """
+    types_of = get_type_hints(Switches)
+    unknown = sorted(set(changes) - set(types_of))
+    if unknown:
+        raise ValueError(f"expected switches of docs/divergences.md, got {', '.join(unknown)}")
+    return replace(present, **{name: _typed(name, types_of[name], value) for name, value in changes.items()})
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    if get_origin(kind) is Literal:
+        # YAML reads an unquoted 204 as a number and off as false; the switch's values are texts.
+        text = ("off", "on")[value] if isinstance(value, bool) else str(value)
+        if text in get_args(kind):
+            return text
+        raise ValueError(f"switches/{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or value < 0 or (kind is int and not isinstance(value, int)):
+        raise ValueError(f"switches/{name}: expected {kind.__name__} from 0, got {value!r}")
+    return kind(value)
 
 
 @dataclass(frozen=True)

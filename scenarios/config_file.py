@@ -2,11 +2,11 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
-from emulator.config import Config, Switches
+from emulator.config import Config, Switches, switches_with
 from emulator.wire.ids import check_upn
 from emulator.wire.schemas import first_problem
 
@@ -30,24 +30,10 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _switches(path: Path, given: dict[str, Any]) -> Switches:
-    types_of = get_type_hints(Switches)
-    unknown = sorted(set(given) - set(types_of))
-    if unknown:
-        raise ConfigProblem(f"{path}: expected switches of docs/divergences.md, got {', '.join(unknown)}")
-    return Switches(**{name: _typed(path, name, types_of[name], value) for name, value in given.items()})
-
-
-def _typed(path: Path, name: str, kind: Any, value: Any) -> Any:
-    if get_origin(kind) is Literal:
-        # YAML reads an unquoted 204 as a number and off as false; the switch's values are texts.
-        text = ("off", "on")[value] if isinstance(value, bool) else str(value)
-        if text in get_args(kind):
-            return text
-        raise ConfigProblem(f"{path}: switches/{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or value < 0 or (kind is int and not isinstance(value, int)):
-        raise ConfigProblem(f"{path}: switches/{name}: expected {kind.__name__} from 0, got {value!r}")
-    return kind(value)
+    try:
+        return switches_with(Switches(), given)
+    except ValueError as error:
+        raise ConfigProblem(f"{path}: {error}") from None
 
 
 def read_config(path: Path | None, seed: int | None = None, *, explain: bool = False) -> Config:

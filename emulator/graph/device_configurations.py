@@ -53,6 +53,10 @@ _DEFAULTS: dict[str, Json] = {
         "silentCertificateAccessDetails": [],
     },
 }
+_ANY_PURPOSE = (
+    "androidForWorkImportedPFXCertificateProfile",
+    "androidDeviceOwnerImportedPFXCertificateProfile",
+)
 _SERVER_SET = frozenset({"id", "createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"})
 _ENUMS = {"intendedPurpose": IntendedPurpose, "keyStorageProvider": KeyStorageProviderOption}
 _PSEUDO_GROUPS = {
@@ -120,6 +124,15 @@ def _properties(body: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _with_any_purpose(request: GraphRequest, type_name: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """Append the extended key usage that the real service adds to two Android types each time (graph-intune 3.3)."""
+    usages = properties.get("extendedKeyUsages")
+    if usages is None or type_name not in _ANY_PURPOSE or request.cloud.config.switches.any_purpose_eku == "off":
+        return properties
+    extra = {"name": "Any Purpose", "objectIdentifier": "2.5.29.37.0"}
+    return {**properties, "extendedKeyUsages": [*usages, extra]}
+
+
 def find_profile(request: GraphRequest) -> DeviceConfiguration:
     """Return the profile a request is about.
 
@@ -185,7 +198,7 @@ def create(request: GraphRequest) -> Answer:
         version=1,
         created=now,
         last_modified=now,
-        properties={**_DEFAULTS[name], **_properties(body)},
+        properties=_with_any_purpose(request, name, {**_DEFAULTS[name], **_properties(body)}),
     )
     with cloud.store.atomic():
         cloud.profiles.save(profile)
@@ -210,7 +223,7 @@ def update(request: GraphRequest) -> Answer:
             "display_name": body.get("displayName") or profile.display_name,
             "version": profile.version + 1,
             "last_modified": cloud.clock.now(),
-            "properties": {**profile.properties, **_properties(body)},
+            "properties": {**profile.properties, **_with_any_purpose(request, name, _properties(body))},
         }
     )
     with cloud.store.atomic():

@@ -129,9 +129,21 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
         headers["Content-Type"] = "text/plain; charset=utf-8"
         body = answer.body.encode()
     elif answer.body is not None:
-        headers |= {"OData-Version": "4.0", "Content-Type": JSON_TYPE}
-        body = json.dumps(answer.body).encode()
+        bare = "odata.metadata=none" in incoming.headers.get("accept", "").replace(" ", "").lower()
+        content_type = JSON_TYPE.replace("=minimal", "=none") if bare else JSON_TYPE
+        headers |= {"OData-Version": "4.0", "Content-Type": content_type}
+        body = json.dumps(_without_annotations(answer.body) if bare else answer.body).encode()
     return Outgoing(answer.status, headers, body)
+
+
+def _without_annotations(value: Any) -> Any:
+    """Return an answer as `Accept: …odata.metadata=none` asks for it: of all annotations only links and counts."""
+    if isinstance(value, list):
+        return [_without_annotations(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = ("@odata.nextLink", "@odata.count")
+    return {name: _without_annotations(v) for name, v in value.items() if "@odata." not in name or name in kept}
 
 
 def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict[str, str] | None = None) -> Outgoing:

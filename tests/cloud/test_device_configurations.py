@@ -142,3 +142,30 @@ async def test_list_names_each_type(lab: Lab) -> None:
         await created(graph, odata_type)
     shown = (await graph("GET", CONFIGURATIONS)).json["value"]
     assert [item["@odata.type"] for item in shown] == [IOS, WINDOWS]
+
+
+@pytest.mark.parametrize(("switch", "expected"), [("on", [1, 2]), ("off", [0, 1])])
+async def test_android_profiles_get_any_purpose_each_time(tmp_path: Path, switch: Any, expected: list[int]) -> None:
+    """Owner profiles get one more Any Purpose usage on create and on each PATCH that names them, as observed."""
+    owner = "#microsoft.graph.androidDeviceOwnerImportedPFXCertificateProfile"
+    async with Lab(tmp_path, Config(switches=Switches(any_purpose_eku=switch))) as lab:
+        graph = await admin(lab)
+        entity = await created(graph, owner, extendedKeyUsages=[])
+        assert len(entity["extendedKeyUsages"]) == expected[0]
+        mail = {"name": "Secure Email", "objectIdentifier": "1.3.6.1.5.5.7.3.4"}
+        body = {"@odata.type": owner, "extendedKeyUsages": [mail]}
+        await graph("PATCH", f"{CONFIGURATIONS}/{entity['id']}", body)
+        shown = (await graph("GET", f"{CONFIGURATIONS}/{entity['id']}")).json["extendedKeyUsages"]
+        assert len(shown) == expected[1]
+        assert shown[0] == mail
+
+
+async def test_metadata_none_leaves_annotations_out(lab: Lab) -> None:
+    """With odata.metadata=none an answer has no annotation but links and counts, at any depth."""
+    graph = await admin(lab)
+    await created(graph)
+    headers = {"Accept": "application/json;odata.metadata=none"}
+    reply = await graph("GET", f"{CONFIGURATIONS}?$count=true&$expand=assignments", headers=headers)
+    assert "odata.metadata=none" in reply.headers["Content-Type"]
+    assert [name for name in reply.json if "@" in name] == ["@odata.count"]
+    assert "@odata" not in str(reply.json["value"])
