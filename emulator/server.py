@@ -1,5 +1,6 @@
 """The emulator's one TLS port: Graph, sign-in, device and connector channels, control API."""
 
+import asyncio
 import secrets
 import socket
 from pathlib import Path
@@ -19,6 +20,7 @@ from emulator.wire.clock import Clock
 
 _LARGEST_BODY = 16 * 1024 * 1024
 _SHUTDOWN_SECONDS = 3.0
+_FLUSH_SECONDS = 0.5
 LOOPBACK = "127.0.0.1"
 
 
@@ -47,6 +49,7 @@ class Emulator:
         self.port = 0
         self._runner: web.AppRunner | None = None
         self._proxy: ConnectProxy | None = None
+        self._flushing: asyncio.Task[None] | None = None
 
     @property
     def proxy_url(self) -> str:
@@ -74,8 +77,14 @@ class Emulator:
         for sock in listening:
             await web.SockSite(self._runner, sock, ssl_context=context).start()
         self.port = listening[0].getsockname()[1]
+        self._flushing = asyncio.create_task(self._flush_journal())
         self._proxy = ConnectProxy(self.port, self._proxy_refused)
         await self._proxy.start()
+
+    async def _flush_journal(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            self.cloud.journal.flush()
 
     def _proxy_refused(self, target: str, reason: str) -> None:
         self.cloud.journal.record("proxy", "connection refused", outcome="refused", reason=reason, target=target[:200])
@@ -83,6 +92,9 @@ class Emulator:
     async def stop(self) -> None:
         """Finish running requests and close the store."""
         self.cloud.stopping = True
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
         if self._proxy is not None:
             await self._proxy.stop()
             self._proxy = None

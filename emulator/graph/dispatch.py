@@ -184,21 +184,19 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
     try:
         if incoming.method in _READS or _is_batch(incoming):
             answer = _answer(cloud, incoming)
-            cloud.journal.remember("graph", "request", told=str(answer.status), **_facts(incoming, request_id))
-            return answer
-        cloud.journal.flush()
-        with cloud.store.atomic():
-            answer = _answer(cloud, incoming)
-            facts: dict[str, Any] = {**_facts(incoming, request_id), **answer.facts}
-            if answer.notes:
-                facts["notes"] = list(answer.notes)
-            cloud.journal.record("graph", "request", told=str(answer.status), **facts)
-            return answer
+        else:
+            with cloud.journal.kept_on_rollback(), cloud.store.atomic():
+                answer = _answer(cloud, incoming)
     except errors.GraphError:
         raise
     except Exception as error:
         _LOG.exception("unforeseen error")
         raise errors.internal(f"defect of the lab: {type(error).__name__}") from error
+    facts: dict[str, Any] = {**_facts(incoming, request_id), **answer.facts}
+    if answer.notes:
+        facts["notes"] = list(answer.notes)
+    cloud.journal.remember("graph", "request", told=str(answer.status), **facts)
+    return answer
 
 
 def _is_batch(incoming: Incoming) -> bool:

@@ -4,7 +4,8 @@ Entries never hold a password, key, token, secret or certificate blob: callers p
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,10 +47,23 @@ class Journal:
         self.flush()
 
     def remember(self, party: str, event: str, **fields: Any) -> None:
-        """Note an entry of a request that wrote nothing; it is stored with the next one that does, or when read."""
+        """Note an entry without a commit of its own: it is stored with the next `record`, when read, or soon after.
+
+        For what is only told of, such as an answered request; what was done is recorded with the deed.
+        """
         self._remembered.append(Entry(to_text(self._clock.now()), party, event, "ok", None, fields))
         if len(self._remembered) >= _PIECE:
             self.flush()
+
+    @contextmanager
+    def kept_on_rollback(self) -> Iterator[None]:
+        """Keep remembered entries that a transaction which fails had begun to store."""
+        before = list(self._remembered)
+        try:
+            yield
+        except BaseException:
+            self._remembered = before
+            raise
 
     def flush(self) -> None:
         """Store what is remembered."""

@@ -51,6 +51,9 @@ def _scrypt(secret: str, salt: bytes) -> bytes:
     return hashlib.scrypt(secret.encode(), salt=salt, n=2**10, r=8, p=1)
 
 
+_REMEMBERED_USERS = 10_000
+
+
 class Secrets:
     """Compares secrets with their hashes; a pair found to match once is remembered for the process.
 
@@ -76,6 +79,7 @@ class Directory:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._users: dict[tuple[str, str], Row] = {}
 
     def add_tenant(self, tenant_id: str, domain: str, display_name: str) -> None:
         """Add or replace a tenant."""
@@ -138,13 +142,21 @@ class Directory:
         """Add a user: id, tenant_id, user_principal_name, display_name, mail, directory_roles, created."""
         hashed = None if password is None else hash_secret(password)
         roles = json.dumps(sorted(row.get("directory_roles", ())))
+        self._users.clear()
         self._store.put("users", {**row, "directory_roles": roles, "password_hash": hashed})
 
     def user(self, tenant_id: str, name: str) -> Row | None:
         """Return the user of a tenant with that object id or userPrincipalName, whatever the case."""
+        remembered = self._users.get((tenant_id, name))
+        if remembered is not None:
+            return dict(remembered)
         column = "lower(user_principal_name)" if "@" in name else "id"
         sql = f"select * from users where tenant_id = ? and {column} = lower(?)"  # noqa: S608 - one of two columns
-        return self._store.row(sql, (tenant_id, name))
+        found = self._store.row(sql, (tenant_id, name))
+        if found is not None and len(self._users) < _REMEMBERED_USERS:
+            # A bulk import asks for the same users again and again; nothing but `add_user` changes one.
+            self._users[tenant_id, name] = dict(found)
+        return found
 
     def add_group(self, group_id: str, tenant_id: str, display_name: str, created: str) -> None:
         """Add a security group."""
