@@ -38,10 +38,13 @@ def switches_with(present: Switches, changes: Mapping[str, Any]) -> Switches:
 
     """
     types_of = get_type_hints(Switches)
-    unknown = sorted(set(changes) - set(types_of))
+    unknown = sorted(set(map(str, changes)) - set(types_of))
     if unknown:
         raise ValueError(f"expected switches of docs/divergences.md, got {', '.join(unknown)}")
     return replace(present, **{name: _typed(name, types_of[name], value) for name, value in changes.items()})
+
+
+_LARGEST = 10**9
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
@@ -52,8 +55,9 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
             return text
         raise ValueError(f"switches/{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or value < 0 or (kind is int and not isinstance(value, int)):
-        raise ValueError(f"switches/{name}: expected {kind.__name__} from 0, got {value!r}")
+    lowest = 1 if name in ("page_size", "connector_attempts") else 0
+    if not number or not lowest <= value <= _LARGEST or (kind is int and not isinstance(value, int)):
+        raise ValueError(f"switches/{name}: expected {kind.__name__} from {lowest}, got {value!r}")
     return kind(value)
 
 

@@ -5,6 +5,7 @@ So an unmodified tool reaches the lab through HTTPS_PROXY, and nothing it does c
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -42,6 +43,13 @@ def decide(request_line: str) -> str | None:
     if port != "443":
         return f"expected port 443, got {port}"
     return None
+
+
+def host_of(request_line: str) -> str:
+    """Return host and port of a request's target; user, path and query are left out, they may hold secrets."""
+    target = request_line.partition(" ")[2].partition(" ")[0]
+    authority = target.partition("://")[2] or target
+    return re.split(r"[/?#]", authority, maxsplit=1)[0].rpartition("@")[2]
 
 
 class ConnectProxy:
@@ -85,7 +93,7 @@ class ConnectProxy:
         line = head.partition(b"\r\n")[0].decode("latin-1")
         reason = decide(line)
         if reason is not None:
-            self._refused(line.partition(" ")[2].partition(" ")[0], reason)
+            self._refused(host_of(line), reason)
             text = f"PFX Lab: {reason}\n".encode()
             answer = f"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n"
             writer.write(answer.encode() + b"Connection: close\r\n\r\n" + text)

@@ -49,7 +49,7 @@ def stable_id(cloud: Cloud, name: str) -> str:
 
 
 def add_user(cloud: Cloud, tenant_id: str, upn: str, password: str, roles: tuple[str, ...] = ()) -> str:
-    """Add a user, or set the password of the one with that name, whose roles stay; return the object id."""
+    """Add a user, or set the password of the one with that name, whose roles stay unless some are given."""
     known = cloud.directory.user(tenant_id, upn)
     user_id = stable_id(cloud, f"user/{upn.lower()}") if known is None else str(known["id"])
     row = {
@@ -58,8 +58,8 @@ def add_user(cloud: Cloud, tenant_id: str, upn: str, password: str, roles: tuple
         "user_principal_name": upn if known is None else known["user_principal_name"],
         "display_name": f"Test user {upn.partition('@')[0]}",
         "mail": upn,
-        "directory_roles": roles if known is None else tuple(json.loads(known["directory_roles"])),
-        "created": to_text(cloud.clock.now()),
+        "directory_roles": roles if known is None or roles else tuple(json.loads(known["directory_roles"])),
+        "created": to_text(cloud.clock.now()) if known is None else known["created"],
     }
     cloud.directory.add_user(row, password)
     return user_id
@@ -87,10 +87,17 @@ def _seed_tenant(cloud: Cloud, tenant: dict[str, Any]) -> None:
     for group in tenant.get("groups", ()):
         group_id = stable_id(cloud, f"group/{domain}/{group['name']}")
         directory.add_group(group_id, tenant_id, group["name"], to_text(cloud.clock.now()))
+        for member_id in directory.members_of(group_id):
+            directory.remove_member(group_id, member_id)
         for upn in group.get("members", ()):
             directory.add_member(group_id, ids[upn.lower()])
     for app in tenant.get("apps", ()):
         lists = {name: app.get(name, ()) for name in _APP_LISTS}
+        known = directory.app(app["id"])
+        if known is not None:
+            # What an administrator consented to since the last start stays granted.
+            lists["app_roles"] = {*lists["app_roles"], *known.app_roles}
+            lists["delegated_scopes"] = {*lists["delegated_scopes"], *known.delegated_scopes}
         pems = [app["certificate"]] if "certificate" in app else []
         secret = app.get("secret")
         directory.add_app(app["id"].lower(), tenant_id, app["name"], secret=secret, certificates=pems, **lists)

@@ -342,15 +342,17 @@ def journal(ready_file: Path | None, follow: bool, refused: bool, as_json: bool)
     try:
         facts = facts_of(ready_file)
         while True:
-            for entry in fetch(facts, after, outcome):
+            entries = fetch(facts, after, outcome)
+            for entry in entries:
                 after = entry["seq"]
                 if as_json:
                     click.echo(json.dumps(entry))
                 else:
                     console.print(box(entry))
-            if not follow:
+            if not entries and not follow:
                 break
-            time.sleep(0.5)
+            if not entries:
+                time.sleep(0.5)
     except NoLab as error:
         _stop(COULD_NOT_RUN, f"The journal could not be read: {error}")
     except KeyboardInterrupt:

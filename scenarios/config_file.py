@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography import x509
 
 from emulator.config import Config, Switches, switches_with
 from emulator.wire.ids import check_upn
@@ -58,16 +59,33 @@ def read_config(path: Path | None, seed: int | None = None, *, explain: bool = F
 
 
 def _check_users(path: Path, body: dict[str, Any]) -> None:
-    for tenant in body.get("tenants") or ():
-        known = {user["upn"].lower() for user in tenant.get("users", ())}
+    """Check that no two tenants share a domain, an id or an application, and that users are their tenant's."""
+    tenants = body.get("tenants") or ()
+    named = {
+        "application": [app["id"].lower() for tenant in tenants for app in tenant.get("apps", ())],
+        "tenant id": [tenant["id"].lower() for tenant in tenants if "id" in tenant],
+        "domain": [Config().domain, *(tenant["domain"].lower() for tenant in tenants)],
+    }
+    for kind, names in named.items():
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ConfigProblem(f"{path}: expected each {kind} once, got {min(twice)} more than once")
+    for tenant in tenants:
         try:
-            for upn in known:
-                check_upn(upn)
+            _check_tenant(tenant)
         except ValueError as error:
             raise ConfigProblem(f"{path}: tenant {tenant['domain']}: {error}") from None
-        for group in tenant.get("groups", ()):
-            strangers = [name for name in group.get("members", ()) if name.lower() not in known]
-            if strangers:
-                raise ConfigProblem(
-                    f"{path}: group {group['name']}: expected users of the tenant, got {strangers[0]!r}"
-                )
+
+
+def _check_tenant(tenant: dict[str, Any]) -> None:
+    known = {check_upn(user["upn"]).lower() for user in tenant.get("users", ())}
+    strangers = [upn for upn in known if not upn.endswith(f"@{tenant['domain'].lower()}")]
+    if strangers:
+        raise ValueError(f"expected users of its own domain, got {strangers[0]!r}")
+    for group in tenant.get("groups", ()):
+        others = [name for name in group.get("members", ()) if name.lower() not in known]
+        if others:
+            raise ValueError(f"group {group['name']}: expected users of the tenant, got {others[0]!r}")
+    for app in tenant.get("apps", ()):
+        if "certificate" in app:
+            x509.load_pem_x509_certificate(app["certificate"].encode())

@@ -5,7 +5,6 @@ some clients leave the base64 padding on.
 """
 
 import base64
-import binascii
 import json
 from typing import Any
 
@@ -28,7 +27,7 @@ def _decode(text: str) -> bytes:
 def _header(assertion: str) -> dict[str, Any]:
     try:
         header = json.loads(_decode(assertion.partition(".")[0]))
-    except (binascii.Error, ValueError):
+    except (ValueError, RecursionError):
         raise errors.bad_assertion("the client assertion is not a JWT") from None
     if not isinstance(header, dict):
         raise errors.bad_assertion("the client assertion's header is not an object")
@@ -43,7 +42,7 @@ def _certificate(app: App, header: dict[str, Any]) -> x509.Certificate:
     given = {name: str(header[name]) for name in ("x5t", "x5t#S256") if name in header}
     try:
         wanted = {_decode(value) for value in given.values()}
-    except binascii.Error:
+    except ValueError:
         raise errors.bad_assertion("x5t is not base64url") from None
     for pem in app.certificates:
         certificate = x509.load_pem_x509_certificate(pem.encode())

@@ -13,7 +13,7 @@ from aiohttp import web
 from emulator.cloud import Cloud
 from emulator.edge import CLOUD, origin_of
 from emulator.entra import errors, pages
-from emulator.entra.tenants import NO_STORE, refusal, tenant_of
+from emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
 from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE
 from emulator.store.database import Row
 from emulator.store.directory import App
@@ -33,7 +33,15 @@ def _app_of(cloud: Cloud, tenant: Row, client_id: str) -> App:
 
 def _check_redirect(uri: str) -> None:
     """Let an address of this machine pass, whatever its port; nothing of the lab is sent anywhere else."""
-    if uri != _NATIVE and urlsplit(uri).hostname not in ("localhost", "127.0.0.1", "::1"):
+    # Browsers read a backslash as a slash and drop control characters: what they would read otherwise is refused.
+    odd = any(character <= " " or character in "\\@\x7f" for character in uri) or not uri.isascii()
+    try:
+        parts = urlsplit(uri)
+        here = parts.scheme in ("http", "https") and parts.hostname in ("localhost", "127.0.0.1", "::1")
+        odd = odd or parts.port == 0
+    except ValueError:
+        here = False
+    if uri != _NATIVE and (odd or not here):
         raise errors.bad_redirect(uri)
 
 
@@ -67,7 +75,7 @@ async def authorize(request: web.Request) -> web.Response:
         return _html(pages.done("Sign-in failed", f"AADSTS{error.number}: {error.text}"), error.status)
     user, problem = _automatic(cloud, tenant), None
     if request.method == "POST":
-        user = _signed_in(cloud, tenant, await request.post())
+        user = _signed_in(cloud, tenant, await read_form(request))
         problem = None if user is not None else "User name or password is wrong."
     if user is None:
         title = f"Sign in to {app.display_name}"
@@ -99,7 +107,7 @@ def _answer(redirect_uri: str, mode: str, fields: dict[str, str]) -> web.Respons
 
 async def device_code(request: web.Request) -> web.Response:
     """POST /{tenant}/oauth2/v2.0/devicecode."""
-    cloud, form = request.app[CLOUD], await request.post()
+    cloud, form = request.app[CLOUD], await read_form(request)
     try:
         client_id = str(form.get("client_id", ""))
         tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
@@ -129,7 +137,7 @@ async def device_auth(request: web.Request) -> web.Response:
     cloud, title = request.app[CLOUD], "Enter code"
     if request.method == "GET":
         return _html(pages.sign_in(title, request.path, {}, code=True))
-    form = await request.post()
+    form = await read_form(request)
     ticket = cloud.tickets.with_user_code(str(form.get("user_code", "")))
     if ticket is None or ticket.expires <= cloud.clock.now():
         return _html(pages.sign_in(title, request.path, {}, "That code did not work. Check it.", code=True), 400)
@@ -148,24 +156,22 @@ async def admin_consent(request: web.Request) -> web.Response:
         client_id = query.get("client_id", "")
         tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
         app = _app_of(cloud, tenant, client_id)
+        redirect_uri = query.get("redirect_uri")
+        if redirect_uri is not None:
+            _check_redirect(redirect_uri)
     except errors.EntraError as error:
         return _html(pages.done("Consent failed", f"AADSTS{error.number}: {error.text}"), error.status)
     user, problem = _automatic(cloud, tenant), None
     if request.method == "POST":
-        user = _signed_in(cloud, tenant, await request.post())
-        problem = None if user is not None and user["directory_roles"] != "[]" else "An administrator must sign in."
-    if user is None or problem is not None:
+        user = _signed_in(cloud, tenant, await read_form(request))
+        problem = "An administrator must sign in."
+    if user is None or user["directory_roles"] == "[]":
         asked = ", ".join((*app.requested_app_roles, *app.requested_scopes)) or "nothing"
         return _html(pages.sign_in(f"{app.display_name} asks for: {asked}", str(request.rel_url), {}, problem))
     cloud.directory.consent(app)
     cloud.journal.record("entra", "admin consent", client=app.id, user=user["id"])
-    redirect_uri = query.get("redirect_uri")
     if redirect_uri is None:
         return _html(pages.done("Consent granted", f"{app.display_name} has what it asked for."))
-    try:
-        _check_redirect(redirect_uri)
-    except errors.EntraError as error:
-        return _html(pages.done("Consent granted", f"AADSTS{error.number}: {error.text}"), error.status)
     fields = {"admin_consent": "True", "tenant": str(tenant["id"])} | _state(query)
     return _answer(redirect_uri, "query", fields)
 

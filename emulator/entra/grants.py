@@ -120,7 +120,9 @@ def _client_credentials(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     audience, names = _asked(cloud, scope, request)
     if names != [".default"]:
         raise errors.invalid_scope(scope)
-    claims = {"idtyp": "app", "oid": app.id, "sub": app.id, "roles": list(app.app_roles), "wids": [], "aud": audience}
+    # Permissions are Graph's: a token for another resource carries none of them.
+    roles = list(app.app_roles) if audience == GRAPH_RESOURCE else []
+    claims = {"idtyp": "app", "oid": app.id, "sub": app.id, "roles": roles, "wids": [], "aud": audience}
     return _answer(cloud, request, _access_token(cloud, request, app, claims))
 
 
@@ -273,6 +275,8 @@ def _on_behalf_of(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
         claims = cloud.signing_key.verify(request.need("assertion"), [app.id, f"api://{app.id}"])
     except jwt.InvalidTokenError as error:
         raise errors.bad_user_assertion(f"the assertion is no token for this application ({error})") from None
+    if "scp" not in claims:
+        raise errors.bad_user_assertion("expected a user's access token, got an id token or an application's token")
     if claims["exp"] <= cloud.clock.now().timestamp():
         raise errors.bad_user_assertion("the assertion has expired")
     return delegated(cloud, request, app, _user(cloud, claims["tid"], claims.get("oid")))

@@ -1,12 +1,10 @@
 """Entra ID over HTTP."""
 
-from typing import Any, cast
-
 from aiohttp import web
 
 from emulator.edge import CLOUD, origin_of
 from emulator.entra import authorize, discovery, errors, grants
-from emulator.entra.tenants import NO_STORE, refusal, tenant_of
+from emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
 
 
 async def openid_configuration(request: web.Request) -> web.Response:
@@ -38,18 +36,14 @@ async def user_realm(request: web.Request) -> web.Response:
 async def token(request: web.Request) -> web.Response:
     """POST /{tenant}/oauth2/v2.0/token."""
     cloud = request.app[CLOUD]
-    try:
-        form = cast(dict[str, Any], await request.post())
-    except (ValueError, AssertionError):
-        return refusal(cloud, request, errors.missing_parameter("grant_type"))
-    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    fields = await read_form(request)
     try:
         segment = request.match_info["tenant"]
         tenant = tenant_of(cloud, segment, fields.get("username", ""), fields.get("client_id", ""))
         body = grants.token(cloud, grants.TokenRequest(tenant, fields, origin_of(request), segment))
     except errors.EntraError as error:
         return refusal(cloud, request, error)
-    cloud.journal.record("entra", "token issued", client=fields.get("client_id"), grant=fields["grant_type"])
+    cloud.journal.record("entra", "token issued", client=fields.get("client_id"), grant=fields.get("grant_type"))
     return web.json_response(body, headers=NO_STORE)
 
 

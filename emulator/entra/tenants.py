@@ -33,6 +33,15 @@ def tenant_of(cloud: Cloud, name: str, upn: str = "", client_id: str = "") -> Ro
     return found
 
 
+async def read_form(request: web.Request) -> dict[str, str]:
+    """Return the text fields of a form; a body that is no form has none."""
+    try:
+        form = await request.post()
+    except (ValueError, AssertionError):
+        return {}
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
 def refusal(cloud: Cloud, request: web.Request, error: errors.EntraError) -> web.Response:
     """Return a refusal as Entra ID sends it; its true reason goes to the journal."""
     correlation = request.headers.get("client-request-id") or cloud.traces.guid()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from emulator.cloud import Cloud
 from emulator.graph import errors
@@ -26,6 +26,8 @@ _METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
 def _parse(incoming: "Incoming") -> list[Json]:
     try:
         body = json.loads(incoming.body)
+        # A lone surrogate passes the JSON parser and nothing after it.
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise errors.unreadable_payload("expected a JSON object with requests") from None
     problem = first_problem("batch", body)
@@ -88,6 +90,17 @@ def _in_order(requests: list[Json]) -> list[Json]:
     return ordered
 
 
+def is_batch(path: str) -> bool:
+    """Return whether a path below the version is that of a batch."""
+    return unquote(path).strip("/").lower() == "$batch"
+
+
+def _refused_item(request: Json, error: errors.GraphError) -> Json:
+    body = {"error": {"code": error.code, "message": error.text}}
+    headers = {"Content-Type": "application/json"}
+    return {"id": request["id"], "status": error.status, "headers": headers, "body": body}
+
+
 def _failed_dependency(request: Json) -> Json:
     body = {"error": {"code": "FailedDependency", "message": "The request failed because its dependency failed."}}
     return {"id": request["id"], "status": 424, "headers": {"Content-Type": "application/json"}, "body": body}
@@ -95,11 +108,12 @@ def _failed_dependency(request: Json) -> Json:
 
 def _run(cloud: Cloud, outer: "Incoming", request: Json, dispatch: Callable[[Cloud, "Incoming"], "Outgoing"]) -> Json:
     method = str(request["method"]).upper()
-    path, query = _below_version(str(request["url"]), outer.version)
-    if method not in _METHODS or path.strip("/").lower() == "$batch":
-        error = errors.method_not_allowed(method)
-        body = {"error": {"code": error.code, "message": error.text}}
-        return {"id": request["id"], "status": 405, "headers": {"Content-Type": "application/json"}, "body": body}
+    try:
+        path, query = _below_version(str(request["url"]), outer.version)
+    except ValueError:
+        return _refused_item(request, errors.unknown_segment(str(request["url"])[:100]))
+    if method not in _METHODS or is_batch(path):
+        return _refused_item(request, errors.method_not_allowed(method))
     given = {str(name).lower(): str(value) for name, value in (request.get("headers") or {}).items()}
     headers = {**{n: v for n, v in outer.headers.items() if n in ("authorization", "user-agent")}, **given}
     inner = replace(
@@ -108,7 +122,7 @@ def _run(cloud: Cloud, outer: "Incoming", request: Json, dispatch: Callable[[Clo
     answer = dispatch(cloud, inner)
     content_type = answer.headers.get("Content-Type", "application/json")
     shown: Json = {"id": request["id"], "status": answer.status, "headers": {"Content-Type": content_type}}
-    for name in ("Location", "Retry-After"):
+    for name in ("Location", "Retry-After", "x-ms-retry-after-ms"):
         if name in answer.headers:
             shown["headers"][name] = answer.headers[name]
     if answer.body:

@@ -7,6 +7,7 @@ Source: reference graph-intune 1.10.
 import json
 from collections.abc import Callable
 from functools import cache
+from math import isfinite
 from typing import Any, cast
 
 import jsonschema_rs
@@ -68,6 +69,17 @@ for _name, _parse in _PARSERS.items():
     _FORMATS.checks(_name, raises=ValueError)(_strict(_parse))
 
 
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
 def read_json(request: GraphRequest) -> dict[str, Any]:
     """Return the JSON object of a body.
 
@@ -81,7 +93,7 @@ def read_json(request: GraphRequest) -> dict[str, Any]:
     if media != "application/json":
         raise errors.unreadable_payload(f"expected Content-Type application/json, got {media or 'none'}")
     try:
-        body = json.loads(request.body)
+        body = json.loads(request.body, parse_constant=_no_number, parse_float=_finite)
         if b"\\ud" in request.body.lower():
             # A lone surrogate passes the JSON parser and nothing after it.
             json.dumps(body, ensure_ascii=False).encode()
@@ -146,6 +158,9 @@ def _annotation(name: str) -> bool:
     return "@" in name
 
 
+_SECRETS = ("encryptedPfxBlob", "encryptedPfxPassword")
+
+
 def _value_error(problem: ValidationError) -> errors.GraphError:
     name = "/".join(str(part) for part in problem.absolute_path)
     if problem.validator == "format":
@@ -156,5 +171,6 @@ def _value_error(problem: ValidationError) -> errors.GraphError:
         return errors.bad_literal(literal, _EDM_TYPES[str(problem.validator_value)], reason[:300])
     reason = f"{name}: expected {problem.validator} {problem.validator_value}, got {type(problem.instance).__name__}"
     if problem.validator == "type" and isinstance(problem.instance, int | float | bool):
-        return errors.bad_literal(json.dumps(problem.instance), "Edm.String", reason)
+        literal = "" if name in _SECRETS else json.dumps(problem.instance)
+        return errors.bad_literal(literal, "Edm.String", reason)
     return errors.schema_mismatch(name, reason)

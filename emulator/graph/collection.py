@@ -40,7 +40,14 @@ class Collection:
         sql = f"select count(*) from {self._table} where {where}"  # noqa: S608 - literals are parameters
         return int(request.cloud.store.scalar(sql, values))
 
-    def page(self, request: GraphRequest, condition: str, parameters: tuple[Any, ...], size: int) -> Answer:
+    def page(
+        self,
+        request: GraphRequest,
+        condition: str,
+        parameters: tuple[Any, ...],
+        size: int,
+        expand: Callable[[Json], Json] | None = None,
+    ) -> Answer:
         """Return one page; $top limits it, `size` is what a page holds at most."""
         where, values = self._where(request, condition, parameters)
         order = order_by(request.query.text("orderby"), self._fields, self._resource)
@@ -52,6 +59,8 @@ class Collection:
         )
         rows = request.cloud.store.rows(sql, (*values, limit + 1, skip))
         items = [self._to_json(row) for row in rows[:limit]]
+        if expand is not None:
+            items = [expand(item) for item in items]
         total = (
             self.count(request, condition, parameters)
             if (self._counts or request.eventual) and request.query.count and skip == 0

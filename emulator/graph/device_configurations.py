@@ -169,10 +169,9 @@ def list_all(request: GraphRequest) -> Answer:
     size = request.cloud.config.switches.page_size
     # Imported-PFX types exist in beta only; v1.0 leaves them out.
     condition = "tenant_id = ?" if request.root.endswith("/beta") else "tenant_id = ? and 1 = 0"
-    answer = _COLLECTION.page(request, condition, (request.caller.tenant_id,), size)
-    if isinstance(answer.body, dict):
-        answer.body["value"] = [_expanded(request, item) for item in answer.body["value"]]
-    return answer
+    return _COLLECTION.page(
+        request, condition, (request.caller.tenant_id,), size, lambda item: _expanded(request, item)
+    )
 
 
 def get(request: GraphRequest) -> Answer:
@@ -180,7 +179,7 @@ def get(request: GraphRequest) -> Answer:
     expand = "(assignments())" if request.query.text("expand") else ""
     entity = _entity(request, find_profile(request))
     entity["@odata.context"] = request.context(f"{FRAGMENT}{expand}/$entity")
-    return Answer(200, _expanded(request, request.query.project(entity)))
+    return Answer(200, request.query.project(_expanded(request, entity), "assignments"))
 
 
 def create(request: GraphRequest) -> Answer:

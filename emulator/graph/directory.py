@@ -157,12 +157,13 @@ def add_member(request: GraphRequest) -> Answer:
     """POST /groups/{id}/members/$ref: one more member; it is re-evaluated at its next check-in."""
     cloud, group = request.cloud, _group(request)
     reference = str(read_json(request).get("@odata.id", ""))
-    member_id = reference.rstrip("/").rpartition("/")[2]
-    if _member_json(request, member_id) is None:
-        raise errors.directory_not_found(member_id)
-    if member_id.lower() in cloud.directory.members_of(group["id"]):
+    name = reference.rstrip("/").rpartition("/")[2]
+    member = _member_json(request, name)
+    if member is None:
+        raise errors.directory_not_found(name)
+    if member["id"] in cloud.directory.members_of(group["id"]):
         raise errors.already_member()
-    cloud.directory.add_member(group["id"], member_id.lower())
+    cloud.directory.add_member(group["id"], member["id"])
     profiles_changed(cloud, request.caller.tenant_id)
     return Answer(204)
 

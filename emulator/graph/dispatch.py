@@ -169,7 +169,8 @@ def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict
     )
     headers = {**_COMMON_HEADERS, **ids, **error.headers, "Content-Type": "application/json"}
     if cloud.config.explain:
-        headers["x-pfxlab-reason"] = f"{error.rule}: {error.reason}".encode("ascii", "replace").decode()
+        shown = "".join(c if " " <= c <= "~" else "?" for c in f"{error.rule}: {error.reason}")
+        headers["x-pfxlab-reason"] = shown[:1000]
     return Outgoing(error.status, headers, json.dumps(body).encode())
 
 
@@ -182,7 +183,7 @@ def _facts(incoming: Incoming, request_id: str) -> dict[str, str]:
 def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
     """Answer within one transaction, and turn what nobody foresaw into Graph's own 500."""
     try:
-        if incoming.method in _READS or _is_batch(incoming):
+        if incoming.method in _READS or batch.is_batch(incoming.path):
             answer = _answer(cloud, incoming)
         else:
             with cloud.journal.kept_on_rollback(), cloud.store.atomic():
@@ -199,10 +200,6 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
     return answer
 
 
-def _is_batch(incoming: Incoming) -> bool:
-    return incoming.path.strip("/").lower() in ("$batch", "%24batch")
-
-
 def _throttle(cloud: Cloud, caller: Caller, route: Route, *, write: bool) -> None:
     """Refuse with 429 above the documented limits, when the lab's switch asks for it."""
     switches = cloud.config.switches
@@ -217,7 +214,7 @@ def _throttle(cloud: Cloud, caller: Caller, route: Route, *, write: bool) -> Non
 
 def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     caller = caller_of(cloud, incoming.headers.get("authorization"), incoming.origin)
-    if _is_batch(incoming):
+    if batch.is_batch(incoming.path):
         return batch.respond(cloud, incoming, dispatch)
     segments = split_path(incoming.path)
     route, keys = _ROUTER.find(incoming.method, incoming.version, segments)

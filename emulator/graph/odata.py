@@ -95,16 +95,17 @@ class QueryOptions:
             return self.number("skip") or 0
         try:
             return _small(int(json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))["o"]))
-        except (binascii.Error, ValueError, KeyError, TypeError, OverflowError):
+        except (binascii.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise errors.invalid_option("$skiptoken", "expected a token of a nextLink") from None
 
-    def project(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Return an entity cut down to $select; annotations stay."""
+    def project(self, item: dict[str, Any], *kept: str) -> dict[str, Any]:
+        """Return an entity cut down to $select; annotations and the `kept` properties stay."""
         select = self.text("select")
         if not select or select.strip() == "*":
             return item
         names = {name.strip().casefold() for name in select.split(",")}
-        return {name: value for name, value in item.items() if name.startswith("@") or name.casefold() in names}
+        names |= {name.casefold() for name in kept}
+        return {name: value for name, value in item.items() if "@" in name or name.casefold() in names}
 
     def select_fragment(self) -> str:
         """Return `(a,b)` for the context of a selected entity, or nothing."""

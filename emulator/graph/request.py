@@ -65,7 +65,7 @@ def page(request: GraphRequest, fragment: str, items: list[Json], total: int | N
     answer: Json = {"@odata.context": request.context(fragment)}
     if total is not None:
         answer["@odata.count"] = total
-    answer["value"] = [request.query.project(item) for item in items]
+    answer["value"] = [request.query.project(item, "assignments") for item in items]
     if more:
         answer["@odata.nextLink"] = request.query.next_link(f"{request.root}/{request.path}", skip)
     return Answer(200, answer)

@@ -22,7 +22,7 @@ async def health(request: web.Request) -> web.Response:
 def _refusal(request: web.Request) -> web.Response | None:
     """Return the refusal of a request without the control token, or None."""
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if hmac.compare_digest(given.encode(), request.app[CONTROL_TOKEN].encode()):
+    if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), request.app[CONTROL_TOKEN].encode()):
         return None
     message = "expected 'Authorization: Bearer' with the control token of the ready file"
     return web.json_response({"error": {"code": "ControlToken", "message": message}}, status=401)
@@ -40,7 +40,7 @@ async def switches(request: web.Request) -> web.Response:
             if not isinstance(changes, dict):
                 raise ValueError(f"expected a JSON object, got {type(changes).__name__}")
             changed = switches_with(cloud.config.switches, changes)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return web.json_response({"error": {"code": "BadSwitch", "message": str(error)}}, status=400)
         cloud.config = replace(cloud.config, switches=changed)
         cloud.journal.record("lab", "switches set", **{name: str(value) for name, value in changes.items()})

@@ -29,6 +29,11 @@ class Entry:
 _PIECE = 100
 
 
+def _sound(text: str | None) -> str | None:
+    """Return a text that can be stored: half characters, which only a broken client sends, become marks."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
+
+
 class Journal:
     """Appends to the store, within the caller's transaction, and tells subscribers."""
 
@@ -74,7 +79,14 @@ class Journal:
             for entry in entries:
                 self._store.run(
                     "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)",
-                    (entry.time, entry.party, entry.event, entry.outcome, entry.reason, json.dumps(entry.fields)),
+                    (
+                        entry.time,
+                        entry.party,
+                        entry.event,
+                        entry.outcome,
+                        _sound(entry.reason),
+                        json.dumps(entry.fields),
+                    ),
                 )
         for entry in entries:
             for subscriber in self._subscribers:

@@ -74,17 +74,21 @@ def drive(
     """
     shares = [requests[index::connections] for index in range(connections)]
     latencies: list[float] = []
-    bad: list[int] = []
+    bad: list[str] = []
     opened = [Connection(port, ca_file) for _ in shares]
 
     def work(connection: Connection, share: Sequence[bytes]) -> None:
         mine = []
         for request in share:
             begin = time.perf_counter()
-            status, _ = connection.exchange(request)
+            try:
+                status, _ = connection.exchange(request)
+            except OSError as error:
+                bad.append(str(error))
+                break
             mine.append(time.perf_counter() - begin)
             if not accept(status):
-                bad.append(status)
+                bad.append(f"status {status}")
                 break
         latencies.extend(mine)
 
@@ -98,6 +102,6 @@ def drive(
     for connection in opened:
         connection.close()
     if bad:
-        raise RuntimeError(f"expected every request to be accepted, got status {bad[0]}")
+        raise RuntimeError(f"expected every request to be accepted, got {bad[0]}")
     cuts = statistics.quantiles(latencies, n=20) if len(latencies) > 1 else latencies * 19
     return Measurement(len(latencies), len(latencies) / took, statistics.median(latencies) * 1000, cuts[-1] * 1000)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.proxy import decide
+from emulator.proxy import decide, host_of
 from tests.chain.test_official_sdk import PFXLAB
 
 TOOL = """
@@ -83,3 +83,16 @@ def test_what_the_proxy_lets_through(line: str, reason: Any) -> None:
     """Only CONNECT to port 443 of Microsoft's hosts is let through, and a refusal says what was expected."""
     decision = decide(line)
     assert decision is None if reason is None else reason in (decision or "")
+
+
+@pytest.mark.parametrize(
+    ("line", "host"),
+    [
+        ("GET http://u:hunter2@evil.example/?client_secret=S3cret HTTP/1.1", "evil.example"),
+        ("CONNECT evil.example:443 HTTP/1.1", "evil.example:443"),
+        ("GET", ""),
+    ],
+)
+def test_refused_target_is_named_without_secrets(line: str, host: str) -> None:
+    """Of a refused request only host and port go to the journal."""
+    assert host_of(line) == host

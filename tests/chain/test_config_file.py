@@ -1,6 +1,7 @@
 """The configuration file: what it sets, what it refuses, and tenants that do not see each other."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,14 @@ def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
         ("cheese: 1", "expected additionalProperties"),
         ("switches: {cheese: 1}", "expected switches of docs/divergences.md, got cheese"),
         ("switches: {duplicate_post: maybe}", "expected one of reject400, upsert, conflict409, got 'maybe'"),
-        ("switches: {page_size: -1}", "switches/page_size: expected int from 0, got -1"),
-        ("switches: {page_size: 1.5}", "expected int from 0, got 1.5"),
+        ("switches: {page_size: -1}", "switches/page_size: expected int from 1, got -1"),
+        ("switches: {page_size: 1.5}", "expected int from 1, got 1.5"),
         ("tenants: [{domain: x}]", "tenants/0/domain: expected pattern"),
         ("tenants: [{domain: a.example, users: [{upn: x, password: y}]}]", "expected a user principal name"),
+        ("switches: {1: 2}", "got 1"),
+        ("switches: {connector_retry_seconds: .nan}", "expected float from 0, got nan"),
+        ("tenants: [{domain: a.example}, {domain: A.example}]", "expected each domain once, got a.example"),
+        ("tenants: [{domain: a.example, users: [{upn: user@pfxlab.example, password: y}]}]", "users of its own domain"),
         ("tenants: [{domain: a.example, groups: [{name: g, members: [b@a.example]}]}]", "group g: expected users of the tenant"),
     ],
 )  # fmt: skip
@@ -95,3 +100,27 @@ async def test_tenants_are_blind_to_each_other(tmp_path: Path) -> None:
         assert [user["userPrincipalName"] for user in users] == ["mail@fabrikam.example"]
         assert (await theirs("GET", f"/beta/users/{lab.operator.credentials.user_upn}")).status == 404
         assert (await theirs("POST", PFX, record(lab, thumbprint="ff" * 20))).status == 400
+
+
+async def test_restart_keeps_consent_and_follows_the_file(tmp_path: Path) -> None:
+    """Over a restart consent stays, while roles and members are what the file says now."""
+    first = read_config(written(tmp_path, EXAMPLE.replace("roles: [intune_administrator]", "roles: []")))
+    async with Lab(tmp_path / "lab", first) as lab:
+        directory = lab.emulator.cloud.directory
+        app = directory.app("11111111-2222-4333-8444-555555555555")
+        assert app is not None
+        directory.consent(replace(app, requested_app_roles=("Group.Read.All",)))
+        tenant = directory.tenant("fabrikam.example")
+        before = directory.user(tenant["id"], "mail@fabrikam.example") if tenant is not None else None
+        assert tenant is not None
+        assert before is not None
+    second = read_config(written(tmp_path, EXAMPLE.replace("members: [mail@fabrikam.example]", "members: []")))
+    async with Lab(tmp_path / "lab", second) as lab:
+        directory = lab.emulator.cloud.directory
+        app, after = directory.app(app.id), directory.user(tenant["id"], "mail@fabrikam.example")
+        assert app is not None
+        assert after is not None
+        assert "Group.Read.All" in app.app_roles
+        assert (after["created"], before["directory_roles"]) == (before["created"], "[]")
+        assert after["directory_roles"] != "[]"
+        assert directory.groups_of(after["id"]) == frozenset()

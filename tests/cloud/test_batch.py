@@ -95,3 +95,26 @@ async def test_each_item_needs_its_permission(lab: Lab) -> None:
     assert [shown[name][0] for name in "12"] == [200, 403]
     body = json.dumps({"requests": requests}).encode()
     assert (await Raw(lab, None)("POST", BATCH, data=body, headers=JSON)).status == 401
+
+
+async def test_bad_item_spoils_no_other(lab: Lab) -> None:
+    """An address that is none, and a batch in a batch however spelled, are refused for that item; others run."""
+    graph = await admin(lab)
+    requests = [
+        {"id": "1", **POST, "body": record(lab)},
+        {"id": "2", "method": "GET", "url": "http://[x"},
+        {"id": "3", "method": "POST", "url": "/%24batch"},
+    ]
+    shown = answers(await graph("POST", BATCH, {"requests": requests}))
+    assert [shown[name][0] for name in "123"] == [201, 400, 405]
+
+
+async def test_half_characters_cost_no_journal_line(lab: Lab) -> None:
+    """A batch with a lone surrogate is refused, and earlier requests are still in the journal."""
+    graph = await admin(lab)
+    for _ in range(3):
+        await graph("GET", PFX)
+    body = b'{"requests": [{"id": "1", "method": "GET", "url": "/users", "dependsOn": ["\\ud800"]}]}'
+    assert (await graph("POST", BATCH, data=body, headers=JSON)).status == 400
+    entries = [entry.outcome for entry in lab.emulator.cloud.journal.entries() if entry.event == "request"]
+    assert entries == ["ok", "ok", "ok", "refused"]

@@ -26,7 +26,10 @@ async def test_switch_holds_from_the_next_request_on(lab: Lab) -> None:
     ("changes", "said"),
     [
         ({"cheese": 1}, "got cheese"),
-        ({"page_size": "x"}, "expected int from 0"),
+        ({"page_size": "x"}, "expected int from 1"),
+        ({"page_size": 0}, "expected int from 1"),
+        ({"page_size": 10**30}, "expected int"),
+        ({"connector_lease_seconds": float("inf")}, "expected float"),
         ([], "expected a JSON object, got list"),
     ],
 )

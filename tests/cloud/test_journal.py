@@ -88,6 +88,8 @@ async def test_explaining_lab_tells_the_client(tmp_path: Path) -> None:
         reply = await (await admin(lab))("POST", PFX, record(lab, userPrincipalName="nobody@pfxlab.example"))
         assert reply.headers["x-pfxlab-reason"].startswith("UserUnknown: userPrincipalName: no user of this tenant")
         assert "nobody" not in reply.message
+        broken = await (await admin(lab))("GET", f"{PFX}?$filter=a%0d%0aSet-Cookie:x")
+        assert (broken.status, "Set-Cookie" in broken.headers) == (400, False)
 
 
 @pytest.mark.parametrize(

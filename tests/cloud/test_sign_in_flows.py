@@ -175,7 +175,19 @@ async def test_code_in_the_query_for_older_clients(lab: Lab) -> None:
     assert await works(lab, good.json["access_token"])
 
 
-@pytest.mark.parametrize("uri", ["https://evil.example/", "javascript:alert(1)", ""])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://evil.example/",
+        "javascript:alert(1)",
+        "javascript://localhost/%0aalert(1)",
+        "https://evil.example\\\\@localhost/x",
+        "https://evil.example@localhost/x",
+        "http://localhost/a\\nb",
+        "http://[",
+        "",
+    ],
+)
 async def test_nothing_is_sent_elsewhere(lab: Lab, uri: str) -> None:
     """A redirect address that is not on this machine is refused before anybody signs in."""
     query = urlencode(
@@ -320,3 +332,63 @@ async def test_tickets_are_kept_as_hashes(lab: Lab) -> None:
         lab, **client_form(lab, grant_type="refresh_token", refresh_token=reply.json["refresh_token"])
     )
     assert stolen.json["error_codes"] == [70008]
+
+
+async def test_consent_needs_an_administrator_and_a_safe_address(tmp_path: Path) -> None:
+    """Neither an automatic user without a role nor a redirect to elsewhere grants an application anything."""
+    async with Lab(tmp_path, Config(auto_approve_upn="plain@pfxlab.example")) as lab:
+        lab.add_user("plain@pfxlab.example")
+        made, app_id = lab.operator.credentials, "bbbbbbbb-2222-4333-8444-555555555555"
+        directory = lab.emulator.cloud.directory
+        directory.add_app(app_id, made.tenant_id, "new app", requested_app_roles=["User.Read.All"])
+        page = f"/{made.tenant_id}/adminconsent?client_id={app_id}"
+        await Raw(lab, None)("GET", page)
+        person = {"username": made.operator_upn, "password": made.operator_password}
+        assert (await post_form(lab, f"{page}&redirect_uri=https%3A%2F%2Fevil.example", **person)).status == 400
+        app = directory.app(app_id)
+        assert app is not None
+        assert app.app_roles == ()
+
+
+async def test_id_token_is_no_assertion_and_other_resources_get_no_roles(lab: Lab) -> None:
+    """An id token is refused on behalf of its user, and a token for another resource carries no Graph permission."""
+    made = lab.operator.credentials
+    person = {
+        "grant_type": "password",
+        "client_id": made.public_client_id,
+        "username": made.user_upn,
+        "password": made.user_password,
+    }
+    answer = await post_token(
+        lab,
+        **{**person, "client_id": made.admin_client_id, "client_secret": made.admin_client_secret},
+        scope=f"{DELEGATED[0]} openid",
+    )
+    form = client_form(
+        lab, grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer", requested_token_use="on_behalf_of"
+    )
+    assert (await post_token(lab, **form, assertion=answer.json["id_token"])).json["error_codes"] == [50013]
+    other = await post_token(lab, **client_form(lab, scope=f"api://{made.public_client_id}/.default"))
+    assert claims(other.json["access_token"])["roles"] == []
+
+
+@pytest.mark.parametrize("assertion", ['{"alg":"RS256","x5t":"\u00e9"}', "[" * 100_000])
+async def test_odd_assertions_are_refused_in_json(lab: Lab, certificate: x509.Certificate, assertion: str) -> None:
+    """A client assertion that is no JWT at all is AADSTS700027, not an error of ours."""
+    head = base64.urlsafe_b64encode(assertion.encode()).decode()
+    reply = await post_token(
+        lab,
+        grant_type="client_credentials",
+        client_id=with_certificate(lab, certificate),
+        scope=f"{GRAPH}/.default",
+        client_assertion=f"{head}.e30.AAAA",
+    )
+    assert reply.json["error_codes"] == [700027]
+
+
+async def test_form_that_is_none_is_answered_in_json(lab: Lab) -> None:
+    """A body that is no form is answered as a form without fields."""
+    path = f"/{lab.operator.credentials.tenant_id}/oauth2/v2.0"
+    for end in ("token", "devicecode"):
+        reply = await Raw(lab, None)("POST", f"{path}/{end}", data=b"\xff=\xfe", headers=FORM)
+        assert (reply.status, "error" in reply.json) == (400, True)

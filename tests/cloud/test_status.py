@@ -69,6 +69,10 @@ async def test_expand_shows_assignments(lab: Lab) -> None:
     assert [a["target"]["groupId"] for a in one["assignments"]] == [lab.operator.credentials.group_id]
     listed = (await graph("GET", f"{CONFIGURATIONS}?$expand=assignments")).json["value"]
     assert [len(profile["assignments"]) for profile in listed] == [1, 1]
+    for path in (f"{CONFIGURATIONS}/{ios}", CONFIGURATIONS):
+        reply = await graph("GET", f"{path}?$select=displayName&$expand=assignments")
+        item = reply.json["value"][0] if path == CONFIGURATIONS else reply.json
+        assert {name for name in item if "@" not in name} == {"displayName", "assignments"}
     refused = await graph("GET", f"{CONFIGURATIONS}/{ios}?$expand=cheese")
     assert (refused.status, refused.code) == (400, "ExpandNotSupported")
 
@@ -85,6 +89,8 @@ async def test_group_membership_is_what_delivers(lab: Lab, history: Any) -> None
     reference = {"@odata.id": f"{graph.origin}/beta/directoryObjects/{user['id']}"}
     assert (await graph("POST", f"{group}/members/$ref", reference)).status == 204
     assert {str(state) for state in await settle(lab, devices)} == {"installed"}
+    by_name = {"@odata.id": f"{graph.origin}/v1.0/users/{UPN.upper()}"}
+    assert (await graph("POST", f"{group}/members/$ref", by_name)).status == 400
     again = await graph("POST", f"{group}/members/$ref", reference)
     assert (again.status, again.code) == (400, "Request_BadRequest")
     unknown = {"@odata.id": f"{graph.origin}/beta/directoryObjects/{lab.operator.credentials.tenant_id}"}

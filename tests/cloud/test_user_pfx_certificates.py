@@ -194,6 +194,7 @@ MODEL = "ModelValidationFailure"
          "'Edm.DateTimeOffset'."),
         ({"encryptedPfxBlob": "*"}, MODEL, "Cannot convert the literal '' to the expected type 'Edm.Binary'."),
         ({"keyName": 5}, MODEL, "Cannot convert the literal '5' to the expected type 'Edm.String'."),
+        ({"encryptedPfxPassword": 73555608}, MODEL, "Cannot convert the literal '' to the expected type"),
         ({"keyName": {}}, "BadRequest", "Property keyName in payload has a value that does not match schema."),
     ],
 )  # fmt: skip
