@@ -17,7 +17,6 @@ _TYPE_OF_PLATFORM: Final = {
     "windows": "#microsoft.graph.windows10ImportedPFXCertificateProfile",
 }
 _AT_WORK: Final = (State.REQUESTED, State.LEASED)
-_SETTLED: Final = (State.INSTALLED, State.FAILED, State.REMOVED, State.SUPERSEDED)
 
 
 async def import_pfx(
@@ -61,8 +60,3 @@ async def wait_for_connector(lab: Lab, devices: Sequence[Device], seconds: float
             return True
         await asyncio.sleep(0.05)
     return False
-
-
-def settled(deliveries: Sequence[Delivery]) -> bool:
-    """Return whether nothing is under way any more."""
-    return all(delivery.state in _SETTLED for delivery in deliveries)

@@ -24,11 +24,18 @@ _LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ23456789"
 _NATIVE: Final = "https://login.microsoftonline.com/common/oauth2/nativeclient"
 
 
-def _app_of(cloud: Cloud, tenant: Row, client_id: str) -> App:
+def _tenant_and_app(cloud: Cloud, request: web.Request, client_id: str) -> tuple[Row, App]:
+    """Return the tenant of the address and the application that asks, registered there.
+
+    Raises:
+        EntraError: one of them does not exist.
+
+    """
+    tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
     app = cloud.directory.app(client_id)
     if app is None or app.tenant_id != tenant["id"]:
         raise errors.unknown_application(client_id, tenant["domain"])
-    return app
+    return tenant, app
 
 
 def _check_redirect(uri: str) -> None:
@@ -64,9 +71,7 @@ async def authorize(request: web.Request) -> web.Response:
     """GET shows the sign-in form, or redirects at once for the automatic user; POST takes the form."""
     cloud, query = request.app[CLOUD], request.query
     try:
-        client_id = query.get("client_id", "")
-        tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
-        app = _app_of(cloud, tenant, client_id)
+        tenant, app = _tenant_and_app(cloud, request, query.get("client_id", ""))
         redirect_uri = query.get("redirect_uri", "")
         _check_redirect(redirect_uri)
         if query.get("code_challenge_method", "S256") != "S256" or "code" not in query.get("response_type", ""):
@@ -109,9 +114,7 @@ async def device_code(request: web.Request) -> web.Response:
     """POST /{tenant}/oauth2/v2.0/devicecode."""
     cloud, form = request.app[CLOUD], await read_form(request)
     try:
-        client_id = str(form.get("client_id", ""))
-        tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
-        app = _app_of(cloud, tenant, client_id)
+        tenant, app = _tenant_and_app(cloud, request, form.get("client_id", ""))
     except errors.EntraError as error:
         return refusal(cloud, request, error)
     user_code = "".join(secrets.choice(_LETTERS) for _ in range(9))
@@ -153,9 +156,7 @@ async def admin_consent(request: web.Request) -> web.Response:
     """GET shows the form, POST by an administrator grants the application all it asks for."""
     cloud, query = request.app[CLOUD], request.query
     try:
-        client_id = query.get("client_id", "")
-        tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
-        app = _app_of(cloud, tenant, client_id)
+        tenant, app = _tenant_and_app(cloud, request, query.get("client_id", ""))
         redirect_uri = query.get("redirect_uri")
         if redirect_uri is not None:
             _check_redirect(redirect_uri)

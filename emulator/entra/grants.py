@@ -14,7 +14,7 @@ import jwt
 
 from emulator.cloud import Cloud
 from emulator.entra import errors
-from emulator.entra.assertions import verify
+from emulator.entra.assertions import ASSERTION_TYPE, verify
 from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN
 from emulator.proxy import GRAPH_HOSTS
 from emulator.store.database import Row
@@ -77,6 +77,8 @@ def _app(cloud: Cloud, request: TokenRequest, *, must_authenticate: bool) -> App
         raise errors.unknown_application(client_id, request.tenant["domain"])
     secret, assertion = request.form.get("client_secret"), request.form.get("client_assertion")
     if assertion is not None:
+        if request.form.get("client_assertion_type") != ASSERTION_TYPE:
+            raise errors.bad_assertion(f"expected client_assertion_type {ASSERTION_TYPE}, got another or none")
         verify(assertion, app, _own_addresses(request), cloud.clock.now().timestamp())
     elif secret is not None:
         if not cloud.secrets.matches(secret, app.secret_hash):

@@ -167,8 +167,9 @@ def _expanded(request: GraphRequest, body: Json) -> Json:
 def list_all(request: GraphRequest) -> Answer:
     """GET the collection."""
     size = request.cloud.config.switches.page_size
+    beta = request.root.endswith("/beta")
     # Imported-PFX types exist in beta only; v1.0 leaves them out.
-    condition = "tenant_id = ?" if request.root.endswith("/beta") else "tenant_id = ? and 1 = 0"
+    condition = "tenant_id = ?" if beta else "tenant_id = ? and odata_type not like '%ImportedPFX%'"
     return _COLLECTION.page(
         request, condition, (request.caller.tenant_id,), size, lambda item: _expanded(request, item)
     )

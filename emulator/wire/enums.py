@@ -1,7 +1,7 @@
 """Names and numbers of the enumerations Graph and Intune share with their clients.
 
 Source: Graph beta reference (userPfxIntendedPurpose, userPfxPaddingScheme, keyStorageProviderOption,
-complianceStatus, certificateIssuanceStates, ndesConnectorState).
+ndesConnectorState).
 """
 
 from enum import Enum, IntEnum
@@ -39,34 +39,6 @@ class KeyStorageProviderOption(IntEnum):
     useTpmKspOtherwiseFail = 1  # noqa: N815
     usePassportForWorkKspOtherwiseFail = 2  # noqa: N815
     useSoftwareKsp = 3  # noqa: N815
-
-
-class ComplianceStatus(IntEnum):
-    """complianceStatus of a profile on a device or user."""
-
-    unknown = 0
-    notApplicable = 1  # noqa: N815
-    compliant = 2
-    remediated = 3
-    nonCompliant = 4  # noqa: N815
-    error = 5
-    conflict = 6
-    notAssigned = 7  # noqa: N815
-
-
-class CertificateIssuanceState(IntEnum):
-    """certificateIssuanceStates, as far as an imported certificate can reach them."""
-
-    unknown = 0
-    issueFailed = 7  # noqa: N815
-    issuePending = 8  # noqa: N815
-    issued = 9
-    removedFromCollection = 15  # noqa: N815
-    responsePending = 11  # noqa: N815
-    installFailed = 17  # noqa: N815
-    installed = 18
-    deleted = 20
-    requested = 22
 
 
 class NdesConnectorState(IntEnum):

@@ -25,6 +25,7 @@ from tests.cloud.graph import PFX, Raw
 from tests.cloud.test_entra import client_form, post_token
 
 GRAPH = "https://graph.microsoft.com"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 DELEGATED = [f"{GRAPH}/DeviceManagementConfiguration.ReadWrite.All"]
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -240,7 +241,7 @@ async def test_certificate_signs_an_application_in(
     assert await works(lab, (await asyncio.to_thread(token))["access_token"])
 
 
-@pytest.mark.parametrize("spoil", ["key", "audience", "subject", "expired", "header", "algorithm", "rubbish"])
+@pytest.mark.parametrize("spoil", ["key", "audience", "subject", "expired", "header", "algorithm", "rubbish", "type"])
 async def test_bad_assertion_is_refused(
     lab: Lab, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, certificate: x509.Certificate, spoil: str
 ) -> None:
@@ -259,7 +260,7 @@ async def test_bad_assertion_is_refused(
     assertion = "rubbish" if spoil == "rubbish" else jwt.encode(body, key, algorithm, headers=headers)
     form = {
         "grant_type": "client_credentials", "client_id": app_id, "scope": f"{GRAPH}/.default",
-        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion": assertion,
+        "client_assertion_type": "another" if spoil == "type" else ASSERTION_TYPE, "client_assertion": assertion,
     }  # fmt: skip
     reply = await post_token(lab, **form)
     assert (reply.status, reply.json["error"], reply.json["error_codes"]) == (401, "invalid_client", [700027])
@@ -382,6 +383,7 @@ async def test_odd_assertions_are_refused_in_json(lab: Lab, certificate: x509.Ce
         client_id=with_certificate(lab, certificate),
         scope=f"{GRAPH}/.default",
         client_assertion=f"{head}.e30.AAAA",
+        client_assertion_type=ASSERTION_TYPE,
     )
     assert reply.json["error_codes"] == [700027]
 
