@@ -4,7 +4,10 @@ Key material, passwords and client secrets never come from here: they come from 
 """
 
 import random
-from uuid import UUID
+
+
+_VERSION_BITS = 0xF000 << 64 | 0xC000 << 48
+_VERSION_4 = 0x4000 << 64 | 0x8000 << 48  # RFC 9562, sections 4.1 and 4.2: variant 10, version 4
 
 
 class Chance:
@@ -20,4 +23,6 @@ class Chance:
 
     def guid(self) -> str:
         """Return a version 4 GUID, lower case with dashes."""
-        return str(UUID(int=self._random.getrandbits(128), version=4))
+        bits = self._random.getrandbits(128) & ~_VERSION_BITS | _VERSION_4
+        text = f"{bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,6 +1,7 @@
 """What every room of the emulator shares: the store's aggregates, clock, chance, journal, authorities, switches."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emulator.chance import Chance
 from emulator.config import Config
@@ -9,6 +10,7 @@ from emulator.entra.tickets import Tickets
 from emulator.graph.throttling import DOCUMENTED, Throttle
 from emulator.lab.journal import Journal
 from emulator.pki import load_or_create
+from emulator.remembered import Remembered
 from emulator.store.database import Store
 from emulator.store.deliveries import Deliveries, MdmCommands
 from emulator.store.device_configurations import DeviceConfigurations
@@ -16,6 +18,9 @@ from emulator.store.devices import Connectors, Devices
 from emulator.store.directory import Directory, Secrets
 from emulator.store.pfx_certificates import PfxCertificates
 from emulator.wire.clock import Clock
+
+if TYPE_CHECKING:
+    from emulator.graph.request import Caller
 
 
 class Cloud:
@@ -35,6 +40,8 @@ class Cloud:
         self.directory = Directory(self.store)
         self.secrets = Secrets()
         self.throttle = Throttle(DOCUMENTED)
+        # A bulk import sends the same token each time: it is verified once.
+        self.callers: Remembered[tuple[str, str], "Caller"] = Remembered(1000)
         self.tickets = Tickets(self.store)
         self.certificates = PfxCertificates(self.store)
         self.profiles = DeviceConfigurations(self.store)

@@ -1,6 +1,6 @@
 """The tenant's token-signing key and its JWKS."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,13 @@ from jwt.algorithms import RSAAlgorithm
 
 from emulator.pki import private_pem, write_private
 
-_REMEMBERED = 1000
-
 
 @dataclass(frozen=True, repr=False)
 class SigningKey:
-    """Signs access and id tokens, RS256. Remembers tokens it verified: a bulk import sends the same one each time."""
+    """Signs access and id tokens, RS256."""
 
     key: rsa.RSAPrivateKey
     key_id: str
-    _verified: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def load_or_create(cls, path: Path | None) -> "SigningKey":
@@ -51,9 +48,6 @@ class SigningKey:
             jwt.InvalidTokenError: another key, a broken token, another audience.
 
         """
-        remembered = self._verified.get((token, tuple(audiences)))
-        if remembered is not None:
-            return remembered
         options: Any = {
             "verify_exp": False,
             "verify_nbf": False,
@@ -63,9 +57,6 @@ class SigningKey:
         claims: dict[str, Any] = jwt.decode(
             token, self.key.public_key(), algorithms=["RS256"], audience=audiences, options=options
         )
-        while len(self._verified) >= _REMEMBERED:
-            del self._verified[next(iter(self._verified))]
-        self._verified[token, tuple(audiences)] = claims
         return claims
 
     def jwks(self) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""Listing a collection from the store: filter, order, page, count."""
+"""Listing a collection: filter, order, page, count. Entities come from a table, or are computed for the request."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from emulator.graph.odata import Field, compile_filter, order_by
+from emulator.graph.odata import Field, Place, compile_filter, order_by
 from emulator.graph.request import Answer, GraphRequest, Json, page
 from emulator.store.database import Row
+from emulator.wire import jsontext
+
+_ROW: Final = "row_number"
 
 
 class Collection:
@@ -51,21 +54,53 @@ class Collection:
         """Return one page; $top limits it, `size` is what a page holds at most."""
         where, values = self._where(request, condition, parameters)
         order = order_by(request.query.text("orderby"), self._fields, self._resource)
-        top, skip = request.query.number("top", 1), request.query.offset()
+        top, place = request.query.number("top", 1), request.query.place()
         limit = size if top is None else min(top, size)
         sql = (
-            f"select {self._columns} from {self._table} where {where} "  # noqa: S608 - literals are parameters
-            f"order by {f'{order}, ' if order else ''}rowid limit ? offset ?"
+            f"select {self._columns}, rowid as {_ROW} from {self._table} "  # noqa: S608 - literals are parameters
+            f"where {where} and rowid > ? order by {f'{order}, ' if order else ''}rowid limit ? offset ?"
         )
-        rows = request.cloud.store.rows(sql, (*values, limit + 1, skip))
+        rows = request.cloud.store.rows(sql, (*values, place.after or 0, limit + 1, place.offset))
+        numbers = [row.pop(_ROW) for row in rows]
         items = [self._to_json(row) for row in rows[:limit]]
         if expand is not None:
             items = [expand(item) for item in items]
-        total = (
-            self.count(request, condition, parameters)
-            if (self._counts or request.eventual) and request.query.count and skip == 0
-            else None
-        )
-        more = len(rows) > limit
-        fragment = self.fragment + request.query.select_fragment()
-        return page(request, fragment, items, total, more, skip + limit)
+        first = place == Place(offset=request.query.number("skip") or 0)
+        counted = (self._counts or request.eventual) and request.query.count and first
+        total = self.count(request, condition, parameters) if counted else None
+        following = None
+        if len(rows) > limit:
+            # In an order of the client's own a row has no place but its number.
+            following = Place(offset=place.offset + limit) if order else Place(after=numbers[limit - 1])
+        return page(request, self.fragment + request.query.select_fragment(), items, total, following)
+
+
+def computed(
+    request: GraphRequest, fragment: str, items: Sequence[Json], fields: Mapping[str, Field], resource: str, size: int
+) -> Answer:
+    """Return a page of entities that no table holds; `fields` are those of `json_fields`."""
+    query = request.query
+    where, values = "true", tuple[Any, ...]()
+    text = query.text("filter")
+    if text:
+        where, values = compile_filter(text, fields, resource)
+    order = order_by(query.text("orderby"), fields, resource)
+    top, place = query.number("top", 1), query.place()
+    limit = size if top is None else min(top, size)
+    source = "from json_each(?) as item where"
+    rows = request.cloud.store.rows(
+        f"select key {source} {where} order by {f'{order}, ' if order else ''}key limit ? offset ?",  # noqa: S608 - literals are parameters
+        (jsontext.encode(list(items)).decode(), *values, limit + 1, place.offset),
+    )
+    total = None
+    if query.count and query.text("skiptoken") is None:
+        sql = f"select count(*) {source} {where}"  # noqa: S608 - literals are parameters
+        total = request.cloud.store.scalar(sql, (jsontext.encode(list(items)).decode(), *values))
+    following = Place(offset=place.offset + limit) if len(rows) > limit else None
+    shown = [items[row["key"]] for row in rows[:limit]]
+    return page(request, fragment + query.select_fragment(), shown, total, following)
+
+
+def json_fields(kinds: Mapping[str, str]) -> dict[str, Field]:
+    """Return filterable properties of computed entities: name → kind of `Field`."""
+    return {name: Field(f"json_extract(item.value, '$.{name}')", kind) for name, kind in kinds.items()}

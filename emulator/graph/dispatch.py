@@ -28,6 +28,7 @@ from emulator.graph.request import Answer, Caller, GraphRequest
 from emulator.graph.router import Route, Router, split_path
 from emulator.graph.throttling import retry_headers
 from emulator.lab.tips import tip
+from emulator.wire import jsontext
 
 JSON_TYPE: Final = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 _DIAGNOSTIC: Final = json.dumps(
@@ -87,8 +88,19 @@ def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
     if scheme.lower() != "bearer" or not token.strip():
         reason = "expected 'Authorization: Bearer …'"
         raise errors.unauthenticated("Access token is empty.", reason, "TokenMissing")
+    caller = cloud.callers.get((token, origin))
+    if caller is None:
+        caller = _caller(_claims(cloud, token.strip(), origin))
+        cloud.callers.put((token, origin), caller)
+    if caller.expires <= cloud.clock.now().timestamp():
+        text = "Lifetime validation failed, the token is expired."
+        raise errors.unauthenticated(text, f"the token expired at {caller.expires}", "TokenExpired")
+    return caller
+
+
+def _claims(cloud: Cloud, token: str, origin: str) -> dict[str, Any]:
     try:
-        claims = cloud.signing_key.verify(token.strip(), audiences(origin))
+        return cloud.signing_key.verify(token, audiences(origin))
     except jwt.InvalidAudienceError as error:
         text = "Access token validation failure. Invalid audience."
         raise errors.unauthenticated(text, f"the token's audience is not Graph ({error})") from None
@@ -101,14 +113,10 @@ def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
             "The token needs to be in JWS or JWE Compact Serialization Format."
         )
         raise errors.unauthenticated(text, f"not a token of this lab ({type(error).__name__})") from None
-    if claims["exp"] <= cloud.clock.now().timestamp():
-        text = "Lifetime validation failed, the token is expired."
-        raise errors.unauthenticated(text, f"the token expired at {claims['exp']}", "TokenExpired")
-    return _caller(claims)
 
 
 def _caller(claims: dict[str, Any]) -> Caller:
-    who = Caller(claims["tid"], claims["appid"], frozenset(claims.get("roles", ())))
+    who = Caller(claims["tid"], claims["appid"], frozenset(claims.get("roles", ())), claims["exp"])
     if "scp" not in claims:
         return who
     scopes, roles = frozenset(claims["scp"].split()), frozenset(claims["wids"])
@@ -132,7 +140,7 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
         bare = "odata.metadata=none" in incoming.headers.get("accept", "").replace(" ", "").lower()
         content_type = JSON_TYPE.replace("=minimal", "=none") if bare else JSON_TYPE
         headers |= {"OData-Version": "4.0", "Content-Type": content_type}
-        body = json.dumps(_without_annotations(answer.body) if bare else answer.body).encode()
+        body = jsontext.encode(_without_annotations(answer.body) if bare else answer.body)
     return Outgoing(answer.status, headers, body)
 
 
@@ -171,7 +179,7 @@ def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict
     if cloud.config.explain:
         shown = "".join(c if " " <= c <= "~" else "?" for c in f"{error.rule}: {error.reason}")
         headers["x-pfxlab-reason"] = shown[:1000]
-    return Outgoing(error.status, headers, json.dumps(body).encode())
+    return Outgoing(error.status, headers, jsontext.encode(body))
 
 
 def _facts(incoming: Incoming, request_id: str) -> dict[str, str]:

@@ -9,20 +9,22 @@ from emulator.graph.dispatch import Incoming, Outgoing, dispatch, refuse
 
 async def handle(request: web.Request) -> web.Response:
     """Answer any request below /beta or /v1.0."""
-    cloud = request.app[CLOUD]
+    cloud, url = request.app[CLOUD], request.rel_url
+    version, _, path = url.raw_path.lstrip("/").partition("/")
+    try:
+        body, refused = await request.read(), None
+    except web.HTTPRequestEntityTooLarge:
+        body, refused = b"", errors.too_large()
     incoming = Incoming(
         method=request.method,
         origin=origin_of(request),
-        version=request.match_info["version"].lower(),
-        path=request.rel_url.raw_path.lstrip("/").partition("/")[2],
-        query=request.rel_url.raw_query_string,
+        version=version.lower(),
+        path=path,
+        query=url.raw_query_string,
         headers={name.lower(): value for name, value in request.headers.items()},
+        body=body,
     )
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return _response(refuse(cloud, incoming, errors.too_large()))
-    return _response(dispatch(cloud, Incoming(**{**vars(incoming), "body": body})))
+    return _response(dispatch(cloud, incoming) if refused is None else refuse(cloud, incoming, refused))
 
 
 def _response(answer: Outgoing) -> web.Response:
@@ -38,4 +40,7 @@ async def no_version(request: web.Request) -> web.Response:
 
 def add_routes(app: web.Application) -> None:
     """Register Graph; `no_version` must come after every other room."""
+    # The usual spellings first: aiohttp finds a route with a fixed beginning at once.
+    for version in ("/beta", "/v1.0"):
+        app.router.add_route("*", f"{version}/{{tail:.*}}", handle)
     app.router.add_route("*", "/{version:(?i:beta|v1\\.0)}{tail:/.*|$}", handle)

@@ -2,11 +2,13 @@
 
 import base64
 import binascii
+import re
 
 from emulator.store.pfx_certificates import PfxCertificate
 from emulator.wire.enums import PaddingScheme
 
 _RSA_SIZES = {bits // 8: bits for bits in (2048, 3072, 4096)}
+_SHA1 = re.compile(r"[0-9a-fA-F]{40}")
 _DIGEST = {PaddingScheme.oaepSha256, PaddingScheme.oaepSha384, PaddingScheme.oaepSha512}
 
 
@@ -21,8 +23,7 @@ def notes_on(record: PfxCertificate) -> list[str]:
         notes.append("PasswordNotBase64: expected base64 in encryptedPfxPassword, no connector can read it")
     if record.encrypted_pfx_blob[:1] != b"\x30":
         notes.append("BlobNotPkcs12: expected a PKCS#12 container, which begins with the byte 30")
-    hexadecimal = len(record.thumbprint) == 40 and all(c in "0123456789abcdefABCDEF" for c in record.thumbprint)
-    if not hexadecimal:
+    if not _SHA1.fullmatch(record.thumbprint):
         notes.append(f"ThumbprintForm: expected 40 hexadecimal digits, got {record.thumbprint[:80]!r}")
     if record.padding_scheme not in _DIGEST:
         notes.append(f"PaddingRetired: no connector processes {record.padding_scheme.name}")

@@ -5,7 +5,6 @@ Source: reference graph-intune 1.6 and 5.8.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from enum import Enum
@@ -83,8 +82,8 @@ class QueryOptions:
         """Return whether the number of all matches is asked for."""
         return (self.text("count") or "").lower() == "true"
 
-    def offset(self) -> int:
-        """Return how many matches to pass over.
+    def place(self) -> "Place":
+        """Return where in the collection the page begins.
 
         Raises:
             GraphError: a $skiptoken that is not ours.
@@ -92,10 +91,14 @@ class QueryOptions:
         """
         token = self.text("skiptoken")
         if token is None:
-            return self.number("skip") or 0
+            return Place(offset=self.number("skip") or 0)
         try:
-            return _small(int(json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))["o"]))
-        except (binascii.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            given = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+            (name, number), *more = given.items()
+            if more or name not in _PLACES or _small(int(number)) < 0:
+                raise ValueError("not one known place")
+            return Place(**{_PLACES[name]: int(number)})
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
             raise errors.invalid_option("$skiptoken", "expected a token of a nextLink") from None
 
     def project(self, item: dict[str, Any], *kept: str) -> dict[str, Any]:
@@ -112,12 +115,23 @@ class QueryOptions:
         select = self.text("select")
         return f"({','.join(part.strip() for part in select.split(','))})" if select else ""
 
-    def next_link(self, url: str, offset: int) -> str:
+    def next_link(self, url: str, place: "Place") -> str:
         """Return the absolute address of the next page: all options kept, percent-encoded throughout."""
         kept = [(name, value) for name, value in self._pairs if name not in ("$skiptoken", "$skip")]
-        token = base64.urlsafe_b64encode(json.dumps({"o": offset}).encode()).rstrip(b"=").decode("ascii")
+        body = {"r": place.after} if place.after is not None else {"o": place.offset}
+        token = base64.urlsafe_b64encode(json.dumps(body).encode()).rstrip(b"=").decode("ascii")
         encoded = urlencode([*kept, ("$skiptoken", token)], quote_via=quote)
         return f"{url}?{encoded.replace('%24', '$')}"
+
+
+class Place(NamedTuple):
+    """Where a page begins: after so many matches, or after a row, which no change in between can shift."""
+
+    offset: int = 0
+    after: int | None = None
+
+
+_PLACES: Final = {"o": "offset", "r": "after"}
 
 
 def _small(number: int) -> int:

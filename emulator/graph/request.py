@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from emulator.cloud import Cloud
-from emulator.graph.odata import QueryOptions
+from emulator.graph.odata import Place, QueryOptions
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who holds the token: application roles or delegated scopes, and a user's directory roles."""
+    """Who holds the token, and until when: application roles or delegated scopes, and a user's directory roles."""
 
     tenant_id: str
     app_id: str
     scopes: frozenset[str]
+    expires: float
     user_id: str | None = None
     directory_roles: frozenset[str] = frozenset()
 
@@ -60,12 +61,14 @@ class Answer:
 Handler: TypeAlias = Callable[[GraphRequest], Answer]
 
 
-def page(request: GraphRequest, fragment: str, items: list[Json], total: int | None, more: bool, skip: int) -> Answer:
-    """Return a page of a collection, with an absolute nextLink on the request's own host when there is more."""
+def page(
+    request: GraphRequest, fragment: str, items: list[Json], total: int | None, following: Place | None
+) -> Answer:
+    """Return a page of a collection, with an absolute nextLink on the request's own host when another follows."""
     answer: Json = {"@odata.context": request.context(fragment)}
     if total is not None:
         answer["@odata.count"] = total
     answer["value"] = [request.query.project(item, "assignments") for item in items]
-    if more:
-        answer["@odata.nextLink"] = request.query.next_link(f"{request.root}/{request.path}", skip)
+    if following is not None:
+        answer["@odata.nextLink"] = request.query.next_link(f"{request.root}/{request.path}", following)
     return Answer(200, answer)

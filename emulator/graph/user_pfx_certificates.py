@@ -25,7 +25,7 @@ MASKED_BLOB = "AA=="
 MASKED_PASSWORD = ""
 _FIELDS = {
     "id": Field("id"),
-    "thumbprint": Field("thumbprint"),
+    "thumbprint": Field("thumbprint", "cased"),
     "userPrincipalName": Field("user_principal_name", "cased"),
     "intendedPurpose": Field("intended_purpose", "enum", IntendedPurpose),
     "startDateTime": Field("start_date", "date"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.store.database import Store, to_text
+from emulator.wire import jsontext
 from emulator.wire.clock import Clock
 
 
@@ -85,7 +86,7 @@ class Journal:
                         entry.event,
                         entry.outcome,
                         _sound(entry.reason),
-                        json.dumps(entry.fields),
+                        jsontext.encode(entry.fields).decode(),
                     ),
                 )
         for entry in entries:

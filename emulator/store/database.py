@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -134,6 +135,13 @@ def m003_what_a_device_may_hold(db: Database) -> None:
     db.execute("drop index pfx_user")
 
 
+@migrations()
+def m004_lists_of_any_length(db: Database) -> None:
+    """Find a tenant's records page by page, and records by thumbprint alone, however many there are."""
+    db.execute("create index pfx_tenant on pfx_certificates (tenant_id) where not is_deleted")
+    db.execute("create index pfx_lower_thumbprint on pfx_certificates (lower(thumbprint))")
+
+
 class Store:
     """An open database: rows in and out, transactions that nest."""
 
@@ -181,9 +189,8 @@ class Store:
         return int(execute(sql, parameters).rowcount)
 
     def put(self, table: str, row: dict[str, Any]) -> None:
-        """Insert a row, or replace the one with its primary key."""
-        columns, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
-        self.run(f"insert or replace into {table} ({columns}) values ({marks})", row)  # noqa: S608 - names are ours
+        """Insert a row, or change the one with its primary key; that keeps its place in lists."""
+        self.run(_upsert(table, tuple(row)), row)
 
     def update(self, table: str, key: str, changes: dict[str, Any]) -> int:
         """Set columns of the row with that id; return how many rows there were."""
@@ -200,9 +207,18 @@ class Store:
         self.put("meta", {"key": key, "value": value})
 
 
+@cache
+def _upsert(table: str, columns: tuple[str, ...]) -> str:
+    marks = ", ".join(f":{name}" for name in columns)
+    sets = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    names = ", ".join(columns)
+    return f"insert into {table} ({names}) values ({marks}) on conflict do update set {sets}"  # noqa: S608 - names are ours
+
+
 def to_text(moment: datetime) -> str:
     """Return a moment as stored: UTC, six fraction digits, so that text order is time order."""
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{utc.isoformat(timespec='microseconds')[:26]}Z"
 
 
 def from_text(text: str) -> datetime:

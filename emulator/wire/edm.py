@@ -50,9 +50,9 @@ def _offset(zone: str) -> timedelta:
 
 def format_date_time(moment: datetime) -> str:
     """Return `2026-02-01T09:00:01.4820190Z`: UTC, seven fraction digits, none when all are zero."""
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    whole = utc.isoformat(timespec="seconds")
-    return f"{whole}.{utc.microsecond:06d}0Z" if utc.microsecond else f"{whole}Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    text = utc.isoformat()
+    return f"{text[:26]}0Z" if utc.microsecond else f"{text[:19]}Z"
 
 
 @lru_cache(maxsize=8)

@@ -40,7 +40,7 @@ def check_upn(text: str) -> str:
 
 def record_id(user_id: str, thumbprint: str) -> str:
     """Return `{user id without dashes}-{thumbprint}`, lower case."""
-    return f"{UUID(user_id).hex}-{thumbprint.lower()}"
+    return f"{user_id.replace('-', '').lower()}-{thumbprint.lower()}"
 
 
 def parse_record_id(text: str) -> RecordId:
