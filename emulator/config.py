@@ -17,6 +17,9 @@ class Switches:
     delete_missing: Literal["204", "404"] = "204"
     masked_values_in_patch: Literal["ignore", "store"] = "ignore"
     legacy_padding: Literal["accept", "reject400"] = "accept"
+    mask_reads: Literal["on", "off"] = "on"
+    filter_quirks: Literal["off", "on"] = "off"
+    etags: Literal["ignore", "honour"] = "ignore"
     page_size: int = 1000
     throttling: Literal["off", "documented"] = "off"
     retry_after: Literal["integer", "fractional", "ms", "absent"] = "integer"

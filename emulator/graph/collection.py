@@ -1,8 +1,10 @@
 """Listing a collection: filter, order, page, count. Entities come from a table, or are computed for the request."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
+from emulator.graph.model import ENUM_TYPES, properties_of
 from emulator.graph.odata import Field, Place, compile_filter, order_by
 from emulator.graph.request import Answer, GraphRequest, Json, page
 from emulator.store.database import Row
@@ -24,9 +26,11 @@ class Collection:
         *,
         counts: bool = True,
         columns: str = "*",
+        quirky: bool = False,
     ) -> None:
         # `counts` False: $count=true is silently ignored, as for directory objects without ConsistencyLevel.
-        self._counts, self._columns = counts, columns
+        # `quirky`: the switch filter_quirks is about this collection.
+        self._counts, self._columns, self._quirky = counts, columns, quirky
         self.fragment, self._table, self._fields = fragment, table, fields
         self._resource, self._to_json = resource, to_json
 
@@ -34,7 +38,8 @@ class Collection:
         text = request.query.text("filter")
         if not text:
             return condition, parameters
-        compiled = compile_filter(text, self._fields, self._resource)
+        quirks = self._quirky and request.cloud.config.switches.filter_quirks == "on"
+        compiled = compile_filter(text, self._fields, self._resource, quirks=quirks)
         return f"({condition}) and ({compiled.text})", parameters + compiled.parameters
 
     def count(self, request: GraphRequest, condition: str, parameters: tuple[Any, ...]) -> int:
@@ -75,32 +80,43 @@ class Collection:
         return page(request, self.fragment + request.query.select_fragment(), items, total, following)
 
 
-def computed(
-    request: GraphRequest, fragment: str, items: Sequence[Json], fields: Mapping[str, Field], resource: str, size: int
-) -> Answer:
-    """Return a page of entities that no table holds; `fields` are those of `json_fields`."""
-    query = request.query
+def computed(request: GraphRequest, fragment: str, items: Sequence[Json], type_name: str, size: int) -> Answer:
+    """Return a page of entities of one type of the model that no table holds."""
+    query, fields = request.query, _json_fields(type_name)
     where, values = "true", tuple[Any, ...]()
     text = query.text("filter")
     if text:
-        where, values = compile_filter(text, fields, resource)
-    order = order_by(query.text("orderby"), fields, resource)
+        where, values = compile_filter(text, fields, type_name)
+    order = order_by(query.text("orderby"), fields, type_name)
     top, place = query.number("top", 1), query.place()
     limit = size if top is None else min(top, size)
-    source = "from json_each(?) as item where"
-    rows = request.cloud.store.rows(
+    source, listed = "from json_each(?) as item where", jsontext.encode(list(items)).decode()
+    keys = request.cloud.store.rows(
         f"select key {source} {where} order by {f'{order}, ' if order else ''}key limit ? offset ?",  # noqa: S608 - literals are parameters
-        (jsontext.encode(list(items)).decode(), *values, limit + 1, place.offset),
+        (listed, *values, limit + 1, place.offset),
     )
     total = None
     if query.count and query.text("skiptoken") is None:
-        sql = f"select count(*) {source} {where}"  # noqa: S608 - literals are parameters
-        total = request.cloud.store.scalar(sql, (jsontext.encode(list(items)).decode(), *values))
-    following = Place(offset=place.offset + limit) if len(rows) > limit else None
-    shown = [items[row["key"]] for row in rows[:limit]]
+        total = request.cloud.store.scalar(f"select count(*) {source} {where}", (listed, *values))  # noqa: S608 - literals are parameters
+    following = Place(offset=place.offset + limit) if len(keys) > limit else None
+    shown = [items[row["key"]] for row in keys[:limit]]
     return page(request, fragment + query.select_fragment(), shown, total, following)
 
 
-def json_fields(kinds: Mapping[str, str]) -> dict[str, Field]:
-    """Return filterable properties of computed entities: name → kind of `Field`."""
-    return {name: Field(f"json_extract(item.value, '$.{name}')", kind) for name, kind in kinds.items()}
+_KINDS: Final = {
+    "DateTimeOffset": "instant",
+    "Boolean": "boolean",
+    "Int32": "number",
+    "Int64": "number",
+    "String[]": "strings",
+}
+
+
+@cache
+def _json_fields(type_name: str) -> dict[str, Field]:
+    """Return the filterable properties of computed entities, from the model; texts compare case-blind."""
+    return {
+        name: Field(f"json_extract(item.value, '$.{name}')", _KINDS.get(short, "name"))
+        for name, short in properties_of(type_name).items()
+        if short in _KINDS or short in ENUM_TYPES or short in ("String", "Guid")
+    }

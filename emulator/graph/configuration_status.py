@@ -6,11 +6,12 @@ Rows are computed from deliveries, as the service computes them: there are lists
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from emulator.graph import errors
+from emulator.graph.collection import computed
 from emulator.graph.device_configurations import FRAGMENT, find_profile
 from emulator.graph.permissions import CONFIGURATION_READ
 from emulator.graph.request import Answer, GraphRequest, Json
@@ -82,9 +83,9 @@ def _rows(request: GraphRequest, profile: DeviceConfiguration) -> list[_Row]:
     return rows
 
 
-def _list(request: GraphRequest, profile: DeviceConfiguration, name: str, items: Iterable[Json]) -> Answer:
-    context = request.context(f"{FRAGMENT}('{profile.id}')/{name}")
-    return Answer(200, {"@odata.context": context, "value": [request.query.project(item) for item in items]})
+def _list(request: GraphRequest, profile: DeviceConfiguration, name: str, items: list[Json], kind: str) -> Answer:
+    size = request.cloud.config.switches.page_size
+    return computed(request, f"{FRAGMENT}('{profile.id}')/{name}", items, kind, size)
 
 
 def device_statuses(request: GraphRequest) -> Answer:
@@ -104,7 +105,7 @@ def device_statuses(request: GraphRequest) -> Answer:
         }
         for row in _rows(request, profile)
     ]
-    return _list(request, profile, "deviceStatuses", items)
+    return _list(request, profile, "deviceStatuses", items, "deviceConfigurationDeviceStatus")
 
 
 def _users(rows: list[_Row]) -> list[tuple[Row, list[_Row]]]:
@@ -132,7 +133,7 @@ def user_statuses(request: GraphRequest) -> Answer:
         }
         for user, rows in _users(_rows(request, profile))
     ]
-    return _list(request, profile, "userStatuses", items)
+    return _list(request, profile, "userStatuses", items, "deviceConfigurationUserStatus")
 
 
 def _overview(request: GraphRequest, name: str, statuses: list[str]) -> Answer:
@@ -151,7 +152,7 @@ def _overview(request: GraphRequest, name: str, statuses: list[str]) -> Answer:
     }
     if name == "deviceStatusOverview":
         body["notApplicablePlatformCount"] = 0
-    return Answer(200, body)
+    return Answer(200, request.query.project(body))
 
 
 def device_overview(request: GraphRequest) -> Answer:
@@ -217,7 +218,8 @@ def _states_of(odata_type: str) -> Callable[[GraphRequest], Answer]:
         rows = _rows(request, profile)
         items = [_certificate_state(request, profile, row, d) for row in rows for d in row.deliveries]
         cast = odata_type.removeprefix("#")
-        return _list(request, profile, f"{cast}/managedDeviceCertificateStates", items)
+        name = f"{cast}/managedDeviceCertificateStates"
+        return _list(request, profile, name, items, "managedDeviceCertificateState")
 
     return certificate_states
 
@@ -246,7 +248,8 @@ def all_certificate_states(request: GraphRequest) -> Answer:
         for delivery in row.deliveries
         if (state := _certificate_state(request, profile, row, delivery))
     ]
-    return Answer(200, {"@odata.context": request.context(name), "value": items})
+    size = request.cloud.config.switches.page_size
+    return computed(request, name, items, "managedAllDeviceCertificateState", size)
 
 
 def add_routes(router: Router) -> None:

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from emulator.graph import errors
 from emulator.graph.bodies import check, read_json
-from emulator.graph.collection import Collection
+from emulator.graph.collection import Collection, computed
+from emulator.graph.etags import check_precondition, with_etag
 from emulator.graph.odata import Field
 from emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_WRITE
 from emulator.graph.request import Answer, GraphRequest, Json
@@ -29,6 +30,10 @@ _FIELDS = {
     "version": Field("version", "number"),
     "createdDateTime": Field("created", "date"),
     "lastModifiedDateTime": Field("last_modified", "date"),
+    "description": Field("json_extract(properties, '$.description')"),
+    "intendedPurpose": Field("json_extract(properties, '$.intendedPurpose')", "name"),
+    "roleScopeTagIds": Field("coalesce(json_extract(properties, '$.roleScopeTagIds'), '[\"0\"]')", "strings"),
+    "@odata.type": Field("odata_type", "type"),
 }
 _CERTIFICATE_DEFAULTS: Json = {
     "renewalThresholdPercentage": None,
@@ -101,7 +106,8 @@ _COLLECTION = Collection(FRAGMENT, "device_configurations", _FIELDS, "deviceConf
 
 
 def _entity(request: GraphRequest, profile: DeviceConfiguration) -> Json:
-    return {"@odata.context": request.context(f"{FRAGMENT}/$entity"), **to_json(profile)}
+    entity = {"@odata.context": request.context(f"{FRAGMENT}/$entity"), **to_json(profile)}
+    return with_etag(request, entity, profile.last_modified)
 
 
 def _type_of(body: dict[str, Any]) -> str:
@@ -211,6 +217,7 @@ def create(request: GraphRequest) -> Answer:
 def update(request: GraphRequest) -> Answer:
     """PATCH: change what the body names; the body must name its type."""
     cloud, body, profile = request.cloud, read_json(request), find_profile(request)
+    check_precondition(request, profile.last_modified)
     odata_type = _type_of(body)
     if odata_type != profile.odata_type:
         reason = f"expected {profile.odata_type}, got {odata_type}"
@@ -238,6 +245,7 @@ def update(request: GraphRequest) -> Answer:
 def delete(request: GraphRequest) -> Answer:
     """DELETE: 200 with an empty body, as observed."""
     cloud, profile = request.cloud, find_profile(request)
+    check_precondition(request, profile.last_modified)
     with cloud.store.atomic():
         cloud.profiles.delete(profile.tenant_id, profile.id)
         cloud.journal.record("graph", "profile deleted", profile=profile.id)
@@ -324,8 +332,8 @@ def assignments(request: GraphRequest) -> Answer:
     """GET /assignments."""
     profile = find_profile(request)
     items = [_assignment_json(a) for a in request.cloud.profiles.assignments(profile.id)]
-    context = request.context(f"{FRAGMENT}('{profile.id}')/assignments")
-    return Answer(200, {"@odata.context": context, "value": items})
+    fragment = f"{FRAGMENT}('{profile.id}')/assignments"
+    return computed(request, fragment, items, "deviceConfigurationAssignment", request.cloud.config.switches.page_size)
 
 
 def add_routes(router: Router) -> None:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import unquote
 
 import jwt
 
@@ -22,6 +23,10 @@ from emulator.graph import (
     managed_devices,
     user_pfx_certificates,
 )
+from emulator.graph.annotations import at_level, level_of
+from emulator.graph.metadata import CONTENT_TYPE as CSDL_TYPE
+from emulator.graph.metadata import csdl
+from emulator.graph.model import ENTITY_SETS, SINGLETONS
 from emulator.graph.odata import QueryOptions
 from emulator.graph.permissions import check
 from emulator.graph.request import Answer, Caller, GraphRequest
@@ -134,24 +139,13 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
     body = b""
     headers = {**_COMMON_HEADERS, **ids, **answer.headers}
     if isinstance(answer.body, str):
-        headers["Content-Type"] = "text/plain; charset=utf-8"
+        headers.setdefault("Content-Type", "text/plain; charset=utf-8")
         body = answer.body.encode()
     elif answer.body is not None:
-        bare = "odata.metadata=none" in incoming.headers.get("accept", "").replace(" ", "").lower()
-        content_type = JSON_TYPE.replace("=minimal", "=none") if bare else JSON_TYPE
-        headers |= {"OData-Version": "4.0", "Content-Type": content_type}
-        body = jsontext.encode(_without_annotations(answer.body) if bare else answer.body)
+        level = level_of(incoming.headers.get("accept", ""))
+        headers |= {"OData-Version": "4.0", "Content-Type": JSON_TYPE.replace("=minimal", f"={level}")}
+        body = jsontext.encode(answer.body if level == "minimal" else at_level(answer.body, level))
     return Outgoing(answer.status, headers, body)
-
-
-def _without_annotations(value: Any) -> Any:
-    """Return an answer as `Accept: …odata.metadata=none` asks for it: of all annotations only links and counts."""
-    if isinstance(value, list):
-        return [_without_annotations(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kept = ("@odata.nextLink", "@odata.count")
-    return {name: _without_annotations(v) for name, v in value.items() if "@odata." not in name or name in kept}
 
 
 def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict[str, str] | None = None) -> Outgoing:
@@ -208,6 +202,18 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
     return answer
 
 
+def _public(incoming: Incoming) -> Answer | None:
+    """Return what Graph tells anybody: its metadata and its service document."""
+    path = unquote(incoming.path).strip("/").lower()
+    if path not in ("", "$metadata") or incoming.method not in _READS:
+        return None
+    if path:
+        return Answer(200, csdl(), {"Content-Type": CSDL_TYPE, "OData-Version": "4.0"})
+    entries = [{"name": n, "kind": "EntitySet", "url": n} for n in ENTITY_SETS]
+    entries += [{"name": n, "kind": "Singleton", "url": n} for n in SINGLETONS]
+    return Answer(200, {"@odata.context": f"{incoming.origin}/{incoming.version}/$metadata", "value": entries})
+
+
 def _throttle(cloud: Cloud, caller: Caller, route: Route, *, write: bool) -> None:
     """Refuse with 429 above the documented limits, when the lab's switch asks for it."""
     switches = cloud.config.switches
@@ -221,6 +227,9 @@ def _throttle(cloud: Cloud, caller: Caller, route: Route, *, write: bool) -> Non
 
 
 def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
+    public = _public(incoming)
+    if public is not None:
+        return public
     caller = caller_of(cloud, incoming.headers.get("authorization"), incoming.origin)
     if batch.is_batch(incoming.path):
         return batch.respond(cloud, incoming, dispatch)
@@ -239,6 +248,7 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
             query=QueryOptions(incoming.query),
             content_type=incoming.headers.get("content-type", ""),
             body=incoming.body,
+            if_match=incoming.headers.get("if-match"),
             eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
         )
     )

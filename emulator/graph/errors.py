@@ -265,6 +265,12 @@ def expand_unsupported(name: str) -> GraphError:
     return GraphError(400, "ExpandNotSupported", text, text, rule="OptionInvalid")
 
 
+def precondition_failed(reason: str) -> GraphError:
+    """412 for an If-Match that names another state of the entity."""
+    text = "The condition specified in the If-Match header is not met."
+    return GraphError(412, "PreconditionFailed", text, reason, rule="Changed")
+
+
 def no_route(method: str, path: str) -> GraphError:
     """400 of the Intune service for a path that Graph's model has and Intune has no handler for."""
     text = (

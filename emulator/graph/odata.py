@@ -12,12 +12,15 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from odata_query import ast, exceptions, visitor
-from odata_query.grammar import ODataLexer, ODataParser
+from odata_query.grammar import ODATA_FUNCTIONS, ODataLexer, ODataParser
 
 from emulator.graph import errors
 from emulator.store.database import to_text
 from emulator.wire.edm import parse_date_time
 from emulator.wire.enums import parse_member
+
+# Scripts ask for a type's profiles by isof('microsoft.graph.…'), which the parser's table of functions lacks.
+ODATA_FUNCTIONS.setdefault("isof", 1)
 
 _OPTIONS: Final = (
     "filter",
@@ -41,7 +44,10 @@ class Field(NamedTuple):
     """A property that can be filtered and sorted: its column, and how a literal becomes the column's value."""
 
     column: str
-    kind: str = "text"  # text, cased (text with an index in lower case), name (case-blind), date, enum, number
+    kind: str = "text"
+    """text, cased (text with an index in lower case), name (case-blind), date (as stored), instant (as on the wire),
+    enum, number, boolean, strings (a JSON list: `any` and `all`), type (the @odata.type, for `isof`)."""
+
     enum: type[Enum] | None = None
 
 
@@ -148,9 +154,9 @@ def _name(name: str) -> str:
 class _SqlVisitor(visitor.NodeVisitor):
     """Turns a parsed $filter into SQL whose every literal is a parameter."""
 
-    def __init__(self, fields: Mapping[str, Field], resource: str) -> None:
+    def __init__(self, fields: Mapping[str, Field], resource: str, *, quirks: bool = False) -> None:
         self._fields = {name.casefold(): field for name, field in fields.items()}
-        self._resource = resource
+        self._resource, self._quirks = resource, quirks
         self._depth = 0
 
     def field(self, node: Any) -> Field:
@@ -180,7 +186,7 @@ class _SqlVisitor(visitor.NodeVisitor):
         if len(parts) >= _LONGEST:
             raise errors.invalid_filter(f"more than {_LONGEST} conditions are not supported")
         compiled = [self.visit(part) for part in (left, *reversed(parts))]
-        word = " and " if operator is ast.And else " or "
+        word = " and " if operator is ast.And or self._quirks else " or "
         return Sql(f"({word.join(sql.text for sql in compiled)})", tuple(v for sql in compiled for v in sql.parameters))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Sql:  # noqa: N802
@@ -191,9 +197,15 @@ class _SqlVisitor(visitor.NodeVisitor):
 
     def visit_Compare(self, node: ast.Compare) -> Sql:  # noqa: N802
         if isinstance(node.comparator, ast.In):
+            if self._quirks:
+                raise errors.internal("the switch filter_quirks: `in` breaks the service")
             return self._in(node)
+        if self._quirks and isinstance(node.left, ast.Identifier) and node.left.name.casefold() not in self._fields:
+            return Sql("true")
         left, field = self._operand(node.left)
         comparator = _COMPARATORS[type(node.comparator)]
+        if self._quirks and comparator == "!=":
+            comparator = "="
         if field.kind == "cased" and comparator == "=" and left == field.column:
             # The index is on the lower-case form; the exact form decides among the few it finds.
             value = str(self._literal(node.right, field))
@@ -202,7 +214,26 @@ class _SqlVisitor(visitor.NodeVisitor):
             return Sql(f"{left} is {'not ' if comparator == '!=' else ''}null")
         return Sql(f"{left} {comparator} ?", (self._literal(node.right, field),))
 
+    def visit_CollectionLambda(self, node: ast.CollectionLambda) -> Sql:  # noqa: N802
+        """`any` and `all` over a list of strings."""
+        owner = self.field(node.owner)
+        if owner.kind != "strings":
+            raise errors.unsupported_filter(getattr(node.owner, "name", "any"), self._resource)
+        if node.lambda_ is None:
+            return Sql(f"json_array_length({owner.column}) > 0")
+        name = node.lambda_.identifier.name.casefold()
+        outer = self._fields
+        self._fields = {**outer, name: Field("each.value")}
+        inner = self.visit(node.lambda_.expression)
+        self._fields = outer
+        each = f"from json_each({owner.column}) as each where"
+        if isinstance(node.operator, ast.Any):
+            return Sql(f"exists (select 1 {each} {inner.text})", inner.parameters)  # noqa: S608 - literals are parameters
+        return Sql(f"not exists (select 1 {each} not ({inner.text}))", inner.parameters)  # noqa: S608
+
     def visit_Call(self, node: ast.Call) -> Sql:  # noqa: N802
+        if node.func.name == "isof":
+            return self._isof(node)
         patterns = {"startswith": ("", "%"), "endswith": ("%", ""), "contains": ("%", "%")}
         if node.func.name not in patterns or len(node.args) != 2:
             raise errors.invalid_filter(f"the function '{node.func.name}' is not supported here")
@@ -212,6 +243,13 @@ class _SqlVisitor(visitor.NodeVisitor):
         for special in "\\%_":
             escaped = escaped.replace(special, f"\\{special}")
         return Sql(f"{left} like ? escape '\\'", (f"{before}{escaped}{after}",))
+
+    def _isof(self, node: ast.Call) -> Sql:
+        field = self._fields.get("@odata.type")
+        (name,) = node.args
+        if field is None or not isinstance(name, ast.String):
+            raise errors.invalid_filter("isof takes the quoted name of a type of the collection")
+        return Sql(f"lower({field.column}) = ?", (f"#{name.val.removeprefix('#').lower()}",))
 
     def _in(self, node: ast.Compare) -> Sql:
         left, field = self._operand(node.left)
@@ -224,6 +262,11 @@ class _SqlVisitor(visitor.NodeVisitor):
             sql = "lower" if node.func.name == "tolower" else "upper"
             return f"{sql}({field.column})", Field(field.column)
         field = self.field(node)
+        if field.kind == "instant":
+            # Fractions are left out when they are zero; text order is time order only with all of them.
+            whole = f"substr({field.column}, 1, 19)"
+            fraction = f"substr(rtrim(substr({field.column}, 21), 'Z') || '0000000', 1, 7)"
+            return f"({whole} || '.' || {fraction})", field
         return (f"lower({field.column})" if field.kind == "name" else field.column), field
 
     def _literal(self, node: Any, field: Field) -> Any:
@@ -234,6 +277,10 @@ class _SqlVisitor(visitor.NodeVisitor):
             match field.kind:
                 case "date":
                     return to_text(parse_date_time(str(value)))
+                case "instant":
+                    return f"{to_text(parse_date_time(str(value)))[:26]}0"
+                case "boolean":
+                    return {"true": 1, "false": 0}[str(value).lower()]
                 case "enum" if field.enum is not None:
                     return parse_member(field.enum, str(value)).value
                 case "number":
@@ -242,7 +289,7 @@ class _SqlVisitor(visitor.NodeVisitor):
                     return str(value).lower()
                 case _:
                     return str(value)
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise errors.invalid_filter(str(error)) from None
 
     def generic_visit(self, node: Any) -> Sql:
@@ -250,8 +297,8 @@ class _SqlVisitor(visitor.NodeVisitor):
         raise errors.invalid_filter(f"{type(node).__name__} is not supported here")
 
 
-def compile_filter(text: str, fields: Mapping[str, Field], resource: str) -> Sql:
-    """Return a $filter as a SQL condition.
+def compile_filter(text: str, fields: Mapping[str, Field], resource: str, *, quirks: bool = False) -> Sql:
+    """Return a $filter as a SQL condition; `quirks` are those of the managedDevices service (graph-intune 4.3).
 
     Raises:
         GraphError: it does not parse, or uses a property or function that cannot be filtered.
@@ -263,7 +310,7 @@ def compile_filter(text: str, fields: Mapping[str, Field], resource: str) -> Sql
         raise errors.invalid_filter(f"Syntax error in '{text}' ({error}).") from None
     if tree is None:
         raise errors.invalid_filter(f"Syntax error at position 0 in '{text}'.")
-    result: Sql = _SqlVisitor(fields, resource).visit(tree)
+    result: Sql = _SqlVisitor(fields, resource, quirks=quirks).visit(tree)
     return result
 
 

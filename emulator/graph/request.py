@@ -35,6 +35,7 @@ class GraphRequest:
     content_type: str
     body: bytes
     eventual: bool = False
+    if_match: str | None = None
 
     def context(self, fragment: str) -> str:
         """Return the @odata.context of an answer."""

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from emulator.graph import errors
 from emulator.graph.bodies import check, read_json
 from emulator.graph.collection import Collection
+from emulator.graph.etags import check_precondition, with_etag
 from emulator.graph.import_notes import notes_on
 from emulator.graph.odata import Field
 from emulator.graph.permissions import PFX_READ, PFX_WRITE
@@ -15,7 +16,7 @@ from emulator.graph.router import Route, Router
 from emulator.intune.deliveries import certificates_changed
 from emulator.store.database import Row
 from emulator.store.pfx_certificates import PfxCertificate, from_row
-from emulator.wire.edm import format_date_time, parse_binary, parse_date_time
+from emulator.wire.edm import format_binary, format_date_time, parse_binary, parse_date_time
 from emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
 from emulator.wire.ids import parse_record_id, record_id
 
@@ -53,8 +54,8 @@ _DELIVERED = ("encrypted_pfx_blob", "encrypted_pfx_password", "provider_name", "
 _LEGACY_PADDING = (PaddingScheme.pkcs1, PaddingScheme.oaepSha1)
 
 
-def to_json(record: PfxCertificate) -> Json:
-    """Return the public entity; ciphertext is masked, whoever reads."""
+def to_json(record: PfxCertificate, *, masked: bool = True) -> Json:
+    """Return the public entity; ciphertext is masked, whoever reads, unless the switch mask_reads is off."""
     return {
         "id": record.id,
         "thumbprint": record.thumbprint,
@@ -65,8 +66,8 @@ def to_json(record: PfxCertificate) -> Json:
         "providerName": record.provider_name,
         "keyName": record.key_name,
         "paddingScheme": record.padding_scheme.name,
-        "encryptedPfxBlob": MASKED_BLOB,
-        "encryptedPfxPassword": MASKED_PASSWORD,
+        "encryptedPfxBlob": MASKED_BLOB if masked else format_binary(record.encrypted_pfx_blob),
+        "encryptedPfxPassword": MASKED_PASSWORD if masked else record.encrypted_pfx_password,
         "createdDateTime": format_date_time(record.created),
         "lastModifiedDateTime": format_date_time(record.last_modified),
     }
@@ -81,6 +82,9 @@ _LISTED = """id, tenant_id, user_id, thumbprint, user_principal_name, intended_p
 provider_name, key_name, padding_scheme, x'' as encrypted_pfx_blob, '' as encrypted_pfx_password, created,
 last_modified"""
 _COLLECTION = Collection(FRAGMENT, "pfx_certificates", _FIELDS, TYPE, _row_to_json, columns=_LISTED)
+_UNMASKED = Collection(
+    FRAGMENT, "pfx_certificates", _FIELDS, TYPE, lambda row: to_json(from_row(row), masked=False)
+)
 _VISIBLE = "tenant_id = ? and not is_deleted"
 
 
@@ -91,7 +95,9 @@ def _values(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entity(request: GraphRequest, record: PfxCertificate) -> Json:
-    return {"@odata.context": request.context(f"{FRAGMENT}/$entity"), **to_json(record)}
+    masked = request.cloud.config.switches.mask_reads == "on"
+    entity = {"@odata.context": request.context(f"{FRAGMENT}/$entity"), **to_json(record, masked=masked)}
+    return with_etag(request, entity, record.last_modified)
 
 
 def _refuse(rule: str, reason: str) -> errors.GraphError:
@@ -100,8 +106,9 @@ def _refuse(rule: str, reason: str) -> errors.GraphError:
 
 def list_all(request: GraphRequest) -> Answer:
     """GET the collection."""
-    size = request.cloud.config.switches.page_size
-    return _COLLECTION.page(request, _VISIBLE, (request.caller.tenant_id,), size)
+    switches = request.cloud.config.switches
+    collection = _COLLECTION if switches.mask_reads == "on" else _UNMASKED
+    return collection.page(request, _VISIBLE, (request.caller.tenant_id,), switches.page_size)
 
 
 def count(request: GraphRequest) -> Answer:
@@ -193,6 +200,7 @@ def update(request: GraphRequest) -> Answer:
     """PATCH: change what the body names; a read-back mask in it leaves the secret as it is."""
     cloud, body = request.cloud, read_json(request)
     record = _find(request)
+    check_precondition(request, record.last_modified)
     check(TYPE, TYPE, body, errors.PFX_SERVICE, partial=True)
     if cloud.config.switches.masked_values_in_patch == "ignore":
         body = {name: value for name, value in body.items() if _SECRETS.get(name) != value or name not in _SECRETS}
@@ -229,6 +237,9 @@ def put(request: GraphRequest) -> Answer:
 def delete(request: GraphRequest) -> Answer:
     """DELETE: a key that matches nothing is answered 204 too, unless the switch says otherwise."""
     cloud, key = request.cloud, request.keys[0]
+    present = cloud.certificates.get(request.caller.tenant_id, key) if request.if_match is not None else None
+    if present is not None:
+        check_precondition(request, present.last_modified)
     with cloud.store.atomic():
         if cloud.certificates.delete(request.caller.tenant_id, key, cloud.clock.now()):
             certificates_changed(cloud, parse_record_id(key).user_id)
