@@ -5,7 +5,6 @@ Key material, passwords and client secrets never come from here: they come from 
 
 import random
 
-
 _VERSION_BITS = 0xF000 << 64 | 0xC000 << 48
 _VERSION_4 = 0x4000 << 64 | 0x8000 << 48  # RFC 9562, sections 4.1 and 4.2: variant 10, version 4
 

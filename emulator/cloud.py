@@ -41,7 +41,7 @@ class Cloud:
         self.secrets = Secrets()
         self.throttle = Throttle(DOCUMENTED)
         # A bulk import sends the same token each time: it is verified once.
-        self.callers: Remembered[tuple[str, str], "Caller"] = Remembered(1000)
+        self.callers: Remembered[tuple[str, str], Caller] = Remembered(1000)
         self.tickets = Tickets(self.store)
         self.certificates = PfxCertificates(self.store)
         self.profiles = DeviceConfigurations(self.store)

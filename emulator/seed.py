@@ -24,6 +24,15 @@ _ADMIN_SCOPES = (
     "Group.Read.All",
     "GroupMember.ReadWrite.All",
 )
+_SETUP_ROLES = (
+    "Application.ReadWrite.All",
+    "AppRoleAssignment.ReadWrite.All",
+    "DelegatedPermissionGrant.ReadWrite.All",
+    "Directory.Read.All",
+    "Group.ReadWrite.All",
+    "RoleManagement.ReadWrite.Directory",
+    "User.ReadWrite.All",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Credentials:
     admin_client_secret: str = field(repr=False)
     limited_client_id: str
     limited_client_secret: str = field(repr=False)
+    setup_client_id: str
+    setup_client_secret: str = field(repr=False)
     public_client_id: str
     operator_upn: str
     operator_password: str = field(repr=False)
@@ -78,8 +89,12 @@ def seed_tenants(cloud: Cloud) -> None:
 
 def _seed_tenant(cloud: Cloud, tenant: dict[str, Any]) -> None:
     directory, domain = cloud.directory, tenant["domain"]
-    tenant_id = str(tenant.get("id") or stable_id(cloud, f"tenant/{domain}")).lower()
-    directory.add_tenant(tenant_id, domain, domain)
+    if domain.lower() == cloud.config.domain:
+        # The lab's own tenant, which is there already, gets more users, groups and applications.
+        tenant_id = stable_id(cloud, "tenant")
+    else:
+        tenant_id = str(tenant.get("id") or stable_id(cloud, f"tenant/{domain}")).lower()
+        directory.add_tenant(tenant_id, domain, domain)
     ids = {}
     for user in tenant.get("users", ()):
         roles = tuple(_ROLES[name] for name in user.get("roles", ()))
@@ -112,6 +127,8 @@ def seed(cloud: Cloud) -> Credentials:
         admin_client_secret=secrets.token_urlsafe(30),
         limited_client_id=stable_id(cloud, "app/limited"),
         limited_client_secret=secrets.token_urlsafe(30),
+        setup_client_id=stable_id(cloud, "app/setup"),
+        setup_client_secret=secrets.token_urlsafe(30),
         public_client_id=stable_id(cloud, "app/public"),
         operator_upn=f"admin@{domain}",
         operator_password=secrets.token_urlsafe(18),
@@ -139,6 +156,13 @@ def seed(cloud: Cloud) -> Credentials:
             secret=made.limited_client_secret,
             app_roles=("User.Read.All",),
             delegated_scopes=("User.Read", "User.Read.All"),
+        )
+        directory.add_app(
+            made.setup_client_id,
+            made.tenant_id,
+            "Directory set-up",
+            secret=made.setup_client_secret,
+            app_roles=_SETUP_ROLES,
         )
         directory.add_app(
             made.public_client_id,

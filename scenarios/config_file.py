@@ -64,13 +64,15 @@ def _check_users(path: Path, body: dict[str, Any]) -> None:
     named = {
         "application": [app["id"].lower() for tenant in tenants for app in tenant.get("apps", ())],
         "tenant id": [tenant["id"].lower() for tenant in tenants if "id" in tenant],
-        "domain": [Config().domain, *(tenant["domain"].lower() for tenant in tenants)],
+        "domain": [tenant["domain"].lower() for tenant in tenants],
     }
     for kind, names in named.items():
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ConfigProblem(f"{path}: expected each {kind} once, got {min(twice)} more than once")
     for tenant in tenants:
+        if "id" in tenant and tenant["domain"].lower() == Config().domain:
+            raise ConfigProblem(f"{path}: tenant {tenant['domain']}: expected no id, the lab's own tenant has one")
         try:
             _check_tenant(tenant)
         except ValueError as error:
@@ -82,6 +84,9 @@ def _check_tenant(tenant: dict[str, Any]) -> None:
     strangers = [upn for upn in known if not upn.endswith(f"@{tenant['domain'].lower()}")]
     if strangers:
         raise ValueError(f"expected users of its own domain, got {strangers[0]!r}")
+    seeded = known & {f"{name}@{Config().domain}" for name in ("admin", "user")}
+    if seeded:
+        raise ValueError(f"expected users beside those the lab makes itself, got {min(seeded)!r}")
     for group in tenant.get("groups", ()):
         others = [name for name in group.get("members", ()) if name.lower() not in known]
         if others:

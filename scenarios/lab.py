@@ -72,6 +72,8 @@ def _load_operator(path: Path) -> Operator | None:
     try:
         body = json.loads(path.read_text())
         names = {field.name for field in fields(Credentials)}
+        if not names <= set(body["credentials"]):
+            return None  # of an earlier version: the seed adds what is new and gives fresh secrets
         return Operator(Credentials(**{n: v for n, v in body["credentials"].items() if n in names}), body["passwords"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataUnusable(

@@ -19,6 +19,7 @@ def ready(lab: Lab) -> dict[str, Any]:
         "ca_file": str(lab.ca_file.resolve()),
         "admin": {"client_id": made.admin_client_id, "client_secret": made.admin_client_secret},
         "limited": {"client_id": made.limited_client_id, "client_secret": made.limited_client_secret},
+        "setup": {"client_id": made.setup_client_id, "client_secret": made.setup_client_secret},
         "public": {"client_id": made.public_client_id},
         "user": {"upn": made.user_upn, "password": made.user_password},
         "operator": {"upn": made.operator_upn, "password": made.operator_password},

@@ -52,6 +52,24 @@ def wrong_secret(client_id: str) -> EntraError:
     return EntraError(401, "invalid_client", 7000215, text, "the client secret is not this application's")
 
 
+def expired_secret(client_id: str) -> EntraError:
+    """Refuse a client secret that was right once."""
+    text = f"The provided client secret keys for app '{client_id}' are expired."
+    return EntraError(401, "invalid_client", 7000222, text, "the client secret has expired, add another")
+
+
+def no_principal(client_id: str, tenant: str) -> EntraError:
+    """Refuse an application that is registered but has no service principal in the tenant."""
+    text = f"The client application {client_id} is missing service principal in the tenant {tenant}."
+    return EntraError(401, "unauthorized_client", 7000229, text, "create it: POST /servicePrincipals with the appId")
+
+
+def disabled_user(upn: str) -> EntraError:
+    """Refuse a user whose account is disabled."""
+    text = "The user account is disabled."
+    return EntraError(400, "invalid_grant", 50057, text, f"accountEnabled of {upn!r} is false")
+
+
 def missing_secret() -> EntraError:
     """Refuse a confidential client that sent neither secret nor assertion."""
     text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."

@@ -17,8 +17,9 @@ from emulator.entra import errors
 from emulator.entra.assertions import ASSERTION_TYPE, verify
 from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN
 from emulator.proxy import GRAPH_HOSTS
-from emulator.store.database import Row
+from emulator.store.database import Row, to_text
 from emulator.store.directory import App
+from emulator.wire.ids import service_principal_id
 
 GRAPH_APP_ID: Final = "00000003-0000-0000-c000-000000000000"
 GRAPH_RESOURCE: Final = "https://graph.microsoft.com"
@@ -75,17 +76,28 @@ def _app(cloud: Cloud, request: TokenRequest, *, must_authenticate: bool) -> App
     app = cloud.directory.app(client_id)
     if app is None or app.tenant_id != request.tenant["id"]:
         raise errors.unknown_application(client_id, request.tenant["domain"])
+    if not app.has_principal:
+        raise errors.no_principal(client_id, request.tenant["id"])
     secret, assertion = request.form.get("client_secret"), request.form.get("client_assertion")
     if assertion is not None:
         if request.form.get("client_assertion_type") != ASSERTION_TYPE:
             raise errors.bad_assertion(f"expected client_assertion_type {ASSERTION_TYPE}, got another or none")
         verify(assertion, app, _own_addresses(request), cloud.clock.now().timestamp())
     elif secret is not None:
-        if not cloud.secrets.matches(secret, app.secret_hash):
-            raise errors.wrong_secret(client_id)
+        _check_secret(cloud, app, secret)
     elif must_authenticate or not app.is_public:
         raise errors.missing_secret()
     return app
+
+
+def _check_secret(cloud: Cloud, app: App, secret: str) -> None:
+    if cloud.secrets.matches(secret, app.secret_hash):
+        return
+    known = next((p for p in cloud.directory.passwords(app.id) if cloud.secrets.matches(secret, p.hash)), None)
+    if known is None:
+        raise errors.wrong_secret(app.id)
+    if not known.start <= to_text(cloud.clock.now()) < known.end:
+        raise errors.expired_secret(app.id)
 
 
 def _own_addresses(request: TokenRequest) -> list[str]:
@@ -124,7 +136,8 @@ def _client_credentials(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
         raise errors.invalid_scope(scope)
     # Permissions are Graph's: a token for another resource carries none of them.
     roles = list(app.app_roles) if audience == GRAPH_RESOURCE else []
-    claims = {"idtyp": "app", "oid": app.id, "sub": app.id, "roles": roles, "wids": [], "aud": audience}
+    principal = service_principal_id(app.id)
+    claims = {"idtyp": "app", "oid": principal, "sub": principal, "roles": roles, "wids": [], "aud": audience}
     return _answer(cloud, request, _access_token(cloud, request, app, claims))
 
 
@@ -134,6 +147,8 @@ def _password(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     user = cloud.directory.user(request.tenant["id"], upn)
     if user is None or not cloud.secrets.matches(password, user["password_hash"]):
         raise errors.wrong_password(upn)
+    if not json.loads(user["properties"]).get("accountEnabled", True):
+        raise errors.disabled_user(upn)
     return delegated(cloud, request, app, user)
 
 

@@ -124,8 +124,8 @@ def _explained(data: bytes) -> Any:
     return body
 
 
-def check(schema: str, type_name: str, body: dict[str, Any], service: str, *, partial: bool = False) -> None:
-    """Check a body against a schema; `partial` lets properties be missing, as PATCH does.
+def check(schema: str, type_name: str, body: dict[str, Any], service: str | None, *, partial: bool = False) -> None:
+    """Check a body against a schema; `partial` lets properties be missing, as PATCH does. No service: the directory.
 
     Raises:
         GraphError: the refusal the real service has for the first problem.
@@ -138,13 +138,16 @@ def check(schema: str, type_name: str, body: dict[str, Any], service: str, *, pa
     problems = list(compiled.iter_errors(body))
     unknown = [p for p in problems if p.validator in ("additionalProperties", "unevaluatedProperties")]
     if unknown:
-        raise errors.unknown_property(_unknown_name(unknown[0], compiled), type_name)
+        name = _unknown_name(unknown[0], compiled)
+        raise errors.directory_unknown(name) if service is None else errors.unknown_property(name, type_name)
     for problem in problems:
         if problem.validator != "required":
             raise _value_error(problem)
     missing = [p for p in problems if p.validator == "required"]
     if missing and not partial:
         names = ", ".join(sorted(p.message.split("'")[1] for p in missing))
+        if service is None:
+            raise errors.directory_missing(names.partition(",")[0], type_name)
         raise errors.intune_bad_request(service, f"expected {names} in the body, got none", "PropertyMissing")
 
 

@@ -92,12 +92,12 @@ def computed(request: GraphRequest, fragment: str, items: Sequence[Json], type_n
     limit = size if top is None else min(top, size)
     source, listed = "from json_each(?) as item where", jsontext.encode(list(items)).decode()
     keys = request.cloud.store.rows(
-        f"select key {source} {where} order by {f'{order}, ' if order else ''}key limit ? offset ?",  # noqa: S608 - literals are parameters
+        f"select key {source} {where} order by {f'{order}, ' if order else ''}key limit ? offset ?",
         (listed, *values, limit + 1, place.offset),
     )
     total = None
     if query.count and query.text("skiptoken") is None:
-        total = request.cloud.store.scalar(f"select count(*) {source} {where}", (listed, *values))  # noqa: S608 - literals are parameters
+        total = request.cloud.store.scalar(f"select count(*) {source} {where}", (listed, *values))
     following = Place(offset=place.offset + limit) if len(keys) > limit else None
     shown = [items[row["key"]] for row in keys[:limit]]
     return page(request, fragment + query.select_fragment(), shown, total, following)

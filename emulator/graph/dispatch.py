@@ -15,13 +15,20 @@ import jwt
 from emulator.cloud import Cloud
 from emulator.entra.grants import audiences
 from emulator.graph import (
+    applications,
     batch,
+    certificate_connectors,
     configuration_status,
     device_configurations,
-    directory,
+    directory_roles,
     errors,
+    group_members,
+    groups,
     managed_devices,
+    service_principals,
+    throttling,
     user_pfx_certificates,
+    users,
 )
 from emulator.graph.annotations import at_level, level_of
 from emulator.graph.metadata import CONTENT_TYPE as CSDL_TYPE
@@ -31,7 +38,6 @@ from emulator.graph.odata import QueryOptions
 from emulator.graph.permissions import check
 from emulator.graph.request import Answer, Caller, GraphRequest
 from emulator.graph.router import Route, Router, split_path
-from emulator.graph.throttling import retry_headers
 from emulator.lab.tips import tip
 from emulator.wire import jsontext
 
@@ -49,10 +55,25 @@ _READS: Final = ("GET", "HEAD")
 _LOG = logging.getLogger(__name__)
 
 
+_RESOURCES: Final = (
+    user_pfx_certificates,
+    device_configurations,
+    configuration_status,
+    certificate_connectors,
+    managed_devices,
+    users,
+    groups,
+    group_members,
+    directory_roles,
+    applications,
+    service_principals,
+)
+
+
 def build_router() -> Router:
     """Return the router with every resource of the emulator."""
     router = Router()
-    for resource in (user_pfx_certificates, device_configurations, configuration_status, directory, managed_devices):
+    for resource in _RESOURCES:
         resource.add_routes(router)
     return router
 
@@ -214,16 +235,34 @@ def _public(incoming: Incoming) -> Answer | None:
     return Answer(200, {"@odata.context": f"{incoming.origin}/{incoming.version}/$metadata", "value": entries})
 
 
-def _throttle(cloud: Cloud, caller: Caller, route: Route, *, write: bool) -> None:
-    """Refuse with 429 above the documented limits, when the lab's switch asks for it."""
+_GROUPS: Final = {
+    errors.PFX_SERVICE: throttling.CONFIGURATION,
+    errors.CONFIGURATION_SERVICE: throttling.CONFIGURATION,
+    errors.DEVICE_SERVICE: throttling.DEVICES,
+    None: throttling.DIRECTORY,
+}
+
+
+def _throttle(cloud: Cloud, caller: Caller, route: Route, request: GraphRequest) -> dict[str, str]:
+    """Refuse with 429 above the documented limits, when the switch asks for it; return headers that tell of them."""
+    group, query = _GROUPS[route.permissions.service], request.query
+    cost = 1
+    if group == throttling.DIRECTORY:
+        few = query.number("top") if query.text("top") else None
+        cost = throttling.resource_units(
+            request.path, select=bool(query.text("select")), expand=bool(query.text("expand")), top=few
+        )
+    counted = throttling.Request(group, caller.tenant_id, caller.app_id, request.method not in _READS, cost)
     switches = cloud.config.switches
-    if switches.throttling == "off":
-        return
-    now = cloud.clock.now().timestamp()
-    wait = cloud.throttle.wait_seconds(now, caller.tenant_id, caller.app_id, write=write)
-    if wait is not None:
-        reason = f"more requests in 20 seconds than are allowed, the next may come in {wait:.1f} s"
-        raise errors.too_many(route.permissions.service, retry_headers(switches.retry_after, wait), reason)
+    verdict = throttling.Verdict(None, 0.0)
+    if switches.throttling != "off":
+        verdict = cloud.throttle.judge(cloud.clock.now().timestamp(), counted)
+    headers = throttling.directory_headers(counted, verdict) if group == throttling.DIRECTORY else {}
+    if verdict.wait is None:
+        return headers
+    reason = f"more {group} requests in a window than are allowed, the next may come in {verdict.wait:.1f} s"
+    headers |= throttling.retry_headers(switches.retry_after, verdict.wait)
+    raise errors.too_many(route.permissions.service, headers, reason)
 
 
 def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
@@ -236,19 +275,19 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     segments = split_path(incoming.path)
     route, keys = _ROUTER.find(incoming.method, incoming.version, segments)
     check(route.permissions, caller)
-    _throttle(cloud, caller, route, write=incoming.method not in _READS)
-    return route.handler(
-        GraphRequest(
-            cloud=cloud,
-            caller=caller,
-            method=incoming.method,
-            root=f"{incoming.origin}/{incoming.version}",
-            path="/".join(segments),
-            keys=keys,
-            query=QueryOptions(incoming.query),
-            content_type=incoming.headers.get("content-type", ""),
-            body=incoming.body,
-            if_match=incoming.headers.get("if-match"),
-            eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
-        )
+    request = GraphRequest(
+        cloud=cloud,
+        caller=caller,
+        method=incoming.method,
+        root=f"{incoming.origin}/{incoming.version}",
+        path="/".join(segments),
+        keys=keys,
+        query=QueryOptions(incoming.query),
+        content_type=incoming.headers.get("content-type", ""),
+        body=incoming.body,
+        if_match=incoming.headers.get("if-match"),
+        eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
     )
+    headers = _throttle(cloud, caller, route, request)
+    answer = route.handler(request)
+    return replace(answer, headers={**headers, **answer.headers}) if headers else answer

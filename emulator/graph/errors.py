@@ -225,6 +225,41 @@ def directory_not_found(name: str) -> GraphError:
     return GraphError(404, "Request_ResourceNotFound", text, reason, rule="EntityUnknown")
 
 
+def directory_unknown(name: str) -> GraphError:
+    """400 of the directory for a property the type does not have."""
+    text = f"Invalid property '{name}'."
+    return GraphError(400, "Request_BadRequest", text, text, rule="PropertyUnknown")
+
+
+def directory_missing(name: str, resource: str) -> GraphError:
+    """400 of the directory for a property that is needed."""
+    text = f"A value is required for property '{name}' of resource '{resource[:1].upper()}{resource[1:]}'."
+    return GraphError(400, "Request_BadRequest", text, text, rule="PropertyMissing")
+
+
+def directory_invalid(name: str, reason: str) -> GraphError:
+    """400 of the directory for a value that cannot be."""
+    text = f"Invalid value specified for property '{name}' of resource."
+    return GraphError(400, "Request_BadRequest", text, reason, rule="ValueInvalid")
+
+
+def directory_taken(text: str) -> GraphError:
+    """400 for an object that exists already."""
+    return GraphError(400, "Request_BadRequest", text, text, rule="Duplicate")
+
+
+def directory_conflict(reason: str) -> GraphError:
+    """409 for a second object where one can be."""
+    text = "The object already exists: it conflicts with another object."
+    return GraphError(409, "Request_MultipleObjectsWithSameKeyValue", text, reason, rule="Duplicate")
+
+
+def not_a_user() -> GraphError:
+    """400 for /me with an application's token."""
+    text = "/me request is only valid with delegated authentication flow."
+    return GraphError(400, "BadRequest", text, "expected a user's token, got an application's", rule="RoleMissing")
+
+
 def count_unsupported() -> GraphError:
     """400 for /$count on directory objects."""
     text = "$count is not currently supported."

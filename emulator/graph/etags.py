@@ -1,5 +1,8 @@
-"""ETags of Intune entities, for clients that send If-Match. Nothing known of the real service uses them (graph-intune 5.6):
-they are ignored unless the switch `etags` says otherwise. Weak, made of the moment of the last change."""
+"""ETags of Intune entities, for clients that send If-Match: weak, made of the moment of the last change.
+
+Nothing known of the real service uses them (reference graph-intune 5.6): they are ignored unless the switch `etags`
+says otherwise.
+"""
 
 import base64
 from datetime import datetime

@@ -1,80 +1,133 @@
-"""/deviceManagement/managedDevices and ndesConnectors. Source: reference graph-intune 4.1 and 4.3."""
+"""/deviceManagement/managedDevices. Source: reference graph-intune 4.3."""
 
-from datetime import timedelta
+import json
+from functools import lru_cache
+
+from cryptography import x509
 
 from emulator.graph import errors
 from emulator.graph.collection import Collection
 from emulator.graph.odata import Field
-from emulator.graph.permissions import CONFIGURATION_READ, DEVICE_ACTION, DEVICE_READ
+from emulator.graph.permissions import DEVICE_ACTION, DEVICE_READ
 from emulator.graph.request import Answer, GraphRequest, Json
 from emulator.graph.router import Route, Router
 from emulator.intune.deliveries import apply, possible
 from emulator.intune.delivery import Trigger
-from emulator.store.database import Row
-from emulator.store.devices import Connector, Device, connector_from_row, device_from_row
+from emulator.store.database import Row, from_text
+from emulator.store.devices import Device
 from emulator.wire.edm import format_date_time
-from emulator.wire.enums import NdesConnectorState
 
 DEVICES = "deviceManagement/managedDevices"
-CONNECTORS = "deviceManagement/ndesConnectors"
-DETAILS = "deviceManagement/certificateConnectorDetails"
 _OPERATING_SYSTEM = {"ios": "iOS", "windows": "Windows", "macos": "macOS"}
 _DEVICE_TYPE = {"ios": "iPhone", "windows": "windowsRT", "macos": "macMDM"}
-_DEVICE_FIELDS = {
+_FIELDS = {
     "id": Field("id"),
-    "deviceName": Field("device_name"),
+    "userId": Field("user_id", "name"),
+    "userPrincipalName": Field("user_principal_name", "name"),
+    "deviceName": Field("device_name", "name"),
+    "operatingSystem": Field(
+        "case platform when 'ios' then 'iOS' when 'windows' then 'Windows' when 'macos' then 'macOS'"
+        " else 'Android' end",
+        "name",
+    ),
+    "osVersion": Field("os_version"),
+    "model": Field("model", "name"),
+    "manufacturer": Field("manufacturer", "name"),
+    "serialNumber": Field("serial_number", "name"),
+    "azureADDeviceId": Field("id", "name"),
     "enrolledDateTime": Field("enrolled", "date"),
     "lastSyncDateTime": Field("last_sync", "date"),
+    "deviceCategoryDisplayName": Field("'Unknown'", "name"),
+    "jailBroken": Field("'Unknown'", "name"),
 }
+_DOCUMENTED = ("deviceName", "enrolledDateTime", "lastSyncDateTime", "deviceCategoryDisplayName", "jailBroken")
+_TABLE = (
+    "(select devices.rowid as rowid, devices.*, users.user_principal_name, users.display_name as user_display_name,"
+    " users.mail as user_mail, (select json_group_array(json_object('action', action, 'state', state, 'started',"
+    " started, 'updated', updated)) from device_actions where device_id = devices.id) as actions"
+    " from devices left join users on users.id = devices.user_id)"
+)
+
+
+@lru_cache(maxsize=4096)
+def _certificate_end(der: bytes) -> str:
+    return format_date_time(x509.load_der_x509_certificate(der).not_valid_after_utc)
+
+
+def _action_json(row: Row) -> Json:
+    return {
+        "actionName": row["action"],
+        "actionState": row["state"],
+        "startDateTime": format_date_time(from_text(row["started"])),
+        "lastUpdatedDateTime": format_date_time(from_text(row["updated"])),
+    }
 
 
 def device_json(row: Row) -> Json:
-    """Return a managedDevice."""
-    device = device_from_row(row)
+    """Return a managedDevice; a device whose user was deleted keeps the user's id alone."""
     return {
-        "id": device.id,
-        "userId": device.user_id,
-        "deviceName": device.device_name,
-        "managedDeviceName": device.device_name,
+        "id": row["id"],
+        "userId": row["user_id"],
+        "userPrincipalName": row["user_principal_name"],
+        "userDisplayName": row["user_display_name"],
+        "emailAddress": row["user_mail"],
+        "deviceName": row["device_name"],
+        "managedDeviceName": row["device_name"],
         "managedDeviceOwnerType": "company",
         "ownerType": "company",
-        "operatingSystem": _OPERATING_SYSTEM.get(device.platform, "Android"),
-        "osVersion": device.os_version,
-        "model": device.model,
-        "manufacturer": device.manufacturer,
-        "serialNumber": device.serial_number,
+        "operatingSystem": _OPERATING_SYSTEM.get(row["platform"], "Android"),
+        "osVersion": row["os_version"],
+        "model": row["model"],
+        "manufacturer": row["manufacturer"],
+        "serialNumber": row["serial_number"],
+        "imei": None,
         "managementAgent": "mdm",
         "managementState": "managed",
         "complianceState": "compliant",
+        "deviceEnrollmentType": "userEnrollment",
         "deviceRegistrationState": "registered",
-        "deviceType": _DEVICE_TYPE.get(device.platform, "android"),
-        "enrolledDateTime": format_date_time(device.enrolled),
-        "lastSyncDateTime": format_date_time(device.last_sync),
+        "enrolledDateTime": format_date_time(from_text(row["enrolled"])),
+        "lastSyncDateTime": format_date_time(from_text(row["last_sync"])),
+        "azureADRegistered": True,
+        "azureADDeviceId": row["id"],
+        "deviceType": _DEVICE_TYPE.get(row["platform"], "android"),
+        "deviceCategoryDisplayName": "Unknown",
+        "isEncrypted": True,
+        "isSupervised": False,
         "jailBroken": "Unknown",
-        "deviceActionResults": [],
+        "managementCertificateExpirationDate": _certificate_end(row["certificate"]),
+        "deviceActionResults": [_action_json(action) for action in json.loads(row["actions"])],
         "roleScopeTagIds": ["0"],
     }
 
 
-_DEVICES = Collection(DEVICES, "devices", _DEVICE_FIELDS, "managedDevice", device_json)
+_DEVICES = Collection(DEVICES, _TABLE, _FIELDS, "managedDevice", device_json)
+_QUIRKY = Collection(
+    DEVICES, _TABLE, {name: _FIELDS[name] for name in _DOCUMENTED}, "managedDevice", device_json, quirky=True
+)
+
+
+def _page(request: GraphRequest, condition: str, parameters: tuple[str, ...]) -> Answer:
+    switches = request.cloud.config.switches
+    collection = _QUIRKY if switches.filter_quirks == "on" else _DEVICES
+    return collection.page(request, condition, parameters, switches.page_size)
 
 
 def list_devices(request: GraphRequest) -> Answer:
     """GET /deviceManagement/managedDevices."""
-    return _DEVICES.page(request, "tenant_id = ?", (request.caller.tenant_id,), request.cloud.config.switches.page_size)
+    return _page(request, "tenant_id = ?", (request.caller.tenant_id,))
 
 
 def _device(request: GraphRequest) -> Device:
-    device = request.cloud.devices.get(request.keys[0])
+    device = request.cloud.devices.get(request.keys[-1])
     if device is None or device.tenant_id != request.caller.tenant_id:
-        raise errors.intune_not_found(errors.DEVICE_SERVICE, f"no managed device has the id {request.keys[0]!r}")
+        raise errors.intune_not_found(errors.DEVICE_SERVICE, f"no managed device has the id {request.keys[-1]!r}")
     return device
 
 
 def get_device(request: GraphRequest) -> Answer:
-    """GET /deviceManagement/managedDevices/{id}."""
-    device = _device(request)
-    row = request.cloud.store.row("select * from devices where id = ?", (device.id,))
+    """GET /deviceManagement/managedDevices/{id}, also below its user."""
+    row = request.cloud.store.row(f"select * from {_TABLE} where id = ?", (_device(request).id,))  # noqa: S608 - a constant
     entity = {"@odata.context": request.context(f"{DEVICES}/$entity"), **device_json(row or {})}
     return Answer(200, request.query.project(entity))
 
@@ -86,6 +139,7 @@ def sync_device(request: GraphRequest) -> Answer:
         for delivery in cloud.deliveries.of_device(device.id):
             if possible(delivery, Trigger.RETRY):
                 apply(cloud, delivery, Trigger.RETRY)
+        cloud.devices.ask(device.id, "syncDevice", cloud.clock.now())
         cloud.journal.record("graph", "sync asked for", device=device.id)
     return Answer(204)
 
@@ -95,80 +149,14 @@ def devices_of_user(request: GraphRequest) -> Answer:
     user = request.cloud.directory.user(request.caller.tenant_id, request.keys[0])
     if user is None:
         raise errors.directory_not_found(request.keys[0])
-    condition, size = "tenant_id = ? and user_id = ?", request.cloud.config.switches.page_size
-    return _DEVICES.page(request, condition, (request.caller.tenant_id, user["id"]), size)
-
-
-def _details_json(connector: Connector) -> Json:
-    return {
-        "id": connector.id,
-        "connectorName": connector.display_name,
-        "machineName": connector.machine_name,
-        "enrollmentDateTime": format_date_time(connector.enrolled),
-        "lastCheckinDateTime": format_date_time(connector.last_connection),
-        "connectorVersion": connector.version,
-    }
-
-
-def list_details(request: GraphRequest) -> Answer:
-    """GET /deviceManagement/certificateConnectorDetails."""
-    items = [_details_json(c) for c in request.cloud.connectors.of_tenant(request.caller.tenant_id)]
-    return Answer(200, {"@odata.context": request.context(DETAILS), "value": items})
-
-
-def get_details(request: GraphRequest) -> Answer:
-    """GET /deviceManagement/certificateConnectorDetails/{id}: the ndesConnector's id."""
-    connector = request.cloud.connectors.get(request.keys[0])
-    if connector is None or connector.tenant_id != request.caller.tenant_id:
-        raise errors.intune_not_found(errors.CONFIGURATION_SERVICE, f"no connector has the id {request.keys[0]!r}")
-    return Answer(200, {"@odata.context": request.context(f"{DETAILS}/$entity"), **_details_json(connector)})
-
-
-def _connector_json(request: GraphRequest, connector: Connector) -> Json:
-    silent = request.cloud.clock.now() - connector.last_connection
-    limit = timedelta(seconds=request.cloud.config.switches.connector_inactive_after_seconds)
-    state = NdesConnectorState.active if silent < limit else NdesConnectorState.inactive
-    return {
-        "id": connector.id,
-        "lastConnectionDateTime": format_date_time(connector.last_connection),
-        "state": state.name,
-        "displayName": connector.display_name,
-        "enrolledDateTime": format_date_time(connector.enrolled),
-        "machineName": connector.machine_name,
-        "connectorVersion": connector.version,
-        "roleScopeTagIds": ["0"],
-    }
-
-
-def list_connectors(request: GraphRequest) -> Answer:
-    """GET /deviceManagement/ndesConnectors."""
-    fields = {"id": Field("id"), "displayName": Field("display_name"), "machineName": Field("machine_name")}
-
-    def to_json(row: Row) -> Json:
-        return _connector_json(request, connector_from_row(row))
-
-    collection = Collection(CONNECTORS, "connectors", fields, "ndesConnector", to_json)
-    return collection.page(
-        request, "tenant_id = ?", (request.caller.tenant_id,), request.cloud.config.switches.page_size
-    )
-
-
-def get_connector(request: GraphRequest) -> Answer:
-    """GET /deviceManagement/ndesConnectors/{id}."""
-    connector = request.cloud.connectors.get(request.keys[0])
-    if connector is None or connector.tenant_id != request.caller.tenant_id:
-        raise errors.intune_not_found(errors.CONFIGURATION_SERVICE, f"no connector has the id {request.keys[0]!r}")
-    context = request.context(f"{CONNECTORS}/$entity")
-    return Answer(200, {"@odata.context": context, **_connector_json(request, connector)})
+    return _page(request, "tenant_id = ? and user_id = ?", (request.caller.tenant_id, user["id"]))
 
 
 def add_routes(router: Router) -> None:
-    """Register devices and connectors."""
+    """Register devices, below deviceManagement and below their users."""
+    mine = "users/{}/managedDevices"
     router.add("GET", DEVICES, Route(list_devices, DEVICE_READ))
-    router.add("GET", f"{DEVICES}/{{}}", Route(get_device, DEVICE_READ))
-    router.add("POST", f"{DEVICES}/{{}}/syncDevice", Route(sync_device, DEVICE_ACTION))
-    router.add("GET", "users/{}/managedDevices", Route(devices_of_user, DEVICE_READ))
-    router.add("GET", DETAILS, Route(list_details, CONFIGURATION_READ, ("beta",)))
-    router.add("GET", f"{DETAILS}/{{}}", Route(get_details, CONFIGURATION_READ, ("beta",)))
-    router.add("GET", CONNECTORS, Route(list_connectors, CONFIGURATION_READ))
-    router.add("GET", f"{CONNECTORS}/{{}}", Route(get_connector, CONFIGURATION_READ))
+    router.add("GET", mine, Route(devices_of_user, DEVICE_READ))
+    for path in (DEVICES, mine):
+        router.add("GET", f"{path}/{{}}", Route(get_device, DEVICE_READ))
+        router.add("POST", f"{path}/{{}}/syncDevice", Route(sync_device, DEVICE_ACTION))

@@ -63,9 +63,7 @@ def csdl() -> str:
     parts += [_structured("ComplexType", kind) for kind in COMPLEX_TYPES.values()]
     parts += [_structured("EntityType", kind) for kind in ENTITY_TYPES.values()]
     parts += [_action(name) for name in ACTIONS]
-    sets = [
-        _element("EntitySet", {"Name": name, "EntityType": full_name(kind)}) for name, kind in ENTITY_SETS.items()
-    ]
+    sets = [_element("EntitySet", {"Name": name, "EntityType": full_name(kind)}) for name, kind in ENTITY_SETS.items()]
     single = [_element("Singleton", {"Name": name, "Type": full_name(kind)}) for name, kind in SINGLETONS.items()]
     parts.append(_element("EntityContainer", {"Name": "GraphService"}, "".join(sets + single)))
     schema = _element("Schema", {"Namespace": NAMESPACE, "xmlns": "http://docs.oasis-open.org/odata/ns/edm"},

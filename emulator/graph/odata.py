@@ -228,8 +228,8 @@ class _SqlVisitor(visitor.NodeVisitor):
         self._fields = outer
         each = f"from json_each({owner.column}) as each where"
         if isinstance(node.operator, ast.Any):
-            return Sql(f"exists (select 1 {each} {inner.text})", inner.parameters)  # noqa: S608 - literals are parameters
-        return Sql(f"not exists (select 1 {each} not ({inner.text}))", inner.parameters)  # noqa: S608
+            return Sql(f"exists (select 1 {each} {inner.text})", inner.parameters)
+        return Sql(f"not exists (select 1 {each} not ({inner.text}))", inner.parameters)
 
     def visit_Call(self, node: ast.Call) -> Sql:  # noqa: N802
         if node.func.name == "isof":

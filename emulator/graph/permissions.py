@@ -45,6 +45,22 @@ GROUP_READ: Final = Permissions(
     )
 )  # fmt: skip
 
+_DIRECTORY_WRITE: Final = "Directory.ReadWrite.All"
+ME_READ: Final = Permissions(("User.Read", *USER_READ.scopes))
+USER_WRITE: Final = Permissions(("User.ReadWrite.All", _DIRECTORY_WRITE))
+GROUP_ALL: Final = Permissions(("Group.ReadWrite.All", _DIRECTORY_WRITE))
+APPLICATION_READ: Final = Permissions(
+    ("Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", _DIRECTORY_WRITE)
+)
+APPLICATION_WRITE: Final = Permissions(("Application.ReadWrite.All", _DIRECTORY_WRITE))
+ROLE_ASSIGNMENT_WRITE: Final = Permissions(("AppRoleAssignment.ReadWrite.All",))
+GRANT_READ: Final = Permissions(("DelegatedPermissionGrant.ReadWrite.All", "Directory.Read.All", _DIRECTORY_WRITE))
+GRANT_WRITE: Final = Permissions(("DelegatedPermissionGrant.ReadWrite.All", _DIRECTORY_WRITE))
+ROLE_READ: Final = Permissions(
+    ("RoleManagement.Read.Directory", "RoleManagement.ReadWrite.Directory", "Directory.Read.All", _DIRECTORY_WRITE)
+)
+ROLE_WRITE: Final = Permissions(("RoleManagement.ReadWrite.Directory",))
+ORGANIZATION_READ: Final = Permissions(("User.Read", "Organization.Read.All", "Directory.Read.All", _DIRECTORY_WRITE))
 GROUP_WRITE: Final = Permissions(("GroupMember.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All"))
 
 _INTUNE_ROLES = frozenset({INTUNE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR})

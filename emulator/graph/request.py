@@ -62,9 +62,7 @@ class Answer:
 Handler: TypeAlias = Callable[[GraphRequest], Answer]
 
 
-def page(
-    request: GraphRequest, fragment: str, items: list[Json], total: int | None, following: Place | None
-) -> Answer:
+def page(request: GraphRequest, fragment: str, items: list[Json], total: int | None, following: Place | None) -> Answer:
     """Return a page of a collection, with an absolute nextLink on the request's own host when another follows."""
     answer: Json = {"@odata.context": request.context(fragment)}
     if total is not None:

@@ -82,9 +82,7 @@ _LISTED = """id, tenant_id, user_id, thumbprint, user_principal_name, intended_p
 provider_name, key_name, padding_scheme, x'' as encrypted_pfx_blob, '' as encrypted_pfx_password, created,
 last_modified"""
 _COLLECTION = Collection(FRAGMENT, "pfx_certificates", _FIELDS, TYPE, _row_to_json, columns=_LISTED)
-_UNMASKED = Collection(
-    FRAGMENT, "pfx_certificates", _FIELDS, TYPE, lambda row: to_json(from_row(row), masked=False)
-)
+_UNMASKED = Collection(FRAGMENT, "pfx_certificates", _FIELDS, TYPE, lambda row: to_json(from_row(row), masked=False))
 _VISIBLE = "tenant_id = ? and not is_deleted"
 
 

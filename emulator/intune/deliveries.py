@@ -219,7 +219,7 @@ def complete(cloud: Cloud, connector_id: str, lease_id: str, results: Iterable[R
 
     A result under a lease that is no longer this connector's changes nothing.
     """
-    answers = []
+    answers, failed = [], 0
     with cloud.store.atomic():
         held = {d.id: d for d in cloud.deliveries.of_lease(lease_id) if d.leased_by == connector_id}
         for result in results:
@@ -228,7 +228,11 @@ def complete(cloud: Cloud, connector_id: str, lease_id: str, results: Iterable[R
                 answers.append({"requestId": result.request_id, "outcome": "stale"})
             else:
                 _settle(cloud, delivery, result)
+                failed += isinstance(result, NotRecrypted)
                 answers.append({"requestId": result.request_id, "outcome": "accepted"})
+        accepted = sum(answer["outcome"] == "accepted" for answer in answers)
+        if accepted:
+            cloud.connectors.processed(connector_id, cloud.clock.now(), accepted - failed, failed)
     return answers
 
 

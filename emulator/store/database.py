@@ -142,6 +142,32 @@ def m004_lists_of_any_length(db: Database) -> None:
     db.execute("create index pfx_lower_thumbprint on pfx_certificates (lower(thumbprint))")
 
 
+@migrations()
+def m005_actions_health_and_directory(db: Database) -> None:
+    """Remember actions on devices, what connectors processed by the hour, and more of the directory's objects."""
+    db.table("device_actions").create(
+        {"id": int, "device_id": str, "action": str, "state": str, "started": str, "updated": str}, pk="id"
+    )
+    db.execute("create index actions_device on device_actions (device_id, state)")
+    hours = {"connector_id": str, "hour": str, "succeeded": int, "failed": int}
+    db.table("connector_health").create(hours, pk=("connector_id", "hour"))
+    credentials = {
+        "key_id": str,
+        "app_id": str,
+        "hash": str,
+        "hint": str,
+        "display_name": str,
+        "start": str,
+        "end": str,
+    }
+    db.table("app_passwords").create(credentials, pk="key_id")
+    db.execute("create index passwords_app on app_passwords (app_id)")
+    for table in ("users", "groups", "apps"):
+        db.execute(f"alter table {table} add column properties text not null default '{{}}'")
+    db.execute("alter table apps add column has_principal integer not null default 1")
+    db.execute("alter table apps add column created text not null default '2026-01-01T00:00:00.000000Z'")
+
+
 class Store:
     """An open database: rows in and out, transactions that nest."""
 

@@ -87,8 +87,22 @@ class Devices:
         self._store.run("delete from devices where id = ?", (device_id,))
 
     def seen(self, device_id: str, when: datetime) -> None:
-        """Note a check-in."""
+        """Note a check-in; actions that waited for it are done."""
         self._store.update("devices", device_id, {"last_sync": to_text(when)})
+        self._store.run(
+            "update device_actions set state = 'done', updated = ? where device_id = ? and state = 'pending'",
+            (to_text(when), device_id),
+        )
+
+    def ask(self, device_id: str, action: str, when: datetime) -> None:
+        """Note an action an administrator asked for; the one of that name before it is replaced."""
+        self._store.run("delete from device_actions where device_id = ? and action = ?", (device_id, action))
+        row = {"device_id": device_id, "action": action, "state": "pending"}
+        self._store.put("device_actions", {**row, "started": to_text(when), "updated": to_text(when)})
+
+    def actions(self, device_id: str) -> list[Row]:
+        """Return what was asked of a device and how it stands: action, state, started, updated."""
+        return self._store.rows("select * from device_actions where device_id = ? order by id", (device_id,))
 
 
 class Connectors:
@@ -120,3 +134,23 @@ class Connectors:
     def seen(self, connector_id: str, when: datetime) -> None:
         """Note a contact."""
         self._store.update("connectors", connector_id, {"last_connection": to_text(when)})
+
+    def remove(self, connector_id: str) -> None:
+        """Forget a connector; its certificate is worth nothing from now on."""
+        self._store.run("delete from connectors where id = ?", (connector_id,))
+
+    def processed(self, connector_id: str, when: datetime, succeeded: int, failed: int) -> None:
+        """Count requests a connector has answered, by the hour."""
+        self._store.run(
+            "insert into connector_health values (?, ?, ?, ?) on conflict do update set"
+            " succeeded = succeeded + excluded.succeeded, failed = failed + excluded.failed",
+            (connector_id, f"{to_text(when)[:13]}:00:00.000000Z", succeeded, failed),
+        )
+
+    def health(self, connector_id: str, start: datetime | None = None, end: datetime | None = None) -> list[Row]:
+        """Return hour, succeeded and failed of a connector, from `start` up to `end`."""
+        return self._store.rows(
+            "select hour, succeeded, failed from connector_health where connector_id = ? and hour >= ? and hour <= ?"
+            " order by hour",
+            (connector_id, "" if start is None else to_text(start), "~" if end is None else to_text(end)),
+        )

@@ -5,7 +5,8 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from emulator.store.database import Row, Store
 
@@ -27,6 +28,22 @@ class App:
     certificates: tuple[str, ...] = ()
     requested_app_roles: tuple[str, ...] = ()
     requested_scopes: tuple[str, ...] = ()
+    properties: dict[str, Any] = field(default_factory=dict)
+    has_principal: bool = True
+    created: str = "2026-01-01T00:00:00.000000Z"
+
+
+@dataclass(frozen=True)
+class AppPassword:
+    """A client secret made over Graph: hashed, with the first letters that tell it from others, and its lifetime."""
+
+    key_id: str
+    app_id: str
+    hash: str
+    hint: str
+    display_name: str | None
+    start: str
+    end: str
 
 
 _LISTS = ("app_roles", "delegated_scopes", "certificates", "requested_app_roles", "requested_scopes")
@@ -49,6 +66,12 @@ def secret_matches(secret: str, stored: str | None) -> bool:
 def _scrypt(secret: str, salt: bytes) -> bytes:
     # Small cost: the lab's secrets are random or throw-away, and token requests are load-tested.
     return hashlib.scrypt(secret.encode(), salt=salt, n=2**10, r=8, p=1)
+
+
+def _app(row: Row) -> App:
+    lists = {name: tuple(json.loads(row[name])) for name in _LISTS}
+    flags = {name: bool(row[name]) for name in ("is_public", "has_principal")}
+    return App(**{**row, **lists, **flags, "properties": json.loads(row["properties"])})
 
 
 _REMEMBERED_USERS = 10_000
@@ -105,8 +128,9 @@ class Directory:
         certificates: Iterable[str] = (),
         requested_app_roles: Iterable[str] = (),
         requested_scopes: Iterable[str] = (),
+        is_public: bool | None = None,
     ) -> None:
-        """Register an application; one without secret and certificate is a public client."""
+        """Register an application; one without secret and certificate is a public client unless `is_public` says."""
         certificates = list(certificates)
         row = {
             "id": app_id,
@@ -115,7 +139,7 @@ class Directory:
             "secret_hash": None if secret is None else hash_secret(secret),
             "app_roles": json.dumps(sorted(app_roles)),
             "delegated_scopes": json.dumps(sorted(delegated_scopes)),
-            "is_public": secret is None and not certificates,
+            "is_public": secret is None and not certificates if is_public is None else is_public,
             "certificates": json.dumps(certificates),
             "requested_app_roles": json.dumps(sorted(requested_app_roles)),
             "requested_scopes": json.dumps(sorted(requested_scopes)),
@@ -125,10 +149,37 @@ class Directory:
     def app(self, app_id: str) -> App | None:
         """Return the application with that client id."""
         row = self._store.row("select * from apps where id = lower(?)", (app_id,))
-        if row is None:
-            return None
-        lists = {name: tuple(json.loads(row[name])) for name in _LISTS}
-        return App(**{**row, **lists, "is_public": bool(row["is_public"])})
+        return None if row is None else _app(row)
+
+    def apps(self, tenant_id: str) -> list[App]:
+        """Return a tenant's applications, oldest first."""
+        return [
+            _app(row) for row in self._store.rows("select * from apps where tenant_id = ? order by rowid", (tenant_id,))
+        ]
+
+    def change_app(self, app_id: str, **changes: Any) -> None:
+        """Set fields of an application: lists of names, certificates, `properties`, `has_principal`, `display_name`."""
+        stored = {n: json.dumps(v) if n in (*_LISTS, "properties") else v for n, v in changes.items()}
+        self._store.update("apps", app_id, stored)
+
+    def remove_app(self, app_id: str) -> None:
+        """Forget an application with its secrets."""
+        self._store.run("delete from apps where id = ?", (app_id,))
+        self._store.run("delete from app_passwords where app_id = ?", (app_id,))
+
+    def add_password(self, password: AppPassword) -> None:
+        """Add a client secret."""
+        self._store.put("app_passwords", {**vars(password)})
+
+    def passwords(self, app_id: str) -> list[AppPassword]:
+        """Return an application's secrets made over Graph, oldest first."""
+        rows = self._store.rows("select * from app_passwords where app_id = ? order by rowid", (app_id,))
+        return [AppPassword(**row) for row in rows]
+
+    def remove_password(self, app_id: str, key_id: str) -> bool:
+        """Take a client secret back; return whether there was one of that id."""
+        sql = "delete from app_passwords where app_id = ? and key_id = lower(?)"
+        return bool(self._store.run(sql, (app_id, key_id)))
 
     def consent(self, app: App) -> None:
         """Grant an application everything it asks for."""
@@ -139,11 +190,35 @@ class Directory:
         self._store.update("apps", app.id, granted)
 
     def add_user(self, row: Row, password: str | None = None) -> None:
-        """Add a user: id, tenant_id, user_principal_name, display_name, mail, directory_roles, created."""
+        """Add a user: id, tenant_id, user_principal_name, display_name, mail, directory_roles, created, properties."""
         hashed = None if password is None else hash_secret(password)
         roles = json.dumps(sorted(row.get("directory_roles", ())))
+        properties = json.dumps(row.get("properties", {}))
         self._users.clear()
-        self._store.put("users", {**row, "directory_roles": roles, "password_hash": hashed})
+        self._store.put("users", {**row, "directory_roles": roles, "password_hash": hashed, "properties": properties})
+
+    def change_user(self, user_id: str, password: str | None = None, **changes: Any) -> None:
+        """Set columns of a user, `properties` and `directory_roles` as values, and a new password when given."""
+        stored = {n: json.dumps(v) if n in ("properties", "directory_roles") else v for n, v in changes.items()}
+        if password is not None:
+            stored["password_hash"] = hash_secret(password)
+        self._users.clear()
+        if stored:
+            self._store.update("users", user_id, stored)
+
+    def remove_user(self, user_id: str) -> None:
+        """Forget a user and its memberships; records and devices keep its id."""
+        self._users.clear()
+        self._store.run("delete from users where id = ?", (user_id,))
+        self._store.run("delete from group_members where member_id = ?", (user_id,))
+
+    def users_with_role(self, tenant_id: str, role: str) -> list[Row]:
+        """Return the users of a tenant that hold a directory role, by its template id."""
+        sql = (
+            "select * from users where tenant_id = ? and exists (select 1 from json_each(directory_roles)"
+            " where value = ?) order by rowid"
+        )
+        return self._store.rows(sql, (tenant_id, role))
 
     def user(self, tenant_id: str, name: str) -> Row | None:
         """Return the user of a tenant with that object id or userPrincipalName, whatever the case."""
@@ -154,14 +229,21 @@ class Directory:
         sql = f"select * from users where tenant_id = ? and {column} = lower(?)"  # noqa: S608 - one of two columns
         found = self._store.row(sql, (tenant_id, name))
         if found is not None and len(self._users) < _REMEMBERED_USERS:
-            # A bulk import asks for the same users again and again; nothing but `add_user` changes one.
+            # A bulk import asks for the same users again and again; nothing but the methods here changes one.
             self._users[tenant_id, name] = dict(found)
         return found
 
-    def add_group(self, group_id: str, tenant_id: str, display_name: str, created: str) -> None:
-        """Add a security group."""
+    def add_group(
+        self, group_id: str, tenant_id: str, display_name: str, created: str, properties: dict[str, Any] | None = None
+    ) -> None:
+        """Add a security group, or change the one with that id."""
         row = {"id": group_id, "tenant_id": tenant_id, "display_name": display_name, "created": created}
-        self._store.put("groups", row)
+        self._store.put("groups", {**row, "properties": json.dumps(properties or {})})
+
+    def remove_group(self, group_id: str) -> None:
+        """Forget a group, its members and its memberships."""
+        self._store.run("delete from groups where id = ?", (group_id,))
+        self._store.run("delete from group_members where ? in (group_id, member_id)", (group_id,))
 
     def group(self, tenant_id: str, group_id: str) -> Row | None:
         """Return a group of a tenant."""
@@ -185,6 +267,11 @@ class Directory:
             " from held"
         )
         return [row["member_id"] for row in self._store.rows(deep if transitive else direct, (group_id,))]
+
+    def direct_groups_of(self, member_id: str) -> frozenset[str]:
+        """Return the ids of the groups that hold a member directly."""
+        rows = self._store.rows("select group_id from group_members where member_id = ?", (member_id,))
+        return frozenset(row["group_id"] for row in rows)
 
     def groups_of(self, member_id: str) -> frozenset[str]:
         """Return the ids of all groups that hold a member, directly or through other groups."""

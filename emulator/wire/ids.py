@@ -5,7 +5,7 @@ Sources: reference graph-intune 1.3 (record id), 3.5 (assignment id), 3.6 (statu
 
 import re
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 ALL_USERS_GROUP = "acacacac-9df4-4c7d-9d50-4ef0226f57a9"
 """Pseudo group in the id of an assignment to all licensed users."""
@@ -54,6 +54,19 @@ def parse_record_id(text: str) -> RecordId:
     if match is None:
         raise ValueError(f"expected 32 hexadecimal digits, '-' and a thumbprint, got {text!r}")
     return RecordId(str(UUID(match["user"])), match["thumbprint"])
+
+
+_OBJECTS = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562's namespace for URLs
+
+
+def application_object_id(app_id: str) -> str:
+    """Return the object id of the application registration with that client id."""
+    return str(uuid5(_OBJECTS, f"application/{app_id.lower()}"))
+
+
+def service_principal_id(app_id: str) -> str:
+    """Return the object id of an application's service principal: the `oid` of its tokens."""
+    return str(uuid5(_OBJECTS, f"servicePrincipal/{app_id.lower()}"))
 
 
 def assignment_id(configuration_id: str, group_id: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.config import Config, Switches
-from emulator.graph.throttling import DOCUMENTED, Limits, Throttle
+from emulator.graph.throttling import DOCUMENTED, Limits, Request, Throttle, resource_units
 from scenarios.lab import Lab
 from tests.cloud.graph import PFX, admin, record
 
@@ -17,27 +17,72 @@ from tests.cloud.graph import PFX, admin, record
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans(), st.sampled_from("ab")), max_size=120))
 def test_no_window_holds_more_than_its_limit(arrivals: list[tuple[float, bool, str]]) -> None:
     """Whatever comes when, no 20 seconds let more pass than the limits, and a request that waits as told does pass."""
-    limits, now = Limits(app_writes=3, app_any=6, tenant_writes=5, tenant_any=9), 0.0
-    throttle, passed = Throttle(limits), list[tuple[float, bool, str]]()
+    limits, now = Limits(20.0, app_writes=3, app_any=6, tenant_writes=5, tenant_any=9), 0.0
+    throttle, passed = Throttle({"configuration": limits}), list[tuple[float, bool, str]]()
     for pause, write, app in arrivals:
         now += pause
-        wait = throttle.wait_seconds(now, "t", app, write=write)
+        request = Request("configuration", "t", app, write)
+        wait = throttle.judge(now, request).wait
         if wait is not None:
             assert 0 < wait <= 20
             now += wait + 0.001
-            assert throttle.wait_seconds(now, "t", app, write=write) is None
+            assert throttle.judge(now, request).wait is None
         passed.append((now, write, app))
         recent = [(w, a) for at, w, a in passed if at > now - 20]
-        assert len(recent) <= limits.tenant_any
-        assert sum(w for w, _ in recent) <= limits.tenant_writes
+        assert len(recent) <= 9
+        assert sum(w for w, _ in recent) <= 5
         for name in "ab":
-            assert sum(a == name for _, a in recent) <= limits.app_any
-            assert sum(w for w, a in recent if a == name) <= limits.app_writes
+            assert sum(a == name for _, a in recent) <= 6
+            assert sum(w for w, a in recent if a == name) <= 3
 
 
 def test_limits_are_the_documented_ones() -> None:
-    """The limits are Microsoft's for device configurations."""
-    assert Limits(app_writes=100, app_any=1000, tenant_writes=200, tenant_any=2000) == DOCUMENTED
+    """The limits are Microsoft's: in 20 seconds for Intune's two groups, in resource units of 10 seconds for the directory."""
+    shown = {
+        name: (one.seconds, one.app_writes, one.app_any, one.tenant_writes, one.tenant_any)
+        for name, one in DOCUMENTED.items()
+    }
+    assert shown == {
+        "configuration": (20, 100, 1000, 200, 2000),
+        "devices": (20, 200, 2000, 400, 4000),
+        "directory": (10, None, 3500, None, None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "units"),
+    [
+        ("users", {}, 2),
+        ("users", {"select": True}, 1),
+        ("users", {"select": True, "top": 5}, 1),
+        ("groups/x/members", {}, 3),
+        ("groups/x/members", {"expand": True}, 4),
+        ("groups/x/transitiveMembers", {"top": 19}, 4),
+        ("groups/x/transitiveMembers", {"top": 20}, 5),
+    ],
+)
+def test_directory_requests_have_their_cost(path: str, options: dict[str, Any], units: int) -> None:
+    """Costs are those of the throttling page: a base by resource, less for $select and a small $top, more for $expand."""
+    assert resource_units(path, **{"select": False, "expand": False, "top": None, **options}) == units
+
+
+async def test_directory_tells_of_its_limits(tmp_path: Path) -> None:
+    """The directory shows each request's cost, the share from 0.8 on, then refuses with scope and kind and lets pass later."""
+    async with Lab(tmp_path, Config(switches=Switches(throttling="documented"))) as lab:
+        graph, made = await admin(lab), lab.operator.credentials
+        lab.clock.freeze()
+        first = await graph("GET", "/beta/users")
+        assert (first.headers["x-ms-resource-unit"], "x-ms-throttle-limit-percentage" in first.headers) == ("2", False)
+        now = lab.clock.now().timestamp()
+        busy = Request("directory", made.tenant_id, made.admin_client_id, False, 3495)
+        assert lab.emulator.cloud.throttle.judge(now, busy).wait is None
+        assert (await graph("GET", "/beta/users")).headers["x-ms-throttle-limit-percentage"] == "1.0"
+        refused = await graph("GET", f"/beta/groups/{made.group_id}/members")
+        assert (refused.status, refused.code, refused.message) == (429, "TooManyRequests", "Too many requests.")
+        assert refused.headers["x-ms-throttle-information"] == "ResourceUnitLimitExceeded"
+        assert refused.headers["x-ms-throttle-scope"].endswith(f"{made.admin_client_id}/{made.tenant_id}")
+        lab.clock.advance(timedelta(seconds=int(refused.headers["Retry-After"])))
+        assert (await graph("GET", f"/beta/groups/{made.group_id}/members")).status == 200
 
 
 @pytest.mark.parametrize(

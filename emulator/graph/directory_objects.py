@@ -1,0 +1,36 @@
+"""Directory objects of any type: how a member, whatever it is, shows itself."""
+
+from emulator.graph import errors
+from emulator.graph.bodies import read_json
+from emulator.graph.groups import GROUP_TYPE, group_json
+from emulator.graph.request import GraphRequest, Json
+from emulator.graph.users import USER_TYPE, user_json
+
+
+def object_json(request: GraphRequest, object_id: str) -> Json | None:
+    """Return a user, group or device of the caller's tenant with its type, or None."""
+    cloud, tenant_id = request.cloud, request.caller.tenant_id
+    user = cloud.directory.user(tenant_id, object_id)
+    if user is not None:
+        return {"@odata.type": USER_TYPE, **user_json(user)}
+    group = cloud.directory.group(tenant_id, object_id)
+    if group is not None:
+        return {"@odata.type": GROUP_TYPE, **group_json(group)}
+    device = cloud.devices.get(object_id)
+    if device is not None and device.tenant_id == tenant_id:
+        return {"@odata.type": "#microsoft.graph.device", "id": device.id, "displayName": device.device_name}
+    return None
+
+
+def referenced(request: GraphRequest) -> Json:
+    """Return the object a `$ref` body names by its `@odata.id`.
+
+    Raises:
+        GraphError: there is no such object.
+
+    """
+    name = str(read_json(request).get("@odata.id", "")).rstrip("/").rpartition("/")[2]
+    found = object_json(request, name)
+    if found is None:
+        raise errors.directory_not_found(name)
+    return found
