@@ -111,6 +111,7 @@ group(directoryObject): createdDateTime DateTimeOffset, displayName String, desc
   visibility String, -> members directoryObject[], -> transitiveMembers directoryObject[]
 device(directoryObject): displayName String
 application(directoryObject): appId String, createdDateTime DateTimeOffset, displayName String,
+  identifierUris String[],
   isFallbackPublicClient Boolean, signInAudience String, requiredResourceAccess requiredResourceAccess[],
   passwordCredentials passwordCredential[], keyCredentials keyCredential[], publicClient publicClientApplication,
   web webApplication

@@ -8,24 +8,38 @@ from typing import Any
 
 from azure.identity import ClientSecretCredential
 from msgraph_beta import GraphServiceClient
+from msgraph_beta.generated.applications.item.add_password.add_password_post_request_body import (
+    AddPasswordPostRequestBody,
+)
+from msgraph_beta.generated.device_management.certificate_connector_details.item.get_health_metrics import (
+    get_health_metrics_post_request_body as health,
+)
 from msgraph_beta.generated.device_management.device_configurations.item.assign.assign_post_request_body import (
     AssignPostRequestBody,
 )
 from msgraph_beta.generated.device_management.user_pfx_certificates.user_pfx_certificates_request_builder import (
     UserPfxCertificatesRequestBuilder,
 )
+from msgraph_beta.generated.models.application import Application
 from msgraph_beta.generated.models.device_configuration_assignment import DeviceConfigurationAssignment
 from msgraph_beta.generated.models.group_assignment_target import GroupAssignmentTarget
 from msgraph_beta.generated.models.intended_purpose import IntendedPurpose
 from msgraph_beta.generated.models.ios_imported_p_f_x_certificate_profile import IosImportedPFXCertificateProfile
 from msgraph_beta.generated.models.key_storage_provider_option import KeyStorageProviderOption
 from msgraph_beta.generated.models.o_data_errors.o_data_error import ODataError
+from msgraph_beta.generated.models.password_profile import PasswordProfile
+from msgraph_beta.generated.models.service_principal import ServicePrincipal
+from msgraph_beta.generated.models.user import User
 from msgraph_beta.generated.models.user_p_f_x_certificate import UserPFXCertificate
 from msgraph_beta.generated.models.user_pfx_intended_purpose import UserPfxIntendedPurpose
 from msgraph_beta.generated.models.user_pfx_padding_scheme import UserPfxPaddingScheme
 from msgraph_beta.generated.models.windows10_imported_p_f_x_certificate_profile import (
     Windows10ImportedPFXCertificateProfile,
 )
+from msgraph_core.requests.batch_request_builder import BatchRequestBuilder
+from msgraph_core.requests.batch_request_content import BatchRequestContent
+
+GetHealthMetricsPostRequestBody = health.GetHealthMetricsPostRequestBody
 
 
 def client_for(facts: dict[str, Any], app: str = "admin") -> GraphServiceClient:
@@ -129,6 +143,52 @@ async def profiles(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def batch(facts: dict[str, Any]) -> dict[str, Any]:
+    """Count and filter in one batch, as msgraph-core builds it."""
+    client = client_for(facts)
+    collection = client.device_management.user_pfx_certificates
+    await collection.post(new_record(facts, 7))
+    content = BatchRequestContent()
+    for information in (collection.to_get_request_information(), client.users.to_get_request_information()):
+        content.add_request_information(information)
+    answered = await BatchRequestBuilder(client.request_adapter).post(content)
+    return {"statuses": sorted(answer.status for answer in answered.responses.values())}
+
+
+async def directory(facts: dict[str, Any]) -> dict[str, Any]:
+    """Register an application with a secret, add a user, and read connectors and devices, all by the typed client."""
+    setup, admin = client_for(facts, "setup"), client_for(facts)
+    app = await setup.applications.post(Application(display_name="by SDK"))
+    secret = await setup.applications.by_application_id(app.id).add_password.post(AddPasswordPostRequestBody())
+    principal = await setup.service_principals.post(ServicePrincipal(app_id=app.app_id))
+    profile = PasswordProfile(password="canary-Only-for-tests", force_change_password_next_sign_in=False)
+    user = await setup.users.post(
+        User(
+            account_enabled=True,
+            display_name="by SDK",
+            mail_nickname="sdk",
+            user_principal_name="sdk@pfxlab.example",
+            password_profile=profile,
+        )
+    )
+    roles = (await setup.directory_roles.get()).value
+    connectors = (await admin.device_management.ndes_connectors.get()).value
+    metrics = await admin.device_management.certificate_connector_details.by_certificate_connector_details_id(
+        connectors[0].id
+    ).get_health_metrics.post(GetHealthMetricsPostRequestBody(metric_names=["PkcsImportSuccessCount"]))
+    (device, *_) = (await admin.device_management.managed_devices.get()).value
+    await admin.device_management.managed_devices.by_managed_device_id(device.id).sync_device.post()
+    synced = await admin.device_management.managed_devices.by_managed_device_id(device.id).get()
+    return {
+        "app": [app.app_id == principal.app_id, len(secret.secret_text) >= 32, secret.hint == secret.secret_text[:3]],
+        "user": [user.user_principal_name, user.account_enabled],
+        "roles": sorted(role.display_name for role in roles),
+        "connector": [connectors[0].state.value, metrics.value[0].name, metrics.value[0].value],
+        "device": [device.compliance_state.value, device.management_state.value, device.user_principal_name],
+        "action": [synced.device_action_results[0].action_name, synced.device_action_results[0].action_state.value],
+    }
+
+
 async def leave(facts: dict[str, Any]) -> dict[str, Any]:
     """Create three records and a profile and leave them there."""
     client = client_for(facts)
@@ -150,5 +210,12 @@ async def count(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    jobs = {"records": records, "profiles": profiles, "leave": leave, "count": count}
+    jobs = {
+        "records": records,
+        "batch": batch,
+        "directory": directory,
+        "profiles": profiles,
+        "leave": leave,
+        "count": count,
+    }
     print(json.dumps(asyncio.run(jobs[sys.argv[2]](json.loads(sys.argv[1])))))  # noqa: T201 - its output is the result

@@ -16,7 +16,7 @@ ready = shutil.which("node") is not None and (NODE / "node_modules" / ".ready").
 
 @pytest.mark.skipif(not ready and not os.environ.get("CI"), reason="needs node and the packages `make test` installs")
 def test_javascript_clients_cannot_tell_the_difference(tmp_path: Path) -> None:
-    """MSAL, Azure Identity and the Graph client for Node sign in by every flow, import, page, filter, batch and delete."""
+    """MSAL, Azure Identity, the Graph client and the TypeScript SDK sign in by every flow, import, page, batch and delete."""
     config = tmp_path / "lab.yaml"
     config.write_text("auto_approve_upn: user@pfxlab.example\nswitches: {page_size: 2}\n")
     process, facts = start(tmp_path, "--config", str(config))
@@ -44,4 +44,8 @@ def test_javascript_clients_cannot_tell_the_difference(tmp_path: Path) -> None:
         "patched": "KeyB",
         "batch": [["1", 204, None], ["2", 200, "2"]],
         "unknown": [404, "ResourceNotFound", "string"],
+        "typed": ["smimeEncryption", "oaepSha512", "2026-01-01T00:00:00.000Z", 1],
+        "walked": 4,
+        "profile": ["#microsoft.graph.windows10ImportedPFXCertificateProfile", "useSoftwareKsp"],
+        "typed_unknown": [404, "ResourceNotFound", 36],
     }

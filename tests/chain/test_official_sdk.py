@@ -83,6 +83,28 @@ def test_sdk_makes_and_assigns_profiles(up: dict[str, Any]) -> None:
     }
 
 
+def test_sdk_batches(up: dict[str, Any]) -> None:
+    """A batch as msgraph-core builds it, absolute addresses and all, is answered item by item."""
+    assert sdk(up, "batch") == {"statuses": [200, 200]}
+
+
+def test_sdk_reads_and_changes_the_rest(tmp_path: Path) -> None:
+    """Applications, users, roles, connectors with their health and devices are what the typed client expects."""
+    process, facts = start(tmp_path, "--with", "connector,devices")
+    try:
+        said = sdk(facts, "directory")
+    finally:
+        stop(process)
+    assert said == {
+        "app": [True, True, True],
+        "user": ["sdk@pfxlab.example", True],
+        "roles": ["Global Administrator", "Intune Administrator"],
+        "connector": ["active", "PkcsImportSuccessCount", 0],
+        "device": ["compliant", "managed", "user@pfxlab.example"],
+        "action": ["syncDevice", "pending"],
+    }
+
+
 def test_ready_file_says_what_tools_need(up: dict[str, Any]) -> None:
     """The ready file has every documented key, its files exist, and it is gone after the end."""
     wanted = {"graph_url", "authority_url", "tenant_id", "ca_file", "admin", "limited", "user"}

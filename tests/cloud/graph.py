@@ -93,3 +93,11 @@ def record(lab: Lab, **changes: Any) -> dict[str, Any]:
         "lastModifiedDateTime": "2026-02-01T10:00:00.1234567+01:00",
     }
     return {name: value for name, value in {**body, **changes}.items() if value is not ...}
+
+
+async def setup(lab: Lab) -> Raw:
+    """Return a client with the token of the application that may change the directory."""
+    made = lab.operator.credentials
+    form = {"client_id": made.setup_client_id, "client_secret": made.setup_client_secret}
+    async with lab.graph() as client:
+        return Raw(lab, await client.sign_in({"grant_type": "client_credentials", **form}))

@@ -3,6 +3,16 @@
 import { readFileSync } from "node:fs";
 import { ClientSecretCredential } from "@azure/identity";
 import { ConfidentialClientApplication, PublicClientApplication } from "@azure/msal-node";
+import { HttpMethod, RequestInformation } from "@microsoft/kiota-abstractions";
+import { GraphBetaRequestAdapter } from "@microsoft/msgraph-beta-sdk";
+import {
+  createDeviceConfigurationCollectionResponseFromDiscriminatorValue,
+  createUserPFXCertificateCollectionResponseFromDiscriminatorValue,
+  createUserPFXCertificateFromDiscriminatorValue,
+  serializeUserPFXCertificate,
+} from "@microsoft/msgraph-beta-sdk/models/index.js";
+import { createODataErrorFromDiscriminatorValue } from "@microsoft/msgraph-beta-sdk/models/oDataErrors/index.js";
+import { GraphAzureIdentityAuthenticationProvider, PageIterator as TypedPageIterator } from "@microsoft/msgraph-sdk-core";
 import { BatchRequestContent, Client, PageIterator } from "@microsoft/microsoft-graph-client";
 
 const facts = JSON.parse(readFileSync(process.argv[2], "utf8"));
@@ -77,5 +87,31 @@ try {
   await client.api(`${path}/${made[0].id}`).get();
 } catch (error) {
   said.unknown = [error.statusCode, error.code, typeof error.requestId];
+}
+
+// The TypeScript SDK brings models and an adapter, but no paths for device management: they are written out.
+const adapter = new GraphBetaRequestAdapter(new GraphAzureIdentityAuthenticationProvider(credential, scopes, undefined, new Set(["localhost"])));
+adapter.baseUrl = facts.graph_url + "/beta";
+const errors = { XXX: createODataErrorFromDiscriminatorValue };
+const information = (method, template, parameters = {}) => new RequestInformation(method, `{+baseurl}${template}`, { baseurl: adapter.baseUrl, ...parameters });
+const certificate = { ...record(9), startDateTime: new Date(Date.UTC(2026, 0, 1)), expirationDateTime: new Date(Date.UTC(2029, 0, 1)),
+  encryptedPfxBlob: new Uint8Array([0x30, 1, 2]).buffer };
+const posting = information(HttpMethod.POST, path);
+posting.setContentFromParsable(adapter, "application/json", certificate, serializeUserPFXCertificate);
+const typed = await adapter.send(posting, createUserPFXCertificateFromDiscriminatorValue, errors);
+said.typed = [typed.intendedPurpose, typed.paddingScheme, typed.startDateTime.toISOString(), new Uint8Array(typed.encryptedPfxBlob).length];
+for (const number of [10, 11]) await client.api(path).post(record(number));
+const firstPage = await adapter.send(information(HttpMethod.GET, path), createUserPFXCertificateCollectionResponseFromDiscriminatorValue, errors);
+const walked = [];
+const walker = new TypedPageIterator(adapter, firstPage, (item) => { walked.push(item.thumbprint); return true; }, createUserPFXCertificateCollectionResponseFromDiscriminatorValue, errors);
+await walker.iterate();
+said.walked = walked.length;
+await client.api("/deviceManagement/deviceConfigurations").post({ "@odata.type": "#microsoft.graph.windows10ImportedPFXCertificateProfile", displayName: "TS", intendedPurpose: "smimeSigning", keyStorageProvider: "useSoftwareKsp" });
+const profiles = await adapter.send(information(HttpMethod.GET, "/deviceManagement/deviceConfigurations"), createDeviceConfigurationCollectionResponseFromDiscriminatorValue, errors);
+said.profile = [profiles.value[0].odataType, profiles.value[0].keyStorageProvider];
+try {
+  await adapter.send(information(HttpMethod.GET, `${path}/{key}`, { key: "nothing" }), createUserPFXCertificateFromDiscriminatorValue, errors);
+} catch (error) {
+  said.typed_unknown = [error.responseStatusCode, error.errorEscaped.code, error.errorEscaped.innerError.requestId.length];
 }
 console.log(JSON.stringify(said));
