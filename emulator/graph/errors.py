@@ -87,9 +87,10 @@ def intune_not_found(service: str, reason: str) -> GraphError:
     return GraphError(404, "ResourceNotFound", "An error has occurred", reason, service, rule="EntityUnknown")
 
 
-def internal(reason: str) -> GraphError:
-    """500: something nobody foresaw."""
-    return GraphError(500, "InternalServerError", "An internal server error has occurred", reason, rule="Defect")
+def internal(reason: str, service: str | None = None) -> GraphError:
+    """500: something nobody foresaw, or what a service does by a switch."""
+    text, rule = "An internal server error has occurred", "Defect" if service is None else "Quirk"
+    return GraphError(500, "InternalServerError", text, reason, service, rule=rule)
 
 
 def too_large() -> GraphError:

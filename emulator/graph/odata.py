@@ -6,6 +6,7 @@ Source: reference graph-intune 1.6 and 5.8.
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -198,11 +199,13 @@ class _SqlVisitor(visitor.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> Sql:  # noqa: N802
         if isinstance(node.comparator, ast.In):
             if self._quirks:
-                raise errors.internal("the switch filter_quirks: `in` breaks the service")
+                raise errors.internal("the switch filter_quirks: `in` breaks the service", errors.DEVICE_SERVICE)
             return self._in(node)
         if self._quirks and isinstance(node.left, ast.Identifier) and node.left.name.casefold() not in self._fields:
             return Sql("true")
         left, field = self._operand(node.left)
+        if field.kind == "strings":
+            raise errors.unsupported_filter(getattr(node.left, "name", "list"), self._resource)
         comparator = _COMPARATORS[type(node.comparator)]
         if self._quirks and comparator == "!=":
             comparator = "="
@@ -297,6 +300,14 @@ class _SqlVisitor(visitor.NodeVisitor):
         raise errors.invalid_filter(f"{type(node).__name__} is not supported here")
 
 
+# The parser takes a list of one for an expression in parentheses, unless a comma follows. Literals are passed over.
+_LISTS: Final = re.compile(r"'(?:[^']|'')*'|(?i:\bin)\s*\(\s*('(?:[^']|'')*'|[^'(),\s]+)\s*\)")
+
+
+def _as_list(match: re.Match[str]) -> str:
+    return match[0] if match[1] is None else f"in ({match[1]},)"
+
+
 def compile_filter(text: str, fields: Mapping[str, Field], resource: str, *, quirks: bool = False) -> Sql:
     """Return a $filter as a SQL condition; `quirks` are those of the managedDevices service (graph-intune 4.3).
 
@@ -305,7 +316,7 @@ def compile_filter(text: str, fields: Mapping[str, Field], resource: str, *, qui
 
     """
     try:
-        tree = ODataParser().parse(ODataLexer().tokenize(text))
+        tree = ODataParser().parse(ODataLexer().tokenize(_LISTS.sub(_as_list, text)))
     except exceptions.ODataException as error:
         raise errors.invalid_filter(f"Syntax error in '{text}' ({error}).") from None
     if tree is None:

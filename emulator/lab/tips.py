@@ -27,6 +27,8 @@ TIPS: Final = {
     "AssignmentInvalid": "Each group at most once, with its id from /groups.",
     "BatchInvalid": "At most twenty requests, each with its own id, and a Content-Type beside every body.",
     "Throttled": "Wait as Retry-After says, then repeat; the lab throttles since its switch says so.",
+    "Quirk": "The real service answers so; the switch named in the reason turns it off.",
+    "Changed": "Read the entity again and send the change with its present ETag.",
     "Defect": "This is a mistake of the lab; its log has the traceback.",
 }
 """Stable reason code → tip."""
