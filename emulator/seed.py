@@ -67,8 +67,9 @@ def add_user(cloud: Cloud, tenant_id: str, upn: str, password: str, roles: tuple
         "id": user_id,
         "tenant_id": tenant_id,
         "user_principal_name": upn if known is None else known["user_principal_name"],
-        "display_name": f"Test user {upn.partition('@')[0]}",
-        "mail": upn,
+        "display_name": f"Test user {upn.partition('@')[0]}" if known is None else known["display_name"],
+        "mail": upn if known is None else known["mail"],
+        "properties": {} if known is None else json.loads(known["properties"]),
         "directory_roles": roles if known is None or roles else tuple(json.loads(known["directory_roles"])),
         "created": to_text(cloud.clock.now()) if known is None else known["created"],
     }

@@ -334,15 +334,20 @@ def exec_command(
 @click.option("--ready-file", type=_FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
 @click.option("--follow", is_flag=True, help="Go on showing what happens until Ctrl-C.")
 @click.option("--refused", is_flag=True, help="Refusals only.")
+@click.option("--rule", help="Only refusals for this stable reason, such as UserUnknown.")
+@click.option("--path", "part", help="Only requests with this text in their path.")
 @click.option("--json", "as_json", is_flag=True, help="Print entries as JSON lines and nothing else.")
-def journal(ready_file: Path | None, follow: bool, refused: bool, as_json: bool) -> None:
+def journal(
+    ready_file: Path | None, follow: bool, refused: bool, rule: str | None, part: str | None, as_json: bool
+) -> None:
     """Show what a running lab was asked, what it told the client, and why it really refused."""
     console, after = Console(highlight=False), 0
-    outcome = "refused" if refused else None
+    wanted = {"outcome": "refused" if refused else None, "rule": rule, "path": part}
+    filters = {name: value for name, value in wanted.items() if value is not None}
     try:
         facts = facts_of(ready_file)
         while True:
-            entries = fetch(facts, after, outcome)
+            entries = fetch(facts, after, filters)
             for entry in entries:
                 after = entry["seq"]
                 if as_json:
@@ -358,7 +363,7 @@ def journal(ready_file: Path | None, follow: bool, refused: bool, as_json: bool)
     except KeyboardInterrupt:
         pass
     if not as_json and not after:
-        console.print("Nothing was recorded yet. Next: point a tool at the lab.")
+        console.print("Nothing was recorded yet, or nothing that fits. Next: point a tool at the lab.")
 
 
 @main.group()
@@ -369,10 +374,11 @@ def bench() -> None:
 @bench.command(name="graph")
 @click.option("--imports", default=4000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
 @click.option(
-    "--records", default=1_000_000, show_default=True, type=click.IntRange(1000), help="Size of the large store."
+    "--records", default=1_000_000, show_default=True, type=click.IntRange(2000), help="Size of the large store."
 )
+@click.option("--turns", default=7, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
-def bench_graph(imports: int, records: int, as_json: bool) -> None:
+def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
     """Imports per second against a bare handler; lists and filters at a million records against a thousand."""
 
     def tell(text: str) -> None:
@@ -380,7 +386,7 @@ def bench_graph(imports: int, records: int, as_json: bool) -> None:
             click.echo(text)
 
     try:
-        report = graph.run(tell, imports, records)
+        report = graph.run(tell, imports, records, turns)
     except (OSError, RuntimeError) as error:
         _stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
     click.echo(json.dumps(report, indent=2))

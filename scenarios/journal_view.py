@@ -41,14 +41,14 @@ def facts_of(ready_file: Path | None) -> dict[str, str]:
     return facts
 
 
-def fetch(facts: dict[str, str], after: int, outcome: str | None) -> list[dict[str, Any]]:
-    """Return journal entries of a running lab.
+def fetch(facts: dict[str, str], after: int, filters: dict[str, str]) -> list[dict[str, Any]]:
+    """Return journal entries of a running lab; `filters` are those of the control API.
 
     Raises:
         NoLab: it does not answer, or refuses.
 
     """
-    query = {"after": str(after)} | ({} if outcome is None else {"outcome": outcome})
+    query = {"after": str(after), **filters}
     url = f"{facts['control_url']}/journal?{urllib.parse.urlencode(query)}"
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {facts['control_token']}"})  # noqa: S310 - the lab's own https address
     context = ssl.create_default_context(cafile=facts["ca_file"])

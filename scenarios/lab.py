@@ -12,7 +12,8 @@ import hashlib
 import json
 import secrets
 import sqlite3
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -33,7 +34,7 @@ from device_sim.identity import Hardware
 from device_sim.windows import WindowsDevice
 from emulator.chance import Chance
 from emulator.clock import LabClock
-from emulator.config import Config
+from emulator.config import Config, switches_with
 from emulator.lab.journal import Entry
 from emulator.pki import write_private
 from emulator.seed import Credentials, add_user, seed, seed_tenants
@@ -178,6 +179,22 @@ class Lab:
     async def __aexit__(self, *_: object) -> None:
         """Stop."""
         await self.stop()
+
+    @contextlib.contextmanager
+    def switched(self, **switches: object) -> Iterator[None]:
+        """Let switches have other values within a `with` block: `with lab.switched(page_size=2): …`.
+
+        Raises:
+            ValueError: no such switch, or a value it does not take.
+
+        """
+        cloud = self.emulator.cloud
+        before = cloud.config.switches
+        cloud.config = replace(cloud.config, switches=switches_with(before, switches))
+        try:
+            yield
+        finally:
+            cloud.config = replace(cloud.config, switches=before)
 
     def connector_key(self) -> SoftwareKey:
         """Return the PFX-encryption key, made on first use."""

@@ -40,7 +40,9 @@ class Collection:
             return condition, parameters
         quirks = self._quirky and request.cloud.config.switches.filter_quirks == "on"
         compiled = compile_filter(text, self._fields, self._resource, quirks=quirks)
-        return f"({condition}) and ({compiled.text})", parameters + compiled.parameters
+        # The filter knows better than the tenant where to look: `+` keeps SQLite from an index for the latter.
+        narrowed = condition.replace("tenant_id = ?", "+tenant_id = ?")
+        return f"({narrowed}) and ({compiled.text})", parameters + compiled.parameters
 
     def count(self, request: GraphRequest, condition: str, parameters: tuple[Any, ...]) -> int:
         """Return how many entities match the request's $filter."""

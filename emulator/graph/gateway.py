@@ -1,10 +1,15 @@
 """Graph over HTTP: hands requests to `dispatch` and its answers back."""
 
+import gzip
+from typing import Final
+
 from aiohttp import web
 
 from emulator.edge import CLOUD, origin_of
 from emulator.graph import errors
 from emulator.graph.dispatch import Incoming, Outgoing, dispatch, refuse
+
+_WORTH_PACKING: Final = 2048
 
 
 async def handle(request: web.Request) -> web.Response:
@@ -24,11 +29,15 @@ async def handle(request: web.Request) -> web.Response:
         headers={name.lower(): value for name, value in request.headers.items()},
         body=body,
     )
-    return _response(dispatch(cloud, incoming) if refused is None else refuse(cloud, incoming, refused))
+    answer = dispatch(cloud, incoming) if refused is None else refuse(cloud, incoming, refused)
+    return _response(answer, request.headers.get("Accept-Encoding", ""))
 
 
-def _response(answer: Outgoing) -> web.Response:
-    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+def _response(answer: Outgoing, accepted: str = "") -> web.Response:
+    body, headers = answer.body, answer.headers
+    if len(body) > _WORTH_PACKING and "gzip" in accepted:
+        body, headers = gzip.compress(body, compresslevel=1, mtime=0), {**headers, "Content-Encoding": "gzip"}
+    return web.Response(status=answer.status, headers=headers, body=body)
 
 
 async def no_version(request: web.Request) -> web.Response:

@@ -26,7 +26,7 @@ MASKED_BLOB = "AA=="
 MASKED_PASSWORD = ""
 _FIELDS = {
     "id": Field("id"),
-    "thumbprint": Field("thumbprint", "cased"),
+    "thumbprint": Field("thumbprint"),
     "userPrincipalName": Field("user_principal_name", "cased"),
     "intendedPurpose": Field("intended_purpose", "enum", IntendedPurpose),
     "startDateTime": Field("start_date", "date"),
@@ -165,11 +165,11 @@ def create(request: GraphRequest) -> Answer:
         last_modified=now,
     )
     with cloud.store.atomic():
-        existing = cloud.certificates.get(record.tenant_id, record.id)
-        if existing is not None:
-            record = _duplicate(request, existing, record)
-        cloud.certificates.save(record)
-        certificates_changed(cloud, record.user_id, record.id if existing else None)
+        fresh = cloud.certificates.add(record)
+        if not fresh:
+            record = _duplicate(request, record)
+            cloud.certificates.save(record)
+        certificates_changed(cloud, record.user_id, None if fresh else record.id)
     location = f"{request.root}/{FRAGMENT}('{quote(record.id)}')"
     return Answer(201, _entity(request, record), {"Location": location}, tuple(notes_on(record)), _facts(record))
 
@@ -183,7 +183,7 @@ def _facts(record: PfxCertificate) -> dict[str, Any]:
     }
 
 
-def _duplicate(request: GraphRequest, existing: PfxCertificate, record: PfxCertificate) -> PfxCertificate:
+def _duplicate(request: GraphRequest, record: PfxCertificate) -> PfxCertificate:
     reason = f"this user already has a record with the thumbprint {record.thumbprint}; PATCH changes it"
     match request.cloud.config.switches.duplicate_post:
         case "reject400":
@@ -191,7 +191,8 @@ def _duplicate(request: GraphRequest, existing: PfxCertificate, record: PfxCerti
         case "conflict409":
             raise errors.intune_conflict(errors.PFX_SERVICE, reason)
         case "upsert":
-            return record.changed({"created": existing.created})
+            existing = request.cloud.certificates.get(record.tenant_id, record.id)
+            return record if existing is None else record.changed({"created": existing.created})
 
 
 def update(request: GraphRequest) -> Answer:

@@ -3,6 +3,7 @@
 import hmac
 import json
 from dataclasses import asdict, replace
+from typing import Final
 
 from aiohttp import web
 
@@ -47,17 +48,30 @@ async def switches(request: web.Request) -> web.Response:
     return web.json_response(asdict(cloud.config.switches))
 
 
+_FILTERS: Final = ("outcome", "party", "event", "rule", "path", "client")
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise ValueError(f"expected a whole number as {name!r}, got {text[:40]!r}")
+    return int(text)
+
+
 async def journal(request: web.Request) -> web.Response:
-    """GET /lab/v1/journal?after=N&outcome=refused&party=graph: entries, oldest first."""
+    """GET /lab/v1/journal?after=N&limit=N&outcome=refused&party=graph&event=…&rule=…&path=…&client=…: oldest first."""
     refused = _refusal(request)
     if refused is not None:
         return refused
-    after = request.query.get("after", "0")
-    if not (after.isascii() and after.isdigit() and len(after) < 16):
-        message = f"expected a sequence number as 'after', got {after[:40]!r}"
-        return web.json_response({"error": {"code": "BadQuery", "message": message}}, status=400)
-    outcome, party = request.query.get("outcome"), request.query.get("party")
-    entries = request.app[CLOUD].journal.entries(after=int(after), outcome=outcome, party=party)
+    try:
+        unknown = sorted(set(request.query) - {"after", "limit", *_FILTERS})
+        if unknown:
+            raise ValueError(f"expected after, limit, {', '.join(_FILTERS)}, got {unknown[0][:40]!r}")
+        after, limit = _number(request, "after", 0), min(_number(request, "limit", 1000), 10_000)
+    except ValueError as error:
+        return web.json_response({"error": {"code": "BadQuery", "message": str(error)}}, status=400)
+    wanted = {name: request.query[name] for name in _FILTERS if name in request.query}
+    entries = request.app[CLOUD].journal.entries(after=after, limit=limit, **wanted)
     return web.json_response({"entries": [asdict(entry) for entry in entries]})
 
 

@@ -94,13 +94,35 @@ class Journal:
                 subscriber(entry)
 
     def entries(
-        self, *, after: int = 0, limit: int = 1000, outcome: str | None = None, party: str | None = None
+        self,
+        *,
+        after: int = 0,
+        limit: int = 1000,
+        outcome: str | None = None,
+        party: str | None = None,
+        event: str | None = None,
+        rule: str | None = None,
+        path: str | None = None,
+        client: str | None = None,
     ) -> list[Entry]:
-        """Return entries with a sequence number above `after`, oldest first, of one outcome or party when given."""
+        """Return entries with a sequence number above `after`, oldest first, at most `limit`.
+
+        `outcome`, `party`, `event` and `rule` (the stable code of a reason) must be equal when given; `path` and
+        `client` (user agent or application) must contain the text.
+        """
         self.flush()
-        rows = self._store.rows(
-            "select * from journal where seq > :after and coalesce(:outcome, outcome) = outcome"
-            " and coalesce(:party, party) = party order by seq limit :limit",
-            {"after": after, "limit": limit, "outcome": outcome, "party": party},
-        )
+        conditions, values = ["seq > :after"], dict[str, Any](after=after, limit=limit)
+        for name, wanted in (("outcome", outcome), ("party", party), ("event", event)):
+            if wanted is not None:
+                conditions.append(f"{name} = :{name}")
+                values[name] = wanted
+        if rule is not None:
+            conditions.append("json_extract(fields, '$.rule') = :rule")
+            values["rule"] = rule
+        for name, text in (("path", path), ("client", client)):
+            if text is not None:
+                conditions.append(f"instr(lower(json_extract(fields, '$.{name}')), lower(:{name})) > 0")
+                values[name] = text
+        sql = f"select * from journal where {' and '.join(conditions)} order by seq limit :limit"  # noqa: S608 - names are ours
+        rows = self._store.rows(sql, values)
         return [Entry(**{**row, "fields": json.loads(row["fields"])}) for row in rows]

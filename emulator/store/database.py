@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -136,14 +136,7 @@ def m003_what_a_device_may_hold(db: Database) -> None:
 
 
 @migrations()
-def m004_lists_of_any_length(db: Database) -> None:
-    """Find a tenant's records page by page, and records by thumbprint alone, however many there are."""
-    db.execute("create index pfx_tenant on pfx_certificates (tenant_id) where not is_deleted")
-    db.execute("create index pfx_lower_thumbprint on pfx_certificates (lower(thumbprint))")
-
-
-@migrations()
-def m005_actions_health_and_directory(db: Database) -> None:
+def m004_actions_health_and_directory(db: Database) -> None:
     """Remember actions on devices, what connectors processed by the hour, and more of the directory's objects."""
     db.table("device_actions").create(
         {"id": int, "device_id": str, "action": str, "state": str, "started": str, "updated": str}, pk="id"
@@ -218,6 +211,10 @@ class Store:
         """Insert a row, or change the one with its primary key; that keeps its place in lists."""
         self.run(_upsert(table, tuple(row)), row)
 
+    def put_over(self, table: str, row: dict[str, Any], tombstone: str) -> bool:
+        """Insert a row, or change the one with its primary key if its column `tombstone` is set; return whether."""
+        return bool(self.run(_upsert(table, tuple(row), tombstone), row))
+
     def update(self, table: str, key: str, changes: dict[str, Any]) -> int:
         """Set columns of the row with that id; return how many rows there were."""
         sets = ", ".join(f"{name} = :{name}" for name in changes)
@@ -234,13 +231,15 @@ class Store:
 
 
 @cache
-def _upsert(table: str, columns: tuple[str, ...]) -> str:
+def _upsert(table: str, columns: tuple[str, ...], tombstone: str | None = None) -> str:
     marks = ", ".join(f":{name}" for name in columns)
     sets = ", ".join(f"{name} = excluded.{name}" for name in columns)
     names = ", ".join(columns)
-    return f"insert into {table} ({names}) values ({marks}) on conflict do update set {sets}"  # noqa: S608 - names are ours
+    where = "" if tombstone is None else f" where {table}.{tombstone}"
+    return f"insert into {table} ({names}) values ({marks}) on conflict do update set {sets}{where}"  # noqa: S608 - names are ours
 
 
+@lru_cache(maxsize=256)  # an import writes its own moment and its certificate's dates several times
 def to_text(moment: datetime) -> str:
     """Return a moment as stored: UTC, six fraction digits, so that text order is time order."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)

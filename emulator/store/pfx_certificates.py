@@ -62,6 +62,10 @@ class PfxCertificates:
         """Insert a record, or replace the one (or the tombstone) with its id."""
         self._store.put("pfx_certificates", _to_row(record))
 
+    def add(self, record: PfxCertificate) -> bool:
+        """Insert a record, over a tombstone if there is one; return False when a living one has its id already."""
+        return self._store.put_over("pfx_certificates", _to_row(record), "is_deleted")
+
     def get(self, tenant_id: str, record_id: str) -> PfxCertificate | None:
         """Return a record that is not deleted."""
         row = self._store.row(

@@ -48,6 +48,7 @@ def _offset(zone: str) -> timedelta:
     return -size if zone[0] == "-" else size
 
 
+@lru_cache(maxsize=256)
 def format_date_time(moment: datetime) -> str:
     """Return `2026-02-01T09:00:01.4820190Z`: UTC, seven fraction digits, none when all are zero."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)

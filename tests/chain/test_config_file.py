@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from emulator.config import Config
+from emulator.config import Config, Switches
 from scenarios.cli import main
 from scenarios.config_file import ConfigProblem, read_config
 from scenarios.lab import Lab
-from tests.cloud.graph import PFX, Raw, admin, record
+from tests.cloud.graph import PFX, Raw, admin, record, setup
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 EXAMPLE = re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[0]
@@ -30,7 +30,29 @@ def test_documented_example_is_read(tmp_path: Path) -> None:
     assert (config.seed, config.explain, config.auto_approve_upn) == (7, True, "user@pfxlab.example")
     switches = config.switches
     assert (switches.duplicate_post, switches.page_size, switches.throttling) == ("upsert", 2, "documented")
-    assert config.tenants[0]["domain"] == "fabrikam.example"
+    assert [tenant["domain"] for tenant in config.tenants] == ["pfxlab.example", "fabrikam.example"]
+
+
+async def test_own_tenant_takes_more(tmp_path: Path) -> None:
+    """An entry under the lab's own domain adds its users to the lab's tenant, where they sign in and are imported for."""
+    async with Lab(tmp_path / "lab", read_config(written(tmp_path, EXAMPLE))) as lab:
+        lab.emulator.cloud.config = replace(lab.emulator.cloud.config, switches=Switches())
+        graph = await admin(lab)
+        assert (await graph("POST", PFX, record(lab, userPrincipalName="second@pfxlab.example"))).status == 201
+        assert await lab.user_token("second@pfxlab.example", "only for tests as well")
+
+
+async def test_changes_over_graph_outlive_a_restart(tmp_path: Path) -> None:
+    """What was changed about a user over Graph is still so after a restart over the same file."""
+    config = read_config(written(tmp_path, EXAMPLE))
+    async with Lab(tmp_path / "lab", config) as lab:
+        graph = await setup(lab)
+        change = {"jobTitle": "Postmaster", "displayName": "Second"}
+        assert (await graph("PATCH", "/v1.0/users/second@pfxlab.example", change)).status == 204
+    async with Lab(tmp_path / "lab", config) as lab:
+        graph = await setup(lab)
+        shown = (await graph("GET", "/v1.0/users/second@pfxlab.example")).json
+        assert (shown["jobTitle"], shown["displayName"]) == ("Postmaster", "Second")
 
 
 def test_command_line_wins(tmp_path: Path) -> None:
@@ -62,6 +84,8 @@ def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
         ("tenants: [{domain: x}]", "tenants/0/domain: expected pattern"),
         ("tenants: [{domain: a.example, users: [{upn: x, password: y}]}]", "expected a user principal name"),
         ("switches: {1: 2}", "got 1"),
+        ("tenants: [{domain: pfxlab.example, users: [{upn: Admin@pfxlab.example, password: y}]}]", "beside those the lab makes"),
+        ("tenants: [{domain: pfxlab.example, id: 11111111-2222-4333-8444-555555555555}]", "expected no id"),
         ("switches: {connector_retry_seconds: .nan}", "expected float from 0, got nan"),
         ("tenants: [{domain: a.example}, {domain: A.example}]", "expected each domain once, got a.example"),
         ("tenants: [{domain: a.example, users: [{upn: user@pfxlab.example, password: y}]}]", "users of its own domain"),

@@ -97,6 +97,7 @@ def world() -> None:
         headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
         path, data = "deviceManagement/userPfxCertificates", json.dumps(plain).encode()
         assert dispatch(CLOUD, Incoming("POST", ORIGIN, "beta", path, "", headers, data)).status == 201
+    CLOUD.certificates.delete(MADE.tenant_id, record_id(USER, "cd" * 20), NOW)
     CLOUD.connectors.save(Connector(CONNECTOR, MADE.tenant_id, "c", "m", "6", NOW, NOW, "t"))
 
 

@@ -145,7 +145,7 @@ async def test_computed_lists_filter_order_and_page(lab: Lab, history: Any) -> N
     ],
 )
 async def test_profiles_are_found_by_type_tag_and_purpose(lab: Lab, text: str, found: list[str]) -> None:
-    """isof, lambdas over scope tags, lists and nulls find the profiles they describe."""
+    """Filters by isof, lambdas over scope tags, lists and nulls find the profiles they describe."""
     graph = await admin(lab)
     for name, kind, tags in (("a", "ios", ["0"]), ("b", "macOS", ["0", "7"])):
         body = {"@odata.type": f"#microsoft.graph.{kind}ImportedPFXCertificateProfile", "displayName": name,

@@ -148,7 +148,7 @@ async def test_everything_served_is_in_the_model(lab: Lab, history: Any) -> None
 
 
 async def test_full_metadata_names_types_and_links(lab: Lab) -> None:
-    """metadata=full adds type, id, edit link and the types JSON cannot show, for lists, entities and bound profiles alike."""
+    """The level full adds type, id, edit link and the types JSON cannot show, for lists, entities and profiles alike."""
     graph = await admin(lab)
     await graph("POST", PFX, record(lab))
     reply = await graph("GET", PFX, headers=FULL)

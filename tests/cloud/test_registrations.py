@@ -264,7 +264,7 @@ async def test_application_is_gone_with_its_principal(lab: Lab) -> None:
 
 
 async def test_me_and_organization(lab: Lab) -> None:
-    """/me is refused to an application; /organization names the tenant and its domain."""
+    """`/me` is refused to an application; `/organization` names the tenant and its domain."""
     graph = await setup(lab)
     reply = await graph("GET", "/v1.0/me")
     assert (reply.status, reply.message) == (400, "/me request is only valid with delegated authentication flow.")

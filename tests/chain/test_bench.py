@@ -1,0 +1,17 @@
+"""The benchmarks run and print the shape they promise; what they measure is for people, not for tests."""
+
+import json
+import subprocess
+
+from tests.chain.test_official_sdk import PFXLAB
+
+
+def test_graph_benchmark_prints_its_ratios() -> None:
+    """`pfxlab bench graph --json` prints one JSON object with baseline, ratios and memory, and nothing else."""
+    command = [*PFXLAB, "bench", "graph", "--imports", "100", "--records", "2000", "--turns", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert set(report) == {"baseline", "lab", "ratios", "rss_mb_1m"}
+    assert set(report["ratios"]) == {"import_vs_bare", "list_1m_vs_1k", "filter_1m_vs_1k"}
+    assert all(ratio > 0 for ratio in report["ratios"].values())
