@@ -1,8 +1,15 @@
-"""The connector's event log: the real product's ids and names (reference graph-intune 6.5), one record each."""
+"""The connector's event log: the real product's ids, names, channels (reference graph-intune 6.5), as JSON lines.
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+Two channels as on Windows, Admin and Operational, in one file; at 50 MB it is archived, as the product's is.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from emulator.wire import jsontext
+from emulator.wire.clock import Clock
 
 PKCS_IMPORT_SUCCESS: Final = 2000
 PKCS_IMPORT_FAILURE: Final = 2001
@@ -17,15 +24,99 @@ DOWNLOAD_SUCCESS: Final = 2202
 DOWNLOAD_FAILURE: Final = 2203
 HEALTH_UPLOAD_SUCCESS: Final = 5000
 HEALTH_UPLOAD_FAILED_ATTEMPT: Final = 5001
+HEALTH_UPLOAD_FAILURE: Final = 5002
+SERVICE_STARTED: Final = 1
+SERVICE_STOPPED: Final = 2
+CERTIFICATE_RENEWED: Final = 3
+VERSION_DEPRECATED: Final = 4
+
+NAMES: Final = {
+    SERVICE_STARTED: "ServiceStarted",
+    SERVICE_STOPPED: "ServiceStopped",
+    CERTIFICATE_RENEWED: "CertificateRenewed",
+    VERSION_DEPRECATED: "VersionDeprecated",
+    PKCS_IMPORT_SUCCESS: "PkcsImportRequestSuccess",
+    PKCS_IMPORT_FAILURE: "PkcsImportRequestFailure",
+    DOWNLOADED_REQUEST: "PkcsImportDownloadedRequest",
+    REENCRYPT_SUCCESS: "PkcsImportReencryptSuccess",
+    REENCRYPT_FAILED_ATTEMPT: "PkcsImportReencryptFailedAttempt",
+    REENCRYPT_FAILURE: "PkcsImportReencryptFailure",
+    UPLOAD_SUCCESS: "PkcsImportUploadSuccess",
+    UPLOAD_FAILURE: "PkcsImportUploadFailure",
+    UPLOADED_REQUEST: "PkcsImportUploadedRequest",
+    DOWNLOAD_SUCCESS: "PkcsImportDownloadSuccess",
+    DOWNLOAD_FAILURE: "PkcsImportDownloadFailure",
+    HEALTH_UPLOAD_SUCCESS: "HealthMessageUploadSuccess",
+    HEALTH_UPLOAD_FAILED_ATTEMPT: "HealthMessageUploadFailedAttempt",
+    HEALTH_UPLOAD_FAILURE: "HealthMessageUploadFailure",
+}
+"""Event id → name. Those below 1000 are general events, whose names are ours."""
+
+ADMIN: Final = frozenset({PKCS_IMPORT_SUCCESS, PKCS_IMPORT_FAILURE})
+_ERRORS: Final = frozenset(
+    {PKCS_IMPORT_FAILURE, REENCRYPT_FAILURE, UPLOAD_FAILURE, DOWNLOAD_FAILURE, HEALTH_UPLOAD_FAILURE}
+)
+_WARNINGS: Final = frozenset({REENCRYPT_FAILED_ATTEMPT, HEALTH_UPLOAD_FAILED_ATTEMPT, VERSION_DEPRECATED})
+# One of these comes for each request, and one of another kind soon after: that one writes them to the file.
+_MANY: Final = frozenset({DOWNLOADED_REQUEST, REENCRYPT_SUCCESS, UPLOADED_REQUEST})
+_LARGEST: Final = 50 * 2**20
 
 
-@dataclass(frozen=True)
-class Event:
-    """One record; `fields` never hold a password, key or blob."""
+class Event(NamedTuple):
+    """One record; `fields` never hold a password, key or blob. Four for each request, so a light one."""
 
     id: int
     text: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def name(self) -> str:
+        """Return the event's name in the product."""
+        return NAMES[self.id]
+
+    @property
+    def channel(self) -> str:
+        """Return the log it belongs to: Admin or Operational."""
+        return "Admin" if self.id in ADMIN else "Operational"
+
+    @property
+    def level(self) -> str:
+        """Return Error, Warning or Information."""
+        if self.id in _ERRORS:
+            return "Error"
+        return "Warning" if self.id in _WARNINGS else "Information"
 
 
 EventSink = Callable[[Event], None]
+
+
+class EventLogFile:
+    """Writes events as JSON lines; a file that has grown to 50 MB becomes the archive, in place of the one before."""
+
+    def __init__(self, path: Path, clock: Clock, largest: int = _LARGEST) -> None:
+        self._path, self._clock, self._largest = path, clock, largest
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file = path.open("ab")
+
+    def __call__(self, event: Event) -> None:
+        """Append an event."""
+        line = {
+            "time": self._clock.now().isoformat(),
+            "id": event.id,
+            "name": event.name,
+            "channel": f"Microsoft-Intune-CertificateConnectors/{event.channel}",
+            "level": event.level,
+            "text": event.text,
+            **event.fields,
+        }
+        self._file.write(jsontext.encode(line) + b"\n")
+        if event.id not in _MANY:
+            self._file.flush()
+        if self._file.tell() >= self._largest:
+            self._file.close()
+            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+            self._file = self._path.open("ab")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -10,14 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from connector_sim import private_file
+from connector_sim.errors import KeyStoreError
 
 
 @dataclass(frozen=True)
 class Identity:
-    """An enrolled connector: its id and the PEM file with key and certificate."""
+    """An enrolled connector: its id, the PEM file with key and certificate, and when that certificate ends."""
 
     connector_id: str
     path: Path
+    ends: datetime
 
     def tls(self, ca_file: Path) -> ssl.SSLContext:
         """Return a client context that trusts `ca_file` and shows this identity."""
@@ -35,14 +38,25 @@ def new_request(machine_name: str) -> tuple[rsa.RSAPrivateKey, bytes]:
 
 
 def save(folder: Path, connector_id: str, key: rsa.RSAPrivateKey, certificate_der: bytes) -> Identity:
-    """Write an identity and return it."""
+    """Write an identity, whole or not at all, in place of the one before, and return it."""
     certificate = x509.load_der_x509_certificate(certificate_der)
     path = folder / f"connector-{connector_id}.pem"
-    private_file.create(path, private_file.pkcs8_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
-    return Identity(connector_id, path)
+    private_file.replace(path, private_file.pkcs8_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+    return Identity(connector_id, path, certificate.not_valid_after_utc)
 
 
 def find(folder: Path) -> Identity | None:
-    """Return the identity kept in a folder, or None."""
+    """Return the identity kept in a folder, or None.
+
+    Raises:
+        KeyStoreError: the file is there and holds no certificate.
+
+    """
     path = next(iter(sorted(folder.glob("connector-*.pem"))), None)
-    return None if path is None else Identity(path.stem.removeprefix("connector-"), path)
+    if path is None:
+        return None
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError:
+        raise KeyStoreError(f"expected key and certificate in {path.name}, got something else; enrol anew") from None
+    return Identity(path.stem.removeprefix("connector-"), path, certificate.not_valid_after_utc)

@@ -21,12 +21,23 @@ def create(path: Path, data: bytes) -> None:
         FileExistsError: the name is taken; that file is left as it is.
 
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.touch(mode=0o600)
-    part.write_bytes(data)
+    part = _part(path, data)
     try:
         # A hard link fails when the name exists, so that two processes cannot overwrite each other's key.
         os.link(part, path)
     finally:
         part.unlink()
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file in place of the one before; a reader sees the old or the new one whole."""
+    _part(path, data).replace(path)
+
+
+def _part(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    part.write_bytes(data)
+    return part

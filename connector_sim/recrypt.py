@@ -1,16 +1,17 @@
-"""The hot path: decrypt an imported password with the on-premises key, encrypt it for a device. Pure.
+"""The hot path: decrypt imported passwords with the on-premises key, encrypt them for devices. Pure.
 
-Follows RecryptPfxImportMessage of Microsoft's PFXImport sources (reference graph-intune 2.4): OAEP decryption,
-then CMS EnvelopedData for one recipient, by issuer and serial number. Apple devices get the whole payload array,
-Windows devices the password alone.
+Follows RecryptPfxImportMessage of Microsoft's PFXImport sources (reference graph-intune 2.4): OAEP decryption, then CMS
+EnvelopedData for one recipient. Apple devices get the whole payload array, Windows devices the password alone.
+
+A user's certificate goes to several devices: within a batch each distinct ciphertext costs one private operation.
+Passwords live in buffers that are overwritten when the batch ends; what Python makes immutable, it drops.
 """
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.ciphers import algorithms
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7EnvelopeBuilder, PKCS7Options
+import os
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
+from connector_sim.cms import RANDOM_BYTES, RecipientUnusable, envelop
 from connector_sim.errors import ConnectorError
 from connector_sim.keys.provider import DecryptionKey
 from emulator.wire.apple import PlistError, fill_pkcs12_payload
@@ -24,50 +25,83 @@ from emulator.wire.connector import (
     WorkItem,
 )
 
+OpenKey: TypeAlias = Callable[[str, str], DecryptionKey]
+"""Provider name and key name → the key; raises ConnectorError."""
 
-def as_ascii(password: bytes) -> str:
-    """Return a password as the connector reads it: ASCII, every other byte a question mark, as .NET decodes it."""
-    return "".join(chr(byte) if byte < 128 else "?" for byte in password)
+Secret: TypeAlias = tuple[str, str, int, bytes]
+"""What a private operation depends on: provider, key, number of the padding scheme, ciphertext."""
 
-
-def envelop(content: bytes, recipient_der: bytes) -> bytes:
-    """Return DER CMS EnvelopedData of `content` for one certificate: AES-256-CBC, PKCS#1 v1.5, issuer and serial.
-
-    Raises:
-        ValueError: not a certificate.
-        TypeError: its key is not RSA.
-
-    """
-    return (
-        PKCS7EnvelopeBuilder()
-        .set_data(content)
-        .add_recipient(x509.load_der_x509_certificate(recipient_der))
-        .set_content_encryption_algorithm(algorithms.AES256)
-        .encrypt(Encoding.DER, [PKCS7Options.Binary])
-    )
+# The connector reads the decrypted password as ASCII; .NET makes a question mark of every other byte.
+_AS_ASCII: Final = bytes(byte if byte < 128 else ord("?") for byte in range(256))
 
 
-def recrypt(item: WorkItem, key: DecryptionKey) -> Result:
-    """Return a work item's result; every failure comes back as a reason, none is raised."""
+def secret_of(item: WorkItem) -> Secret:
+    """Return what decides an item's private operation."""
+    # A number hashes faster than an enumeration's member, which matters here.
+    return item.provider_name, item.key_name, int(item.padding_scheme), item.encrypted_pfx_password
+
+
+def partition(items: Sequence[WorkItem], parts: int) -> list[list[WorkItem]]:
+    """Return the items in up to so many shares of like size, the items of one ciphertext together."""
+    groups: dict[Secret, list[WorkItem]] = {}
+    for item in items:
+        groups.setdefault(secret_of(item), []).append(item)
+    shares: list[list[WorkItem]] = [[] for _ in range(min(parts, len(groups)))]
+    for number, group in enumerate(groups.values()):
+        shares[number % len(shares)] += group
+    return shares
+
+
+def recrypt(items: Sequence[WorkItem], open_key: OpenKey) -> list[Result]:
+    """Return the results of a batch, in its order; every failure comes back as a reason, none is raised."""
+    keys: dict[tuple[str, str], DecryptionKey] = {}
+    passwords: dict[Secret, bytearray] = {}
+    refused: dict[Secret, ConnectorError] = {}
+    results: list[Result] = []
+    # Each call of the system lets another thread in; a batch asks once.
+    random = os.urandom(len(items) * RANDOM_BYTES)
     try:
-        password = as_ascii(key.decrypt(item.encrypted_pfx_password, item.padding_scheme))
-    except ConnectorError as error:
-        return NotRecrypted(item.request_id, error.code, str(error))
-    content = password.encode("ascii")
-    if isinstance(item, PayloadEncryption):
-        try:
+        for place, item in enumerate(items):
+            secret = secret_of(item)
+            password = passwords.get(secret)
+            if password is None:
+                error = refused.get(secret)
+                try:
+                    if error is not None:
+                        raise error
+                    password = passwords[secret] = _decrypt(item, keys, open_key)
+                except ConnectorError as reason:
+                    refused[secret] = reason
+                    results.append(NotRecrypted(item.request_id, reason.code, str(reason)))
+                    continue
+            results.append(_envelop(item, password, random[place * RANDOM_BYTES : (place + 1) * RANDOM_BYTES]))
+    finally:
+        for password in passwords.values():
+            password[:] = bytes(len(password))
+    return results
+
+
+def _decrypt(item: WorkItem, keys: dict[tuple[str, str], DecryptionKey], open_key: OpenKey) -> bytearray:
+    name = (item.provider_name, item.key_name)
+    key = keys.get(name)
+    if key is None:
+        key = keys[name] = open_key(*name)
+    return bytearray(key.decrypt(item.encrypted_pfx_password, item.padding_scheme).translate(_AS_ASCII))
+
+
+def _envelop(item: WorkItem, password: bytearray, random: bytes) -> Result:
+    content: bytes | bytearray = password
+    try:
+        if isinstance(item, PayloadEncryption):
             content = fill_pkcs12_payload(
-                item.plist_template, item.cert1_payload_uuid, item.encrypted_pfx_blob, password
+                item.plist_template, item.cert1_payload_uuid, item.encrypted_pfx_blob, password.decode("ascii")
             )
-        except (PlistError, ValueError) as error:
-            return NotRecrypted(item.request_id, TEMPLATE_UNUSABLE, _public_text(error))
-    try:
-        return Recrypted(item.request_id, envelop(content, item.device_certificate))
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        message = "expected a device certificate with an RSA key, got one that nothing can be encrypted to"
-        return NotRecrypted(item.request_id, RECIPIENT_UNUSABLE, message)
-
-
-def _public_text(error: ValueError) -> str:
-    # plistlib names the value it cannot write, and that value is the password.
-    return str(error) if isinstance(error, PlistError) else "the password holds characters a plist cannot carry"
+        return Recrypted(item.request_id, envelop(content, item.device_certificate, random))
+    except RecipientUnusable as error:
+        return NotRecrypted(item.request_id, RECIPIENT_UNUSABLE, str(error))
+    except PlistError as error:
+        return NotRecrypted(item.request_id, TEMPLATE_UNUSABLE, str(error))
+    except ValueError:
+        # The plist writer names the value it cannot write, and that value is the password.
+        text = "the password holds characters a plist cannot carry"
+        return NotRecrypted(item.request_id, TEMPLATE_UNUSABLE, text)

@@ -1,6 +1,8 @@
 """The certificate connector as a service: enrol once, then lease → re-encrypt → complete, with heartbeats.
 
-RSA runs in threads (cryptography releases the interpreter lock there), HTTP in the event loop.
+Several batches are under way at once, so that one is computed while another travels. RSA runs in threads (cryptography
+releases the interpreter lock there), HTTP in the event loop. What is leased but not completed returns to the queue:
+at once when the service stops or starts anew, else when its lease ends.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +21,39 @@ import aiohttp
 
 from connector_sim import eventlog as log
 from connector_sim import identity
-from connector_sim.errors import ConnectorError, ServiceRefused
+from connector_sim.errors import ServiceRefused
 from connector_sim.eventlog import Event, EventSink
 from connector_sim.keys.provider import Providers
-from connector_sim.recrypt import recrypt
+from connector_sim.recrypt import partition, recrypt
 from emulator.wire import connector as contract
+from emulator.wire import jsontext
 from emulator.wire.clock import Clock
 
-VERSION = "6.2607.0.1"
-_BATCH = 50
+VERSION = "6.2510.3.2002"
+_HEARTBEATS_LOST = 3
+_JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the service is, whom to trust, how to poll."""
+    """Where the service is, whom to trust, how to poll and how much to do at once. Times in seconds.
+
+    `proxy`: address of an outbound proxy, `http://host:port`. `batch`: requests in a lease. `slots`: batches under way.
+    `renew_days`: how long before its end the client certificate is renewed.
+    """
 
     service_url: str
     ca_file: Path
     poll_seconds: float = 30.0
     wait_seconds: float = 20.0
     heartbeat_seconds: float = 60.0
+    proxy: str | None = None
+    version: str = VERSION
+    batch: int = 500
+    slots: int = 3
+    threads: int = os.cpu_count() or 1
+    renew_days: float = 30.0
+    drain_seconds: float = 20.0
 
 
 async def enroll(settings: Settings, admin_token: str, folder: Path, name: str, machine: str) -> identity.Identity:
@@ -52,26 +68,44 @@ async def enroll(settings: Settings, admin_token: str, folder: Path, name: str, 
         "certificateRequest": base64.b64encode(request).decode("ascii"),
         "connectorName": name,
         "machineName": machine,
-        "connectorVersion": VERSION,
+        "connectorVersion": settings.version,
     }
     tls = ssl.create_default_context(cafile=str(settings.ca_file))
     headers = {"Authorization": f"Bearer {admin_token}"}
     async with aiohttp.ClientSession(settings.service_url, headers=headers) as session:
-        answer = await _post(session, contract.ENROLL_PATH, body, tls)
-    enrolled = contract.checked("enrolled", answer)
+        answer = await _post(session, contract.ENROLL_PATH, jsontext.encode(body), tls, settings.proxy)
+    enrolled = _checked("enrolled", answer)
     return identity.save(folder, enrolled["connectorId"], key, base64.b64decode(enrolled["certificate"]))
 
 
-async def _post(session: aiohttp.ClientSession, path: str, body: dict[str, Any], tls: ssl.SSLContext) -> Any:
+async def _post(
+    session: aiohttp.ClientSession, path: str, data: bytes, tls: ssl.SSLContext, proxy: str | None
+) -> bytes:
     try:
-        async with session.post(path, json=body, ssl=tls) as response:
-            answer = await response.json()
+        async with session.post(path, data=data, headers=_JSON, ssl=tls, proxy=proxy) as response:
+            answer = await response.read()
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise ServiceRefused(f"expected an answer from the service at {path}, got none ({error})") from None
     if response.status >= 400:
-        told = answer.get("error", {}) if isinstance(answer, dict) else {}
-        raise ServiceRefused(f"{told.get('code', response.status)}: {told.get('message', 'no reason given')}")
+        raise ServiceRefused(_reason(response.status, answer))
     return answer
+
+
+def _reason(status: int, answer: bytes) -> str:
+    try:
+        told = jsontext.decode(answer)["error"]
+        return f"{told['code']}: {told['message']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{status}: no reason given"
+
+
+def _checked(name: str, data: bytes) -> dict[str, Any]:
+    try:
+        return contract.checked(name, jsontext.decode(data))
+    except contract.ContractError:
+        raise
+    except ValueError as error:
+        raise contract.ContractError(str(error)) from None
 
 
 class Connector:
@@ -82,99 +116,184 @@ class Connector:
     ) -> None:
         self._settings, self._who, self._providers = settings, who, providers
         self._clock, self._events = clock, events
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="recrypt")
+        self._pool = ThreadPoolExecutor(max_workers=settings.threads, thread_name_prefix="recrypt")
         self._tls = who.tls(settings.ca_file)
         self._session: aiohttp.ClientSession | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._heart: asyncio.Task[None] | None = None
+        self._slots: list[asyncio.Task[None]] = []
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self._lost = 0
 
     async def start(self) -> None:
         """Begin to work in the background."""
         self._session = aiohttp.ClientSession(self._settings.service_url)
-        self._task = asyncio.create_task(self._run(), name=f"connector {self._who.connector_id}")
+        self._events(Event(log.SERVICE_STARTED, f"version {self._settings.version}"))
+        self._heart = asyncio.create_task(self._beat(), name=f"connector {self._who.connector_id}")
 
     async def stop(self) -> None:
-        """Stop; work leased but not completed returns to the queue when its lease ends."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Stop gracefully: take no more work, finish and upload what is at hand, give the rest back."""
+        if self._session is None:
+            return
+        self._stopping = True
+        if self._heart is not None:
+            self._heart.cancel()
+        for waiting in list(self._waiting):
+            waiting.cancel()
+        if self._slots:
+            await asyncio.wait(self._slots, timeout=self._settings.drain_seconds)
+        for task in (*self._slots, *([self._heart] if self._heart is not None else ())):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        with contextlib.suppress(ServiceRefused):
+            await self._call(contract.HEARTBEAT_PATH, self._alive(stopping=True))
+        self._events(Event(log.SERVICE_STOPPED, "drained"))
+        await self._session.close()
+        self._session, self._heart, self._slots = None, None, []
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _run(self) -> None:
-        next_heartbeat, started = self._clock.now().timestamp(), True
+    def _alive(self, **more: bool) -> dict[str, Any]:
+        return {"connectorVersion": self._settings.version, "started": False, **more}
+
+    async def _beat(self) -> None:
+        """Say that this process lives, first of all that it has just begun; then let the slots work."""
+        started = True
         while True:
             try:
-                if self._clock.now().timestamp() >= next_heartbeat:
-                    await self._call(contract.HEARTBEAT_PATH, {"connectorVersion": VERSION, "started": started})
-                    started = False
-                    next_heartbeat = self._clock.now().timestamp() + self._settings.heartbeat_seconds
-                    self._events(Event(log.HEALTH_UPLOAD_SUCCESS, "heartbeat accepted"))
+                answer = await self._call(contract.HEARTBEAT_PATH, self._alive(started=started))
+                self._hear(_checked("alive", answer), first=started)
+                if started:
+                    self._slots = [asyncio.create_task(self._work()) for _ in range(self._settings.slots)]
+                started, self._lost = False, 0
+                await self._renew_when_due()
+                await self._clock.sleep(self._settings.heartbeat_seconds)
+            except (ServiceRefused, contract.ContractError) as error:
+                self._lost += 1
+                final = self._lost >= _HEARTBEATS_LOST
+                number = log.HEALTH_UPLOAD_FAILURE if final else log.HEALTH_UPLOAD_FAILED_ATTEMPT
+                self._events(Event(number, f"heartbeat not taken: {error}"))
+                await self._clock.sleep(min(2.0**self._lost, self._settings.heartbeat_seconds, 30.0))
+
+    def _hear(self, told: dict[str, Any], *, first: bool) -> None:
+        self._events(Event(log.HEALTH_UPLOAD_SUCCESS, "heartbeat accepted"))
+        if first and told["versionStatus"] != "active":
+            text = f"version {self._settings.version} is {told['versionStatus']}, the latest is {told['latestVersion']}"
+            self._events(Event(log.VERSION_DEPRECATED, text))
+
+    async def _renew_when_due(self) -> None:
+        """Replace the client certificate in good time; the old one stays good until the new one was used."""
+        if self._clock.now() < self._who.ends - timedelta(days=self._settings.renew_days):
+            return
+        key, request = identity.new_request(self._who.connector_id)
+        body = {"certificateRequest": base64.b64encode(request).decode("ascii")}
+        renewed = _checked("enrolled", await self._call(contract.RENEW_PATH, body))
+        der = base64.b64decode(renewed["certificate"])
+        self._who = identity.save(self._who.path.parent, self._who.connector_id, key, der)
+        self._tls = self._who.tls(self._settings.ca_file)
+        self._events(Event(log.CERTIFICATE_RENEWED, f"client certificate renewed until {self._who.ends.isoformat()}"))
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            try:
                 worked = await self.work_once()
             except (ServiceRefused, contract.ContractError) as error:
                 self._events(Event(log.DOWNLOAD_FAILURE, f"the service gave no work: {error}"))
                 worked = False
-                await self._clock.sleep(1)
+                await self._pause(1)
             except Exception as error:
                 # A service does not end because of one message it did not expect.
                 self._events(Event(log.DOWNLOAD_FAILURE, f"unexpected: {type(error).__name__}"))
                 worked = False
-                await self._clock.sleep(1)
+                await self._pause(1)
             if not worked and not self._settings.wait_seconds:
-                await self._clock.sleep(self._settings.poll_seconds)
+                await self._pause(self._settings.poll_seconds)
 
-    async def _call(self, path: str, body: dict[str, Any]) -> Any:
+    async def _pause(self, seconds: float) -> None:
+        await self._interruptible(asyncio.create_task(self._clock.sleep(seconds)))
+
+    async def _interruptible(self, task: asyncio.Task[Any]) -> Any:
+        """Wait for something that stopping may cut short; None then."""
+        self._waiting.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self._stopping:
+                return None
+            task.cancel()
+            raise
+        finally:
+            self._waiting.discard(task)
+
+    async def _call(self, path: str, body: dict[str, Any] | bytes) -> bytes:
         if self._session is None:
             raise ServiceRefused("expected a started connector, got one that is stopped")
-        return await _post(self._session, path, body, self._tls)
+        data = body if isinstance(body, bytes) else jsontext.encode(body)
+        return await _post(self._session, path, data, self._tls, self._settings.proxy)
 
     async def work_once(self) -> bool:
         """Lease a batch, work on it and complete it; return whether there was work.
 
         Raises:
             ServiceRefused: the service cannot be reached or refuses.
+            ContractError: its answer breaks the contract.
 
         """
-        answer = await self._call(contract.LEASE_PATH, {"max": _BATCH, "waitSeconds": self._settings.wait_seconds})
-        work = contract.checked("work", answer)
-        items = [contract.item_from_json(item) for item in work["items"]]
-        if not items:
+        asked = {"max": self._settings.batch, "waitSeconds": self._settings.wait_seconds}
+        answer = await self._interruptible(asyncio.create_task(self._call(contract.LEASE_PATH, asked)))
+        if answer is None:
+            return False
+        try:
+            work = contract.read_work(answer)
+        except contract.ContractError:
+            raise
+        except ValueError as error:
+            raise contract.ContractError(str(error)) from None
+        items = work.items
+        if work.lease_id is None or not items:
             return False
         self._events(Event(log.DOWNLOAD_SUCCESS, f"{len(items)} requests downloaded"))
         for item in items:
             self._events(Event(log.DOWNLOADED_REQUEST, "request downloaded", {"request": item.request_id}))
         loop = asyncio.get_running_loop()
-        results = await asyncio.gather(*(loop.run_in_executor(self._pool, self._recrypt, item) for item in items))
-        await self._upload(work["leaseId"], results)
+        shares = partition(items, self._settings.threads)
+        done = await asyncio.gather(*(loop.run_in_executor(self._pool, self._recrypt, share) for share in shares))
+        await self._upload(work.lease_id, [result for results in done for result in results])
         return True
 
-    def _recrypt(self, item: contract.WorkItem) -> contract.Result:
+    def _recrypt(self, items: list[contract.WorkItem]) -> list[contract.Result]:
         try:
-            key = self._providers.open(item.provider_name, item.key_name)
-        except ConnectorError as error:
-            return contract.NotRecrypted(item.request_id, error.code, str(error))
-        try:
-            return recrypt(item, key)
+            return recrypt(items, self._providers.open)
         except Exception as error:
-            return contract.NotRecrypted(item.request_id, "InternalError", type(error).__name__)
+            # One item nobody foresaw must not take the batch along: each by itself shows which it is.
+            if len(items) == 1:
+                return [contract.NotRecrypted(items[0].request_id, "InternalError", type(error).__name__)]
+            return [result for item in items for result in self._recrypt([item])]
 
     async def _upload(self, lease_id: str, results: Sequence[contract.Result]) -> None:
         for result in results:
-            if isinstance(result, contract.NotRecrypted):
-                text = f"{result.code}: {result.message}"
-                self._events(Event(log.REENCRYPT_FAILED_ATTEMPT, text, {"request": result.request_id}))
-            else:
+            if isinstance(result, contract.Recrypted):
                 size = {"request": result.request_id, "bytes": len(result.encrypted_blob)}
                 self._events(Event(log.REENCRYPT_SUCCESS, "re-encrypted for the device", size))
-        body = {"leaseId": lease_id, "results": [contract.result_to_json(result) for result in results]}
         try:
-            answer = await self._call(contract.COMPLETE_PATH, body)
-        except ServiceRefused as error:
+            answer = await self._call(contract.COMPLETE_PATH, contract.write_completion(lease_id, results))
+            told = {one["requestId"]: one for one in jsontext.decode(answer)["results"]}
+        except (ServiceRefused, ValueError, KeyError, TypeError) as error:
             self._events(Event(log.UPLOAD_FAILURE, f"results not taken: {error}"))
             return
         self._events(Event(log.UPLOAD_SUCCESS, f"{len(results)} results uploaded"))
-        for told in answer["results"]:
-            self._events(Event(log.UPLOADED_REQUEST, told["outcome"], {"request": told["requestId"]}))
+        for result in results:
+            self._settled(result, told.get(result.request_id, {"outcome": "stale", "final": False}))
+
+    def _settled(self, result: contract.Result, told: dict[str, Any]) -> None:
+        """Write down how a request ended for the service."""
+        which = {"request": result.request_id}
+        if isinstance(result, contract.NotRecrypted):
+            text, final = f"{result.code}: {result.message}", told["final"]
+            self._events(Event(log.REENCRYPT_FAILURE if final else log.REENCRYPT_FAILED_ATTEMPT, text, which))
+            if final:
+                self._events(Event(log.PKCS_IMPORT_FAILURE, text, which))
+            return
+        self._events(Event(log.UPLOADED_REQUEST, told["outcome"], which))
+        if told["outcome"] == "accepted":
+            self._events(Event(log.PKCS_IMPORT_SUCCESS, "request processed", which))

@@ -42,6 +42,8 @@ class Cloud:
         self.throttle = Throttle(DOCUMENTED)
         # A bulk import sends the same token each time: it is verified once.
         self.callers: Remembered[tuple[str, str], Caller] = Remembered(1000)
+        self.last_served: dict[str, str] = {}
+        """Tenant → the user whose turn at the connectors was last; a restart begins the round anew."""
         self.tickets = Tickets(self.store)
         self.certificates = PfxCertificates(self.store)
         self.profiles = DeviceConfigurations(self.store)

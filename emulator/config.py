@@ -26,6 +26,7 @@ class Switches:
     any_purpose_eku: Literal["on", "off"] = "on"
     deliver: Literal["by_purpose", "latest", "all"] = "by_purpose"
     delete_propagation: Literal["next_check_in", "never"] = "next_check_in"
+    connectors_per_tenant: int = 100
     connector_attempts: int = 3
     connector_retry_seconds: float = 30.0
     connector_lease_seconds: float = 120.0
@@ -58,7 +59,7 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
             return text
         raise ValueError(f"switches/{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    lowest = 1 if name in ("page_size", "connector_attempts") else 0
+    lowest = 1 if name in ("page_size", "connector_attempts", "connectors_per_tenant") else 0
     if not number or not lowest <= value <= _LARGEST or (kind is int and not isinstance(value, int)):
         raise ValueError(f"switches/{name}: expected {kind.__name__} from {lowest}, got {value!r}")
     return kind(value)

@@ -30,6 +30,7 @@ from scenarios.config_file import ConfigProblem, read_config
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
 from scenarios.journal_view import NoLab, box, facts_of, fetch
 from scenarios.lab import DataUnusable, Lab
+from scenarios.load import connector as connector_bench
 from scenarios.load import graph
 from scenarios.openssl import OpenSslFailed, OpenSslMissing
 from scenarios.progress import Progress
@@ -387,6 +388,27 @@ def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
 
     try:
         report = graph.run(tell, imports, records, turns)
+    except (OSError, RuntimeError) as error:
+        _stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
+
+
+@bench.command(name="connector")
+@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--seconds", default=2, show_default=True, type=click.IntRange(1), help="Length of each OpenSSL run.")
+@click.option(
+    "--requests", default=20_000, show_default=True, type=click.IntRange(1000), help="Requests of an end-to-end turn."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> None:
+    """Re-encryptions per second against `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = connector_bench.run(tell, turns, seconds, requests)
     except (OSError, RuntimeError) as error:
         _stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
     click.echo(json.dumps(report, indent=2))

@@ -12,6 +12,7 @@ import hashlib
 import json
 import secrets
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -41,6 +42,7 @@ from emulator.seed import Credentials, add_user, seed, seed_tenants
 from emulator.server import Emulator
 from emulator.wire.ids import check_upn
 
+_EVENTS_KEPT: Final = 5000
 KEY_NAME: Final = "PFXLabKey"
 Device: TypeAlias = AppleDevice | WindowsDevice
 
@@ -110,7 +112,7 @@ class Lab:
         self.emulator = Emulator(self.config, self.clock, folder / "cloud")
         self.ksp = SoftwareKsp(folder / "connector" / "keys")
         self.connector: Connector | None = None
-        self.connector_events: list[Event] = []
+        self.connector_events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self.devices: dict[str, Device] = {}
         self.operator = self._operator()
         seed_tenants(self.emulator.cloud)

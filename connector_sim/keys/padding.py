@@ -12,6 +12,9 @@ _HASHES: dict[PaddingScheme, type[hashes.HashAlgorithm]] = {
     PaddingScheme.oaepSha512: hashes.SHA512,
 }
 SUPPORTED = tuple(_HASHES)
+_PADDINGS = {
+    int(scheme): padding.OAEP(padding.MGF1(algorithm()), algorithm(), None) for scheme, algorithm in _HASHES.items()
+}
 
 
 def oaep(scheme: PaddingScheme) -> padding.OAEP:
@@ -21,11 +24,10 @@ def oaep(scheme: PaddingScheme) -> padding.OAEP:
         PaddingUnsupported: none, pkcs1 and oaepSha1, which connectors no longer process.
 
     """
-    try:
-        algorithm = _HASHES[scheme]
-    except KeyError:
-        raise PaddingUnsupported(f"expected one of {', '.join(s.name for s in SUPPORTED)}, got {scheme.name}") from None
-    return padding.OAEP(padding.MGF1(algorithm()), algorithm(), None)
+    found = _PADDINGS.get(int(scheme))
+    if found is None:
+        raise PaddingUnsupported(f"expected one of {', '.join(s.name for s in SUPPORTED)}, got {scheme.name}")
+    return found
 
 
 def longest_password(key_bits: int, scheme: PaddingScheme) -> int:

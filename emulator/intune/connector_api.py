@@ -1,11 +1,12 @@
 """The service's side of the connector contract (emulator.wire.connector): enrol, lease, complete, heartbeat."""
 
 import asyncio
-import json
+import base64
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from emulator.cloud import Cloud
@@ -13,15 +14,18 @@ from emulator.edge import CLOUD, client_certificate, origin_of
 from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
 from emulator.graph.dispatch import caller_of
 from emulator.graph.errors import GraphError
+from emulator.intune import connector_versions as versions
 from emulator.intune import deliveries
 from emulator.intune.delivery import Trigger
 from emulator.pki import RequestRefused, thumbprint
-from emulator.store.deliveries import Delivery
+from emulator.store.database import Row
 from emulator.store.devices import Connector
-from emulator.wire import apple
+from emulator.wire import apple, jsontext
 from emulator.wire import connector as contract
-from emulator.wire.edm import format_binary, parse_binary
+from emulator.wire.edm import parse_binary
+from emulator.wire.enums import PaddingScheme
 
+T = TypeVar("T")
 _POLL_SECONDS = 0.05
 
 
@@ -34,12 +38,20 @@ class Refused(Exception):
 
 
 async def _body(request: web.Request, schema: str) -> dict[str, Any]:
+    return _read(lambda data: contract.checked(schema, jsontext.decode(data)), await request.read())
+
+
+def _read(reader: Callable[[bytes], T], data: bytes) -> T:
     try:
-        return contract.checked(schema, json.loads(await request.read()))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refused(400, "NotJson", f"expected a JSON body, got none ({error})") from None
+        return reader(data)
     except contract.ContractError as error:
         raise Refused(400, "ContractBroken", str(error)) from None
+    except ValueError as error:
+        raise Refused(400, "NotJson", f"expected a JSON body, got none ({error})") from None
+
+
+def _json(body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=jsontext.encode(body), status=status, content_type="application/json")
 
 
 def _connector(request: web.Request) -> Connector:
@@ -63,11 +75,12 @@ async def _enroll(request: web.Request) -> web.Response:
         raise Refused(401, error.code, error.reason) from None
     if not {INTUNE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR} & caller.directory_roles:
         raise Refused(403, "NotAdministrator", "expected the token of an Intune or Global Administrator")
+    enrolled, most = cloud.connectors.of_tenant(caller.tenant_id), cloud.config.switches.connectors_per_tenant
+    if len(enrolled) >= most:
+        reason = f"expected at most {most} connectors in the tenant, got one more; delete one of them first"
+        raise Refused(409, "TooManyConnectors", reason)
     connector_id, now = cloud.chance.guid(), cloud.clock.now()
-    try:
-        certificate = cloud.connector_ca.issue(parse_binary(body["certificateRequest"]), connector_id, now)
-    except (RequestRefused, ValueError) as error:
-        raise Refused(400, "RequestRefused", str(error)) from None
+    certificate = _issue(cloud, body["certificateRequest"], connector_id)
     connector = Connector(
         id=connector_id,
         tenant_id=caller.tenant_id,
@@ -81,43 +94,66 @@ async def _enroll(request: web.Request) -> web.Response:
     with cloud.store.atomic():
         cloud.connectors.save(connector)
         cloud.journal.record("intune", "connector enrolled", connector=connector.id, name=connector.display_name)
-    answer = {
-        "connectorId": connector.id,
-        "certificate": format_binary(certificate.public_bytes(Encoding.DER)),
-    }
-    return web.json_response(answer, status=201)
+    return _json({"connectorId": connector.id, "certificate": certificate.public_bytes(Encoding.DER)}, 201)
 
 
-def _work_item(cloud: Cloud, delivery: Delivery) -> contract.WorkItem | None:
+def _issue(cloud: Cloud, request: str, connector_id: str) -> x509.Certificate:
+    try:
+        return cloud.connector_ca.issue(parse_binary(request), connector_id, cloud.clock.now())
+    except (RequestRefused, ValueError) as error:
+        raise Refused(400, "RequestRefused", str(error)) from None
+
+
+async def _renew(request: web.Request) -> web.Response:
+    """Give a connector its next certificate; the present one is good until the next is used for the first time."""
+    cloud, connector = request.app[CLOUD], _connector(request)
+    body = await _body(request, "renew")
+    certificate = _issue(cloud, body["certificateRequest"], connector.id)
+    with cloud.store.atomic():
+        cloud.connectors.renewing(connector.id, thumbprint(certificate))
+        cloud.journal.record("intune", "connector certificate renewed", connector=connector.id)
+    return _json({"connectorId": connector.id, "certificate": certificate.public_bytes(Encoding.DER)})
+
+
+def _work_item(cloud: Cloud, row: Row) -> contract.WorkItem | None:
     """Return a leased delivery as work, or None when it cannot be worked on; it then has failed with the reason."""
-    device = cloud.devices.get(delivery.device_id)
-    record = cloud.certificates.get(delivery.tenant_id, delivery.certificate_id)
-    if device is None or record is None:
-        deliveries.apply(cloud, delivery, Trigger.GAVE_UP, "the device or the imported certificate is gone")
+    if row["certificate"] is None or row["padding_scheme"] is None:
+        _give_up(cloud, row["id"], "the device or the imported certificate is gone")
         return None
     try:
-        password = parse_binary(record.encrypted_pfx_password)
+        password = _ciphertext(row["encrypted_pfx_password"])
     except ValueError as error:
-        deliveries.apply(cloud, delivery, Trigger.GAVE_UP, f"PasswordNotBase64: encryptedPfxPassword, {error}")
+        _give_up(cloud, row["id"], f"PasswordNotBase64: encryptedPfxPassword, {error}")
         return None
-    common: dict[str, Any] = {
-        "request_id": delivery.id,
-        "provider_name": record.provider_name,
-        "key_name": record.key_name,
-        "padding_scheme": record.padding_scheme,
-        "encrypted_pfx_password": password,
-        "device_certificate": device.certificate,
-        "device_key_thumbprint": device.key_thumbprint,
-    }
-    if device.platform not in ("ios", "macos"):
-        return contract.PasswordRecryption(**common)
-    identifier = apple.profile_identifier(delivery.id)
-    return contract.PayloadEncryption(
-        **common,
-        plist_template=apple.pkcs12_payload_template(delivery.payload_uuid, identifier, record.thumbprint),
-        cert1_payload_uuid=delivery.payload_uuid,
-        encrypted_pfx_blob=record.encrypted_pfx_blob,
+    common = (
+        row["id"],
+        row["provider_name"],
+        row["key_name"],
+        PaddingScheme(row["padding_scheme"]),
+        password,
+        row["certificate"],
+        row["key_thumbprint"],
     )
+    if row["platform"] not in ("ios", "macos"):
+        return contract.PasswordRecryption(*common)
+    template = apple.pkcs12_payload_template(
+        row["payload_uuid"], apple.profile_identifier(row["id"]), row["thumbprint"]
+    )
+    return contract.PayloadEncryption(*common, template, row["payload_uuid"], row["encrypted_pfx_blob"])
+
+
+def _ciphertext(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        # Other spellings of base64 are taken too, or refused in words.
+        return parse_binary(text)
+
+
+def _give_up(cloud: Cloud, delivery_id: str, reason: str) -> None:
+    delivery = cloud.deliveries.get(delivery_id)
+    if delivery is not None:
+        deliveries.apply(cloud, delivery, Trigger.GAVE_UP, reason)
 
 
 async def _lease(request: web.Request) -> web.Response:
@@ -128,37 +164,42 @@ async def _lease(request: web.Request) -> web.Response:
     while True:
         with cloud.store.atomic():
             lease_id, leased = deliveries.lease(cloud, connector.tenant_id, connector.id, body["max"])
-            work = [item for item in (_work_item(cloud, delivery) for delivery in leased) if item is not None]
+            work = [item for item in (_work_item(cloud, row) for row in leased) if item is not None]
         if work or asyncio.get_running_loop().time() >= deadline or cloud.stopping:
             break
         await asyncio.sleep(_POLL_SECONDS)
-    answer = {
-        "leaseId": lease_id if work else None,
-        "leaseSeconds": cloud.config.switches.connector_lease_seconds,
-        "items": [contract.item_to_json(item) for item in work],
-    }
-    return web.json_response(answer)
+        if request.transport is None:
+            # The connector has gone: nothing may be leased to nobody.
+            break
+    seconds = cloud.config.switches.connector_lease_seconds
+    answer = contract.write_work(lease_id if work else None, seconds, work)
+    return web.Response(body=answer, content_type="application/json")
 
 
 async def _complete(request: web.Request) -> web.Response:
     cloud, connector = request.app[CLOUD], _connector(request)
-    body = await _body(request, "complete")
-    results = [contract.result_from_json(result) for result in body["results"]]
+    done = _read(contract.read_completion, await request.read())
     with cloud.store.atomic():
         cloud.connectors.seen(connector.id, cloud.clock.now())
-        answers = deliveries.complete(cloud, connector.id, body["leaseId"], results)
-    return web.json_response({"results": answers})
+        answers = deliveries.complete(cloud, connector.id, done.lease_id, done.results)
+    return _json({"results": answers})
 
 
 async def _heartbeat(request: web.Request) -> web.Response:
     cloud, connector = request.app[CLOUD], _connector(request)
     body = await _body(request, "heartbeat")
+    now = cloud.clock.now()
+    status = versions.status(body["connectorVersion"], now)
     with cloud.store.atomic():
-        contact = {"version": body["connectorVersion"], "last_connection": cloud.clock.now()}
-        cloud.connectors.save(Connector(**{**vars(connector), **contact}))
-        if body["started"]:
+        cloud.connectors.heard(connector.id, body["connectorVersion"], now)
+        if body["started"] or body.get("stopping"):
             deliveries.release(cloud, connector.id)
-    return web.json_response({})
+            event = "connector started" if body["started"] else "connector stopped"
+            cloud.journal.record("intune", event, connector=connector.id, version=body["connectorVersion"])
+        if body["started"] and status != "active":
+            reason = f"version {body['connectorVersion']} is {status}, the latest is {versions.LATEST}"
+            cloud.journal.record("intune", "connector version", outcome="failed", reason=reason, connector=connector.id)
+    return _json({"versionStatus": status, "latestVersion": versions.LATEST})
 
 
 def _told(
@@ -184,3 +225,4 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post(contract.LEASE_PATH, _told(_lease))
     app.router.add_post(contract.COMPLETE_PATH, _told(_complete))
     app.router.add_post(contract.HEARTBEAT_PATH, _told(_heartbeat))
+    app.router.add_post(contract.RENEW_PATH, _told(_renew))

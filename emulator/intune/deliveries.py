@@ -9,6 +9,7 @@ from emulator.cloud import Cloud
 from emulator.intune.delivery import TABLE, State, Trigger, next_state
 from emulator.intune.profiles import target_profile
 from emulator.intune.targeting import Certificate, Subject, is_targeted, select
+from emulator.store.database import Row
 from emulator.store.deliveries import Delivery
 from emulator.store.devices import Device
 from emulator.wire.connector import NotRecrypted, Result
@@ -200,53 +201,82 @@ def release(cloud: Cloud, connector_id: str) -> None:
         apply(cloud, delivery, Trigger.LEASE_EXPIRED, f"connector {connector_id} was restarted")
 
 
-def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[str, list[Delivery]]:
-    """Give a connector up to `limit` requests; return the lease's id and the leased deliveries, or an empty id."""
-    if not cloud.deliveries.waiting(tenant_id, cloud.clock.now()):
-        return "", []
+def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[str, list[Row]]:
+    """Give a connector up to `limit` requests; return the lease's id and the rows of `Deliveries.due`, or nothing."""
     now = cloud.clock.now()
+    if not cloud.deliveries.waiting(tenant_id, now):
+        return "", []
     until = now + timedelta(seconds=cloud.config.switches.connector_lease_seconds)
     lease_id = cloud.traces.guid()
     with cloud.store.atomic():
         expire_leases(cloud)
-        due = cloud.deliveries.due(tenant_id, now, limit)
-        taken: dict[str, Any] = {"lease_id": lease_id, "leased_by": connector_id, "lease_until": until}
-        return lease_id, [apply(cloud, delivery, Trigger.LEASE_TAKEN, **taken) for delivery in due]
+        due, last = cloud.deliveries.due(tenant_id, now, limit, cloud.last_served.get(tenant_id, ""))
+        cloud.deliveries.take(due, lease_id, connector_id, until, now)
+        if due:
+            ids = [row["id"] for row in due]
+            cloud.journal.record("intune", "lease taken", connector=connector_id, lease=lease_id, deliveries=ids)
+        cloud.last_served[tenant_id] = last
+    return lease_id, due
 
 
-def complete(cloud: Cloud, connector_id: str, lease_id: str, results: Iterable[Result]) -> list[dict[str, str]]:
-    """Take a connector's results; return for each request `accepted` or `stale`.
+def _tell(cloud: Cloud, rows: Iterable[Row], trigger: Trigger, before: State, state: State) -> None:
+    """Write down the same step of many deliveries."""
+    steps = {"before": str(before), "state": str(state)}
+    cloud.journal.record_many(
+        "intune",
+        f"delivery {trigger}",
+        [{"delivery": row["id"], "device": row["device_id"], "thumbprint": row["thumbprint"], **steps} for row in rows],
+    )
+
+
+def complete(cloud: Cloud, connector_id: str, lease_id: str, results: Iterable[Result]) -> list[dict[str, Any]]:
+    """Take a connector's results; return for each request `accepted` or `stale`, and whether a failure is final.
 
     A result under a lease that is no longer this connector's changes nothing.
     """
-    answers, failed = [], 0
+    answers: list[dict[str, Any]] = []
+    ready: list[tuple[str, bytes]] = []
+    failed, now = 0, cloud.clock.now()
+    after = next_state(State.LEASED, Trigger.RECRYPTED)
     with cloud.store.atomic():
-        held = {d.id: d for d in cloud.deliveries.of_lease(lease_id) if d.leased_by == connector_id}
+        held = cloud.deliveries.held(lease_id, connector_id)
+        done = []
         for result in results:
-            delivery = held.pop(result.request_id, None)
-            if delivery is None or delivery.state is not State.LEASED:
-                answers.append({"requestId": result.request_id, "outcome": "stale"})
+            row = held.pop(result.request_id, None)
+            if row is None:
+                answers.append({"requestId": result.request_id, "outcome": "stale", "final": False})
+                continue
+            final = False
+            if isinstance(result, NotRecrypted):
+                final = _fail(cloud, result)
+                failed += 1
             else:
-                _settle(cloud, delivery, result)
-                failed += isinstance(result, NotRecrypted)
-                answers.append({"requestId": result.request_id, "outcome": "accepted"})
-        accepted = sum(answer["outcome"] == "accepted" for answer in answers)
-        if accepted:
-            cloud.connectors.processed(connector_id, cloud.clock.now(), accepted - failed, failed)
+                ready.append((result.request_id, result.encrypted_blob))
+                done.append(row)
+            answers.append({"requestId": result.request_id, "outcome": "accepted", "final": final})
+        cloud.deliveries.make_ready(ready, now)
+        _tell(cloud, done, Trigger.RECRYPTED, State.LEASED, after)
+        if ready or failed:
+            cloud.connectors.processed(connector_id, now, len(ready), failed)
     return answers
 
 
-def _settle(cloud: Cloud, delivery: Delivery, result: Result) -> None:
-    if not isinstance(result, NotRecrypted):
-        apply(cloud, delivery, Trigger.RECRYPTED, payload=result.encrypted_blob)
-        return
+def _fail(cloud: Cloud, result: NotRecrypted) -> bool:
+    """Note a failed attempt; return whether it was the last."""
+    delivery = cloud.deliveries.get(result.request_id)
+    if delivery is None:
+        return False
     attempts = delivery.attempts + 1
     reason = f"{result.code}: {result.message}"
-    if attempts >= cloud.config.switches.connector_attempts:
+    final = attempts >= cloud.config.switches.connector_attempts
+    if final:
         apply(cloud, delivery, Trigger.GAVE_UP, reason, attempts=attempts)
     else:
-        again = _later(cloud.clock.now(), cloud.config.switches.connector_retry_seconds)
+        # Each further attempt waits twice as long: what is broken seldom heals at once.
+        pause = cloud.config.switches.connector_retry_seconds * 2 ** (attempts - 1)
+        again = _later(cloud.clock.now(), pause)
         apply(cloud, delivery, Trigger.ATTEMPT_FAILED, reason, attempts=attempts, not_before=again)
+    return final
 
 
 def _later(now: datetime, seconds: float) -> datetime:

@@ -52,6 +52,12 @@ class Journal:
         self._remembered.append(Entry(to_text(self._clock.now()), party, event, outcome, reason, fields))
         self.flush()
 
+    def record_many(self, party: str, event: str, fields: list[dict[str, Any]]) -> None:
+        """Append an entry of the same event for each of many deeds of one moment."""
+        now = to_text(self._clock.now())
+        self._remembered += [Entry(now, party, event, "ok", None, one) for one in fields]
+        self.flush()
+
     def remember(self, party: str, event: str, **fields: Any) -> None:
         """Note an entry without a commit of its own: it is stored with the next `record`, when read, or soon after.
 
@@ -76,19 +82,13 @@ class Journal:
         if not self._remembered:
             return
         entries, self._remembered = self._remembered, []
+        rows = [
+            (e.time, e.party, e.event, e.outcome, _sound(e.reason), jsontext.encode(e.fields).decode()) for e in entries
+        ]
         with self._store.atomic():
-            for entry in entries:
-                self._store.run(
-                    "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)",
-                    (
-                        entry.time,
-                        entry.party,
-                        entry.event,
-                        entry.outcome,
-                        _sound(entry.reason),
-                        jsontext.encode(entry.fields).decode(),
-                    ),
-                )
+            self._store.run_many(
+                "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)", rows
+            )
         for entry in entries:
             for subscriber in self._subscribers:
                 subscriber(entry)

@@ -161,6 +161,25 @@ def m004_actions_health_and_directory(db: Database) -> None:
     db.execute("alter table apps add column created text not null default '2026-01-01T00:00:00.000000Z'")
 
 
+@migrations()
+def m005_fair_queue(db: Database) -> None:
+    """Queue by user, find leases, and let a connector's next certificate wait beside the present one."""
+    db.execute("drop index deliveries_queue")
+    db.execute(
+        "create index deliveries_queue on deliveries (tenant_id, user_id, last_modified) where state = 'requested'"
+    )
+    db.execute("create index deliveries_leased on deliveries (lease_id) where state = 'leased'")
+    db.execute("create index deliveries_profile on deliveries (profile_id)")
+    db.execute("alter table connectors add column next_thumbprint text")
+    # What stands behind a large value in a row is reached through all its pages: the PFX goes last.
+    columns = [column.name for column in db.table("pfx_certificates").columns]
+    columns.remove("encrypted_pfx_blob")
+    db.execute("drop index pfx_lower_upn")
+    db.execute("drop index if exists pfx_tenant")
+    db.table("pfx_certificates").transform(column_order=[*columns, "encrypted_pfx_blob"])
+    db.execute("create index pfx_lower_upn on pfx_certificates (lower(user_principal_name))")
+
+
 class Store:
     """An open database: rows in and out, transactions that nest."""
 
@@ -206,6 +225,10 @@ class Store:
         # Inside a transaction sqlite-utils has nothing to add, and imports are many.
         execute = self._db.conn.execute if self._db.conn.in_transaction else self._db.execute
         return int(execute(sql, parameters).rowcount)
+
+    def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a write once for each row, within the transaction it is called in."""
+        self._db.conn.executemany(sql, rows)
 
     def put(self, table: str, row: dict[str, Any]) -> None:
         """Insert a row, or change the one with its primary key; that keeps its place in lists."""

@@ -1,5 +1,6 @@
 """Deliveries (pfxRecryptionRequest and onPremEncryptedPayload in one record) and queued Apple MDM commands."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -85,13 +86,9 @@ class Deliveries:
         """Return a profile's deliveries, oldest first."""
         return self._all("profile_id = ? order by created, id", (profile_id,))
 
-    def of_lease(self, lease_id: str) -> list[Delivery]:
-        """Return the deliveries under a lease."""
-        return self._all("lease_id = ?", (lease_id,))
-
     def leased_by(self, connector_id: str) -> list[Delivery]:
         """Return what a connector holds."""
-        return self._all("state = ? and leased_by = ?", (str(State.LEASED), connector_id))
+        return self._all("state = 'leased' and leased_by = ?", (connector_id,))
 
     def waiting(self, tenant_id: str, now: datetime) -> bool:
         """Return whether a connector would get work now, from the queue or from a lease that has ended."""
@@ -102,14 +99,76 @@ class Deliveries:
         )
         return bool(self._store.scalar(sql, {"tenant": tenant_id, "now": to_text(now)}))
 
-    def due(self, tenant_id: str, now: datetime, limit: int) -> list[Delivery]:
-        """Return up to `limit` deliveries that wait for a connector, longest waiting first."""
-        condition = "tenant_id = ? and state = ? and coalesce(not_before, '') <= ? order by last_modified, id limit ?"
-        return self._all(condition, (tenant_id, str(State.REQUESTED), to_text(now), limit))
+    def due(self, tenant_id: str, now: datetime, limit: int, after_user: str) -> tuple[list[Row], str]:
+        """Return up to `limit` deliveries that wait for a connector, users in turn, and the user whose turn was last.
+
+        Turns go by user id from `after_user` on and begin anew at the end; each user gets an equal share, longest
+        waiting first, so that the thousands of one do not keep the one of another waiting.
+
+        Rows: the delivery's id, user_id, device_id, thumbprint, payload_uuid; the device's platform, certificate and
+        key_thumbprint; the record's provider_name, key_name, padding_scheme, encrypted_pfx_password, and
+        encrypted_pfx_blob for Apple devices. What is gone is None.
+        """
+        users = self._waiting_users(tenant_id, now, limit, after_user)
+        share = -(-limit // max(1, len(users)))
+        sql = """
+            select d.id, d.user_id, d.device_id, d.thumbprint, d.payload_uuid, v.platform, v.certificate,
+            v.key_thumbprint, c.provider_name, c.key_name, c.padding_scheme, c.encrypted_pfx_password,
+            case when v.platform in ('ios', 'macos') then c.encrypted_pfx_blob end as encrypted_pfx_blob
+            from json_each(?) as turn cross join deliveries d on d.rowid in (
+                select rowid from deliveries where tenant_id = ? and state = 'requested' and user_id = turn.value
+                and coalesce(not_before, '') <= ? order by last_modified limit ?)
+            left join devices v on v.id = d.device_id
+            left join pfx_certificates c on c.id = d.certificate_id and not c.is_deleted
+            order by turn.key limit ?"""
+        rows = self._store.rows(sql, (json.dumps(users), tenant_id, to_text(now), share, limit))
+        return rows, str(rows[-1]["user_id"]) if rows else after_user
+
+    def _waiting_users(self, tenant_id: str, now: datetime, limit: int, after_user: str) -> list[str]:
+        """Return up to `limit` users with due work, from `after_user` on: one step along the index for each."""
+        step = (
+            "select min(user_id) from deliveries where tenant_id = :tenant and state = 'requested' and user_id > {}"
+            " and coalesce(not_before, '') <= :now"
+        )
+        sql = (
+            f"with recursive turn(id) as ({step.format(':after')} "  # noqa: S608 - a constant
+            f"union all select ({step.format('turn.id')}) from turn where turn.id is not null limit :limit)"
+            " select id from turn where id is not null"
+        )
+        values = {"tenant": tenant_id, "now": to_text(now), "after": after_user, "limit": limit}
+        found = [str(row["id"]) for row in self._store.rows(sql, values)]
+        if after_user and len(found) < limit:
+            # The round is over: it begins again with the first.
+            again = self._waiting_users(tenant_id, now, limit - len(found), "")
+            found += [user for user in again if user not in found]
+        return found
+
+    def take(self, rows: list[Row], lease_id: str, connector_id: str, until: datetime, now: datetime) -> None:
+        """Put waiting deliveries under a lease."""
+        self._store.run_many(
+            "update deliveries set state = 'leased', reason = null, lease_id = ?, leased_by = ?, lease_until = ?,"
+            " last_modified = ? where id = ?",
+            [(lease_id, connector_id, to_text(until), to_text(now), row["id"]) for row in rows],
+        )
+
+    def held(self, lease_id: str, connector_id: str) -> dict[str, Row]:
+        """Return what a connector still holds under a lease: id → device_id and thumbprint."""
+        sql = (
+            "select id, device_id, thumbprint from deliveries where state = 'leased' and lease_id = ? and leased_by = ?"
+        )
+        return {row["id"]: row for row in self._store.rows(sql, (lease_id, connector_id))}
+
+    def make_ready(self, payloads: list[tuple[str, bytes]], now: datetime) -> None:
+        """Keep what a connector made of leased deliveries: id and payload of each."""
+        self._store.run_many(
+            "update deliveries set state = 'ready', reason = null, payload = ?, lease_id = null, leased_by = null,"
+            " lease_until = null, last_modified = ? where id = ?",
+            [(payload, to_text(now), delivery_id) for delivery_id, payload in payloads],
+        )
 
     def expired_leases(self, now: datetime) -> list[Delivery]:
         """Return the deliveries whose connector has not answered in time."""
-        return self._all("state = ? and lease_until <= ?", (str(State.LEASED), to_text(now)))
+        return self._all("state = 'leased' and lease_until <= ?", (to_text(now),))
 
     def count(self, tenant_id: str, *states: State) -> int:
         """Return how many deliveries of a tenant are in one of these states."""

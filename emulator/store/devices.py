@@ -28,7 +28,10 @@ class Device:
 
 @dataclass(frozen=True)
 class Connector:
-    """An enrolled certificate connector; its id is the CN of its client certificate."""
+    """An enrolled certificate connector; its id is the CN of its client certificate.
+
+    `next_thumbprint` is that of a renewed certificate which has not been used yet.
+    """
 
     id: str
     tenant_id: str
@@ -38,6 +41,7 @@ class Connector:
     enrolled: datetime
     last_connection: datetime
     certificate_thumbprint: str
+    next_thumbprint: str | None = None
 
 
 def device_from_row(row: Row) -> Device:
@@ -122,9 +126,18 @@ class Connectors:
         return None if row is None else connector_from_row(row)
 
     def by_certificate(self, thumbprint: str) -> Connector | None:
-        """Return the connector whose client certificate has that SHA-1 thumbprint."""
-        row = self._store.row("select * from connectors where certificate_thumbprint = ?", (thumbprint,))
-        return None if row is None else connector_from_row(row)
+        """Return the connector whose client certificate has that SHA-1 thumbprint.
+
+        The first use of a renewed certificate ends the one before.
+        """
+        sql = "select * from connectors where ? in (certificate_thumbprint, next_thumbprint)"
+        row = self._store.row(sql, (thumbprint,))
+        if row is None:
+            return None
+        if row["next_thumbprint"] == thumbprint:
+            row |= {"certificate_thumbprint": thumbprint, "next_thumbprint": None}
+            self.save(connector_from_row(row))
+        return connector_from_row(row)
 
     def of_tenant(self, tenant_id: str) -> list[Connector]:
         """Return a tenant's connectors, first enrolled first."""
@@ -134,6 +147,14 @@ class Connectors:
     def seen(self, connector_id: str, when: datetime) -> None:
         """Note a contact."""
         self._store.update("connectors", connector_id, {"last_connection": to_text(when)})
+
+    def heard(self, connector_id: str, version: str, when: datetime) -> None:
+        """Note a heartbeat."""
+        self._store.update("connectors", connector_id, {"version": version, "last_connection": to_text(when)})
+
+    def renewing(self, connector_id: str, thumbprint: str) -> None:
+        """Let the next certificate wait for its first use."""
+        self._store.update("connectors", connector_id, {"next_thumbprint": thumbprint})
 
     def remove(self, connector_id: str) -> None:
         """Forget a connector; its certificate is worth nothing from now on."""

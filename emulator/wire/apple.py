@@ -4,15 +4,21 @@ Sources: Apple's device-management schemas and articles as digested in reference
 top-level PayloadIdentifier scheme is ours; the one real Intune uses is unknown (docs/divergences.md).
 """
 
+import base64
 import plistlib
+import re
 from typing import Any, Final, TypeAlias
 from xml.parsers.expat import ExpatError
+from xml.sax.saxutils import escape
 
 Plist: TypeAlias = dict[str, Any]
 
 CHECKIN_CONTENT_TYPE: Final = "application/x-apple-aspen-mdm-checkin"
 COMMAND_CONTENT_TYPE: Final = "application/x-apple-aspen-mdm; charset=UTF-8"
 PKCS12_PAYLOAD: Final = "com.apple.security.pkcs12"
+
+_XML_HEAD: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+_FILLED: Final = re.compile(b"<key>(PayloadContent|Password)</key>|<!--|<!\\[CDATA")
 
 PROFILE_ERRORS: Final = "MCProfileErrorDomain"
 INSTALLATION_ERRORS: Final = "MCInstallationErrorDomain"
@@ -98,14 +104,37 @@ def fill_pkcs12_payload(template: bytes, payload_uuid: str, pfx: bytes, password
 
     Raises:
         PlistError: the template is not an array of payloads, or holds no such payload.
+        ValueError: the password holds a character that XML cannot carry.
 
     """
+    spliced = _spliced(template, payload_uuid, pfx, password)
+    if spliced is not None:
+        return spliced
     payloads = parse_payloads(template)
     for payload in payloads:
         if payload.get("PayloadUUID") == payload_uuid:
             payload |= {"PayloadContent": pfx, "Password": password}
             return serialize(payloads)
     raise PlistError(f"expected a payload with PayloadUUID {payload_uuid}, got none among {len(payloads)}")
+
+
+def _spliced(template: bytes, payload_uuid: str, pfx: bytes, password: str) -> bytes | None:
+    """Do the same on the text of a template as the service writes it, or return None for any other.
+
+    Reading and writing a property list costs as much as the rest of a request; here the two values go in before the
+    end of the one flat dictionary that holds the UUID.
+    """
+    mark = f"<key>PayloadUUID</key>\n\t\t<string>{payload_uuid}</string>\n".encode()
+    plain = password.isascii() and password.isprintable() and not _FILLED.search(template)
+    if not plain or template.count(mark) != 1 or not template.startswith(_XML_HEAD) or template.count(b"<dict>") != 1:
+        return None
+    end = template.index(b"\t</dict>\n")
+    content = base64.b64encode(pfx)
+    inside = (
+        b"\t\t<key>Password</key>\n\t\t<string>", escape(password).encode("ascii"), b"</string>\n",
+        b"\t\t<key>PayloadContent</key>\n\t\t<data>", content, b"</data>\n",
+    )  # fmt: skip
+    return b"".join((template[:end], *inside, template[end:]))
 
 
 def encrypted_profile(identifier: str, profile_uuid: str, display_name: str, encrypted_payloads: bytes) -> bytes:

@@ -4,10 +4,13 @@ Ours, since the real protocol is unpublished; the vocabulary follows pfxRecrypti
 onPremEncryptedPayload (reference graph-intune 2). Bodies are JSON, checked against schemas/connector-*.json.
 """
 
-import base64
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
+import msgspec
+
+from emulator.wire import jsontext
 from emulator.wire.enums import PaddingScheme
 from emulator.wire.schemas import first_problem
 
@@ -15,6 +18,7 @@ ENROLL_PATH: Final = "/connector/v1/enroll"
 LEASE_PATH: Final = "/connector/v1/lease"
 COMPLETE_PATH: Final = "/connector/v1/complete"
 HEARTBEAT_PATH: Final = "/connector/v1/heartbeat"
+RENEW_PATH: Final = "/connector/v1/renew"
 
 KEY_NOT_FOUND: Final = "KeyNotFound"
 DECRYPT_FAILED: Final = "DecryptFailed"
@@ -41,8 +45,7 @@ def checked(name: str, body: Any) -> dict[str, Any]:
     return dict(body)
 
 
-@dataclass(frozen=True)
-class PasswordRecryption:
+class PasswordRecryption(msgspec.Struct, frozen=True):
     """pfxRecryptionRequest: the password alone is re-encrypted for the device (Windows)."""
 
     request_id: str
@@ -54,8 +57,7 @@ class PasswordRecryption:
     device_key_thumbprint: str
 
 
-@dataclass(frozen=True)
-class PayloadEncryption(PasswordRecryption):
+class PayloadEncryption(PasswordRecryption, frozen=True):
     """onPremEncryptedPayload: the whole payload array is completed and encrypted (Apple)."""
 
     plist_template: bytes
@@ -66,16 +68,14 @@ class PayloadEncryption(PasswordRecryption):
 WorkItem = PasswordRecryption
 
 
-@dataclass(frozen=True)
-class Recrypted:
+class Recrypted(msgspec.Struct, frozen=True):
     """A finished request: DER CMS EnvelopedData for the device's certificate."""
 
     request_id: str
     encrypted_blob: bytes
 
 
-@dataclass(frozen=True)
-class NotRecrypted:
+class NotRecrypted(msgspec.Struct, frozen=True):
     """A failed request: `code` is one of this module's reasons, `message` says expected and got."""
 
     request_id: str
@@ -86,62 +86,165 @@ class NotRecrypted:
 Result = Recrypted | NotRecrypted
 
 
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+@dataclass(frozen=True)
+class Work:
+    """A lease: `lease_id` None and no items when there is nothing to do."""
+
+    lease_id: str | None
+    lease_seconds: float
+    items: list[WorkItem]
 
 
-def item_to_json(item: WorkItem) -> dict[str, Any]:
-    """Return a work item as it is sent."""
-    body = {
-        "requestId": item.request_id,
-        "providerName": item.provider_name,
-        "keyName": item.key_name,
-        "paddingScheme": int(item.padding_scheme),
-        "encryptedPfxPassword": _b64(item.encrypted_pfx_password),
-        "deviceCertificate": _b64(item.device_certificate),
-        "deviceKeyThumbprint": item.device_key_thumbprint,
-    }
-    if isinstance(item, PayloadEncryption):
-        body |= {
-            "plistTemplate": _b64(item.plist_template),
-            "cert1PayloadUUID": item.cert1_payload_uuid,
-            "encryptedPfxBlob": _b64(item.encrypted_pfx_blob),
-        }
-    return body
+@dataclass(frozen=True)
+class Completion:
+    """What a connector made of a lease."""
+
+    lease_id: str
+    results: list[Result]
 
 
-def item_from_json(body: dict[str, Any]) -> WorkItem:
-    """Return the work item of a checked lease answer."""
-    common = {
-        "request_id": body["requestId"],
-        "provider_name": body["providerName"],
-        "key_name": body["keyName"],
-        "padding_scheme": PaddingScheme(body["paddingScheme"]),
-        "encrypted_pfx_password": base64.b64decode(body["encryptedPfxPassword"]),
-        "device_certificate": base64.b64decode(body["deviceCertificate"]),
-        "device_key_thumbprint": body["deviceKeyThumbprint"],
-    }
-    if "plistTemplate" not in body:
-        return PasswordRecryption(**common)
-    return PayloadEncryption(
-        **common,
-        plist_template=base64.b64decode(body["plistTemplate"]),
-        cert1_payload_uuid=body["cert1PayloadUUID"],
-        encrypted_pfx_blob=base64.b64decode(body["encryptedPfxBlob"]),
+# The messages with many requests are read and written by these types, which say the same as the schemas: bytes are
+# base64 in JSON, and a body that does not fit is refused with the schema's words.
+_NAMES: Final = {
+    "request_id": "requestId",
+    "provider_name": "providerName",
+    "key_name": "keyName",
+    "padding_scheme": "paddingScheme",
+    "encrypted_pfx_password": "encryptedPfxPassword",
+    "device_certificate": "deviceCertificate",
+    "device_key_thumbprint": "deviceKeyThumbprint",
+    "plist_template": "plistTemplate",
+    "cert1_payload_uuid": "cert1PayloadUUID",
+    "encrypted_pfx_blob": "encryptedPfxBlob",
+    "encrypted_blob": "encryptedBlob",
+    "lease_id": "leaseId",
+    "lease_seconds": "leaseSeconds",
+}
+_Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+_Content = Annotated[bytes, msgspec.Meta(min_length=1)]
+
+
+class _Item(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True, omit_defaults=True):
+    request_id: _Id
+    provider_name: str
+    key_name: str
+    padding_scheme: PaddingScheme
+    encrypted_pfx_password: bytes
+    device_certificate: bytes
+    device_key_thumbprint: str
+    plist_template: bytes | msgspec.UnsetType = msgspec.UNSET
+    cert1_payload_uuid: str | msgspec.UnsetType = msgspec.UNSET
+    encrypted_pfx_blob: bytes | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Work(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True):
+    lease_id: str | None
+    lease_seconds: float
+    items: list[_Item]
+
+
+class _Result(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True, omit_defaults=True):
+    request_id: _Id
+    encrypted_blob: _Content | msgspec.UnsetType = msgspec.UNSET
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | msgspec.UnsetType = msgspec.UNSET
+    message: Annotated[str, msgspec.Meta(max_length=2000)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Completion(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True):
+    lease_id: _Id
+    results: Annotated[list[_Result], msgspec.Meta(max_length=500)]
+
+
+_WORK: Final = msgspec.json.Decoder(_Work)
+_COMPLETION: Final = msgspec.json.Decoder(_Completion)
+
+
+def _refuse(name: str, data: bytes) -> NoReturn:
+    """Raise what the schema says is wrong with a message that could not be read."""
+    checked(name, jsontext.decode(data))
+    raise ContractError("expected base64 and whole groups of properties, got a message that lacks them")
+
+
+def write_work(lease_id: str | None, lease_seconds: float, items: Iterable[WorkItem]) -> bytes:
+    """Return a lease as it is sent."""
+    wired = [
+        _Item(*_common(item), item.plist_template, item.cert1_payload_uuid, item.encrypted_pfx_blob)
+        if isinstance(item, PayloadEncryption)
+        else _Item(*_common(item))
+        for item in items
+    ]
+    return msgspec.json.encode(_Work(lease_id, lease_seconds, wired))
+
+
+def _common(item: WorkItem | _Item) -> tuple[str, str, str, PaddingScheme, bytes, bytes, str]:
+    return (
+        item.request_id,
+        item.provider_name,
+        item.key_name,
+        item.padding_scheme,
+        item.encrypted_pfx_password,
+        item.device_certificate,
+        item.device_key_thumbprint,
     )
 
 
-def result_to_json(result: Result) -> dict[str, Any]:
-    """Return a result as it is sent."""
-    match result:
-        case Recrypted():
-            return {"requestId": result.request_id, "encryptedBlob": _b64(result.encrypted_blob)}
-        case NotRecrypted():
-            return {"requestId": result.request_id, "code": result.code, "message": result.message}
+def read_work(data: bytes) -> Work:
+    """Return a lease as the service sent it.
+
+    Raises:
+        ContractError: the message breaks the contract.
+        ValueError: it is no JSON.
+
+    """
+    try:
+        wired = _WORK.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        _refuse("work", data)
+    return Work(wired.lease_id, wired.lease_seconds, [_work_item(item) for item in wired.items])
 
 
-def result_from_json(body: dict[str, Any]) -> Result:
-    """Return the result of a checked completion."""
-    if "encryptedBlob" in body:
-        return Recrypted(body["requestId"], base64.b64decode(body["encryptedBlob"]))
-    return NotRecrypted(body["requestId"], body["code"], body["message"])
+def _work_item(item: _Item) -> WorkItem:
+    template, uuid, blob = item.plist_template, item.cert1_payload_uuid, item.encrypted_pfx_blob
+    if isinstance(template, msgspec.UnsetType) and isinstance(uuid, msgspec.UnsetType):
+        return PasswordRecryption(*_common(item))
+    if isinstance(template, msgspec.UnsetType) or isinstance(uuid, msgspec.UnsetType):
+        raise ContractError(f"{item.request_id}: expected plistTemplate with cert1PayloadUUID, got one of them")
+    if isinstance(blob, msgspec.UnsetType):
+        raise ContractError(f"{item.request_id}: expected encryptedPfxBlob beside plistTemplate, got none")
+    return PayloadEncryption(*_common(item), template, uuid, blob)
+
+
+def write_completion(lease_id: str, results: Iterable[Result]) -> bytes:
+    """Return results as they are sent."""
+    wired = [
+        _Result(result.request_id, code=result.code, message=result.message)
+        if isinstance(result, NotRecrypted)
+        else _Result(result.request_id, result.encrypted_blob)
+        for result in results
+    ]
+    return msgspec.json.encode(_Completion(lease_id, wired))
+
+
+def read_completion(data: bytes) -> Completion:
+    """Return results as the connector sent them.
+
+    Raises:
+        ContractError: the message breaks the contract.
+        ValueError: it is no JSON.
+
+    """
+    try:
+        wired = _COMPLETION.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        _refuse("complete", data)
+    return Completion(wired.lease_id, [_result(result) for result in wired.results])
+
+
+def _result(result: _Result) -> Result:
+    blob, code, message = result.encrypted_blob, result.code, result.message
+    if not isinstance(blob, msgspec.UnsetType):
+        if isinstance(code, msgspec.UnsetType) and isinstance(message, msgspec.UnsetType):
+            return Recrypted(result.request_id, blob)
+    elif not isinstance(code, msgspec.UnsetType) and not isinstance(message, msgspec.UnsetType):
+        return NotRecrypted(result.request_id, code, message)
+    raise ContractError(f"{result.request_id}: expected encryptedBlob, or code and message, got something between")

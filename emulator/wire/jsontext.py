@@ -7,7 +7,7 @@ import msgspec
 
 
 def encode(value: Any) -> bytes:
-    """Return a value as compact UTF-8 JSON; half characters, which UTF-8 cannot hold, as escapes."""
+    """Return a value as compact UTF-8 JSON: bytes as base64, half characters, which UTF-8 cannot hold, as escapes."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:

@@ -74,12 +74,12 @@ def _serve_lab(folder: str, pipe: Pipe) -> None:
                 token = await client.sign_in(lab.admin_form())
             pipe.send((lab.emulator.port, str(lab.ca_file), token, lab.operator.credentials.user_upn))
             await asyncio.to_thread(pipe.recv)
-            pipe.send(_resident_mb())
+            pipe.send(resident_mb())
 
     asyncio.run(serve())
 
 
-def _resident_mb() -> float:
+def resident_mb() -> float:
     """Return the memory of this process that is in RAM, in MiB; 0 where /proc is missing."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.exists() else 0.0
@@ -126,7 +126,10 @@ def fill(folder: Path, records: int) -> None:
     with cloud.store.atomic():
         cloud.store.run(
             "with recursive n(i) as (select 1 union all select i + 1 from n where i < :records)"
-            " insert into pfx_certificates select printf('%032x-%040x', i, i), :tenant, printf('u%d', i / 3),"
+            " insert into pfx_certificates (id, tenant_id, user_id, thumbprint, user_principal_name, intended_purpose,"
+            " start_date, expiration_date, provider_name, key_name, padding_scheme, encrypted_pfx_blob,"
+            " encrypted_pfx_password, created, last_modified, is_deleted)"
+            " select printf('%032x-%040x', i, i), :tenant, printf('u%d', i / 3),"
             " printf('%040x', i), printf('Person%d@pfxlab.example', i / 3), 1, :now, :now, 'p', 'k', 5, x'30', 'AA==',"
             " :now, :now, 0 from n",
             {"records": records, "tenant": tenant, "now": now},

@@ -146,7 +146,7 @@ class DeliveryHistory(RuleBasedStateMachine):
     def lease(self, limit: int) -> None:
         """Let a connector take work."""
         lease_id, leased = deliveries.lease(self.cloud, self.made.tenant_id, "c1", limit)
-        self.leases.append((lease_id, [delivery.id for delivery in leased]))
+        self.leases.append((lease_id, [delivery["id"] for delivery in leased]))
 
     @precondition(lambda self: bool(getattr(self, "leases", None)))
     @rule(data=st.data(), good=st.booleans())
@@ -231,7 +231,7 @@ def test_failed_attempt_is_put_off_then_final() -> None:
     deliveries.ask(cloud, deliveries.reconcile(cloud, device), device)
     for attempt in (1, 2):
         lease_id, (leased,) = deliveries.lease(cloud, made.tenant_id, "c", 5)
-        deliveries.complete(cloud, "c", lease_id, [NotRecrypted(leased.id, "KeyNotFound", "expected the key")])
+        deliveries.complete(cloud, "c", lease_id, [NotRecrypted(leased["id"], "KeyNotFound", "expected the key")])
         assert deliveries.lease(cloud, made.tenant_id, "c", 5)[1] == []
         clock.advance(timedelta(seconds=31))
         assert cloud.deliveries.of_device("d1")[0].attempts == attempt
@@ -250,9 +250,9 @@ def test_lease_that_ends_returns_to_the_queue() -> None:
     assert deliveries.lease(cloud, made.tenant_id, "c2", 5)[1] == []
     clock.advance(timedelta(seconds=61))
     second, (again,) = deliveries.lease(cloud, made.tenant_id, "c2", 5)
-    assert again.id == leased.id
-    late = deliveries.complete(cloud, "c1", first, [Recrypted(leased.id, b"late")])
-    assert late == [{"requestId": leased.id, "outcome": "stale"}]
-    deliveries.complete(cloud, "c2", second, [Recrypted(leased.id, b"right")])
+    assert again["id"] == leased["id"]
+    late = deliveries.complete(cloud, "c1", first, [Recrypted(leased["id"], b"late")])
+    assert late == [{"requestId": leased["id"], "outcome": "stale", "final": False}]
+    deliveries.complete(cloud, "c2", second, [Recrypted(leased["id"], b"right")])
     assert cloud.deliveries.of_device("d1")[0].payload == b"right"
     cloud.close()

@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connector_sim.recrypt import envelop
+from connector_sim.cms import envelop
 from device_sim.certstore import CertStore
 from device_sim.identity import MdmIdentity
 from device_sim.pfx_cert_install import PfxCertInstall

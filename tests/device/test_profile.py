@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from connector_sim.recrypt import envelop
+from connector_sim.cms import envelop
 from device_sim.certstore import CertStore
 from device_sim.identity import MdmIdentity
 from device_sim.profile import InstalledProfile, InstallRefused, install, remove

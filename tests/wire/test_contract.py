@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from emulator.wire import connector as contract
 from emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, PaddingScheme, parse_member
 from emulator.wire.pfx_cert_install import KEY_LOCATION_OF_PROVIDER
 
+LEASE = "0f1e2d3c-4b5a-4978-8796-a5b4c3d2e1f0"
 GUID = st.uuids().map(str)
 PASSWORD_ITEM = st.builds(
     contract.PasswordRecryption, GUID, st.text(), st.text(), st.sampled_from(PaddingScheme), st.binary(), st.binary(),
@@ -22,19 +24,73 @@ RESULT = st.builds(contract.Recrypted, GUID, st.binary(min_size=1)) | st.builds(
 )
 
 
-@given(PASSWORD_ITEM | PAYLOAD_ITEM)
-def test_work_survives_the_wire(item: contract.WorkItem) -> None:
-    """A work item passes its schema and reads back as itself, of its own kind."""
-    body = json.loads(json.dumps({"leaseId": None, "leaseSeconds": 1, "items": [contract.item_to_json(item)]}))
-    assert contract.item_from_json(contract.checked("work", body)["items"][0]) == item
+@given(st.lists(PASSWORD_ITEM | PAYLOAD_ITEM, max_size=4))
+def test_work_survives_the_wire(items: list[contract.WorkItem]) -> None:
+    """A lease passes its schema and reads back as itself, each item of its own kind."""
+    data = contract.write_work(LEASE if items else None, 1.5, items)
+    contract.checked("work", json.loads(data))
+    assert contract.read_work(data) == contract.Work(LEASE if items else None, 1.5, items)
 
 
-@given(RESULT)
-def test_result_survives_the_wire(result: contract.Result) -> None:
-    """A result, good or bad, passes its schema and reads back as itself."""
-    lease = "0f1e2d3c-4b5a-4978-8796-a5b4c3d2e1f0"
-    body = json.loads(json.dumps({"leaseId": lease, "results": [contract.result_to_json(result)]}))
-    assert contract.result_from_json(contract.checked("complete", body)["results"][0]) == result
+@given(st.lists(RESULT, max_size=4))
+def test_results_survive_the_wire(results: list[contract.Result]) -> None:
+    """Results, good or bad, pass their schema and read back as themselves."""
+    data = contract.write_completion(LEASE, results)
+    contract.checked("complete", json.loads(data))
+    assert contract.read_completion(data) == contract.Completion(LEASE, results)
+
+
+ODD = (
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 9)
+    | st.text(max_size=6)
+    | st.just("AAAA")
+    | st.lists(st.none(), max_size=1)
+)
+CHANGE = st.dictionaries(
+    st.sampled_from(["requestId", "paddingScheme", "encryptedPfxPassword", "plistTemplate", "cert1PayloadUUID",
+                     "encryptedPfxBlob", "keyName", "encryptedBlob", "code", "message", "cheese"]), ODD, max_size=2,
+)  # fmt: skip
+DROP = st.sets(st.sampled_from(["requestId", "plistTemplate", "cert1PayloadUUID", "encryptedPfxBlob", "encryptedBlob",
+                                "code", "message", "deviceCertificate"]), max_size=2)  # fmt: skip
+
+
+def fits(name: str, body: object) -> bool:
+    """Return whether a body is what its schema asks for."""
+    try:
+        contract.checked(name, body)
+    except contract.ContractError:
+        return False
+    return True
+
+
+@given(PASSWORD_ITEM | PAYLOAD_ITEM, CHANGE, DROP)
+def test_reader_of_work_refuses_what_the_schema_refuses(
+    item: contract.WorkItem, change: dict[str, Any], drop: set[str]
+) -> None:
+    """The fast reader takes no lease that its schema refuses, and says so as a broken contract, never otherwise."""
+    body = json.loads(contract.write_work(LEASE, 1, [item]))
+    body["items"][0] = {n: v for n, v in {**body["items"][0], **change}.items() if n not in drop}
+    try:
+        contract.read_work(json.dumps(body).encode())
+    except contract.ContractError:
+        return
+    assert fits("work", body)
+
+
+@given(RESULT, CHANGE, DROP)
+def test_reader_of_results_refuses_what_the_schema_refuses(
+    result: contract.Result, change: dict[str, Any], drop: set[str]
+) -> None:
+    """The fast reader takes no completion that its schema refuses, and says so as a broken contract, never otherwise."""
+    body = json.loads(contract.write_completion(LEASE, [result]))
+    body["results"][0] = {n: v for n, v in {**body["results"][0], **change}.items() if n not in drop}
+    try:
+        contract.read_completion(json.dumps(body).encode())
+    except contract.ContractError:
+        return
+    assert fits("complete", body)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,267 @@
+"""`pfxlab bench connector`: re-encryption as a ratio to OpenSSL's own rate of private operations in the same run.
+
+Baseline and measurement take turns, and the median of their ratios counts: the machine's speed changes while one looks.
+End to end the emulator runs in a process of its own and shares the cores with the connector, as on one machine it must.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from connector_sim import eventlog, identity
+from connector_sim.keys.padding import encrypt, oaep
+from connector_sim.keys.provider import Providers
+from connector_sim.keys.software import SoftwareKey, SoftwareKsp
+from connector_sim.recrypt import partition, recrypt
+from connector_sim.service import Connector, Settings, enroll
+from emulator.clock import LabClock
+from emulator.store.database import to_text
+from emulator.wire.connector import PasswordRecryption, PayloadEncryption, WorkItem
+from emulator.wire.enums import PaddingScheme
+from scenarios.lab import KEY_NAME, Lab
+from scenarios.load.openssl_speed import private_operations
+
+_SCHEME: Final = PaddingScheme.oaepSha512
+_BATCH: Final = 100
+_PFX_BYTES: Final = 3072
+_DEVICES: Final = 50
+
+Tell = Callable[[str], None]
+
+
+def _certificate(key: rsa.RSAPrivateKey, number: int) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"device {number} TEST ONLY")])
+    now = LabClock().now()
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1000 + number)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=30))
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(Encoding.DER)
+
+
+class _Material:
+    """Keys, ciphertexts and device certificates, made once before anything is timed."""
+
+    def __init__(self) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        device = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.devices = [_certificate(device, number) for number in range(_DEVICES)]
+        self.software = SoftwareKey(KEY_NAME, self.key)
+
+    def ciphertexts(self, count: int) -> list[bytes]:
+        """Return so many distinct encrypted passwords."""
+        public = self.key.public_key()
+        return [encrypt(public, f"password {number:09d}".encode(), _SCHEME) for number in range(count)]
+
+    def open(self, _provider: str, _name: str) -> SoftwareKey:
+        """Return the one key there is."""
+        return self.software
+
+
+def _windows(material: _Material, ciphertexts: list[bytes], fanout: int) -> list[WorkItem]:
+    return [
+        PasswordRecryption(
+            f"{number}-{copy}", "p", KEY_NAME, _SCHEME, text, material.devices[(number + copy) % _DEVICES], "t"
+        )
+        for number, text in enumerate(ciphertexts)
+        for copy in range(fanout)
+    ]
+
+
+def _apple(material: _Material, ciphertexts: list[bytes]) -> list[WorkItem]:
+    from emulator.wire.apple import pkcs12_payload_template
+
+    uuid, pfx = "11111111-2222-4333-8444-555555555555", os.urandom(_PFX_BYTES)
+    template = pkcs12_payload_template(uuid, "id", "name")
+    return [
+        PayloadEncryption(
+            str(number), "p", KEY_NAME, _SCHEME, text, material.devices[number % _DEVICES], "t", template, uuid, pfx
+        )
+        for number, text in enumerate(ciphertexts)
+    ]
+
+
+def _rate(material: _Material, items: list[WorkItem], threads: int) -> float:
+    """Return results per second over batches of a hundred private operations, in so many threads."""
+    batches = partition(items, -(-len(items) // _BATCH))
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda batch: recrypt(batch, material.open), batches[:threads]))
+        begin = time.perf_counter()
+        done = sum(len(results) for results in pool.map(lambda batch: recrypt(batch, material.open), batches))
+    return done / (time.perf_counter() - begin)
+
+
+def _stages(material: _Material) -> dict[str, float]:
+    """Return microseconds of the parts of one re-encryption."""
+    from connector_sim.cms import envelop
+
+    (ciphertext,) = material.ciphertexts(1)
+    padding = oaep(_SCHEME)
+
+    def micros(work: Callable[[], object], times: int) -> float:
+        work()
+        begin = time.perf_counter()
+        for _ in range(times):
+            work()
+        return round((time.perf_counter() - begin) / times * 1e6, 1)
+
+    return {
+        "private_op_us": micros(lambda: material.key.decrypt(ciphertext, padding), 1500),
+        "envelope_us": micros(lambda: envelop(b"password 000000000", material.devices[0]), 5000),
+    }
+
+
+def _serve(folder: str, pipe: Pipe) -> None:
+    async def serve() -> None:
+        async with Lab(Path(folder)) as lab:
+            made = lab.operator.credentials
+            token = await lab.user_token(made.operator_upn, made.operator_password)
+            pipe.send((lab.emulator.origin, str(lab.ca_file), token))
+            await asyncio.to_thread(pipe.recv)
+
+    with suppress(EOFError, BrokenPipeError):
+        asyncio.run(serve())
+
+
+def queue_up(lab: Lab, material: _Material, ciphertexts: list[bytes], users: int = 100) -> None:
+    """Put requests straight into a lab's queue: devices and records of many users, each record to one device."""
+    import base64
+
+    store, tenant, now = lab.emulator.cloud.store, lab.operator.credentials.tenant_id, to_text(lab.clock.now())
+    pfx = b"\x30" * _PFX_BYTES
+    with store.atomic():
+        for number in range(users):
+            store.put(
+                "devices",
+                {"id": f"d{number}", "tenant_id": tenant, "user_id": f"u{number}", "platform": "windows",
+                 "device_name": "d", "os_version": "10", "model": "m", "manufacturer": "m", "serial_number": "s",
+                 "udid": "u", "certificate": material.devices[number % _DEVICES], "key_thumbprint": f"t{number}",
+                 "enrolled": now, "last_sync": now},
+            )  # fmt: skip
+        for number, text in enumerate(ciphertexts):
+            user, record = f"u{number % users}", f"r{number}"
+            store.put(
+                "pfx_certificates",
+                {"id": record, "tenant_id": tenant, "user_id": user, "thumbprint": record, "user_principal_name": user,
+                 "intended_purpose": 1, "start_date": now, "expiration_date": now,
+                 "provider_name": "Microsoft Software Key Storage Provider", "key_name": KEY_NAME, "padding_scheme": 5,
+                 "encrypted_pfx_blob": pfx, "encrypted_pfx_password": base64.b64encode(text).decode(), "created": now,
+                 "last_modified": now, "is_deleted": 0},
+            )  # fmt: skip
+            store.put(
+                "deliveries",
+                {"id": f"{number:08x}-0000-4000-8000-000000000000", "tenant_id": tenant, "user_id": user,
+                 "device_id": f"d{number % users}", "profile_id": "p", "certificate_id": record,
+                 "thumbprint": record, "purpose": 1, "state": "requested", "attempts": 0, "payload_uuid": "u",
+                 "created": now, "last_modified": now},
+            )  # fmt: skip
+
+
+class _EndToEnd:
+    """A connector in this process over mutual TLS to an emulator in another, until its queue is empty."""
+
+    def __init__(self, material: _Material, folder: Path, ciphertexts: list[bytes]) -> None:
+        self._folder, self._count, self._done = folder, len(ciphertexts), 0
+        SoftwareKsp(folder / "keys").store(KEY_NAME, material.key)
+        lab = Lab(folder / "lab")
+        queue_up(lab, material, ciphertexts)
+        lab.emulator.cloud.close()
+        lab._lock.release()
+
+    def _hear(self, event: eventlog.Event) -> None:
+        self._done += event.id in (eventlog.PKCS_IMPORT_SUCCESS, eventlog.PKCS_IMPORT_FAILURE)
+
+    async def run(self) -> float:
+        """Return requests per second."""
+        context = multiprocessing.get_context("spawn")
+        pipe, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(str(self._folder / "lab"), theirs))
+        process.start()
+        theirs.close()
+        origin, ca_file, token = await asyncio.to_thread(pipe.recv)
+        settings = Settings(origin, Path(ca_file), wait_seconds=1)
+        who: identity.Identity = await enroll(settings, token, self._folder / "identity", "bench", "BENCH")
+        connector = Connector(settings, who, Providers([SoftwareKsp(self._folder / "keys")]), LabClock(), self._hear)
+        warm = self._count // 10
+        await connector.start()
+        begin = 0.0
+        while self._done < self._count:
+            await asyncio.sleep(0.005)
+            if not begin and self._done >= warm:
+                begin, warm = time.perf_counter(), self._done
+        took = time.perf_counter() - begin
+        await connector.stop()
+        pipe.send("stop")
+        await asyncio.to_thread(process.join)
+        return (self._count - warm) / took
+
+
+def _end_to_end(material: _Material, ciphertexts: list[bytes]) -> float:
+    with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
+        return asyncio.run(_EndToEnd(material, Path(name), ciphertexts).run())
+
+
+def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) -> dict[str, Any]:
+    """Return baseline, ratios and stages; `tell` is called with each step.
+
+    Raises:
+        NoOpenSsl: there is no baseline to compare with.
+
+    """
+    cores = os.cpu_count() or 1
+    material = _Material()
+    tell("making ciphertexts")
+    plain = material.ciphertexts(requests)
+    size = max(_BATCH * cores * 2, int(3000 * seconds))
+    distinct, triple = _windows(material, plain[:size], 1), _windows(material, plain[: size // 2], 3)
+    apple = _apple(material, plain[: size // 2])
+    seen: dict[str, list[float]] = {}
+    base: dict[int, list[float]] = {}
+    work: dict[str, tuple[int, Callable[[], float]]] = {
+        "recrypt_one_thread": (1, lambda: _rate(material, distinct, 1)),
+        "recrypt_all_cores": (cores, lambda: _rate(material, distinct, cores)),
+        "recrypt_fanout3": (cores, lambda: _rate(material, triple, cores)),
+        "recrypt_apple": (cores, lambda: _rate(material, apple, cores)),
+        "end_to_end": (cores, lambda: _end_to_end(material, plain)),
+    }
+    for turn in range(turns):
+        before = {count: private_operations(count, seconds) for count in {1, cores}}
+        for name, (count, measure) in work.items():
+            rate = measure()
+            after = private_operations(count, seconds)
+            base.setdefault(count, []).append(after)
+            seen.setdefault(name, []).append(rate / ((before[count] + after) / 2))
+            before[count] = after
+        shown = ", ".join(f"{name} {values[-1]:.2f}" for name, values in seen.items())
+        tell(f"turn {turn + 1} of {turns}: {shown}")
+    return {
+        "baseline": {
+            "openssl_one_core_per_second": statistics.median(base[1]),
+            "openssl_all_cores_per_second": statistics.median(base[cores]),
+            "cores": cores,
+        },
+        "ratios": {key: round(statistics.median(values), 3) for key, values in seen.items()},
+        "stages": _stages(material),
+    }
