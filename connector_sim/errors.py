@@ -27,6 +27,18 @@ class KeyExists(KeyStoreError):
     code = "KeyExists"
 
 
+class NotExportable(KeyStoreError):
+    """The key was made without leave to export it, or lives in an HSM; that cannot be changed later."""
+
+    code = "NotExportable"
+
+
+class HsmUnavailable(KeyStoreError):
+    """The token does not answer: removed, locked, or its module fails."""
+
+    code = "HsmUnavailable"
+
+
 class ProviderUnknown(KeyStoreError):
     """No key storage provider of that name is installed."""
 

@@ -194,18 +194,20 @@ class Connector:
         self._events(Event(log.CERTIFICATE_RENEWED, f"client certificate renewed until {self._who.ends.isoformat()}"))
 
     async def _work(self) -> None:
+        failures = 0
         while not self._stopping:
             try:
                 worked = await self.work_once()
+                failures = 0
             except (ServiceRefused, contract.ContractError) as error:
                 self._events(Event(log.DOWNLOAD_FAILURE, f"the service gave no work: {error}"))
-                worked = False
-                await self._pause(1)
+                worked, failures = False, failures + 1
+                await self._pause(min(2.0 ** (failures - 1), self._settings.poll_seconds))
             except Exception as error:
                 # A service does not end because of one message it did not expect.
                 self._events(Event(log.DOWNLOAD_FAILURE, f"unexpected: {type(error).__name__}"))
-                worked = False
-                await self._pause(1)
+                worked, failures = False, failures + 1
+                await self._pause(min(2.0 ** (failures - 1), self._settings.poll_seconds))
             if not worked and not self._settings.wait_seconds:
                 await self._pause(self._settings.poll_seconds)
 

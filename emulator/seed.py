@@ -137,43 +137,68 @@ def seed(cloud: Cloud) -> Credentials:
         user_password=secrets.token_urlsafe(18),
         group_id=stable_id(cloud, "group/users"),
     )
-    now = to_text(cloud.clock.now())
     with cloud.store.atomic():
-        directory = cloud.directory
-        directory.add_tenant(made.tenant_id, domain, "PFX Lab")
-        delegated = (*_ADMIN_SCOPES, "User.Read")
-        directory.add_app(
-            made.admin_client_id,
-            made.tenant_id,
-            "Certificate import tool",
-            secret=made.admin_client_secret,
-            app_roles=_ADMIN_SCOPES,
-            delegated_scopes=delegated,
-        )
-        directory.add_app(
-            made.limited_client_id,
-            made.tenant_id,
-            "Directory reader without Intune permissions",
-            secret=made.limited_client_secret,
-            app_roles=("User.Read.All",),
-            delegated_scopes=("User.Read", "User.Read.All"),
-        )
-        directory.add_app(
-            made.setup_client_id,
-            made.tenant_id,
-            "Directory set-up",
-            secret=made.setup_client_secret,
-            app_roles=_SETUP_ROLES,
-        )
-        directory.add_app(
-            made.public_client_id,
-            made.tenant_id,
-            "Certificate import tool (public)",
-            delegated_scopes=delegated,
-        )
-        roles = (INTUNE_ADMINISTRATOR,)
-        add_user(cloud, made.tenant_id, made.operator_upn, made.operator_password, roles)
-        user_id = add_user(cloud, made.tenant_id, made.user_upn, made.user_password, roles)
-        directory.add_group(made.group_id, made.tenant_id, "Mail users", now)
-        directory.add_member(made.group_id, user_id)
+        cloud.directory.add_tenant(made.tenant_id, domain, "PFX Lab")
+        for client_id in _applications(made):
+            _add_application(cloud, made, client_id)
+        for upn in (made.operator_upn, made.user_upn):
+            _add_person(cloud, made, upn)
+        _add_group(cloud, made)
     return made
+
+
+def restore(cloud: Cloud, made: Credentials) -> None:
+    """Put back what the ready file promises and somebody deleted since: applications, users, the group."""
+    directory = cloud.directory
+    with cloud.store.atomic():
+        for client_id in _applications(made):
+            if directory.app(client_id) is None:
+                _add_application(cloud, made, client_id)
+        for upn in (made.operator_upn, made.user_upn):
+            if directory.user(made.tenant_id, stable_id(cloud, f"user/{upn.lower()}")) is None:
+                _add_person(cloud, made, upn)
+        if directory.group(made.tenant_id, made.group_id) is None:
+            _add_group(cloud, made)
+
+
+def _applications(made: Credentials) -> dict[str, dict[str, Any]]:
+    """Return the applications of a new lab by client id."""
+    delegated = (*_ADMIN_SCOPES, "User.Read")
+    return {
+        made.admin_client_id: {
+            "display_name": "Certificate import tool",
+            "secret": made.admin_client_secret,
+            "app_roles": _ADMIN_SCOPES,
+            "delegated_scopes": delegated,
+        },
+        made.limited_client_id: {
+            "display_name": "Directory reader without Intune permissions",
+            "secret": made.limited_client_secret,
+            "app_roles": ("User.Read.All",),
+            "delegated_scopes": ("User.Read", "User.Read.All"),
+        },
+        made.setup_client_id: {
+            "display_name": "Directory set-up",
+            "secret": made.setup_client_secret,
+            "app_roles": _SETUP_ROLES,
+        },
+        made.public_client_id: {
+            "display_name": "Certificate import tool (public)",
+            "delegated_scopes": delegated,
+        },
+    }
+
+
+def _add_application(cloud: Cloud, made: Credentials, client_id: str) -> None:
+    cloud.directory.add_app(client_id, made.tenant_id, **_applications(made)[client_id])
+    cloud.directory.change_app(client_id, has_principal=True)
+
+
+def _add_person(cloud: Cloud, made: Credentials, upn: str) -> None:
+    password = made.operator_password if upn == made.operator_upn else made.user_password
+    add_user(cloud, made.tenant_id, upn, password, (INTUNE_ADMINISTRATOR,))
+
+
+def _add_group(cloud: Cloud, made: Credentials) -> None:
+    cloud.directory.add_group(made.group_id, made.tenant_id, "Mail users", to_text(cloud.clock.now()))
+    cloud.directory.add_member(made.group_id, stable_id(cloud, f"user/{made.user_upn.lower()}"))

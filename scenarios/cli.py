@@ -26,6 +26,7 @@ from device_sim.errors import EnrollmentRefused, SessionFailed
 from emulator.config import Config
 from emulator.server import PortTaken
 from emulator.wire.ids import check_upn
+from scenarios.commands import keys as keys_commands
 from scenarios.config_file import ConfigProblem, read_config
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
 from scenarios.journal_view import NoLab, box, facts_of, fetch
@@ -413,6 +414,8 @@ def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> N
         _stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
     click.echo(json.dumps(report, indent=2))
 
+
+main.add_command(keys_commands.keys)
 
 if __name__ == "__main__":
     main()

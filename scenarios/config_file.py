@@ -66,6 +66,9 @@ def _check_users(path: Path, body: dict[str, Any]) -> None:
         "tenant id": [tenant["id"].lower() for tenant in tenants if "id" in tenant],
         "domain": [tenant["domain"].lower() for tenant in tenants],
     }
+    for tenant in tenants:
+        upns = [user["upn"].lower() for user in tenant.get("users", ())]
+        named[f"user of {tenant['domain']}"] = upns
     for kind, names in named.items():
         twice = {name for name in names if names.count(name) > 1}
         if twice:

@@ -38,7 +38,7 @@ from emulator.clock import LabClock
 from emulator.config import Config, switches_with
 from emulator.lab.journal import Entry
 from emulator.pki import write_private
-from emulator.seed import Credentials, add_user, seed, seed_tenants
+from emulator.seed import Credentials, add_user, restore, seed, seed_tenants
 from emulator.server import Emulator
 from emulator.wire.ids import check_upn
 
@@ -128,6 +128,8 @@ class Lab:
             operator.passwords[made.user_upn] = made.user_password
             operator.passwords[made.operator_upn] = made.operator_password
             operator.save(path)
+        else:
+            restore(self.emulator.cloud, operator.credentials)
         return operator
 
     @property
@@ -252,6 +254,10 @@ class Lab:
         """Enrol the connector on first use, then let it work."""
         settings, folder = self._connector_settings(), self.folder / "connector"
         who = connector_identity.find(folder)
+        if who is not None and self.emulator.cloud.connectors.get(who.connector_id) is None:
+            # It was deleted in the tenant: like an administrator, enrol anew.
+            who.path.unlink()
+            who = None
         if who is None:
             made = self.operator.credentials
             token = await self.user_token(made.operator_upn, made.operator_password)

@@ -23,9 +23,19 @@ def cli_page() -> str:
     for name in main.list_commands(context):
         command = main.get_command(context, name)
         if command is not None:
-            inner = click.Context(command, info_name=name, parent=context, terminal_width=100, max_content_width=100)
-            parts.append(f"## pfxlab {name}\n\n```text\n{command.get_help(inner)}\n```\n")
+            parts += _sections(command, context, name)
     return "\n".join(parts)
+
+
+def _sections(command: click.Command, parent: click.Context, name: str) -> list[str]:
+    """Return the section of a command and, of a group, those of its commands."""
+    inner = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    parts = [f"## {inner.command_path}\n\n```text\n{command.get_help(inner)}\n```\n"]
+    if isinstance(command, click.Group):
+        for sub in command.list_commands(inner):
+            found = command.get_command(inner, sub)
+            parts += [] if found is None else _sections(found, inner, sub)
+    return parts
 
 
 def states_page() -> str:

@@ -1,12 +1,22 @@
 """What a key storage provider offers the connector, and the set of providers a server has installed."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connector_sim.errors import ProviderUnknown
 from emulator.wire.enums import PaddingScheme
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """A key as it is listed."""
+
+    name: str
+    bits: int
+    exportable: bool
 
 
 class DecryptionKey(Protocol):
@@ -18,12 +28,26 @@ class DecryptionKey(Protocol):
         Raises:
             DecryptFailed: this key does not decrypt it.
             PaddingUnsupported: the scheme is one connectors do not process.
+            HsmUnavailable: the token that holds the key does not answer.
 
         """
         ...
 
     def public_key(self) -> rsa.RSAPublicKey:
         """Return the public half."""
+        ...
+
+
+class StoredKey(DecryptionKey, Protocol):
+    """A key as its provider keeps it."""
+
+    def private_key(self) -> rsa.RSAPrivateKey:
+        """Return the key itself.
+
+        Raises:
+            NotExportable: it may not leave the provider.
+
+        """
         ...
 
 
@@ -35,8 +59,41 @@ class KeyStorageProvider(Protocol):
         """Return the provider's name as it stands in imported records."""
         ...
 
-    def open(self, key_name: str) -> DecryptionKey:
+    def open(self, key_name: str) -> StoredKey:
         """Return a key by its container name.
+
+        Raises:
+            KeyNotFound: there is none.
+
+        """
+        ...
+
+    def add(self, key_name: str, bits: int = 2048, *, exportable: bool = False) -> StoredKey:
+        """Make a key.
+
+        Raises:
+            KeyExists: one of that name is there.
+            KeyStoreError: a size or a wish the provider does not take.
+
+        """
+        ...
+
+    def store(self, key_name: str, key: rsa.RSAPrivateKey, *, exportable: bool = False) -> StoredKey:
+        """Keep an existing key under a name.
+
+        Raises:
+            KeyExists: one of that name is there.
+            KeyStoreError: a key or a wish the provider does not take.
+
+        """
+        ...
+
+    def list_keys(self) -> list[KeyInfo]:
+        """Return what keys there are, by name."""
+        ...
+
+    def remove(self, key_name: str) -> None:
+        """Delete a key.
 
         Raises:
             KeyNotFound: there is none.
@@ -51,7 +108,20 @@ class Providers:
     def __init__(self, installed: Iterable[KeyStorageProvider]) -> None:
         self._installed = {provider.name.casefold(): provider for provider in installed}
 
-    def open(self, provider_name: str, key_name: str) -> DecryptionKey:
+    def provider(self, name: str) -> KeyStorageProvider:
+        """Return a provider by its name.
+
+        Raises:
+            ProviderUnknown: no such provider here.
+
+        """
+        provider = self._installed.get(name.casefold())
+        if provider is None:
+            have = ", ".join(p.name for p in self._installed.values()) or "none"
+            raise ProviderUnknown(f"expected one of the installed providers ({have}), got {name!r}")
+        return provider
+
+    def open(self, provider_name: str, key_name: str) -> StoredKey:
         """Return a key of a provider.
 
         Raises:
@@ -59,8 +129,4 @@ class Providers:
             KeyNotFound: the provider has no such key.
 
         """
-        provider = self._installed.get(provider_name.casefold())
-        if provider is None:
-            have = ", ".join(p.name for p in self._installed.values()) or "none"
-            raise ProviderUnknown(f"expected one of the installed providers ({have}), got {provider_name!r}")
-        return provider.open(key_name)
+        return self.provider(provider_name).open(key_name)

@@ -1,6 +1,10 @@
-"""Microsoft Software Key Storage Provider: a folder with one file for each key, readable by its owner only."""
+"""Microsoft Software Key Storage Provider: a folder with one file for each key, readable by its owner only.
+
+A file is PEM with two lines before it (RFC 7468 lets text stand there): the key's name and whether it may be exported.
+"""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,11 +13,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connector_sim import private_file
-from connector_sim.errors import DecryptFailed, KeyExists, KeyNotFound, KeyStoreError
+from connector_sim.errors import DecryptFailed, KeyExists, KeyNotFound, KeyStoreError, NotExportable
 from connector_sim.keys.padding import oaep
+from connector_sim.keys.provider import KeyInfo
 from emulator.wire.enums import PaddingScheme
 
 PROVIDER_NAME: Final = "Microsoft Software Key Storage Provider"
+SIZES: Final = (2048, 3072, 4096)
+_HEAD: Final = "PFXLab-Key: "
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,6 +29,7 @@ class SoftwareKey:
 
     name: str
     _key: rsa.RSAPrivateKey
+    exportable: bool = False
 
     def __repr__(self) -> str:
         """Name the key without its numbers."""
@@ -41,6 +49,19 @@ class SoftwareKey:
         """Return the public half."""
         return self._key.public_key()
 
+    def private_key(self) -> rsa.RSAPrivateKey:
+        """Return the key itself.
+
+        Raises:
+            NotExportable: it was made without leave for that.
+
+        """
+        if not self.exportable:
+            raise NotExportable(
+                f"expected an exportable key, got {self.name!r}, which was made without leave to export"
+            )
+        return self._key
+
 
 class SoftwareKsp:
     """The software provider over one folder. Key names may be any text; files are named after their hash."""
@@ -55,7 +76,7 @@ class SoftwareKsp:
         """Return the file of a key, whether or not it exists."""
         return self._folder / f"{hashlib.sha256(key_name.casefold().encode()).hexdigest()[:32]}.pem"
 
-    def add(self, key_name: str, bits: int = 2048) -> SoftwareKey:
+    def add(self, key_name: str, bits: int = 2048, *, exportable: bool = False) -> SoftwareKey:
         """Make a key.
 
         Raises:
@@ -63,37 +84,91 @@ class SoftwareKsp:
             KeyStoreError: a size other than 2048 to 4096 in steps of 1024.
 
         """
-        if bits not in (2048, 3072, 4096):
-            raise KeyStoreError(f"expected 2048, 3072 or 4096 bits, got {bits}")
-        return self.store(key_name, rsa.generate_private_key(public_exponent=65537, key_size=bits))
+        if bits not in SIZES:
+            raise KeyStoreError(f"expected {', '.join(map(str, SIZES))} bits, got {bits}")
+        if self.path(key_name).exists():
+            raise self._exists(key_name)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+        return self.store(key_name, key, exportable=exportable)
 
-    def store(self, key_name: str, key: rsa.RSAPrivateKey) -> SoftwareKey:
+    def store(self, key_name: str, key: rsa.RSAPrivateKey, *, exportable: bool = False) -> SoftwareKey:
         """Keep an existing key under a name.
 
         Raises:
             KeyExists: one of that name is there.
+            KeyStoreError: a key of a size the provider does not take, or no name.
 
         """
+        if not key_name.strip():
+            raise KeyStoreError("expected a key name, got none")
+        if key.key_size not in SIZES:
+            raise KeyStoreError(f"expected a key of {', '.join(map(str, SIZES))} bits, got {key.key_size}")
+        head = f"{_HEAD}{json.dumps({'name': key_name, 'exportable': exportable})}\n".encode()
         try:
-            private_file.create(self.path(key_name), private_file.pkcs8_pem(key))
+            private_file.create(self.path(key_name), head + private_file.pkcs8_pem(key))
         except FileExistsError:
-            raise KeyExists(f"expected a name not yet used, got {key_name!r}, which exists") from None
+            raise self._exists(key_name) from None
         return self.open(key_name)
+
+    @staticmethod
+    def _exists(key_name: str) -> KeyExists:
+        return KeyExists(f"expected a name not yet used, got {key_name!r}, which exists")
 
     def open(self, key_name: str) -> SoftwareKey:
         """Return a key; see `KeyStorageProvider`."""
         if key_name not in self._opened:
             try:
-                pem = self.path(key_name).read_bytes()
+                data = self.path(key_name).read_bytes()
             except FileNotFoundError:
                 raise KeyNotFound(f"expected the key {key_name!r} in {self.name}, got none of that name") from None
             except OSError as error:
                 raise KeyStoreError(f"expected to read the key {key_name!r}, got: {error.strerror}") from None
-            try:
-                key = serialization.load_pem_private_key(pem, None)
-            except (ValueError, TypeError):
-                raise KeyStoreError(f"expected an RSA key in the file of {key_name!r}, got something else") from None
-            if not isinstance(key, rsa.RSAPrivateKey):
-                raise KeyStoreError(f"expected an RSA key under {key_name!r}, got {type(key).__name__}")
-            self._opened[key_name] = SoftwareKey(key_name, key)
+            self._opened[key_name] = self._read(key_name, data)
         return self._opened[key_name]
+
+    @staticmethod
+    def _read(key_name: str, data: bytes) -> SoftwareKey:
+        try:
+            key = serialization.load_pem_private_key(data, None)
+        except (ValueError, TypeError):
+            raise KeyStoreError(f"expected an RSA key in the file of {key_name!r}, got something else") from None
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise KeyStoreError(f"expected an RSA key under {key_name!r}, got {type(key).__name__}")
+        return SoftwareKey(key_name, key, bool(_head(data).get("exportable", False)))
+
+    def list_keys(self) -> list[KeyInfo]:
+        """Return what keys there are, by name; a file of an older lab has no name of its own."""
+        found = []
+        for path in sorted(self._folder.glob("*.pem")):
+            data = path.read_bytes()
+            name = str(_head(data).get("name", f"(unnamed: {path.name})"))
+            try:
+                key = self._read(name, data)
+            except KeyStoreError:
+                continue
+            found.append(KeyInfo(name, key.public_key().key_size, key.exportable))
+        return sorted(found, key=lambda info: info.name.casefold())
+
+    def remove(self, key_name: str) -> None:
+        """Delete a key; records that name it can be processed no more.
+
+        Raises:
+            KeyNotFound: there is none of that name.
+
+        """
+        try:
+            self.path(key_name).unlink()
+        except FileNotFoundError:
+            raise KeyNotFound(f"expected the key {key_name!r} in {self.name}, got none of that name") from None
+        self._opened.pop(key_name, None)
+
+
+def _head(data: bytes) -> dict[str, object]:
+    first = data.partition(b"\n")[0].decode("utf-8", "replace")
+    if not first.startswith(_HEAD):
+        return {}
+    try:
+        head = json.loads(first.removeprefix(_HEAD))
+    except ValueError:
+        return {}
+    return head if isinstance(head, dict) else {}

@@ -13,6 +13,7 @@ from aiohttp import web
 from emulator.cloud import Cloud
 from emulator.edge import CLOUD, origin_of
 from emulator.entra import errors, pages
+from emulator.entra.grants import is_enabled
 from emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
 from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE
 from emulator.store.database import Row
@@ -55,12 +56,13 @@ def _check_redirect(uri: str) -> None:
 def _signed_in(cloud: Cloud, tenant: Row, form: Mapping[str, Any]) -> Row | None:
     user = cloud.directory.user(tenant["id"], str(form.get("username", "")))
     good = user is not None and cloud.secrets.matches(str(form.get("password", "")), user["password_hash"])
-    return user if good else None
+    return user if user is not None and good and is_enabled(user) else None
 
 
 def _automatic(cloud: Cloud, tenant: Row) -> Row | None:
     upn = cloud.config.auto_approve_upn
-    return None if upn is None else cloud.directory.user(tenant["id"], upn)
+    user = None if upn is None else cloud.directory.user(tenant["id"], upn)
+    return user if user is not None and is_enabled(user) else None
 
 
 def _html(text: str, status: int = 200) -> web.Response:

@@ -147,9 +147,12 @@ def _password(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     user = cloud.directory.user(request.tenant["id"], upn)
     if user is None or not cloud.secrets.matches(password, user["password_hash"]):
         raise errors.wrong_password(upn)
-    if not json.loads(user["properties"]).get("accountEnabled", True):
-        raise errors.disabled_user(upn)
     return delegated(cloud, request, app, user)
+
+
+def is_enabled(user: Row) -> bool:
+    """Return whether a user's account may sign in."""
+    return bool(json.loads(user["properties"]).get("accountEnabled", True))
 
 
 def delegated(
@@ -159,6 +162,8 @@ def delegated(
 
     `scope` is what a code or refresh token was issued for, when the request names none itself.
     """
+    if not is_enabled(user):
+        raise errors.disabled_user(user["user_principal_name"])
     scope = request.form.get("scope") or scope or request.need("scope")
     audience, asked = _asked(cloud, scope, request)
     granted = app.delegated_scopes if ".default" in asked else [s for s in app.delegated_scopes if s in asked]

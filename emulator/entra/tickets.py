@@ -69,6 +69,10 @@ class Tickets:
         """Let a user stand behind a ticket."""
         self._store.run("update tickets set user_id = ? where hash = ?", (user_id, ticket.hash))
 
+    def revoke(self, user_id: str) -> None:
+        """Make everything worthless that was given for a user."""
+        self._store.run("delete from tickets where user_id = ?", (user_id,))
+
     def spend(self, ticket: Ticket) -> None:
         """Make a ticket worthless."""
         self._store.run("delete from tickets where hash = ?", (ticket.hash,))

@@ -75,7 +75,10 @@ def _entity(body: dict[str, Any], kind: str, path: str) -> dict[str, Any]:
     kind = given.removeprefix("#microsoft.graph.")
     address = f"{path}('{body['id']}')" if "id" in body and not path.endswith(")") else path
     head = {name: value for name, value in body.items() if name == "@odata.context"}
-    head |= {"@odata.type": given, "@odata.id": address, "@odata.editLink": address}
+    head["@odata.type"] = given
+    if "id" in body:
+        # Without its key, which $select left out, an entity has no address.
+        head |= {"@odata.id": address, "@odata.editLink": address}
     return {**head, **_typed({n: v for n, v in body.items() if n not in head}, kind)}
 
 

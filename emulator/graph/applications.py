@@ -87,7 +87,7 @@ def application_json(request: GraphRequest, app: App) -> Json:
 def list_applications(request: GraphRequest) -> Answer:
     """GET /applications."""
     items = [application_json(request, app) for app in request.cloud.directory.apps(request.caller.tenant_id)]
-    return computed(request, "applications", items, "application", _PAGE)
+    return computed(request, "applications", items, "application", _PAGE, directory=True)
 
 
 def _find(request: GraphRequest) -> App:
@@ -129,16 +129,21 @@ def _requested(body: dict[str, Any]) -> dict[str, list[str]]:
     return {"requested_app_roles": sorted(set(roles)), "requested_scopes": sorted(set(scopes))}
 
 
-def _certificates(body: dict[str, Any]) -> list[str]:
-    """Return the certificates of keyCredentials as PEM.
+def _certificates(body: dict[str, Any], present: tuple[str, ...] = ()) -> list[str]:
+    """Return the certificates of keyCredentials as PEM; an entry read back without its key keeps what it names.
 
     Raises:
-        GraphError: a key that is no certificate.
+        GraphError: a key that is no certificate, or an entry that names none of those present.
 
     """
     pems = []
+    known = {_key_json(pem)["keyId"]: pem for pem in present}
     for credential in body.get("keyCredentials") or ():
         if credential.get("key") is None:
+            pem = known.get(credential.get("keyId"))
+            if pem is None:
+                raise errors.directory_invalid("keyCredentials", "expected a key, or the keyId of one already there")
+            pems.append(pem)
             continue
         raw = parse_binary(credential["key"])
         # Tools send DER, some of them the base64 of DER once more.
@@ -192,7 +197,7 @@ def update_application(request: GraphRequest) -> Answer:
     if "requiredResourceAccess" in body:
         changes |= _requested(body)
     if "keyCredentials" in body:
-        changes["certificates"] = _certificates(body)
+        changes["certificates"] = _certificates(body, app.certificates)
     if body.get("isFallbackPublicClient") is not None:
         changes["is_public"] = body["isFallbackPublicClient"]
     changes["properties"] = app.properties | {name: body[name] for name in _KEPT if name in body}

@@ -174,19 +174,19 @@ def _annotation(name: str) -> bool:
     return "@" in name
 
 
-_SECRETS = ("encryptedPfxBlob", "encryptedPfxPassword")
+_SECRETS = frozenset({"encryptedPfxBlob", "encryptedPfxPassword", "password", "secretText", "key"})
 
 
 def _value_error(problem: ValidationError) -> errors.GraphError:
     name = "/".join(str(part) for part in problem.absolute_path)
+    hidden = bool(_SECRETS & {str(part) for part in problem.absolute_path})
     if problem.validator == "format":
         reason = f"{name}: {problem.cause}" if problem.cause else name
         # A secret-bearing literal must not come back in an answer or reach the journal.
-        secret = str(problem.validator_value) == "edm-binary"
-        literal = "" if secret else str(problem.instance)[:100]
+        literal = "" if hidden else str(problem.instance)[:100]
         return errors.bad_literal(literal, _EDM_TYPES[str(problem.validator_value)], reason[:300])
     reason = f"{name}: expected {problem.validator} {problem.validator_value}, got {type(problem.instance).__name__}"
     if problem.validator == "type" and isinstance(problem.instance, int | float | bool):
-        literal = "" if name in _SECRETS else json.dumps(problem.instance)
+        literal = "" if hidden else json.dumps(problem.instance)
         return errors.bad_literal(literal, "Edm.String", reason)
     return errors.schema_mismatch(name, reason)

@@ -88,6 +88,11 @@ def get_connector(request: GraphRequest) -> Answer:
     return _one(request, CONNECTORS, _connector_json(request, _find(request)))
 
 
+def count_connectors(request: GraphRequest) -> Answer:
+    """GET /$count of either view: digits as plain text."""
+    return Answer(200, str(len(_all(request))))
+
+
 def rename_connector(request: GraphRequest) -> Answer:
     """PATCH: the display name is all that can be set."""
     cloud, connector, body = request.cloud, _find(request), read_json(request)
@@ -129,6 +134,7 @@ def health_time_series(request: GraphRequest) -> Answer:
     check("getHealthMetricTimeSeries", "getHealthMetricTimeSeries", body, errors.CONFIGURATION_SERVICE)
     asked = body["timeSeries"]
     start, end = parse_date_time(asked["startDateTime"]), parse_date_time(asked["endDateTime"])
+    start = start.replace(minute=0, second=0, microsecond=0)  # the hour it lies in counts as a whole
     values = [
         {
             "dateTime": format_date_time(from_text(hour["hour"])),
@@ -136,6 +142,7 @@ def health_time_series(request: GraphRequest) -> Answer:
             "failureCount": hour["failed"],
         }
         for hour in request.cloud.connectors.health(connector.id, start, end)
+        if asked.get("metricName") in METRICS
     ]
     fragment = "Collection(microsoft.graph.certificateConnectorHealthMetricValue)"
     return Answer(200, {"@odata.context": request.context(fragment), "value": values})
@@ -145,6 +152,8 @@ def add_routes(router: Router) -> None:
     """Register both views of a connector."""
     beta = ("beta",)
     router.add("GET", DETAILS, Route(list_details, CONFIGURATION_READ, beta))
+    router.add("GET", f"{DETAILS}/$count", Route(count_connectors, CONFIGURATION_READ, beta))
+    router.add("GET", f"{CONNECTORS}/$count", Route(count_connectors, CONFIGURATION_READ))
     router.add("GET", f"{DETAILS}/{{}}", Route(get_details, CONFIGURATION_READ, beta))
     router.add("POST", f"{DETAILS}/{{}}/getHealthMetrics", Route(health_metrics, CONFIGURATION_READ, beta))
     router.add("POST", f"{DETAILS}/{{}}/getHealthMetricTimeSeries", Route(health_time_series, CONFIGURATION_READ, beta))

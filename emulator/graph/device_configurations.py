@@ -181,6 +181,11 @@ def list_all(request: GraphRequest) -> Answer:
     )
 
 
+def count(request: GraphRequest) -> Answer:
+    """GET /$count: digits as plain text."""
+    return Answer(200, str(_COLLECTION.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
+
+
 def get(request: GraphRequest) -> Answer:
     """GET one profile."""
     expand = "(assignments())" if request.query.text("expand") else ""
@@ -342,6 +347,7 @@ def add_routes(router: Router) -> None:
     one = f"{FRAGMENT}/{{}}"
     router.add("GET", FRAGMENT, Route(list_all, CONFIGURATION_READ))
     router.add("POST", FRAGMENT, Route(create, CONFIGURATION_WRITE, beta))
+    router.add("GET", f"{FRAGMENT}/$count", Route(count, CONFIGURATION_READ, beta))
     router.add("GET", one, Route(get, CONFIGURATION_READ, beta))
     router.add("PATCH", one, Route(update, CONFIGURATION_WRITE, beta))
     router.add("PUT", one, Route(put, CONFIGURATION_WRITE, beta))

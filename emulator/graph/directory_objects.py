@@ -29,7 +29,10 @@ def referenced(request: GraphRequest) -> Json:
         GraphError: there is no such object.
 
     """
-    name = str(read_json(request).get("@odata.id", "")).rstrip("/").rpartition("/")[2]
+    reference = read_json(request).get("@odata.id")
+    name = reference.rstrip("/").rpartition("/")[2] if isinstance(reference, str) else ""
+    if not name:
+        raise errors.directory_invalid("@odata.id", "expected the address of a directory object")
     found = object_json(request, name)
     if found is None:
         raise errors.directory_not_found(name)

@@ -38,7 +38,9 @@ def _role_json(request: GraphRequest, template: str) -> Json:
 
 def list_roles(request: GraphRequest) -> Answer:
     """GET /directoryRoles: the roles the lab knows."""
-    return computed(request, "directoryRoles", [_role_json(request, t) for t in _ROLES], "directoryRole", _PAGE)
+    return computed(
+        request, "directoryRoles", [_role_json(request, t) for t in _ROLES], "directoryRole", _PAGE, directory=True
+    )
 
 
 def _template(request: GraphRequest) -> str:
@@ -108,7 +110,7 @@ def organization(request: GraphRequest) -> Answer:
         "tenantType": "AAD",
         "verifiedDomains": [domain],
     }
-    return computed(request, "organization", [entity], "organization", _PAGE)
+    return computed(request, "organization", [entity], "organization", _PAGE, directory=True)
 
 
 def add_routes(router: Router) -> None:

@@ -286,6 +286,7 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
         content_type=incoming.headers.get("content-type", ""),
         body=incoming.body,
         if_match=incoming.headers.get("if-match"),
+        address=incoming.path.strip("/"),
         eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
     )
     headers = _throttle(cloud, caller, route, request)

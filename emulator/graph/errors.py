@@ -279,9 +279,27 @@ def already_member() -> GraphError:
     return GraphError(400, "Request_BadRequest", text, text, rule="Duplicate")
 
 
-def invalid_filter(text: str) -> GraphError:
+def invalid_filter(text: str, reason: str | None = None) -> GraphError:
     """400 for a $filter that does not parse."""
-    return GraphError(400, "BadRequest", f"Invalid filter clause: {text}", text, rule="FilterInvalid")
+    return GraphError(400, "BadRequest", f"Invalid filter clause: {text}", reason or text, rule="FilterInvalid")
+
+
+def search_needs_header() -> GraphError:
+    """400 for $search on directory objects without ConsistencyLevel."""
+    text = (
+        "Request with $search query parameter only works through MSGraph with a special request header: "
+        "'ConsistencyLevel: eventual'"
+    )
+    return GraphError(400, "Request_UnsupportedQuery", text, text, rule="OptionInvalid")
+
+
+def foreign_domain(reason: str) -> GraphError:
+    """400 for a user under a domain that is not the tenant's."""
+    text = (
+        "The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain "
+        "names in your organization."
+    )
+    return GraphError(400, "Request_BadRequest", text, reason, rule="ValueInvalid")
 
 
 def unsupported_filter(name: str, resource: str) -> GraphError:

@@ -3,11 +3,11 @@
 from typing import Final
 
 from emulator.graph import errors
+from emulator.graph.collection import computed
 from emulator.graph.directory_objects import object_json, referenced
 from emulator.graph.groups import find_group
-from emulator.graph.odata import Place
 from emulator.graph.permissions import GROUP_READ, GROUP_WRITE
-from emulator.graph.request import Answer, GraphRequest, Json, page
+from emulator.graph.request import Answer, GraphRequest, Json
 from emulator.graph.router import Route, Router
 from emulator.graph.users import USER_TYPE
 from emulator.intune.deliveries import profiles_changed
@@ -22,10 +22,8 @@ def _members(request: GraphRequest, *, transitive: bool = False) -> list[Json]:
 
 
 def _page(request: GraphRequest, items: list[Json], fragment: str = "directoryObjects") -> Answer:
-    place, top = request.query.place(), request.query.number("top", 1)
-    end = place.offset + (_PAGE if top is None else min(top, 999))
-    following = Place(offset=end) if end < len(items) else None
-    return page(request, fragment + request.query.select_fragment(), items[place.offset : end], None, following)
+    # Members are of several types: they are filtered by the properties of users, which groups share in part.
+    return computed(request, fragment, items, "user", _PAGE, directory=True)
 
 
 def members(request: GraphRequest) -> Answer:

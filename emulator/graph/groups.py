@@ -30,6 +30,7 @@ _FIELDS = {
 }
 _KEPT: Final = ("description", "mailNickname", "visibility")
 _PAGE: Final = 100
+_MOST: Final = 999
 
 
 def security_identifier(group_id: str) -> str:
@@ -56,12 +57,13 @@ def group_json(row: Row) -> Json:
     }
 
 
-_GROUPS = Collection("groups", "groups", _FIELDS, "Group", group_json, counts=False)
+_SEARCHED: Final = ("display_name", "json_extract(properties, '$.description')")
+_GROUPS = Collection("groups", "groups", _FIELDS, "Group", group_json, counts=False, searched=_SEARCHED)
 
 
 def list_groups(request: GraphRequest) -> Answer:
     """GET /groups."""
-    return _GROUPS.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE)
+    return _GROUPS.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE, most=_MOST)
 
 
 def count_groups(request: GraphRequest) -> Answer:

@@ -122,7 +122,16 @@ def _device(request: GraphRequest) -> Device:
     device = request.cloud.devices.get(request.keys[-1])
     if device is None or device.tenant_id != request.caller.tenant_id:
         raise errors.intune_not_found(errors.DEVICE_SERVICE, f"no managed device has the id {request.keys[-1]!r}")
+    if len(request.keys) > 1 and _owner(request)["id"] != device.user_id:
+        raise errors.intune_not_found(errors.DEVICE_SERVICE, f"the device {device.id} is not {request.keys[0]!r}'s")
     return device
+
+
+def _owner(request: GraphRequest) -> Row:
+    user = request.cloud.directory.user(request.caller.tenant_id, request.keys[0])
+    if user is None:
+        raise errors.directory_not_found(request.keys[0])
+    return user
 
 
 def get_device(request: GraphRequest) -> Answer:
@@ -146,10 +155,12 @@ def sync_device(request: GraphRequest) -> Answer:
 
 def devices_of_user(request: GraphRequest) -> Answer:
     """GET /users/{id}/managedDevices."""
-    user = request.cloud.directory.user(request.caller.tenant_id, request.keys[0])
-    if user is None:
-        raise errors.directory_not_found(request.keys[0])
-    return _page(request, "tenant_id = ? and user_id = ?", (request.caller.tenant_id, user["id"]))
+    return _page(request, "tenant_id = ? and user_id = ?", (request.caller.tenant_id, _owner(request)["id"]))
+
+
+def count_devices(request: GraphRequest) -> Answer:
+    """GET /deviceManagement/managedDevices/$count."""
+    return Answer(200, str(_DEVICES.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
 
 
 def add_routes(router: Router) -> None:
@@ -157,6 +168,7 @@ def add_routes(router: Router) -> None:
     mine = "users/{}/managedDevices"
     router.add("GET", DEVICES, Route(list_devices, DEVICE_READ))
     router.add("GET", mine, Route(devices_of_user, DEVICE_READ))
+    router.add("GET", f"{DEVICES}/$count", Route(count_devices, DEVICE_READ))
     for path in (DEVICES, mine):
         router.add("GET", f"{path}/{{}}", Route(get_device, DEVICE_READ))
         router.add("POST", f"{path}/{{}}/syncDevice", Route(sync_device, DEVICE_ACTION))

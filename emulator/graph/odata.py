@@ -38,6 +38,8 @@ _OPTIONS: Final = (
 _DIGITS: Final = 15
 _DEEPEST: Final = 40
 _LONGEST: Final = 200
+_LONGEST_TEXT: Final = 1000
+_MOST_ORDERS: Final = 20
 _COMPARATORS: Final = {ast.Eq: "=", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
 
@@ -141,6 +143,12 @@ class Place(NamedTuple):
 _PLACES: Final = {"o": "offset", "r": "after"}
 
 
+def whole_instant(column: str) -> str:
+    """Return a wire date with all seven fraction digits: zeros are left out, and text order needs them."""
+    fraction = f"substr(rtrim(substr({column}, 21), 'Z') || '0000000', 1, 7)"
+    return f"(substr({column}, 1, 19) || '.' || {fraction})"
+
+
 def _small(number: int) -> int:
     if not -(10**_DIGITS) < number < 10**_DIGITS:
         raise ValueError(f"expected a number of at most {_DIGITS} digits")
@@ -150,6 +158,10 @@ def _small(number: int) -> int:
 def _name(name: str) -> str:
     plain = name.removeprefix("$").lower()
     return f"${plain}" if plain in _OPTIONS else name
+
+
+class _Ignored(Exception):
+    """A condition on a property that a quirky service passes over."""
 
 
 class _SqlVisitor(visitor.NodeVisitor):
@@ -163,6 +175,8 @@ class _SqlVisitor(visitor.NodeVisitor):
     def field(self, node: Any) -> Field:
         name = node.name if isinstance(node, ast.Identifier) else type(node).__name__
         field = self._fields.get(name.casefold())
+        if field is None and self._quirks:
+            raise _Ignored
         if field is None:
             raise errors.unsupported_filter(name, self._resource)
         return field
@@ -174,6 +188,8 @@ class _SqlVisitor(visitor.NodeVisitor):
             if self._depth > _DEEPEST:
                 raise errors.invalid_filter(f"expressions nested deeper than {_DEEPEST} are not supported")
             return super().visit(node)
+        except _Ignored:
+            return Sql("true")
         finally:
             self._depth -= 1
 
@@ -192,17 +208,18 @@ class _SqlVisitor(visitor.NodeVisitor):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Sql:  # noqa: N802
         inner = self.visit(node.operand)
+        if self._quirks and inner.text == "true":
+            return Sql("true")
         if not isinstance(node.op, ast.Not):
             raise errors.invalid_filter("only 'not' may stand before an expression")
-        return Sql(f"not ({inner.text})", inner.parameters)
+        # A comparison with a null is false in OData, unknown in SQL: its opposite must be true.
+        return Sql(f"not coalesce({inner.text}, 0)", inner.parameters)
 
     def visit_Compare(self, node: ast.Compare) -> Sql:  # noqa: N802
         if isinstance(node.comparator, ast.In):
             if self._quirks:
                 raise errors.internal("the switch filter_quirks: `in` breaks the service", errors.DEVICE_SERVICE)
             return self._in(node)
-        if self._quirks and isinstance(node.left, ast.Identifier) and node.left.name.casefold() not in self._fields:
-            return Sql("true")
         left, field = self._operand(node.left)
         if field.kind == "strings":
             raise errors.unsupported_filter(getattr(node.left, "name", "list"), self._resource)
@@ -215,7 +232,8 @@ class _SqlVisitor(visitor.NodeVisitor):
             return Sql(f"(lower({left}) = ? and {left} = ?)", (value.lower(), value))
         if isinstance(node.right, ast.Null):
             return Sql(f"{left} is {'not ' if comparator == '!=' else ''}null")
-        return Sql(f"{left} {comparator} ?", (self._literal(node.right, field),))
+        value = self._literal(node.right, field)
+        return Sql(f"{left} {'is not' if comparator == '!=' else comparator} ?", (value,))
 
     def visit_CollectionLambda(self, node: ast.CollectionLambda) -> Sql:  # noqa: N802
         """`any` and `all` over a list of strings."""
@@ -242,6 +260,8 @@ class _SqlVisitor(visitor.NodeVisitor):
             raise errors.invalid_filter(f"the function '{node.func.name}' is not supported here")
         left, field = self._operand(node.args[0])
         before, after = patterns[node.func.name]
+        if len(str(self._literal(node.args[1], field))) > _LONGEST_TEXT:
+            raise errors.invalid_filter(f"texts longer than {_LONGEST_TEXT} characters are not supported here")
         escaped = str(self._literal(node.args[1], field))
         for special in "\\%_":
             escaped = escaped.replace(special, f"\\{special}")
@@ -266,10 +286,7 @@ class _SqlVisitor(visitor.NodeVisitor):
             return f"{sql}({field.column})", Field(field.column)
         field = self.field(node)
         if field.kind == "instant":
-            # Fractions are left out when they are zero; text order is time order only with all of them.
-            whole = f"substr({field.column}, 1, 19)"
-            fraction = f"substr(rtrim(substr({field.column}, 21), 'Z') || '0000000', 1, 7)"
-            return f"({whole} || '.' || {fraction})", field
+            return whole_instant(field.column), field
         return (f"lower({field.column})" if field.kind == "name" else field.column), field
 
     def _literal(self, node: Any, field: Field) -> Any:
@@ -300,12 +317,20 @@ class _SqlVisitor(visitor.NodeVisitor):
         raise errors.invalid_filter(f"{type(node).__name__} is not supported here")
 
 
-# The parser takes a list of one for an expression in parentheses, unless a comma follows. Literals are passed over.
-_LISTS: Final = re.compile(r"'(?:[^']|'')*'|(?i:\bin)\s*\(\s*('(?:[^']|'')*'|[^'(),\s]+)\s*\)")
+# Spellings the service takes and the parser does not: a list of one (it wants a comma), `not(`, and function names in
+# any case, such as the startsWith of Microsoft's samples. Literals are passed over.
+_SPELLINGS: Final = re.compile(
+    r"'(?:[^']|'')*'|(?i:\bin)\s*\(\s*(?P<one>'(?:[^']|'')*'|[^'(),\s]+)\s*\)|(?P<not>(?i:\bnot))\s*\("
+    r"|(?P<function>(?i:\b(?:startswith|endswith|contains|tolower|toupper|isof)))\s*\("
+)
 
 
-def _as_list(match: re.Match[str]) -> str:
-    return match[0] if match[1] is None else f"in ({match[1]},)"
+def _spelled(match: re.Match[str]) -> str:
+    if match["one"] is not None:
+        return f"in ({match['one']},)"
+    if match["not"] is not None:
+        return "not ("
+    return match[0] if match["function"] is None else f"{match['function'].lower()}("
 
 
 def compile_filter(text: str, fields: Mapping[str, Field], resource: str, *, quirks: bool = False) -> Sql:
@@ -316,11 +341,12 @@ def compile_filter(text: str, fields: Mapping[str, Field], resource: str, *, qui
 
     """
     try:
-        tree = ODataParser().parse(ODataLexer().tokenize(_LISTS.sub(_as_list, text)))
+        tree = ODataParser().parse(ODataLexer().tokenize(_SPELLINGS.sub(_spelled, text)))
     except exceptions.ODataException as error:
-        raise errors.invalid_filter(f"Syntax error in '{text}' ({error}).") from None
+        place = getattr(getattr(error, "token", None), "index", len(text))
+        raise errors.invalid_filter(f"Syntax error at position {place} in '{text[:1000]}'.", str(error)) from None
     if tree is None:
-        raise errors.invalid_filter(f"Syntax error at position 0 in '{text}'.")
+        raise errors.invalid_filter(f"Syntax error at position 0 in '{text[:1000]}'.")
     result: Sql = _SqlVisitor(fields, resource, quirks=quirks).visit(tree)
     return result
 
@@ -339,6 +365,12 @@ def order_by(text: str | None, fields: Mapping[str, Field], resource: str) -> st
     for item in text.split(","):
         name, _, direction = item.strip().partition(" ")
         if name.casefold() not in known or direction.strip().lower() not in ("", "asc", "desc"):
-            raise errors.unsupported_filter(name, resource)
-        parts.append(f"{known[name.casefold()].column} {direction.strip().lower()}".rstrip())
+            reason = f"expected properties of {resource} that can be sorted, each with asc or desc, got {item[:80]!r}"
+            raise errors.invalid_option("$orderby", reason)
+        field = known[name.casefold()]
+        column = whole_instant(field.column) if field.kind == "instant" else field.column
+        blind = " collate nocase" if field.kind == "name" else ""
+        parts.append(f"{column}{blind} {direction.strip().lower()}".rstrip())
+    if len(parts) > _MOST_ORDERS:
+        raise errors.invalid_option("$orderby", f"expected at most {_MOST_ORDERS} properties, got {len(parts)}")
     return ", ".join(parts)

@@ -36,6 +36,8 @@ class GraphRequest:
     body: bytes
     eventual: bool = False
     if_match: str | None = None
+    address: str = ""
+    """The path as the client wrote it, still percent-encoded: what a nextLink repeats."""
 
     def context(self, fragment: str) -> str:
         """Return the @odata.context of an answer."""
@@ -69,5 +71,5 @@ def page(request: GraphRequest, fragment: str, items: list[Json], total: int | N
         answer["@odata.count"] = total
     answer["value"] = [request.query.project(item, "assignments") for item in items]
     if following is not None:
-        answer["@odata.nextLink"] = request.query.next_link(f"{request.root}/{request.path}", following)
+        answer["@odata.nextLink"] = request.query.next_link(f"{request.root}/{request.address}", following)
     return Answer(200, answer)

@@ -95,7 +95,7 @@ def _apps(request: GraphRequest) -> list[App]:
 def list_principals(request: GraphRequest) -> Answer:
     """GET /servicePrincipals: Graph's own, then those of the tenant's applications."""
     items = [_graph_json(), *(_principal_json(app) for app in _apps(request))]
-    return computed(request, "servicePrincipals", items, "servicePrincipal", _PAGE)
+    return computed(request, "servicePrincipals", items, "servicePrincipal", _PAGE, directory=True)
 
 
 def _app_of(request: GraphRequest, key: str) -> App:
@@ -163,15 +163,22 @@ def _assignments(app: App) -> list[Json]:
 def list_assignments(request: GraphRequest) -> Answer:
     """GET /servicePrincipals/{id}/appRoleAssignments: what the application may do by itself."""
     key = request.keys[0]
-    items = [] if _is_graph(key) else _assignments(_app_of(request, key))
-    return computed(request, f"servicePrincipals('{key}')/appRoleAssignments", items, "appRoleAssignment", _PAGE)
+    app = None if _is_graph(key) else _app_of(request, key)
+    items = [] if app is None else _assignments(app)
+    own = GRAPH_PRINCIPAL if app is None else service_principal_id(app.id)
+    return computed(
+        request, f"servicePrincipals('{own}')/appRoleAssignments", items, "appRoleAssignment", _PAGE, directory=True
+    )
 
 
 def list_assigned_to(request: GraphRequest) -> Answer:
     """GET /servicePrincipals/{Graph}/appRoleAssignedTo: who may do what on Graph."""
     key = request.keys[0]
+    own = GRAPH_PRINCIPAL if _is_graph(key) else service_principal_id(_app_of(request, key).id)
     items = [item for app in _apps(request) for item in _assignments(app)] if _is_graph(key) else []
-    return computed(request, f"servicePrincipals('{key}')/appRoleAssignedTo", items, "appRoleAssignment", _PAGE)
+    return computed(
+        request, f"servicePrincipals('{own}')/appRoleAssignedTo", items, "appRoleAssignment", _PAGE, directory=True
+    )
 
 
 def assign_role(request: GraphRequest) -> Answer:
@@ -179,6 +186,7 @@ def assign_role(request: GraphRequest) -> Answer:
     cloud, body = request.cloud, read_json(request)
     check("appRoleAssignment", "appRoleAssignment", body, None)
     app = _app_of(request, body["principalId"])
+    _check_place(request, app)
     role = BY_ROLE.get(body["appRoleId"].lower())
     if role is None or body["resourceId"].lower() != GRAPH_PRINCIPAL:
         reason = "expected an application role of Microsoft Graph's service principal"
@@ -191,10 +199,18 @@ def assign_role(request: GraphRequest) -> Answer:
     return Answer(201, {"@odata.context": request.context(fragment), **_assignment_json(app, role)})
 
 
+def _check_place(request: GraphRequest, app: App) -> None:
+    """Let a grant pass that is made below its own principal, or below Graph, which it is assigned to."""
+    key, to_graph = request.keys[0], request.path.lower().endswith("approleassignedto")
+    if not _is_graph(key) and (to_graph or _app_of(request, key).id != app.id):
+        raise errors.directory_invalid("principalId", "expected the service principal of the path")
+
+
 def unassign_role(request: GraphRequest) -> Answer:
     """DELETE …/appRoleAssignments/{id}."""
     cloud, wanted = request.cloud, request.keys[1].lower()
-    for app in _apps(request):
+    apps = _apps(request) if _is_graph(request.keys[0]) else [_app_of(request, request.keys[0])]
+    for app in apps:
         for role in app.app_roles:
             if role in PERMISSIONS and _assignment_json(app, role)["id"] == wanted:
                 cloud.directory.change_app(app.id, app_roles=[name for name in app.app_roles if name != role])
@@ -222,7 +238,7 @@ def _granted(request: GraphRequest) -> dict[str, App]:
 def list_grants(request: GraphRequest) -> Answer:
     """GET /oauth2PermissionGrants: what applications may do for their users."""
     items = [_grant_json(app) for app in _granted(request).values()]
-    return computed(request, "oauth2PermissionGrants", items, "oAuth2PermissionGrant", _PAGE)
+    return computed(request, "oauth2PermissionGrants", items, "oAuth2PermissionGrant", _PAGE, directory=True)
 
 
 def _grant_of(request: GraphRequest) -> App:
@@ -264,7 +280,10 @@ def update_grant(request: GraphRequest) -> Answer:
     """PATCH /oauth2PermissionGrants/{id} {"scope": …}."""
     body, app = read_json(request), _grant_of(request)
     check("oAuth2PermissionGrant", "oAuth2PermissionGrant", body, None, partial=True)
-    _set_scopes(request, app, body.get("scope", " ".join(app.delegated_scopes)))
+    scope = body.get("scope", " ".join(app.delegated_scopes))
+    if not scope.split():
+        raise errors.directory_invalid("scope", "expected names of permissions, got none; DELETE takes them all back")
+    _set_scopes(request, app, scope)
     return Answer(204)
 
 

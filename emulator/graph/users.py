@@ -35,6 +35,8 @@ _PLAIN: Final = ("givenName", "jobTitle", "mobilePhone", "officeLocation", "pref
 _KEPT: Final = (*_PLAIN, "businessPhones", "accountEnabled", "userType", "mailNickname", "usageLocation", "department")
 _SHOWN_WHEN_SET: Final = ("usageLocation", "department")
 _PAGE: Final = 100
+_MOST: Final = 999
+_PLAIN_PROPERTIES: Final = 11
 
 
 def user_json(row: Row) -> Json:
@@ -61,12 +63,24 @@ def user_json(row: Row) -> Json:
     }
 
 
-_USERS = Collection("users", "users", _FIELDS, "User", user_json, counts=False)
+def _plain_json(row: Row) -> Json:
+    """Return a user with the eleven properties v1.0 shows without $select."""
+    return dict(list(user_json(row).items())[:_PLAIN_PROPERTIES])
+
+
+_SEARCHED: Final = ("display_name", "mail", "user_principal_name")
+_USERS = Collection("users", "users", _FIELDS, "User", user_json, counts=False, searched=_SEARCHED)
+_PLAIN_USERS = Collection("users", "users", _FIELDS, "User", _plain_json, counts=False, searched=_SEARCHED)
+
+
+def _shows_all(request: GraphRequest) -> bool:
+    return request.root.endswith("/beta") or bool(request.query.text("select"))
 
 
 def list_users(request: GraphRequest) -> Answer:
-    """GET /users."""
-    return _USERS.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE)
+    """GET /users: pages of a hundred, of up to 999 when $top asks."""
+    collection = _USERS if _shows_all(request) else _PLAIN_USERS
+    return collection.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE, most=_MOST)
 
 
 def count_users(request: GraphRequest) -> Answer:
@@ -91,7 +105,8 @@ def find_user(request: GraphRequest) -> Row:
 
 def _one(request: GraphRequest, row: Row) -> Answer:
     fragment = f"users{request.query.select_fragment()}/$entity"
-    return Answer(200, request.query.project({"@odata.context": request.context(fragment), **user_json(row)}))
+    shown = user_json(row) if _shows_all(request) else _plain_json(row)
+    return Answer(200, request.query.project({"@odata.context": request.context(fragment), **shown}))
 
 
 def get_user(request: GraphRequest) -> Answer:
@@ -109,11 +124,15 @@ def get_me(request: GraphRequest) -> Answer:
     return _one(request, row)
 
 
-def _upn(text: str) -> str:
+def _upn(request: GraphRequest, text: str) -> str:
     try:
-        return check_upn(text)
+        upn = check_upn(text)
     except ValueError as error:
         raise errors.directory_invalid("userPrincipalName", str(error)) from None
+    domain = (request.cloud.directory.tenant(request.caller.tenant_id) or {})["domain"]
+    if upn.rpartition("@")[2].lower() != domain.lower():
+        raise errors.foreign_domain(f"expected a user of {domain}, got {upn!r}")
+    return upn
 
 
 def _refuse_taken(request: GraphRequest, upn: str, own_id: str | None = None) -> None:
@@ -128,7 +147,7 @@ def create_user(request: GraphRequest) -> Answer:
     """POST /users: a user that can sign in with the given password, of which only a hash is kept."""
     cloud, body = request.cloud, read_json(request)
     check("user", "user", body, None)
-    upn, password = _upn(body["userPrincipalName"]), body["passwordProfile"].get("password")
+    upn, password = _upn(request, body["userPrincipalName"]), body["passwordProfile"].get("password")
     if not password:
         raise errors.directory_missing("passwordProfile", "user")
     _refuse_taken(request, upn)
@@ -156,11 +175,14 @@ def update_user(request: GraphRequest) -> Answer:
     columns = {"displayName": "display_name", "mail": "mail"}
     changes: dict[str, Any] = {columns[name]: value for name, value in body.items() if name in columns}
     if "userPrincipalName" in body:
-        changes["user_principal_name"] = _upn(body["userPrincipalName"])
+        changes["user_principal_name"] = _upn(request, body["userPrincipalName"])
         _refuse_taken(request, body["userPrincipalName"], user["id"])
     held = json.loads(user["properties"]) | {name: body[name] for name in _KEPT if name in body}
     changes["properties"] = {name: value for name, value in held.items() if value is not None}
-    cloud.directory.change_user(user["id"], (body.get("passwordProfile") or {}).get("password"), **changes)
+    password = (body.get("passwordProfile") or {}).get("password")
+    cloud.directory.change_user(user["id"], password, **changes)
+    if password is not None or body.get("accountEnabled") is False:
+        cloud.tickets.revoke(user["id"])
     cloud.journal.record("graph", "user changed", user=user["id"], properties=sorted(n for n in body if "@" not in n))
     return Answer(204)
 

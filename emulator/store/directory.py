@@ -188,10 +188,11 @@ class Directory:
         return bool(self._store.run(sql, (app_id, key_id)))
 
     def consent(self, app: App) -> None:
-        """Grant an application everything it asks for."""
+        """Grant an application everything it asks for; that makes its service principal too."""
         granted = {
             "app_roles": json.dumps(sorted({*app.app_roles, *app.requested_app_roles})),
             "delegated_scopes": json.dumps(sorted({*app.delegated_scopes, *app.requested_scopes})),
+            "has_principal": 1,
         }
         self._store.update("apps", app.id, granted)
 

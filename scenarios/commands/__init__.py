@@ -1,0 +1,1 @@
+"""The commands of `pfxlab` that belong to one party, one module each."""
