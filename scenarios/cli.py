@@ -26,6 +26,7 @@ from device_sim.errors import EnrollmentRefused, SessionFailed
 from emulator.config import Config
 from emulator.server import PortTaken
 from emulator.wire.ids import check_upn
+from scenarios.commands import connector as connector_commands
 from scenarios.commands import keys as keys_commands
 from scenarios.config_file import ConfigProblem, read_config
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
@@ -416,6 +417,7 @@ def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> N
 
 
 main.add_command(keys_commands.keys)
+main.add_command(connector_commands.connector)
 
 if __name__ == "__main__":
     main()

@@ -109,7 +109,9 @@ def keys() -> None:
 def add(ksp: KeyStorageProvider, name: str, bits: str, make_exportable: bool, as_json: bool) -> None:
     """Make a key (Add-IntuneKspKey)."""
     ksp.add(name, int(bits), exportable=make_exportable)
-    text = f"Made the key {name!r}, RSA-{bits}, in {ksp.name}.\nNext: pfxlab keys export-public --name {name!r} --file F"
+    text = (
+        f"Made the key {name!r}, RSA-{bits}, in {ksp.name}.\nNext: pfxlab keys export-public --name {name!r} --file F"
+    )
     tell({"provider": ksp.name, "name": name, "bits": int(bits), "exportable": make_exportable}, text, as_json=as_json)
 
 

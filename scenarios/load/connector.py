@@ -61,26 +61,31 @@ def _certificate(key: rsa.RSAPrivateKey, number: int) -> bytes:
     return made.public_bytes(Encoding.DER)
 
 
-class _Material:
+def password(number: int) -> bytes:
+    """Return the PFX password behind a ciphertext."""
+    return f"password {number:09d}".encode()
+
+
+class Material:
     """Keys, ciphertexts and device certificates, made once before anything is timed."""
 
     def __init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        device = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.devices = [_certificate(device, number) for number in range(_DEVICES)]
+        self.device_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.devices = [_certificate(self.device_key, number) for number in range(_DEVICES)]
         self.software = SoftwareKey(KEY_NAME, self.key)
 
     def ciphertexts(self, count: int) -> list[bytes]:
         """Return so many distinct encrypted passwords."""
         public = self.key.public_key()
-        return [encrypt(public, f"password {number:09d}".encode(), _SCHEME) for number in range(count)]
+        return [encrypt(public, password(number), _SCHEME) for number in range(count)]
 
     def open(self, _provider: str, _name: str) -> SoftwareKey:
         """Return the one key there is."""
         return self.software
 
 
-def _windows(material: _Material, ciphertexts: list[bytes], fanout: int) -> list[WorkItem]:
+def _windows(material: Material, ciphertexts: list[bytes], fanout: int) -> list[WorkItem]:
     return [
         PasswordRecryption(
             f"{number}-{copy}", "p", KEY_NAME, _SCHEME, text, material.devices[(number + copy) % _DEVICES], "t"
@@ -90,7 +95,7 @@ def _windows(material: _Material, ciphertexts: list[bytes], fanout: int) -> list
     ]
 
 
-def _apple(material: _Material, ciphertexts: list[bytes]) -> list[WorkItem]:
+def _apple(material: Material, ciphertexts: list[bytes]) -> list[WorkItem]:
     from emulator.wire.apple import pkcs12_payload_template
 
     uuid, pfx = "11111111-2222-4333-8444-555555555555", os.urandom(_PFX_BYTES)
@@ -103,7 +108,7 @@ def _apple(material: _Material, ciphertexts: list[bytes]) -> list[WorkItem]:
     ]
 
 
-def _rate(material: _Material, items: list[WorkItem], threads: int) -> float:
+def _rate(material: Material, items: list[WorkItem], threads: int) -> float:
     """Return results per second over batches of a hundred private operations, in so many threads."""
     batches = partition(items, -(-len(items) // _BATCH))
     with ThreadPoolExecutor(threads) as pool:
@@ -113,7 +118,7 @@ def _rate(material: _Material, items: list[WorkItem], threads: int) -> float:
     return done / (time.perf_counter() - begin)
 
 
-def _stages(material: _Material) -> dict[str, float]:
+def _stages(material: Material) -> dict[str, float]:
     """Return microseconds of the parts of one re-encryption."""
     from connector_sim.cms import envelop
 
@@ -145,7 +150,7 @@ def _serve(folder: str, pipe: Pipe) -> None:
         asyncio.run(serve())
 
 
-def queue_up(lab: Lab, material: _Material, ciphertexts: list[bytes], users: int = 100) -> None:
+def queue_up(lab: Lab, material: Material, ciphertexts: list[bytes], users: int = 100) -> None:
     """Put requests straight into a lab's queue: devices and records of many users, each record to one device."""
     import base64
 
@@ -182,7 +187,7 @@ def queue_up(lab: Lab, material: _Material, ciphertexts: list[bytes], users: int
 class _EndToEnd:
     """A connector in this process over mutual TLS to an emulator in another, until its queue is empty."""
 
-    def __init__(self, material: _Material, folder: Path, ciphertexts: list[bytes]) -> None:
+    def __init__(self, material: Material, folder: Path, ciphertexts: list[bytes]) -> None:
         self._folder, self._count, self._done = folder, len(ciphertexts), 0
         SoftwareKsp(folder / "keys").store(KEY_NAME, material.key)
         lab = Lab(folder / "lab")
@@ -218,7 +223,7 @@ class _EndToEnd:
         return (self._count - warm) / took
 
 
-def _end_to_end(material: _Material, ciphertexts: list[bytes]) -> float:
+def _end_to_end(material: Material, ciphertexts: list[bytes]) -> float:
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
         return asyncio.run(_EndToEnd(material, Path(name), ciphertexts).run())
 
@@ -231,7 +236,7 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
 
     """
     cores = os.cpu_count() or 1
-    material = _Material()
+    material = Material()
     tell("making ciphertexts")
     plain = material.ciphertexts(requests)
     size = max(_BATCH * cores * 2, int(3000 * seconds))

@@ -68,6 +68,8 @@ KEYS = {
 def fitting(template: str) -> str:
     """Return a route's path with keys of entities that exist."""
     parts = template.split("/")
+    if parts[-1] == "appRoleAssignedTo" or "appRoleAssignedTo" in parts[:-1]:
+        parts[1] = service_principal_id(GRAPH_APP_ID)
     return "/".join(KEYS.get(parts[place - 1], "x") if part == "{}" else part for place, part in enumerate(parts))
 
 
