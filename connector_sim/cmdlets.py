@@ -1,14 +1,17 @@
 """The import side: what New-IntuneUserPfxCertificate and Import-IntuneUserPfxCertificate do, over any Graph."""
 
 import base64
+import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
+from yarl import URL
 
 from connector_sim.errors import GraphRefused
 from connector_sim.keys import padding
@@ -17,6 +20,11 @@ from emulator.wire.edm import format_date_time
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 COLLECTION = "/beta/deviceManagement/userPfxCertificates"
+
+
+def _filter(property_: str, value: str) -> str:
+    """Return an encoded comparison, with quotes doubled."""
+    return quote(f"{property_} eq '{value.replace(chr(39), chr(39) * 2)}'", safe="")
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class GraphClient:
         async with self._open().post(url, data=fields) as response:
             body = await response.json()
         if response.status != 200:
-            raise GraphRefused(str(body.get("error_description", response.status)))
+            raise GraphRefused(str(body.get("error_description", response.status)), response.status)
         self._token = str(body["access_token"])
         return self._token
 
@@ -108,14 +116,75 @@ class GraphClient:
 
         """
         headers = {"Authorization": f"Bearer {self._token}"}
-        async with self._open().request(method, f"{self._graph_url}{path}", json=body, headers=headers) as response:
-            text = await response.text()
-            answer = await response.json() if text else None
+        url = URL(path if path.startswith("https:") else f"{self._graph_url}{path}", encoded=True)
+        try:
+            async with self._open().request(method, url, json=body, headers=headers) as response:
+                text = await response.text()
+        except (aiohttp.ClientError, OSError, TimeoutError) as failure:
+            raise GraphRefused(f"expected an answer to {method}, got none ({type(failure).__name__})") from None
+        try:
+            answer = json.loads(text) if text else None
+        except ValueError:
+            answer = None
+            if response.status < 400:
+                raise GraphRefused(f"expected JSON as answer to {method}, got other text", 502) from None
         if response.status >= 400:
-            error = (answer or {}).get("error", {})
+            error = answer.get("error", {}) if isinstance(answer, dict) else {}
             ids = response.headers.get("request-id")
-            raise GraphRefused(f"{response.status} {error.get('code')}: {error.get('message')} (request-id {ids})")
+            text = f"{response.status} {error.get('code')}: {error.get('message')} (request-id {ids})"
+            raise GraphRefused(text, response.status, response.headers)
         return answer
+
+    def use_token(self, token: str) -> None:
+        """Use a token that was got elsewhere."""
+        self._token = token
+
+    async def all_pages(self, path: str) -> list[dict[str, Any]]:
+        """Return the items of a collection, page by page; a link to another host is not followed.
+
+        Raises:
+            GraphRefused: see `call`, or a link that leads elsewhere.
+
+        """
+        items: list[dict[str, Any]] = []
+        following: str | None = path
+        while following is not None:
+            page = await self.call("GET", following)
+            items += page["value"]
+            following = page.get("@odata.nextLink")
+            if following is not None and not following.startswith(f"{self._graph_url}/"):
+                raise GraphRefused(f"expected a nextLink below {self._graph_url}, got {following[:100]}", 502)
+        return items
+
+    async def user_id(self, upn: str) -> str:
+        """Return the directory id of a user (Get-IntuneUserId).
+
+        Raises:
+            GraphRefused: no such user, or see `call`.
+
+        """
+        found = await self.call("GET", f"/beta/users?$filter={_filter('userPrincipalName', upn)}")
+        if not found["value"]:
+            raise GraphRefused(f"No user was found for {upn!r}.", 404)
+        return str(found["value"][0]["id"])
+
+    async def get_user_pfx_certificates(
+        self, upn: str | None = None, thumbprint: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return all records, a user's, or the one of a user and thumbprint (Get-IntuneUserPfxCertificate)."""
+        parts = [] if upn is None else [_filter("tolower(userPrincipalName)", upn.lower())]
+        parts += [] if thumbprint is None else [_filter("tolower(thumbprint)", thumbprint.lower())]
+        query = f"?$filter={quote(' and ').join(parts)}" if parts else ""
+        return await self.all_pages(f"{COLLECTION}{query}")
+
+    async def update_user_pfx_certificate(self, record: Mapping[str, Any]) -> None:
+        """Change an existing record (Import-IntuneUserPfxCertificate -IsUpdate)."""
+        user = (await self.user_id(record["userPrincipalName"])).replace("-", "")
+        await self.call("PATCH", f"{COLLECTION}({user}-{quote(record['thumbprint'].lower())})", dict(record))
+
+    async def remove_user_pfx_certificate(self, record_id: str) -> None:
+        """Delete a record by its id (Remove-IntuneUserPfxCertificate)."""
+        await self.call("DELETE", f"{COLLECTION}/{quote(record_id)}")
 
     async def import_user_pfx_certificate(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Create a record and return the entity Graph answers with.

@@ -1,5 +1,6 @@
 """What can go wrong on the customer's server; the class says whose fault, `code` stays the same over versions."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -68,9 +69,13 @@ class PfxProblem(ConnectorError):
 
 
 class GraphRefused(ConnectorError):
-    """Graph or Entra ID answered with an error."""
+    """Graph or Entra ID answered with an error. `status` 0: no answer came, and what was asked may have been done."""
 
     code = "GraphRefused"
+
+    def __init__(self, message: str, status: int = 0, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, dict(headers or {})
 
 
 class ServiceRefused(ConnectorError):

@@ -30,6 +30,9 @@ class LabClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait until `seconds` of lab time have passed; a frozen clock is waited for until it is advanced."""
-        until = self.now() + timedelta(seconds=seconds)
-        while (left := (until - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - the clock may be moved
+        left, before = seconds, self.now()
+        while left > 0:
             await asyncio.sleep(min(left, 0.05))
+            # A clock set back does not make anybody wait the longer for it.
+            left -= max(0.0, (self.now() - before).total_seconds())
+            before = self.now()

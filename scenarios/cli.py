@@ -28,6 +28,7 @@ from emulator.server import PortTaken
 from emulator.wire.ids import check_upn
 from scenarios.commands import connector as connector_commands
 from scenarios.commands import keys as keys_commands
+from scenarios.commands import pfx as pfx_commands
 from scenarios.config_file import ConfigProblem, read_config
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
 from scenarios.journal_view import NoLab, box, facts_of, fetch
@@ -418,6 +419,7 @@ def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> N
 
 main.add_command(keys_commands.keys)
 main.add_command(connector_commands.connector)
+main.add_command(pfx_commands.pfx)
 
 if __name__ == "__main__":
     main()

@@ -5,6 +5,7 @@ The HTTP edge and $batch both come through here.
 
 import json
 import logging
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -51,6 +52,7 @@ _COMMON_HEADERS: Final = {
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",
 }
+_FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 _READS: Final = ("GET", "HEAD")
 _LOG = logging.getLogger(__name__)
 
@@ -213,6 +215,11 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
                 answer = _answer(cloud, incoming)
     except errors.GraphError:
         raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode not in _FULL:
+            _LOG.exception("unforeseen error")
+            raise errors.internal(f"defect of the lab: {type(error).__name__}") from error
+        raise errors.storage_full() from error
     except Exception as error:
         _LOG.exception("unforeseen error")
         raise errors.internal(f"defect of the lab: {type(error).__name__}") from error

@@ -93,6 +93,13 @@ def internal(reason: str, service: str | None = None) -> GraphError:
     return GraphError(500, "InternalServerError", text, reason, service, rule=rule)
 
 
+def storage_full() -> GraphError:
+    """507: what the request wants to write has no room; nothing of it is kept."""
+    text = "There is not enough storage to complete the operation."
+    reason = "the lab's disk or database is full: make room in its data folder"
+    return GraphError(507, "InsufficientStorage", text, reason, rule="StorageFull")
+
+
 def too_large() -> GraphError:
     """413: the body is larger than the lab takes."""
     text = "The request body is too large."

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -208,6 +209,11 @@ def _told(
     async def answer(request: web.Request) -> web.Response:
         try:
             return await handler(request)
+        except sqlite3.OperationalError as trouble:
+            if trouble.sqlite_errorcode not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
+                raise
+            full = {"code": "StorageFull", "message": "the service has no room to write, come again later"}
+            return web.json_response({"error": full}, status=507)
         except Refused as refused:
             cloud = request.app[CLOUD]
             cloud.journal.record(

@@ -4,6 +4,7 @@ Entries never hold a password, key, token, secret or certificate blob: callers p
 """
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Entry:
 
 
 _PIECE = 100
+_KEPT_WITHOUT_ROOM = 10_000
 
 
 def _sound(text: str | None) -> str | None:
@@ -85,10 +87,18 @@ class Journal:
         rows = [
             (e.time, e.party, e.event, e.outcome, _sound(e.reason), jsontext.encode(e.fields).decode()) for e in entries
         ]
-        with self._store.atomic():
-            self._store.run_many(
-                "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)", rows
-            )
+        try:
+            with self._store.atomic():
+                self._store.run_many(
+                    "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)", rows
+                )
+        except sqlite3.OperationalError:
+            # No room: what was only told of waits in memory for better times, the newest of it; deeds are undone with
+            # the transaction that they are part of.
+            if self._store.in_transaction:
+                raise
+            self._remembered = (entries + self._remembered)[-_KEPT_WITHOUT_ROOM:]
+            return
         for entry in entries:
             for subscriber in self._subscribers:
                 subscriber(entry)

@@ -27,6 +27,7 @@ TIPS: Final = {
     "AssignmentInvalid": "Each group at most once, with its id from /groups.",
     "BatchInvalid": "At most twenty requests, each with its own id, and a Content-Type beside every body.",
     "Throttled": "Wait as Retry-After says, then repeat; the lab throttles since its switch says so.",
+    "StorageFull": "Make room on the disk of the lab's data folder; what was answered before is safe.",
     "Quirk": "The real service answers so; the switch named in the reason turns it off.",
     "Changed": "Read the entity again and send the change with its present ETag.",
     "Defect": "This is a mistake of the lab; its log has the traceback.",

@@ -204,6 +204,11 @@ class Store:
         """Return a transaction; an inner one is part of the outer, which rolls back as a whole."""
         return nullcontext() if self._db.conn.in_transaction else self._db.atomic()
 
+    @property
+    def in_transaction(self) -> bool:
+        """Return whether something is written that is not committed yet."""
+        return self._db.conn.in_transaction
+
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Return all rows of a query as dictionaries."""
         cursor = self._db.conn.execute(sql, parameters)

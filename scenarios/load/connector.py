@@ -35,6 +35,7 @@ from emulator.store.database import to_text
 from emulator.wire.connector import PasswordRecryption, PayloadEncryption, WorkItem
 from emulator.wire.enums import PaddingScheme
 from scenarios.lab import KEY_NAME, Lab
+from scenarios.load.graph import resident_mb
 from scenarios.load.openssl_speed import private_operations
 
 _SCHEME: Final = PaddingScheme.oaepSha512
@@ -150,8 +151,13 @@ def _serve(folder: str, pipe: Pipe) -> None:
         asyncio.run(serve())
 
 
-def queue_up(lab: Lab, material: Material, ciphertexts: list[bytes], users: int = 100) -> None:
-    """Put requests straight into a lab's queue: devices and records of many users, each record to one device."""
+def queue_up(
+    lab: Lab, material: Material, ciphertexts: list[bytes], users: int = 100, *, first: int = 0, named: str = "u"
+) -> None:
+    """Put requests straight into a lab's queue: devices and records of many users, each record to one device.
+
+    `first` numbers them from there on, for a second call; `named` begins the users' ids.
+    """
     import base64
 
     store, tenant, now = lab.emulator.cloud.store, lab.operator.credentials.tenant_id, to_text(lab.clock.now())
@@ -160,13 +166,13 @@ def queue_up(lab: Lab, material: Material, ciphertexts: list[bytes], users: int 
         for number in range(users):
             store.put(
                 "devices",
-                {"id": f"d{number}", "tenant_id": tenant, "user_id": f"u{number}", "platform": "windows",
+                {"id": f"{named}d{number}", "tenant_id": tenant, "user_id": f"{named}{number}", "platform": "windows",
                  "device_name": "d", "os_version": "10", "model": "m", "manufacturer": "m", "serial_number": "s",
                  "udid": "u", "certificate": material.devices[number % _DEVICES], "key_thumbprint": f"t{number}",
                  "enrolled": now, "last_sync": now},
             )  # fmt: skip
-        for number, text in enumerate(ciphertexts):
-            user, record = f"u{number % users}", f"r{number}"
+        for number, text in enumerate(ciphertexts, first):
+            user, record = f"{named}{number % users}", f"r{number}"
             store.put(
                 "pfx_certificates",
                 {"id": record, "tenant_id": tenant, "user_id": user, "thumbprint": record, "user_principal_name": user,
@@ -178,7 +184,7 @@ def queue_up(lab: Lab, material: Material, ciphertexts: list[bytes], users: int 
             store.put(
                 "deliveries",
                 {"id": f"{number:08x}-0000-4000-8000-000000000000", "tenant_id": tenant, "user_id": user,
-                 "device_id": f"d{number % users}", "profile_id": "p", "certificate_id": record,
+                 "device_id": f"{named}d{number % users}", "profile_id": "p", "certificate_id": record,
                  "thumbprint": record, "purpose": 1, "state": "requested", "attempts": 0, "payload_uuid": "u",
                  "created": now, "last_modified": now},
             )  # fmt: skip
@@ -189,11 +195,17 @@ class _EndToEnd:
 
     def __init__(self, material: Material, folder: Path, ciphertexts: list[bytes]) -> None:
         self._folder, self._count, self._done = folder, len(ciphertexts), 0
+        self.memory: dict[str, list[float]] = {}
+        """Party → MiB in RAM after each tenth of the requests."""
         SoftwareKsp(folder / "keys").store(KEY_NAME, material.key)
         lab = Lab(folder / "lab")
         queue_up(lab, material, ciphertexts)
         lab.emulator.cloud.close()
         lab._lock.release()
+
+    def _note_memory(self, emulator: int | None) -> None:
+        for name, process in (("connector", os.getpid()), ("emulator", emulator)):
+            self.memory.setdefault(name, []).append(round(resident_mb(process), 1))
 
     def _hear(self, event: eventlog.Event) -> None:
         self._done += event.id in (eventlog.PKCS_IMPORT_SUCCESS, eventlog.PKCS_IMPORT_FAILURE)
@@ -212,8 +224,12 @@ class _EndToEnd:
         warm = self._count // 10
         await connector.start()
         begin = 0.0
+        tenth = 1
         while self._done < self._count:
             await asyncio.sleep(0.005)
+            if self._done >= self._count * tenth // 10:
+                tenth += 1
+                self._note_memory(process.pid)
             if not begin and self._done >= warm:
                 begin, warm = time.perf_counter(), self._done
         took = time.perf_counter() - begin
@@ -223,9 +239,12 @@ class _EndToEnd:
         return (self._count - warm) / took
 
 
-def _end_to_end(material: Material, ciphertexts: list[bytes]) -> float:
+def _end_to_end(material: Material, ciphertexts: list[bytes], memory: dict[str, list[float]]) -> float:
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
-        return asyncio.run(_EndToEnd(material, Path(name), ciphertexts).run())
+        measured = _EndToEnd(material, Path(name), ciphertexts)
+        rate = asyncio.run(measured.run())
+        memory |= measured.memory
+        return rate
 
 
 def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) -> dict[str, Any]:
@@ -243,13 +262,14 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
     distinct, triple = _windows(material, plain[:size], 1), _windows(material, plain[: size // 2], 3)
     apple = _apple(material, plain[: size // 2])
     seen: dict[str, list[float]] = {}
+    memory: dict[str, list[float]] = {}
     base: dict[int, list[float]] = {}
     work: dict[str, tuple[int, Callable[[], float]]] = {
         "recrypt_one_thread": (1, lambda: _rate(material, distinct, 1)),
         "recrypt_all_cores": (cores, lambda: _rate(material, distinct, cores)),
         "recrypt_fanout3": (cores, lambda: _rate(material, triple, cores)),
         "recrypt_apple": (cores, lambda: _rate(material, apple, cores)),
-        "end_to_end": (cores, lambda: _end_to_end(material, plain)),
+        "end_to_end": (cores, lambda: _end_to_end(material, plain, memory)),
     }
     for turn in range(turns):
         before = {count: private_operations(count, seconds) for count in {1, cores}}
@@ -269,4 +289,5 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
         },
         "ratios": {key: round(statistics.median(values), 3) for key, values in seen.items()},
         "stages": _stages(material),
+        "memory_mb": memory,
     }

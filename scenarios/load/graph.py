@@ -79,9 +79,9 @@ def _serve_lab(folder: str, pipe: Pipe) -> None:
     asyncio.run(serve())
 
 
-def resident_mb() -> float:
-    """Return the memory of this process that is in RAM, in MiB; 0 where /proc is missing."""
-    statm = Path("/proc/self/statm")
+def resident_mb(process: int | None = None) -> float:
+    """Return the memory of a process, or of this one, that is in RAM, in MiB; 0 where /proc is missing."""
+    statm = Path(f"/proc/{process or 'self'}/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.exists() else 0.0
 
 

@@ -15,3 +15,15 @@ def test_graph_benchmark_prints_its_ratios() -> None:
     assert set(report) == {"baseline", "lab", "ratios", "rss_mb_1m"}
     assert set(report["ratios"]) == {"import_vs_bare", "list_1m_vs_1k", "filter_1m_vs_1k"}
     assert all(ratio > 0 for ratio in report["ratios"].values())
+
+
+def test_connector_benchmark_prints_its_ratios() -> None:
+    """`pfxlab bench connector --json` prints baseline, ratios to it, and stages, and nothing else."""
+    command = [*PFXLAB, "bench", "connector", "--turns", "1", "--seconds", "1", "--requests", "1000", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert set(report) == {"baseline", "ratios", "stages", "memory_mb"}
+    wanted = {"recrypt_one_thread", "recrypt_all_cores", "recrypt_fanout3", "recrypt_apple", "end_to_end"}
+    assert set(report["ratios"]) == wanted
+    assert all(ratio > 0 for ratio in report["ratios"].values())

@@ -1,0 +1,122 @@
+"""Many imports at once: throttled, resumable, and never twice.
+
+A 429, 503 or 504 is waited for as the answer says. A POST of which no answer came, or a 5xx, may have been done: it is
+looked up before it is repeated (PFXImport 3 does not repeat it at all, reference graph-intune 1.8).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Literal
+
+from connector_sim.cmdlets import GraphClient
+from connector_sim.errors import GraphRefused
+from emulator.wire.clock import Clock
+
+State = Literal["created", "updated", "there", "failed"]
+_ATTEMPTS: Final = 6
+_LONGEST_PAUSE: Final = 300.0
+_WAIT: Final = (429, 503, 504)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One record to import, and the file it came from. `record` holds ciphertext only."""
+
+    source: str
+    record: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Return what makes the record unique: user and thumbprint, lower case."""
+        return f"{self.record['userPrincipalName']}/{self.record['thumbprint']}".lower()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an item: `there` means that Graph had it already; `reason` says why it failed."""
+
+    item: Item
+    state: State
+    attempts: int
+    reason: str | None = None
+
+
+def pause_of(headers: Mapping[str, str], attempt: int, now: datetime) -> float:
+    """Return how many seconds to wait: as the answer says, in any of its forms, else longer each time. Pure."""
+    given = {name.lower(): value for name, value in headers.items()}
+    for name, unit in (("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if name in given:
+            try:
+                return min(max(0.0, float(given[name]) * unit), _LONGEST_PAUSE)
+            except ValueError:
+                pass
+    try:
+        when = parsedate_to_datetime(given["retry-after"])
+        return min(max(0.0, (when.astimezone(UTC) - now).total_seconds()), _LONGEST_PAUSE)
+    except (KeyError, ValueError, TypeError):
+        return float(min(2**attempt, 60))
+
+
+async def import_one(client: GraphClient, item: Item, clock: Clock, *, update: bool = False) -> Outcome:
+    """Import or change one record, as often as it takes."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            if update:
+                await client.update_user_pfx_certificate(item.record)
+                return Outcome(item, "updated", attempt)
+            await client.import_user_pfx_certificate(item.record)
+            return Outcome(item, "created", attempt)
+        except GraphRefused as error:
+            last = attempt == _ATTEMPTS
+            if error.status not in (*_WAIT, 0) and error.status < 500:
+                return await _refused(client, item, attempt, error, update=update)
+            if error.status != 429 and not update and await _is_there(client, item):
+                return Outcome(item, "created", attempt)
+            if last:
+                return Outcome(item, "failed", attempt, str(error))
+            await clock.sleep(pause_of(error.headers, attempt, clock.now()))
+    raise AssertionError("the last attempt returns")
+
+
+async def _refused(client: GraphClient, item: Item, attempt: int, error: GraphRefused, *, update: bool) -> Outcome:
+    # The service does not say why it refuses; that the record is there already can be looked up.
+    if not update and error.status in (400, 409) and await _is_there(client, item):
+        return Outcome(item, "there", attempt)
+    return Outcome(item, "failed", attempt, str(error))
+
+
+async def _is_there(client: GraphClient, item: Item) -> bool:
+    try:
+        record = item.record
+        return bool(await client.get_user_pfx_certificates(record["userPrincipalName"], record["thumbprint"]))
+    except GraphRefused:
+        return False
+
+
+async def import_all(
+    client: GraphClient,
+    items: Sequence[Item],
+    clock: Clock,
+    *,
+    update: bool = False,
+    at_once: int = 4,
+    done: Callable[[Item], bool] = lambda _: False,
+) -> AsyncIterator[Outcome]:
+    """Yield what comes of each item, as it comes; those that are `done` from an earlier run are passed over."""
+    waiting = [item for item in items if not done(item)]
+    limit = asyncio.Semaphore(at_once)
+
+    async def one(item: Item) -> Outcome:
+        async with limit:
+            return await import_one(client, item, clock, update=update)
+
+    tasks = [asyncio.create_task(one(item)) for item in waiting]
+    try:
+        for task in asyncio.as_completed(tasks):
+            yield await task
+    finally:
+        for left in tasks:
+            left.cancel()

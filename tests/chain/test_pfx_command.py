@@ -1,0 +1,246 @@
+"""`pfxlab pfx` as an administrator types it, and its bulk import when Graph throttles or loses answers."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from connector_sim.bulk_import import Item, import_all, import_one, pause_of
+from connector_sim.cmdlets import COLLECTION, GraphClient, new_user_pfx_certificate
+from connector_sim.errors import GraphRefused
+from connector_sim.pfx import open_pfx
+from emulator.wire.enums import IntendedPurpose
+from scenarios.cli import main
+from scenarios.lab import Lab
+from scenarios.mail_authority import export_pfx
+from tests.chain.test_official_sdk import start, stop
+from tests.conftest import self_signed
+
+UPN = "user@pfxlab.example"
+PASSWORD = "canary-pfx-password"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Return a running lab's ready file and facts."""
+    folder = tmp_path_factory.mktemp("lab")
+    process, facts = start(folder)
+    yield folder / "ready.json", facts
+    stop(process)
+
+
+@pytest.fixture
+def files(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> list[Path]:
+    """Return three PFX files and beside them their password."""
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    paths = [tmp_path / f"mail{number}.pfx" for number in range(3)]
+    for path in paths:
+        path.write_bytes(export_pfx("n", rsa_key, self_signed(rsa_key, path.name), PASSWORD))
+    return paths
+
+
+def pfx(up: tuple[Path, dict[str, Any]], *arguments: str, code: int = 0) -> Result:
+    """Return what a command did against the lab; it ended as expected and told no password."""
+    ready = [] if arguments[0] in ("token", "base64") else ["--ready-file", str(up[0])]
+    result = CliRunner().invoke(main, ["pfx", *arguments, *ready])
+    assert result.exit_code == code, result.output
+    assert PASSWORD not in result.output
+    return result
+
+
+def said(result: Result) -> Any:
+    """Return the JSON a command printed."""
+    return json.loads(result.stdout)
+
+
+def test_life_of_imported_certificates(up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path) -> None:
+    """Files are imported, found again, not imported twice, updated, listed by each selector, and removed by each."""
+    one = ["--password-file", str(tmp_path / "password"), "--upn", UPN, "--json"]
+    names = [str(path) for path in files]
+    assert said(pfx(up, "import", *names, *one))["created"] == 3
+    again = said(pfx(up, "import", *names, *one))
+    assert (again["created"], again["there"], again["failed"]) == (0, 3, [])
+    assert said(pfx(up, "import", names[0], *one, "--update", "--name", "Second key"))["updated"] == 1
+    everything = said(pfx(up, "get", "--json"))
+    assert len(everything) == 3
+    (changed,) = [record for record in everything if record["keyName"] == "Second key"]
+    pair = f"{UPN.upper()}:{changed['thumbprint'].upper()}"
+    assert [record["id"] for record in said(pfx(up, "get", "--pair", pair, "--json"))] == [changed["id"]]
+    assert len(said(pfx(up, "get", "--user", UPN, "--json"))) == 3
+    user = said(pfx(up, "user-id", UPN, "--json"))["id"]
+    assert changed["id"].startswith(user.replace("-", ""))
+    assert "No user was found" in pfx(up, "user-id", "nobody@pfxlab.example", code=3).stderr
+    assert said(pfx(up, "remove", "--pair", pair, "--json")) == [changed["id"]]
+    other = said(pfx(up, "get", "--json"))[0]["id"]
+    assert said(pfx(up, "remove", "--id", other, "--json")) == [other]
+    assert len(said(pfx(up, "remove", "--user", UPN, "--json"))) == 1
+    assert "No records" in pfx(up, "get").stdout
+
+
+def test_manifest_imports_what_can_be_and_says_what_cannot(
+    up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
+) -> None:
+    """Of a CSV the good rows are imported and the bad ones reported with their reasons; a second run does the rest only."""
+    (tmp_path / "wrong").write_text("wrong")
+    manifest, resume = tmp_path / "list.csv", tmp_path / "done"
+    rows = [
+        "pfx,password_file,upn,purpose",
+        f"mail0.pfx,password,{UPN},smimeSigning",
+        f"mail1.pfx,wrong,{UPN},",
+        "mail2.pfx,password,nobody@pfxlab.example,",
+        f"absent.pfx,password,{UPN},",
+        f"mail1.pfx,password,{UPN},cheese",
+    ]
+    manifest.write_text("\n".join(rows) + "\n")
+    arguments = ["import", "--manifest", str(manifest), "--resume", str(resume), "--json"]
+    first = said(pfx(up, *arguments, code=1))
+    assert first["created"] == 1
+    reasons = " | ".join(one["reason"] for one in first["failed"])
+    for words in ("password does not open", "400 BadRequest", "expected a file", "expected one of unassigned"):
+        assert words in reasons
+    manifest.write_text("\n".join([rows[0], rows[1], f"mail1.pfx,password,{UPN},"]) + "\n")
+    second = said(pfx(up, *arguments))
+    assert (second["created"], second["skipped"], second["failed"]) == (1, 1, [])
+    purposes = {record["intendedPurpose"] for record in said(pfx(up, "get", "--json"))}
+    assert purposes == {"smimeSigning", "smimeEncryption"}
+    pfx(up, "remove", "--user", UPN)
+
+
+def test_token_is_kept_for_the_next_commands(
+    up: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token set once serves later commands from a file only its owner may read, until it is removed."""
+    monkeypatch.setattr("click.get_app_dir", lambda _: str(tmp_path / "home"))
+    facts = up[1]
+    (tmp_path / "secret").write_text(facts["admin"]["client_secret"])
+    pfx(up, "token", "set", "--graph-url", facts["graph_url"], "--authority-url", facts["authority_url"],
+        "--client-id", facts["admin"]["client_id"], "--client-secret-file", str(tmp_path / "secret"),
+        "--ca-file", facts["ca_file"])  # fmt: skip
+    (kept,) = (tmp_path / "home").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    listed = CliRunner().invoke(main, ["pfx", "get", "--json"])
+    assert (listed.exit_code, json.loads(listed.stdout)) == (0, [])
+    pfx(up, "token", "remove")
+    assert CliRunner().invoke(main, ["pfx", "get"]).exit_code == 2
+
+
+def test_record_is_made_without_graph(up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path) -> None:
+    """`new` prints the record as Graph would get it, and `base64` the file; both are what OpenSSL and the file say."""
+    record = said(pfx(up, "new", str(files[0]), "--password-file", str(tmp_path / "password"), "--upn", UPN,
+                      "--purpose", "smimeSigning", "--padding", "oaepSha256"))  # fmt: skip
+    assert (record["intendedPurpose"], record["paddingScheme"]) == ("smimeSigning", "oaepSha256")
+    assert record["encryptedPfxBlob"] == pfx(up, "base64", str(files[0])).stdout.strip()
+    assert record["thumbprint"] == open_pfx(files[0].read_bytes(), PASSWORD).thumbprint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["import"], "expected PFX files or a --manifest"),
+        (["remove"], "expected --user, --pair or --id"),
+        (["get", "--pair", "nothing"], "expected UPN:THUMBPRINT"),
+        (["token", "set", "--graph-url", "http://x", "--authority-url", "y", "--client-id", "z"], "expected an https"),
+    ],
+)
+def test_wrong_use_says_what_is_expected(up: tuple[Path, dict[str, Any]], arguments: list[str], words: str) -> None:
+    """A command without what it needs ends as usage with one sentence."""
+    assert words in pfx(up, *arguments, code=2).stderr
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"retry-after": "2.128"}, 2.128),
+        ({"x-ms-retry-after-ms": "1500", "Retry-After": "9"}, 1.5),
+        ({"Retry-After": "Thu, 01 Jan 2026 00:00:30 GMT"}, 30),
+        ({"Retry-After": "Wed, 31 Dec 2025 00:00:00 GMT"}, 0),
+        ({"Retry-After": "99999"}, 300),
+        ({"Retry-After": "soon"}, 8),
+        ({}, 8),
+    ],
+)
+def test_pauses_are_what_the_answer_says(headers: dict[str, str], seconds: float) -> None:
+    """Seconds, fractions, milliseconds and dates are understood, and what is none of them grows by itself."""
+    assert pause_of(headers, 3, NOW) == seconds
+
+
+class Losing(GraphClient):
+    """A client whose answers are lost after the service has done its work, so many times."""
+
+    lost = 0
+    posted = 0
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Pass on, and lose the answer of a POST."""
+        answer = await super().call(method, path, body)
+        if method == "POST" and path == COLLECTION:
+            self.posted += 1
+            if self.lost:
+                self.lost -= 1
+                raise GraphRefused("the connection was reset")
+        return answer
+
+
+async def losing(lab: Lab, times: int) -> Losing:
+    """Return such a client, signed in."""
+    client = Losing(lab.emulator.origin, lab.authority_url, lab.ca_file)
+    await client.__aenter__()
+    client.lost = times
+    await client.sign_in(lab.admin_form())
+    return client
+
+
+def item(lab: Lab, key: rsa.RSAPrivateKey, number: int) -> Item:
+    """Return a record to import."""
+    opened = open_pfx(export_pfx("n", key, self_signed(key, f"n{number}"), PASSWORD), PASSWORD)
+    record = new_user_pfx_certificate(opened, PASSWORD, UPN, IntendedPurpose.smimeEncryption, lab.encryption_key())
+    return Item(f"{number}.pfx", record)
+
+
+async def test_lost_answer_is_looked_up_not_repeated(lab: Lab, rsa_key: rsa.RSAPrivateKey) -> None:
+    """When the answer to a POST is lost after the write, the record is found and the POST not sent again."""
+    client = await losing(lab, 1)
+    try:
+        outcome = await import_one(client, item(lab, rsa_key, 1), lab.clock)
+        assert (outcome.state, client.posted) == ("created", 1)
+        assert len(await client.get_user_pfx_certificates(UPN)) == 1
+    finally:
+        await client.__aexit__()
+
+
+async def test_throttled_bulk_ends_complete(lab: Lab, rsa_key: rsa.RSAPrivateKey) -> None:
+    """An import of more than may come in a window waits as told and loses nothing."""
+    moved = []
+
+    class Leaping:
+        """The lab's clock, on which waiting is moving."""
+
+        def now(self) -> datetime:
+            return lab.clock.now()
+
+        async def sleep(self, seconds: float) -> None:
+            moved.append(seconds)
+            lab.clock.advance(timedelta(seconds=seconds))
+
+    client = await losing(lab, 0)
+    try:
+        first = item(lab, rsa_key, 0).record
+        items = [Item(str(n), {**first, "thumbprint": f"{n:040x}"}) for n in range(130)]
+        lab.clock.freeze()
+        with lab.switched(throttling="documented"):
+            outcomes = [one async for one in import_all(client, items, Leaping(), at_once=3)]
+        assert {one.state for one in outcomes} == {"created"}
+        assert moved
+        assert max(moved) <= 20
+        assert len(await client.get_user_pfx_certificates(UPN)) == 130
+    finally:
+        await client.__aexit__()
