@@ -116,7 +116,7 @@ async def _renew(request: web.Request) -> web.Response:
     return _json({"connectorId": connector.id, "certificate": certificate.public_bytes(Encoding.DER)})
 
 
-def _work_item(cloud: Cloud, row: Row) -> contract.WorkItem | None:
+def work_item(cloud: Cloud, row: Row) -> contract.WorkItem | None:
     """Return a leased delivery as work, or None when it cannot be worked on; it then has failed with the reason."""
     if row["certificate"] is None or row["padding_scheme"] is None:
         _give_up(cloud, row["id"], "the device or the imported certificate is gone")
@@ -165,7 +165,7 @@ async def _lease(request: web.Request) -> web.Response:
     while True:
         with cloud.store.atomic():
             lease_id, leased = deliveries.lease(cloud, connector.tenant_id, connector.id, body["max"])
-            work = [item for item in (_work_item(cloud, row) for row in leased) if item is not None]
+            work = [item for item in (work_item(cloud, row) for row in leased) if item is not None]
         if work or asyncio.get_running_loop().time() >= deadline or cloud.stopping:
             break
         await asyncio.sleep(_POLL_SECONDS)

@@ -5,6 +5,7 @@ End to end the emulator runs in a process of its own and shares the cores with t
 """
 
 import asyncio
+import base64
 import multiprocessing
 import os
 import statistics
@@ -25,14 +26,26 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from connector_sim import eventlog, identity
+from connector_sim.cms import envelop
 from connector_sim.keys.padding import encrypt, oaep
 from connector_sim.keys.provider import Providers
 from connector_sim.keys.software import SoftwareKey, SoftwareKsp
 from connector_sim.recrypt import partition, recrypt
 from connector_sim.service import Connector, Settings, enroll
 from emulator.clock import LabClock
+from emulator.intune import deliveries
+from emulator.intune.connector_api import work_item
 from emulator.store.database import to_text
-from emulator.wire.connector import PasswordRecryption, PayloadEncryption, WorkItem
+from emulator.wire.apple import pkcs12_payload_template
+from emulator.wire.connector import (
+    PasswordRecryption,
+    PayloadEncryption,
+    WorkItem,
+    read_completion,
+    read_work,
+    write_completion,
+    write_work,
+)
 from emulator.wire.enums import PaddingScheme
 from scenarios.lab import KEY_NAME, Lab
 from scenarios.load.graph import resident_mb
@@ -42,6 +55,7 @@ _SCHEME: Final = PaddingScheme.oaepSha512
 _BATCH: Final = 100
 _PFX_BYTES: Final = 3072
 _DEVICES: Final = 50
+_LEASED: Final = 500
 
 Tell = Callable[[str], None]
 
@@ -97,8 +111,6 @@ def _windows(material: Material, ciphertexts: list[bytes], fanout: int) -> list[
 
 
 def _apple(material: Material, ciphertexts: list[bytes]) -> list[WorkItem]:
-    from emulator.wire.apple import pkcs12_payload_template
-
     uuid, pfx = "11111111-2222-4333-8444-555555555555", os.urandom(_PFX_BYTES)
     template = pkcs12_payload_template(uuid, "id", "name")
     return [
@@ -120,11 +132,8 @@ def _rate(material: Material, items: list[WorkItem], threads: int) -> float:
 
 
 def _stages(material: Material) -> dict[str, float]:
-    """Return microseconds of the parts of one re-encryption."""
-    from connector_sim.cms import envelop
-
-    (ciphertext,) = material.ciphertexts(1)
-    padding = oaep(_SCHEME)
+    """Return microseconds of each stage of one request, in the emulator, on the wire and in the connector."""
+    padding, (ciphertext,) = oaep(_SCHEME), material.ciphertexts(1)
 
     def micros(work: Callable[[], object], times: int) -> float:
         work()
@@ -133,10 +142,44 @@ def _stages(material: Material) -> dict[str, float]:
             work()
         return round((time.perf_counter() - begin) / times * 1e6, 1)
 
+    with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
+        lab = Lab(Path(name))
+        try:
+            queue_up(lab, material, material.ciphertexts(4 * _LEASED))
+            lease, parse, complete = _service_stages(lab, material)
+        finally:
+            lab.emulator.cloud.close()
+            lab._lock.release()
     return {
+        "lease_us": lease,
+        "parse_us": parse,
         "private_op_us": micros(lambda: material.key.decrypt(ciphertext, padding), 1500),
         "envelope_us": micros(lambda: envelop(b"password 000000000", material.devices[0]), 5000),
+        "complete_us": complete,
     }
+
+
+def _service_stages(lab: Lab, material: Material) -> tuple[float, float, float]:
+    """Return microseconds per request: to lease and write it, to read it, to take and store its result."""
+    cloud, tenant = lab.emulator.cloud, lab.operator.credentials.tenant_id
+    times: dict[str, list[float]] = {"lease": [], "parse": [], "complete": []}
+    for _ in range(4):
+        marks = [time.perf_counter()]
+        lease_id, rows = deliveries.lease(cloud, tenant, "bench", _LEASED)
+        items = [item for row in rows if (item := work_item(cloud, row)) is not None]
+        data = write_work(lease_id, 120, items)
+        marks.append(time.perf_counter())
+        work = read_work(data)
+        marks.append(time.perf_counter())
+        results = recrypt(work.items, material.open)
+        marks.append(time.perf_counter())
+        done = read_completion(write_completion(lease_id, results))
+        deliveries.complete(cloud, "bench", done.lease_id, done.results)
+        marks.append(time.perf_counter())
+        for name, index in (("lease", 0), ("parse", 1), ("complete", 3)):
+            times[name].append((marks[index + 1] - marks[index]) / len(items) * 1e6)
+    lease, parse, complete = (round(statistics.median(values), 1) for values in times.values())
+    return lease, parse, complete
 
 
 def _serve(folder: str, pipe: Pipe) -> None:
@@ -158,8 +201,6 @@ def queue_up(
 
     `first` numbers them from there on, for a second call; `named` begins the users' ids.
     """
-    import base64
-
     store, tenant, now = lab.emulator.cloud.store, lab.operator.credentials.tenant_id, to_text(lab.clock.now())
     pfx = b"\x30" * _PFX_BYTES
     with store.atomic():

@@ -301,6 +301,39 @@ async def test_certificate_is_renewed_in_time_and_the_old_one_dies(lab: Lab) -> 
     await stale.stop()
 
 
+async def test_outbound_proxy_is_gone_through(lab: Lab, material: Material) -> None:
+    """A connector with an outbound proxy reaches the service through it, mutual TLS and all, and by no other way."""
+    tunnels: list[str] = []
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        tunnels.append(head.split()[1])
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", lab.emulator.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while piece := await source.read(65536):
+                sink.write(piece)
+            sink.close()
+
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer), return_exceptions=True)
+
+    proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    made = lab.operator.credentials
+    token = await lab.user_token(made.operator_upn, made.operator_password)
+    settings = Settings(lab.emulator.origin, lab.ca_file, proxy=address, wait_seconds=1)
+    who = await enroll(settings, token, lab.folder / "proxied", "proxied", "PROXIED")
+    queue_up(lab, material, material.ciphertexts(COUNT), users=5)
+    connector = Connector(settings, who, Providers([lab.ksp]), lab.clock, lab.connector_events.append)
+    await connector.start()
+    await until(lambda: states(lab) == {"ready": COUNT})
+    await connector.stop()
+    proxy.close()
+    assert set(tunnels) == {lab.emulator.origin.removeprefix("https://")}
+    await asyncio.sleep(0.1)
+
+
 async def test_keys_move_to_the_next_connector(lab: Lab, material: Material, tmp_path: Path) -> None:
     """With the key moved as a CNG blob to a second connector and the first one gone, waiting requests are delivered as before."""
     second = SoftwareKsp(tmp_path / "second" / "keys")

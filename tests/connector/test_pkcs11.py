@@ -125,7 +125,7 @@ def test_token_removed_and_back(hsm: Pkcs11Ksp, token: TokenSettings) -> None:
     tokens = token.pin_file.parent / "tokens"
     shutil.move(tokens, tokens.with_name("gone"))
     tokens.mkdir()
-    with pytest.raises(HsmUnavailable, match="expected the token 'pfxlab'"):
+    with pytest.raises(HsmUnavailable, match="expected the token 'pfxlab "):
         key.decrypt(encrypted, SHA512)
     tokens.rmdir()
     shutil.move(tokens.with_name("gone"), tokens)
