@@ -5,6 +5,7 @@ looked up before it is repeated (PFXImport 3 does not repeat it at all, referenc
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,7 +74,14 @@ async def import_one(client: GraphClient, item: Item, clock: Clock, *, update: b
             last = attempt == _ATTEMPTS
             if error.status not in (*_WAIT, 0) and error.status < 500:
                 return await _refused(client, item, attempt, error, update=update)
-            if error.status != 429 and not update and await _is_there(client, item):
+            there: bool | None = False
+            if error.status != 429 and not update:
+                # The record may have been written: nothing is sent again before that is known.
+                there = await _looked_up(client, item, clock)
+            if there is None:
+                text = f"{error}; and whether the record was written could not be found out: look before importing it"
+                return Outcome(item, "failed", attempt, text)
+            if there:
                 return Outcome(item, "created", attempt)
             if last:
                 return Outcome(item, "failed", attempt, str(error))
@@ -83,17 +91,26 @@ async def import_one(client: GraphClient, item: Item, clock: Clock, *, update: b
 
 async def _refused(client: GraphClient, item: Item, attempt: int, error: GraphRefused, *, update: bool) -> Outcome:
     # The service does not say why it refuses; that the record is there already can be looked up.
-    if not update and error.status in (400, 409) and await _is_there(client, item):
-        return Outcome(item, "there", attempt)
+    with contextlib.suppress(GraphRefused):
+        if not update and error.status in (400, 409) and await _is_there(client, item):
+            return Outcome(item, "there", attempt)
     return Outcome(item, "failed", attempt, str(error))
 
 
 async def _is_there(client: GraphClient, item: Item) -> bool:
-    try:
-        record = item.record
-        return bool(await client.get_user_pfx_certificates(record["userPrincipalName"], record["thumbprint"]))
-    except GraphRefused:
-        return False
+    record = item.record
+    return bool(await client.get_user_pfx_certificates(record["userPrincipalName"], record["thumbprint"]))
+
+
+async def _looked_up(client: GraphClient, item: Item, clock: Clock) -> bool | None:
+    """Return whether a record is there; None when the service does not say, asked as often as an import is sent."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return await _is_there(client, item)
+        except GraphRefused as error:
+            if attempt < _ATTEMPTS:
+                await clock.sleep(pause_of(error.headers, attempt, clock.now()))
+    return None
 
 
 async def import_all(

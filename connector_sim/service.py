@@ -73,19 +73,28 @@ async def enroll(settings: Settings, admin_token: str, folder: Path, name: str, 
     tls = ssl.create_default_context(cafile=str(settings.ca_file))
     headers = {"Authorization": f"Bearer {admin_token}"}
     async with aiohttp.ClientSession(settings.service_url, headers=headers) as session:
-        answer = await _post(session, contract.ENROLL_PATH, jsontext.encode(body), tls, settings.proxy)
+        answer = await post(session, contract.ENROLL_PATH, jsontext.encode(body), tls, settings.proxy)
     enrolled = _checked("enrolled", answer)
     return identity.save(folder, enrolled["connectorId"], key, base64.b64decode(enrolled["certificate"]))
 
 
-async def _post(
-    session: aiohttp.ClientSession, path: str, data: bytes, tls: ssl.SSLContext, proxy: str | None
-) -> bytes:
+def _cause(error: Exception) -> str:
+    """Return why there was no answer; what complains of an address repeats it, and a proxy's may hold a password."""
+    return str(error) if isinstance(error, OSError) else type(error).__name__
+
+
+async def post(session: aiohttp.ClientSession, path: str, data: bytes, tls: ssl.SSLContext, proxy: str | None) -> bytes:
+    """Return what the service answers to a message of the contract.
+
+    Raises:
+        ServiceRefused: it cannot be reached or refuses.
+
+    """
     try:
         async with session.post(path, data=data, headers=_JSON, ssl=tls, proxy=proxy) as response:
             answer = await response.read()
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise ServiceRefused(f"expected an answer from the service at {path}, got none ({error})") from None
+        raise ServiceRefused(f"expected an answer from the service at {path}, got none ({_cause(error)})") from None
     if response.status >= 400:
         raise ServiceRefused(_reason(response.status, answer))
     return answer
@@ -115,7 +124,7 @@ class Connector:
         self, settings: Settings, who: identity.Identity, providers: Providers, clock: Clock, events: EventSink
     ) -> None:
         self._settings, self._who, self._providers = settings, who, providers
-        self._clock, self._events = clock, events
+        self._clock, self._sink = clock, events
         self._pool = ThreadPoolExecutor(max_workers=settings.threads, thread_name_prefix="recrypt")
         self._tls = who.tls(settings.ca_file)
         self._session: aiohttp.ClientSession | None = None
@@ -152,6 +161,11 @@ class Connector:
         await self._session.close()
         self._session, self._heart, self._slots = None, None, []
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _events(self, event: Event) -> None:
+        """Log an event; a log that cannot be written, as on a full disk, stops no work."""
+        with contextlib.suppress(OSError):
+            self._sink(event)
 
     def _alive(self, **more: bool) -> dict[str, Any]:
         return {"connectorVersion": self._settings.version, "started": False, **more}
@@ -231,7 +245,7 @@ class Connector:
         if self._session is None:
             raise ServiceRefused("expected a started connector, got one that is stopped")
         data = body if isinstance(body, bytes) else jsontext.encode(body)
-        return await _post(self._session, path, data, self._tls, self._settings.proxy)
+        return await post(self._session, path, data, self._tls, self._settings.proxy)
 
     async def work_once(self) -> bool:
         """Lease a batch, work on it and complete it; return whether there was work.

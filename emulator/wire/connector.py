@@ -143,11 +143,14 @@ class _Work(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True):
     items: list[_Item]
 
 
+_LONGEST_MESSAGE: Final = 2000
+
+
 class _Result(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True, omit_defaults=True):
     request_id: _Id
     encrypted_blob: _Content | msgspec.UnsetType = msgspec.UNSET
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | msgspec.UnsetType = msgspec.UNSET
-    message: Annotated[str, msgspec.Meta(max_length=2000)] | msgspec.UnsetType = msgspec.UNSET
+    message: Annotated[str, msgspec.Meta(max_length=_LONGEST_MESSAGE)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Completion(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True):
@@ -215,9 +218,9 @@ def _work_item(item: _Item) -> WorkItem:
 
 
 def write_completion(lease_id: str, results: Iterable[Result]) -> bytes:
-    """Return results as they are sent."""
+    """Return results as they are sent; a message is cut, so that a long one costs no other result of the batch."""
     wired = [
-        _Result(result.request_id, code=result.code, message=result.message)
+        _Result(result.request_id, code=result.code, message=result.message[:_LONGEST_MESSAGE])
         if isinstance(result, NotRecrypted)
         else _Result(result.request_id, result.encrypted_blob)
         for result in results

@@ -1,14 +1,17 @@
 """What goes wrong around a connector, one test each: it says why, survives, and delivers once the cause is gone."""
 
 import asyncio
+import errno
 import os
 import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -18,7 +21,7 @@ from connector_sim.eventlog import Event
 from connector_sim.keys import cng
 from connector_sim.keys.provider import Providers
 from connector_sim.keys.software import SoftwareKsp
-from connector_sim.service import Connector, Settings, enroll
+from connector_sim.service import Connector, Settings, enroll, post
 from emulator.clock import LabClock
 from emulator.tls import ServerTls
 from emulator.wire import connector as contract
@@ -29,7 +32,6 @@ from tests.cloud.graph import PFX, admin, record
 from tests.connector import softhsm
 
 COUNT = 40
-READY = "select count(*) from deliveries where state = 'ready'"
 LEASE = "0f1e2d3c-4b5a-4978-8796-a5b4c3d2e1f0"
 
 
@@ -98,6 +100,7 @@ def devices(value: bytes) -> Callable[[Lab], None]:
     ("change", "code"),
     [
         (column("key_name", "Absent"), "KeyNotFound"),
+        (column("key_name", "K" * 2500), "KeyNotFound"),
         (column("provider_name", "Misspelt Provider"), "ProviderUnknown"),
         (column("padding_scheme", int(PaddingScheme.oaepSha256)), "DecryptFailed"),
         (column("padding_scheme", int(PaddingScheme.pkcs1)), "PaddingUnsupported"),
@@ -363,3 +366,26 @@ async def test_one_connector_for_each_tenant_by_switch(lab: Lab, tmp_path: Path)
         await enroll(settings, token, tmp_path / "second", "second", "SECOND")
     await enroll(settings, token, tmp_path / "second", "second", "SECOND")
     assert len(lab.emulator.cloud.connectors.of_tenant(made.tenant_id)) == 2
+
+
+class FullDisk(deque[Event]):
+    """A place for events in which there is no room."""
+
+    def append(self, _event: Event) -> None:
+        """Fail as a write does."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_event_log_without_room_stops_no_work(lab: Lab, material: Material) -> None:
+    """When no event can be written the connector still does all its work."""
+    lab.connector_events = FullDisk()
+    await working(lab, material)
+    await until(lambda: states(lab) == {"ready": COUNT})
+
+
+async def test_proxy_password_is_not_logged() -> None:
+    """A proxy address that cannot be read is refused without the password in it."""
+    async with aiohttp.ClientSession("https://127.0.0.1:9") as session:
+        with pytest.raises(ServiceRefused) as refused:
+            await post(session, "/x", b"{}", ssl.create_default_context(), "user:canary-proxy@127.0.0.1:9")
+    assert "canary" not in str(refused.value)

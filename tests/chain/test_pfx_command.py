@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner, Result
@@ -190,6 +191,23 @@ class Losing(GraphClient):
         return answer
 
 
+class Leaping:
+    """The lab's clock, on which waiting is moving."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._clock = lab.clock
+        self.moved: list[float] = []
+
+    def now(self) -> datetime:
+        """Return the lab's time."""
+        return self._clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Move the lab's time."""
+        self.moved.append(seconds)
+        self._clock.advance(timedelta(seconds=seconds))
+
+
 async def losing(lab: Lab, times: int) -> Losing:
     """Return such a client, signed in."""
     client = Losing(lab.emulator.origin, lab.authority_url, lab.ca_file)
@@ -217,30 +235,32 @@ async def test_lost_answer_is_looked_up_not_repeated(lab: Lab, rsa_key: rsa.RSAP
         await client.__aexit__()
 
 
+async def test_lost_answer_that_cannot_be_looked_up_is_not_sent_again(lab: Lab, rsa_key: rsa.RSAPrivateKey) -> None:
+    """When neither the POST is answered nor the look-up, the record is reported as unclear after a single POST."""
+    client = await losing(lab, 1)
+    try:
+        with patch.object(client, "get_user_pfx_certificates", side_effect=GraphRefused("busy", 503)):
+            lab.clock.freeze()
+            outcome = await import_one(client, item(lab, rsa_key, 1), Leaping(lab))
+        assert (outcome.state, client.posted) == ("failed", 1)
+        assert "could not be found out" in str(outcome.reason)
+    finally:
+        await client.__aexit__()
+
+
 async def test_throttled_bulk_ends_complete(lab: Lab, rsa_key: rsa.RSAPrivateKey) -> None:
     """An import of more than may come in a window waits as told and loses nothing."""
-    moved = []
-
-    class Leaping:
-        """The lab's clock, on which waiting is moving."""
-
-        def now(self) -> datetime:
-            return lab.clock.now()
-
-        async def sleep(self, seconds: float) -> None:
-            moved.append(seconds)
-            lab.clock.advance(timedelta(seconds=seconds))
-
+    clock = Leaping(lab)
     client = await losing(lab, 0)
     try:
         first = item(lab, rsa_key, 0).record
         items = [Item(str(n), {**first, "thumbprint": f"{n:040x}"}) for n in range(130)]
         lab.clock.freeze()
         with lab.switched(throttling="documented"):
-            outcomes = [one async for one in import_all(client, items, Leaping(), at_once=3)]
+            outcomes = [one async for one in import_all(client, items, clock, at_once=3)]
         assert {one.state for one in outcomes} == {"created"}
-        assert moved
-        assert max(moved) <= 20
+        assert clock.moved
+        assert max(clock.moved) <= 20
         assert len(await client.get_user_pfx_certificates(UPN)) == 130
     finally:
         await client.__aexit__()

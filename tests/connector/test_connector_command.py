@@ -101,6 +101,7 @@ def lines(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> dict[str, str]:
         "KeyNotFound": f"canary-text:{good}:{PROVIDER_NAME}:Absent:SHA512:4",
         "ProviderUnknown": f"canary-text:{good}:Smart Card:PfxKey:SHA512:4",
         "expected padding 4 (OAEP)": f"canary-text:{good}:{PROVIDER_NAME}:PfxKey:SHA512:2",
+        "got something else": f"{PROVIDER_NAME}:PfxKey:SHA512:4:canary-text:canary-text",
         "expected 6 fields": "canary-text:only:three",
         "expected base64": f"canary-text:%%:{PROVIDER_NAME}:PfxKey:SHA512:4",
     }

@@ -129,3 +129,15 @@ def test_key_storage_provider_numbers_are_not_key_locations() -> None:
         option.useSoftwareKsp: 3,
         option.usePassportForWorkKspOtherwiseFail: 4,
     } == KEY_LOCATION_OF_PROVIDER
+
+
+def test_long_message_is_cut_and_costs_no_other_result() -> None:
+    """A reason longer than the contract allows arrives cut, and the result beside it arrives whole."""
+    results: list[contract.Result] = [
+        contract.NotRecrypted(LEASE, "KeyNotFound", "K" * 5000),
+        contract.Recrypted(LEASE, b"content"),
+    ]
+    assert contract.read_completion(contract.write_completion(LEASE, results)).results == [
+        contract.NotRecrypted(LEASE, "KeyNotFound", "K" * 2000),
+        contract.Recrypted(LEASE, b"content"),
+    ]
