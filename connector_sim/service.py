@@ -31,6 +31,7 @@ from emulator.wire.clock import Clock
 
 VERSION = "6.2510.3.2002"
 _HEARTBEATS_LOST = 3
+_FAREWELL_SECONDS = 5.0
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -155,8 +156,9 @@ class Connector:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-        with contextlib.suppress(ServiceRefused):
-            await self._call(contract.HEARTBEAT_PATH, self._alive(stopping=True))
+        with contextlib.suppress(ServiceRefused, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._call(contract.HEARTBEAT_PATH, self._alive(stopping=True))
         self._events(Event(log.SERVICE_STOPPED, "drained"))
         await self._session.close()
         self._session, self._heart, self._slots = None, None, []
@@ -182,11 +184,13 @@ class Connector:
                 started, self._lost = False, 0
                 await self._renew_when_due()
                 await self._clock.sleep(self._settings.heartbeat_seconds)
-            except (ServiceRefused, contract.ContractError) as error:
+            except Exception as error:
+                # Without its heart a service looks alive and does nothing: what nobody foresaw is a lost heartbeat.
+                known = isinstance(error, (ServiceRefused, contract.ContractError))
                 self._lost += 1
                 final = self._lost >= _HEARTBEATS_LOST
                 number = log.HEALTH_UPLOAD_FAILURE if final else log.HEALTH_UPLOAD_FAILED_ATTEMPT
-                self._events(Event(number, f"heartbeat not taken: {error}"))
+                self._events(Event(number, f"heartbeat not taken: {error if known else type(error).__name__}"))
                 await self._clock.sleep(min(2.0**self._lost, self._settings.heartbeat_seconds, 30.0))
 
     def _hear(self, told: dict[str, Any], *, first: bool) -> None:
