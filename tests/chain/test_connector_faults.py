@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 import pytest
@@ -389,3 +390,15 @@ async def test_proxy_password_is_not_logged() -> None:
         with pytest.raises(ServiceRefused) as refused:
             await post(session, "/x", b"{}", ssl.create_default_context(), "user:canary-proxy@127.0.0.1:9")
     assert "canary" not in str(refused.value)
+
+
+async def test_heart_beats_on_after_a_renewal_that_could_not_be_written(lab: Lab) -> None:
+    """When there is no room for the renewed certificate, the next heartbeat renews it again."""
+    await lab.start_connector()
+    first = identity.find(lab.folder / "connector")
+    assert first is not None
+    with patch.object(identity, "save", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        lab.clock.advance(first.ends - lab.clock.now() - timedelta(days=10))
+        await until(lambda: any("not taken: OSError" in event.text for event in lab.connector_events))
+    lab.clock.advance(timedelta(minutes=2))
+    await until(lambda: (identity.find(lab.folder / "connector") or first).ends > first.ends)
