@@ -1,7 +1,7 @@
 """The certificate connector as a service: enrol once, then lease → re-encrypt → complete, with heartbeats.
 
-Several batches are under way at once, so that one is computed while another travels. RSA runs in threads (cryptography
-releases the interpreter lock there), HTTP in the event loop. What is leased but not completed returns to the queue:
+Several batches are under way at once, so that one is computed while another travels. RSA runs in threads or processes
+(connector_sim.workers), HTTP in the event loop. What is leased but not completed returns to the queue:
 at once when the service stops or starts anew, else when its lease ends.
 """
 
@@ -11,7 +11,6 @@ import contextlib
 import os
 import ssl
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +23,7 @@ from connector_sim import identity
 from connector_sim.errors import ServiceRefused
 from connector_sim.eventlog import Event, EventSink
 from connector_sim.keys.provider import Providers
-from connector_sim.recrypt import partition, recrypt
+from connector_sim.workers import Workers
 from emulator.wire import connector as contract
 from emulator.wire import jsontext
 from emulator.wire.clock import Clock
@@ -40,6 +39,7 @@ class Settings:
     """Where the service is, whom to trust, how to poll and how much to do at once. Times in seconds.
 
     `proxy`: address of an outbound proxy, `http://host:port`. `batch`: requests in a lease. `slots`: batches under way.
+    `threads` compute what is little, `processes` (none unless asked for) what is much, see connector_sim.workers.
     `renew_days`: how long before its end the client certificate is renewed.
     """
 
@@ -53,6 +53,7 @@ class Settings:
     batch: int = 500
     slots: int = 3
     threads: int = os.cpu_count() or 1
+    processes: int = 0
     renew_days: float = 30.0
     drain_seconds: float = 20.0
 
@@ -124,9 +125,9 @@ class Connector:
     def __init__(
         self, settings: Settings, who: identity.Identity, providers: Providers, clock: Clock, events: EventSink
     ) -> None:
-        self._settings, self._who, self._providers = settings, who, providers
+        self._settings, self._who = settings, who
         self._clock, self._sink = clock, events
-        self._pool = ThreadPoolExecutor(max_workers=settings.threads, thread_name_prefix="recrypt")
+        self._workers = Workers(providers, settings.threads, settings.processes)
         self._tls = who.tls(settings.ca_file)
         self._session: aiohttp.ClientSession | None = None
         self._heart: asyncio.Task[None] | None = None
@@ -162,7 +163,7 @@ class Connector:
         self._events(Event(log.SERVICE_STOPPED, "drained"))
         await self._session.close()
         self._session, self._heart, self._slots = None, None, []
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        await self._workers.stop()
 
     def _events(self, event: Event) -> None:
         """Log an event; a log that cannot be written, as on a full disk, stops no work."""
@@ -275,20 +276,8 @@ class Connector:
         self._events(Event(log.DOWNLOAD_SUCCESS, f"{len(items)} requests downloaded"))
         for item in items:
             self._events(Event(log.DOWNLOADED_REQUEST, "request downloaded", {"request": item.request_id}))
-        loop = asyncio.get_running_loop()
-        shares = partition(items, self._settings.threads)
-        done = await asyncio.gather(*(loop.run_in_executor(self._pool, self._recrypt, share) for share in shares))
-        await self._upload(work.lease_id, [result for results in done for result in results])
+        await self._upload(work.lease_id, await self._workers.recrypt(items))
         return True
-
-    def _recrypt(self, items: list[contract.WorkItem]) -> list[contract.Result]:
-        try:
-            return recrypt(items, self._providers.open)
-        except Exception as error:
-            # One item nobody foresaw must not take the batch along: each by itself shows which it is.
-            if len(items) == 1:
-                return [contract.NotRecrypted(items[0].request_id, "InternalError", type(error).__name__)]
-            return [result for item in items for result in self._recrypt([item])]
 
     async def _upload(self, lease_id: str, results: Sequence[contract.Result]) -> None:
         for result in results:

@@ -45,7 +45,7 @@ def checked(name: str, body: Any) -> dict[str, Any]:
     return dict(body)
 
 
-class PasswordRecryption(msgspec.Struct, frozen=True):
+class PasswordRecryption(msgspec.Struct, frozen=True, array_like=True, tag="password"):
     """pfxRecryptionRequest: the password alone is re-encrypted for the device (Windows)."""
 
     request_id: str
@@ -57,7 +57,7 @@ class PasswordRecryption(msgspec.Struct, frozen=True):
     device_key_thumbprint: str
 
 
-class PayloadEncryption(PasswordRecryption, frozen=True):
+class PayloadEncryption(PasswordRecryption, frozen=True, array_like=True, tag="payload"):
     """onPremEncryptedPayload: the whole payload array is completed and encrypted (Apple)."""
 
     plist_template: bytes
@@ -68,14 +68,14 @@ class PayloadEncryption(PasswordRecryption, frozen=True):
 WorkItem = PasswordRecryption
 
 
-class Recrypted(msgspec.Struct, frozen=True):
+class Recrypted(msgspec.Struct, frozen=True, array_like=True, tag="done"):
     """A finished request: DER CMS EnvelopedData for the device's certificate."""
 
     request_id: str
     encrypted_blob: bytes
 
 
-class NotRecrypted(msgspec.Struct, frozen=True):
+class NotRecrypted(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     """A failed request: `code` is one of this module's reasons, `message` says expected and got."""
 
     request_id: str

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 from collections import Counter
 from dataclasses import replace
@@ -102,9 +103,17 @@ def _with_keys(command: Any) -> Any:
 @click.option("--proxy", help="Outbound proxy, http://host:port.")
 @click.option("--version", default=VERSION, show_default=True, help="Version to report, to see old ones warned of.")
 @click.option("--batch", default=500, show_default=True, type=click.IntRange(1, 500), help="Requests in a lease.")
+@click.option(
+    "--processes",
+    default=os.cpu_count() or 1,
+    show_default="one for each core",
+    type=click.IntRange(0, 256),
+    help="Worker processes for large leases, each with an HSM session of its own; 0: threads alone.",
+)
 def run(
     home: Path | None, provider: str, folder: Path | None, module: Path | None, token_label: str | None,
     pin_file: Path | None, proxy: str | None, version: str, batch: int,
+    processes: int,
 ) -> None:  # fmt: skip
     """Run until SIGTERM or Ctrl-C, then finish what is at hand and give the rest back."""
     place = _own(home)
@@ -118,7 +127,9 @@ def run(
     remembered = json.loads((place / _PLACE).read_text())
     ca_file = place / "ca.pem"
     ca_file.write_text(remembered["ca_pem"])
-    settings = replace(Settings(remembered["service_url"], ca_file), proxy=proxy, version=version, batch=batch)
+    settings = replace(
+        Settings(remembered["service_url"], ca_file), proxy=proxy, version=version, batch=batch, processes=processes
+    )
 
     async def serve() -> None:
         stopped, clock = asyncio.Event(), LabClock()

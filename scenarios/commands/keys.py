@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from connector_sim import private_file
 from connector_sim.errors import ConnectorError, HsmUnavailable, KeyStoreError
 from connector_sim.keys import cng
+from connector_sim.keys.installed import InstalledProviders, Place, SoftwarePlace, TokenPlace
 from connector_sim.keys.provider import KeyStorageProvider, Providers
-from connector_sim.keys.software import PROVIDER_NAME, SoftwareKsp
+from connector_sim.keys.software import PROVIDER_NAME
 from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, data_folder, stop, tell
 
 P = ParamSpec("P")
@@ -46,16 +47,15 @@ def installed(
         click.UsageError: an HSM without token or PIN file.
 
     """
-    providers: list[KeyStorageProvider] = [SoftwareKsp(folder or data_folder() / "keys")]
+    places: list[Place] = [SoftwarePlace(str((folder or data_folder() / "keys").absolute()))]
     if module is not None:
         if token_label is None or pin_file is None:
             raise click.UsageError("--pkcs11 needs --token and --pin-file as well.")
-        try:
-            from connector_sim.keys.pkcs11 import Pkcs11Ksp, TokenSettings
-        except ImportError:
-            stop(COULD_NOT_RUN, "expected the package python-pkcs11, got none; install: pip install 'pfxlab[hsm]'")
-        providers.append(Pkcs11Ksp(provider, TokenSettings(module, token_label, pin_file)))
-    return Providers(providers)
+        places.append(TokenPlace(provider, str(module.absolute()), token_label, str(pin_file.absolute())))
+    try:
+        return InstalledProviders(places)
+    except ImportError:
+        stop(COULD_NOT_RUN, "expected the package python-pkcs11, got none; install: pip install 'pfxlab[hsm]'")
 
 
 @contextmanager

@@ -6,30 +6,32 @@ End to end the emulator runs in a process of its own and shares the cores with t
 
 import asyncio
 import base64
+import itertools
 import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from connector_sim import eventlog, identity
 from connector_sim.cms import envelop
+from connector_sim.keys.installed import InstalledProviders, SoftwarePlace
 from connector_sim.keys.padding import encrypt, oaep
-from connector_sim.keys.provider import Providers
 from connector_sim.keys.software import SoftwareKey, SoftwareKsp
+from connector_sim.private_file import pkcs8_pem
 from connector_sim.recrypt import partition, recrypt
 from connector_sim.service import Connector, Settings, enroll
 from emulator.clock import LabClock
@@ -121,14 +123,40 @@ def _apple(material: Material, ciphertexts: list[bytes]) -> list[WorkItem]:
     ]
 
 
-def _rate(material: Material, items: list[WorkItem], threads: int) -> float:
-    """Return results per second over batches of a hundred private operations, in so many threads."""
-    batches = partition(items, -(-len(items) // _BATCH))
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda batch: recrypt(batch, material.open), batches[:threads]))
-        begin = time.perf_counter()
-        done = sum(len(results) for results in pool.map(lambda batch: recrypt(batch, material.open), batches))
-    return done / (time.perf_counter() - begin)
+def _spin(pem: bytes, batches: list[list[WorkItem]], seconds: float, ready: Barrier, told: Pipe) -> None:
+    """Re-encrypt batches round and round for so long; tell results per second."""
+    key = serialization.load_pem_private_key(pem, None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise TypeError
+    software, done = SoftwareKey(KEY_NAME, key), 0
+    recrypt(batches[0], lambda *_: software)
+    ready.wait()
+    begin = now = time.perf_counter()
+    for batch in itertools.cycle(batches):
+        done += len(recrypt(batch, lambda *_: software))
+        now = time.perf_counter()
+        if now - begin >= seconds:
+            break
+    told.send(done / (now - begin))
+
+
+def _rate(material: Material, items: list[WorkItem], processes: int, seconds: float) -> float:
+    """Return results per second of so many processes together, over batches of a hundred private operations.
+
+    Processes, each for the same time, as the connector's workers are and as `openssl speed -multi` counts.
+    """
+    context = multiprocessing.get_context("spawn")
+    batches, ready, (hear, told) = partition(items, len(items) // _BATCH), context.Barrier(processes), context.Pipe()
+    spinning = [
+        context.Process(target=_spin, args=(pkcs8_pem(material.key), batches[number::processes], seconds, ready, told))
+        for number in range(processes)
+    ]
+    for process in spinning:
+        process.start()
+    total = sum(hear.recv() for _ in spinning)
+    for process in spinning:
+        process.join()
+    return float(total)
 
 
 def _stages(material: Material) -> dict[str, float]:
@@ -231,13 +259,20 @@ def queue_up(
             )  # fmt: skip
 
 
+def _children() -> list[int]:
+    """Return the processes this one has started."""
+    return [
+        int(child) for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
 class _EndToEnd:
     """A connector in this process over mutual TLS to an emulator in another, until its queue is empty."""
 
     def __init__(self, material: Material, folder: Path, ciphertexts: list[bytes]) -> None:
         self._folder, self._count, self._done = folder, len(ciphertexts), 0
         self.memory: dict[str, list[float]] = {}
-        """Party → MiB in RAM after each tenth of the requests."""
+        """Party → MiB in RAM after each tenth of the requests; the connector's with its worker processes."""
         SoftwareKsp(folder / "keys").store(KEY_NAME, material.key)
         lab = Lab(folder / "lab")
         queue_up(lab, material, ciphertexts)
@@ -245,8 +280,9 @@ class _EndToEnd:
         lab._lock.release()
 
     def _note_memory(self, emulator: int | None) -> None:
-        for name, process in (("connector", os.getpid()), ("emulator", emulator)):
-            self.memory.setdefault(name, []).append(round(resident_mb(process), 1))
+        mine = [os.getpid(), *(child for child in _children() if child != emulator)]
+        for name, processes in (("connector", mine), ("emulator", [emulator])):
+            self.memory.setdefault(name, []).append(round(sum(map(resident_mb, processes)), 1))
 
     def _hear(self, event: eventlog.Event) -> None:
         self._done += event.id in (eventlog.PKCS_IMPORT_SUCCESS, eventlog.PKCS_IMPORT_FAILURE)
@@ -259,9 +295,10 @@ class _EndToEnd:
         process.start()
         theirs.close()
         origin, ca_file, token = await asyncio.to_thread(pipe.recv)
-        settings = Settings(origin, Path(ca_file), wait_seconds=1)
+        settings = Settings(origin, Path(ca_file), wait_seconds=1, processes=os.cpu_count() or 1)
         who: identity.Identity = await enroll(settings, token, self._folder / "identity", "bench", "BENCH")
-        connector = Connector(settings, who, Providers([SoftwareKsp(self._folder / "keys")]), LabClock(), self._hear)
+        installed = InstalledProviders([SoftwarePlace(str(self._folder / "keys"))])
+        connector = Connector(settings, who, installed, LabClock(), self._hear)
         warm = self._count // 10
         await connector.start()
         begin = 0.0
@@ -299,18 +336,16 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
     material = Material()
     tell("making ciphertexts")
     plain = material.ciphertexts(requests)
-    # As long as an OpenSSL run on every core: in a short one the last batch, with a core idle beside it, counts.
-    share = max(_BATCH * 2, 3000 * seconds)
-    distinct, triple = _windows(material, plain[: share * cores], 1), _windows(material, plain[:share], 3)
-    apple = _apple(material, plain[:share])
+    some = plain[: _BATCH * 2 * cores]
+    distinct, triple, apple = _windows(material, some, 1), _windows(material, some, 3), _apple(material, some)
     seen: dict[str, list[float]] = {}
     memory: dict[str, list[float]] = {}
     base: dict[int, list[float]] = {}
     work: dict[str, tuple[int, Callable[[], float]]] = {
-        "recrypt_one_thread": (1, lambda: _rate(material, distinct[:share], 1)),
-        "recrypt_all_cores": (cores, lambda: _rate(material, distinct, cores)),
-        "recrypt_fanout3": (cores, lambda: _rate(material, triple, cores)),
-        "recrypt_apple": (cores, lambda: _rate(material, apple, cores)),
+        "recrypt_one_thread": (1, lambda: _rate(material, distinct, 1, seconds)),
+        "recrypt_all_cores": (cores, lambda: _rate(material, distinct, cores, seconds)),
+        "recrypt_fanout3": (cores, lambda: _rate(material, triple, cores, seconds)),
+        "recrypt_apple": (cores, lambda: _rate(material, apple, cores, seconds)),
         "end_to_end": (cores, lambda: _end_to_end(material, plain, memory)),
     }
     for turn in range(turns):

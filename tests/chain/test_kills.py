@@ -20,7 +20,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from connector_sim import identity
 from connector_sim.eventlog import EventLogFile
-from connector_sim.keys.provider import Providers
+from connector_sim.keys.installed import InstalledProviders, SoftwarePlace
 from connector_sim.keys.software import SoftwareKsp
 from connector_sim.service import Connector, Settings, enroll
 from emulator.clock import LabClock
@@ -44,17 +44,22 @@ def serve(folder: str, port: int) -> None:
 
 
 def connect(folder: str, port: int) -> None:
-    """Run the connector until it is killed; small batches, so that there is always something in between."""
+    """Run the connector until it is killed; small batches, so that there is always something in between.
+
+    Yet large enough for worker processes, which must end with it.
+    """
 
     async def work() -> None:
         place = Path(folder) / "connector"
         who = identity.find(place)
         assert who is not None
         settings = Settings(
-            f"https://localhost:{port}", Path(folder) / "lab" / "operator" / "ca.pem", batch=40, threads=1
+            f"https://localhost:{port}", Path(folder) / "lab" / "operator" / "ca.pem", batch=100, processes=2
         )
         log = EventLogFile(place / "events.jsonl", LabClock())
-        await Connector(settings, who, Providers([SoftwareKsp(place / "keys")]), LabClock(), log).start()
+        await Connector(
+            settings, who, InstalledProviders([SoftwarePlace(str(place / "keys"))]), LabClock(), log
+        ).start()
         await asyncio.sleep(3600)
 
     asyncio.run(work())
