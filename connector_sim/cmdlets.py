@@ -182,6 +182,16 @@ class GraphClient:
         user = (await self.user_id(record["userPrincipalName"])).replace("-", "")
         await self.call("PATCH", f"{COLLECTION}({user}-{quote(record['thumbprint'].lower())})", dict(record))
 
+    async def has_user_pfx_certificate(self, record_id: str) -> bool:
+        """Return whether there is a record of that id."""
+        try:
+            await self.call("GET", f"{COLLECTION}/{quote(record_id)}")
+        except GraphRefused as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
     async def remove_user_pfx_certificate(self, record_id: str) -> None:
         """Delete a record by its id (Remove-IntuneUserPfxCertificate)."""
         await self.call("DELETE", f"{COLLECTION}/{quote(record_id)}")

@@ -40,6 +40,12 @@ class HsmUnavailable(KeyStoreError):
     code = "HsmUnavailable"
 
 
+class PinRefused(HsmUnavailable):
+    """The token refuses the PIN, or has locked itself; asking again would lock it."""
+
+    code = "PinRefused"
+
+
 class ProviderUnknown(KeyStoreError):
     """No key storage provider of that name is installed."""
 
@@ -79,6 +85,10 @@ class GraphRefused(ConnectorError):
 
 
 class ServiceRefused(ConnectorError):
-    """The Intune service refused the connector."""
+    """The Intune service refused the connector; `reason` is the service's code, empty when it gave none."""
 
     code = "ServiceRefused"
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason

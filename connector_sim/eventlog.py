@@ -53,6 +53,7 @@ NAMES: Final = {
 """Event id → name. Those below 1000 are general events, whose names are ours."""
 
 ADMIN: Final = frozenset({PKCS_IMPORT_SUCCESS, PKCS_IMPORT_FAILURE})
+HEALTH: Final = frozenset({HEALTH_UPLOAD_SUCCESS, HEALTH_UPLOAD_FAILED_ATTEMPT, HEALTH_UPLOAD_FAILURE})
 _ERRORS: Final = frozenset(
     {PKCS_IMPORT_FAILURE, REENCRYPT_FAILURE, UPLOAD_FAILURE, DOWNLOAD_FAILURE, HEALTH_UPLOAD_FAILURE}
 )

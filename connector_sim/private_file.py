@@ -1,5 +1,6 @@
 """Files with keys: readable by their owner only, complete or not there."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -35,9 +36,17 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def _part(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
-    part.write_bytes(data)
+    try:
+        part.write_bytes(data)
+    except OSError:
+        # Half a key on a full disk is a key nobody looks after.
+        part.unlink()
+        raise
     return part

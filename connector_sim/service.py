@@ -8,6 +8,7 @@ at once when the service stops or starts anew, else when its lease ends.
 import asyncio
 import base64
 import contextlib
+import io
 import os
 import ssl
 from collections.abc import Sequence
@@ -93,21 +94,22 @@ async def post(session: aiohttp.ClientSession, path: str, data: bytes, tls: ssl.
 
     """
     try:
-        async with session.post(path, data=data, headers=_JSON, ssl=tls, proxy=proxy) as response:
+        # A stream is sent piece by piece; megabytes at once would hold up the loop.
+        async with session.post(path, data=io.BytesIO(data), headers=_JSON, ssl=tls, proxy=proxy) as response:
             answer = await response.read()
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise ServiceRefused(f"expected an answer from the service at {path}, got none ({_cause(error)})") from None
     if response.status >= 400:
-        raise ServiceRefused(_reason(response.status, answer))
+        raise _refusal(response.status, answer)
     return answer
 
 
-def _reason(status: int, answer: bytes) -> str:
+def _refusal(status: int, answer: bytes) -> ServiceRefused:
     try:
         told = jsontext.decode(answer)["error"]
-        return f"{told['code']}: {told['message']}"
+        return ServiceRefused(f"{told['code']}: {told['message']}", str(told["code"]))
     except (ValueError, KeyError, TypeError):
-        return f"{status}: no reason given"
+        return ServiceRefused(f"{status}: no reason given")
 
 
 def _checked(name: str, data: bytes) -> dict[str, Any]:
@@ -135,6 +137,8 @@ class Connector:
         self._waiting: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._lost = 0
+        self.dismissed = asyncio.Event()
+        """Set once the service has said that it knows this connector no more."""
 
     async def start(self) -> None:
         """Begin to work in the background."""
@@ -157,13 +161,21 @@ class Connector:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-        with contextlib.suppress(ServiceRefused, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_SECONDS):
-                await self._call(contract.HEARTBEAT_PATH, self._alive(stopping=True))
-        self._events(Event(log.SERVICE_STOPPED, "drained"))
+        self._events(Event(log.SERVICE_STOPPED, await self._farewell()))
         await self._session.close()
         self._session, self._heart, self._slots = None, None, []
         await self._workers.stop()
+
+    async def _farewell(self) -> str:
+        """Tell the service that this process ends; return how that went."""
+        try:
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._call(contract.HEARTBEAT_PATH, self._alive(stopping=True))
+        except ServiceRefused as error:
+            return f"stopped; the service did not take its last heartbeat: {error}"
+        except TimeoutError:
+            return "stopped; the service did not answer its last heartbeat"
+        return "drained"
 
     def _events(self, event: Event) -> None:
         """Log an event; a log that cannot be written, as on a full disk, stops no work."""
@@ -188,6 +200,8 @@ class Connector:
             except Exception as error:
                 # Without its heart a service looks alive and does nothing: what nobody foresaw is a lost heartbeat.
                 known = isinstance(error, (ServiceRefused, contract.ContractError))
+                if isinstance(error, ServiceRefused) and error.reason == contract.UNKNOWN_CONNECTOR:
+                    self.dismissed.set()
                 self._lost += 1
                 final = self._lost >= _HEARTBEATS_LOST
                 number = log.HEALTH_UPLOAD_FAILURE if final else log.HEALTH_UPLOAD_FAILED_ATTEMPT
@@ -276,7 +290,8 @@ class Connector:
         self._events(Event(log.DOWNLOAD_SUCCESS, f"{len(items)} requests downloaded"))
         for item in items:
             self._events(Event(log.DOWNLOADED_REQUEST, "request downloaded", {"request": item.request_id}))
-        await self._upload(work.lease_id, await self._workers.recrypt(items))
+        for results in contract.split_results(await self._workers.recrypt(items)):
+            await self._upload(work.lease_id, results)
         return True
 
     async def _upload(self, lease_id: str, results: Sequence[contract.Result]) -> None:

@@ -17,8 +17,8 @@ from emulator.lab import control
 from emulator.proxy import ConnectProxy
 from emulator.tls import ServerTls
 from emulator.wire.clock import Clock
+from emulator.wire.connector import LARGEST_BODY
 
-_LARGEST_BODY = 16 * 1024 * 1024
 _SHUTDOWN_SECONDS = 3.0
 _FLUSH_SECONDS = 0.5
 LOOPBACK = "127.0.0.1"
@@ -30,7 +30,7 @@ class PortTaken(OSError):
 
 def build_app(cloud: Cloud, control_token: str) -> web.Application:
     """Return the application with every room's routes."""
-    app = web.Application(client_max_size=_LARGEST_BODY)
+    app = web.Application(client_max_size=LARGEST_BODY)
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
     for room in (gateway, control, enrollment, omadm, apple_mdm, connector_api, entra):

@@ -14,14 +14,13 @@ import pkcs11
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
 
-from connector_sim.errors import DecryptFailed, HsmUnavailable, KeyExists, KeyNotFound, KeyStoreError, NotExportable
+from connector_sim.errors import DecryptFailed, HsmUnavailable, KeyExists, KeyNotFound, NotExportable, PinRefused
 from connector_sim.keys import oaep
 from connector_sim.keys.padding import oaep as supported
-from connector_sim.keys.provider import KeyInfo
+from connector_sim.keys.provider import KeyInfo, check
 from emulator.wire.enums import PaddingScheme
 
 T = TypeVar("T")
-SIZES: Final = (2048, 3072, 4096)
 _OAEP: Final = {
     PaddingScheme.oaepSha256: (Mechanism.SHA256, MGF.SHA256, None),
     PaddingScheme.oaepSha384: (Mechanism.SHA384, MGF.SHA384, None),
@@ -33,6 +32,13 @@ _CANNOT: Final = (
     pkcs11.exceptions.MechanismParamInvalid,
     pkcs11.exceptions.ArgumentsBad,
     pkcs11.exceptions.FunctionNotSupported,
+)
+_WRONG_PIN: Final = (
+    pkcs11.exceptions.PinIncorrect,
+    pkcs11.exceptions.PinInvalid,
+    pkcs11.exceptions.PinLenRange,
+    pkcs11.exceptions.PinLocked,
+    pkcs11.exceptions.PinExpired,
 )
 _WRONG_INPUT: Final = (
     pkcs11.exceptions.EncryptedDataInvalid,
@@ -64,13 +70,17 @@ class Pkcs11Ksp:
         self._lock = threading.Lock()
         self._library: Any = None
         self._session: Any = None
+        self._refused: tuple[int, int] | None = None
         self.native = True
         """Whether the token does OAEP itself; found out at the first decryption."""
 
     def _open(self) -> Any:
         if self._session is None:
             try:
-                pin = self._settings.pin_file.read_text("utf-8").partition("\n")[0]
+                if self._refused is not None and self._refused == self._mark():
+                    # Each try counts, and after a few the token locks itself: only another PIN is worth one.
+                    raise PinRefused(f"expected another PIN for {self._settings.token_label!r}, got the one refused")
+                pin = self._pin()
                 if self._library is None:
                     self._library = pkcs11.lib(str(self._settings.module))
                 token = self._library.get_token(token_label=self._settings.token_label)
@@ -79,17 +89,36 @@ class Pkcs11Ksp:
                 except pkcs11.exceptions.UserAlreadyLoggedIn:
                     # The login is the process's: another provider over the same token has made it.
                     self._session = token.open(rw=True)
+            except _WRONG_PIN as error:
+                self._refused = self._mark()
+                raise PinRefused(
+                    f"expected the PIN of the token {self._settings.token_label!r} in the PIN file,"
+                    f" got one the token refuses ({type(error).__name__})"
+                ) from None
             except (pkcs11.exceptions.PKCS11Error, RuntimeError, OSError) as error:
                 raise HsmUnavailable(
                     f"expected the token {self._settings.token_label!r} of {self.name}, got {type(error).__name__}"
                 ) from None
         return self._session
 
+    def _mark(self) -> tuple[int, int]:
+        """Return what changes when the PIN file is written anew."""
+        seen = self._settings.pin_file.stat()
+        return seen.st_ino, seen.st_mtime_ns
+
+    def _pin(self) -> str:
+        try:
+            return self._settings.pin_file.read_text("utf-8-sig").partition("\n")[0].rstrip("\r")
+        except UnicodeDecodeError:
+            raise PinRefused(f"expected text in UTF-8 in the PIN file of {self.name}, got other bytes") from None
+
     def _do(self, work: Callable[[Any], T]) -> T:
         """Do something in the session; one that has died is opened anew once, as after a token that was away."""
         with self._lock:
             try:
                 return work(self._open())
+            except PinRefused:
+                raise
             except (pkcs11.exceptions.PKCS11Error, HsmUnavailable):
                 self._reload()
             try:
@@ -139,8 +168,7 @@ class Pkcs11Ksp:
         """Make a key in the token; see `KeyStorageProvider`. None of them can be exported."""
         if exportable:
             raise NotExportable(f"expected a key that stays in {self.name}, got the wish to export it")
-        if bits not in SIZES:
-            raise KeyStoreError(f"expected {', '.join(map(str, SIZES))} bits, got {bits}")
+        check(key_name, bits)
 
         def make(session: Any) -> bool:
             if self._find(session, ObjectClass.PRIVATE_KEY, key_name) is not None:
@@ -164,6 +192,7 @@ class Pkcs11Ksp:
         """Put an existing key into the token, where it stays; see `KeyStorageProvider`."""
         if exportable:
             raise NotExportable(f"expected a key that stays in {self.name}, got the wish to export it")
+        check(key_name, key.key_size)
         numbers = key.private_numbers()
         public = numbers.public_numbers
 
@@ -186,8 +215,13 @@ class Pkcs11Ksp:
         def put(session: Any) -> bool:
             if self._find(session, ObjectClass.PRIVATE_KEY, key_name) is not None:
                 return False
-            session.create_object({**common, **private})
-            session.create_object({**common, Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ENCRYPT: True})
+            made = session.create_object({**common, **private})
+            try:
+                session.create_object({**common, Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ENCRYPT: True})
+            except pkcs11.exceptions.PKCS11Error:
+                # Half a key takes the name and is of no use.
+                made.destroy()
+                raise
             return True
 
         if not self._do(put):

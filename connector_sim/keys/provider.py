@@ -2,12 +2,28 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connector_sim.errors import ProviderUnknown
+from connector_sim.errors import KeyStoreError, ProviderUnknown
 from emulator.wire.enums import PaddingScheme
+
+SIZES: Final = (2048, 3072, 4096)
+"""Bits of the keys that imported certificates are encrypted to (reference graph-intune 8)."""
+
+
+def check(key_name: str, bits: int) -> None:
+    """Let a name and a size pass that a provider takes.
+
+    Raises:
+        KeyStoreError: no name, or a size other than 2048 to 4096 in steps of 1024.
+
+    """
+    if not key_name.strip():
+        raise KeyStoreError("expected a key name, got none")
+    if bits not in SIZES:
+        raise KeyStoreError(f"expected a key of {', '.join(map(str, SIZES))} bits, got {bits}")
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from connector_sim import private_file
 from connector_sim.errors import DecryptFailed, KeyExists, KeyNotFound, KeyStoreError, NotExportable
 from connector_sim.keys.padding import oaep
-from connector_sim.keys.provider import KeyInfo
+from connector_sim.keys.provider import KeyInfo, check
 from emulator.wire.enums import PaddingScheme
 
 PROVIDER_NAME: Final = "Microsoft Software Key Storage Provider"
-SIZES: Final = (2048, 3072, 4096)
 _HEAD: Final = "PFXLab-Key: "
 
 
@@ -70,7 +69,7 @@ class SoftwareKsp:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._opened: dict[str, SoftwareKey] = {}
+        self._opened: dict[str, tuple[tuple[int, int], SoftwareKey]] = {}
 
     def path(self, key_name: str) -> Path:
         """Return the file of a key, whether or not it exists."""
@@ -81,11 +80,10 @@ class SoftwareKsp:
 
         Raises:
             KeyExists: one of that name is there.
-            KeyStoreError: a size other than 2048 to 4096 in steps of 1024.
+            KeyStoreError: a size other than 2048 to 4096 in steps of 1024, or no name.
 
         """
-        if bits not in SIZES:
-            raise KeyStoreError(f"expected {', '.join(map(str, SIZES))} bits, got {bits}")
+        check(key_name, bits)
         if self.path(key_name).exists():
             raise self._exists(key_name)
         key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
@@ -99,10 +97,7 @@ class SoftwareKsp:
             KeyStoreError: a key of a size the provider does not take, or no name.
 
         """
-        if not key_name.strip():
-            raise KeyStoreError("expected a key name, got none")
-        if key.key_size not in SIZES:
-            raise KeyStoreError(f"expected a key of {', '.join(map(str, SIZES))} bits, got {key.key_size}")
+        check(key_name, key.key_size)
         head = f"{_HEAD}{json.dumps({'name': key_name, 'exportable': exportable})}\n".encode()
         try:
             private_file.create(self.path(key_name), head + private_file.pkcs8_pem(key))
@@ -116,15 +111,20 @@ class SoftwareKsp:
 
     def open(self, key_name: str) -> SoftwareKey:
         """Return a key; see `KeyStorageProvider`."""
-        if key_name not in self._opened:
-            try:
-                data = self.path(key_name).read_bytes()
-            except FileNotFoundError:
-                raise KeyNotFound(f"expected the key {key_name!r} in {self.name}, got none of that name") from None
-            except OSError as error:
-                raise KeyStoreError(f"expected to read the key {key_name!r}, got: {error.strerror}") from None
-            self._opened[key_name] = self._read(key_name, data)
-        return self._opened[key_name]
+        path = self.path(key_name)
+        try:
+            # A key costs far more to read than to look at; one that was removed or replaced meanwhile is not used.
+            seen = path.stat()
+            mark = (seen.st_ino, seen.st_mtime_ns)
+            opened = self._opened.get(key_name)
+            if opened is None or opened[0] != mark:
+                opened = self._opened[key_name] = (mark, self._read(key_name, path.read_bytes()))
+        except FileNotFoundError:
+            self._opened.pop(key_name, None)
+            raise KeyNotFound(f"expected the key {key_name!r} in {self.name}, got none of that name") from None
+        except OSError as error:
+            raise KeyStoreError(f"expected to read the key {key_name!r}, got: {error.strerror}") from None
+        return opened[1]
 
     @staticmethod
     def _read(key_name: str, data: bytes) -> SoftwareKey:
@@ -160,7 +160,6 @@ class SoftwareKsp:
             self.path(key_name).unlink()
         except FileNotFoundError:
             raise KeyNotFound(f"expected the key {key_name!r} in {self.name}, got none of that name") from None
-        self._opened.pop(key_name, None)
 
 
 def _head(data: bytes) -> dict[str, object]:

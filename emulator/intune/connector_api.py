@@ -61,10 +61,16 @@ def _connector(request: web.Request) -> Connector:
         raise Refused(401, "NoClientCertificate", "expected a connector's client certificate, got none")
     found = cloud.connectors.by_certificate(thumbprint(certificate))
     if found is None:
-        raise Refused(403, "UnknownConnector", "expected the certificate of an enrolled connector, got another")
+        raise _unknown()
     if certificate.not_valid_after_utc < cloud.clock.now():
         raise Refused(403, "CertificateExpired", f"the connector's certificate ended {certificate.not_valid_after_utc}")
     return found
+
+
+def _unknown() -> Refused:
+    return Refused(
+        403, contract.UNKNOWN_CONNECTOR, "expected the certificate of an enrolled connector, got another; enrol anew"
+    )
 
 
 async def _enroll(request: web.Request) -> web.Response:
@@ -163,6 +169,9 @@ async def _lease(request: web.Request) -> web.Response:
     deadline = asyncio.get_running_loop().time() + body["waitSeconds"]
     cloud.connectors.seen(connector.id, cloud.clock.now())
     while True:
+        if cloud.connectors.get(connector.id) is None:
+            # Deleted while it waited.
+            raise _unknown()
         with cloud.store.atomic():
             lease_id, leased = deliveries.lease(cloud, connector.tenant_id, connector.id, body["max"])
             work = [item for item in (work_item(cloud, row) for row in leased) if item is not None]
@@ -214,15 +223,19 @@ def _told(
                 raise
             full = {"code": "StorageFull", "message": "the service has no room to write, come again later"}
             return web.json_response({"error": full}, status=507)
+        except web.HTTPRequestEntityTooLarge:
+            text = f"expected a message of at most {contract.LARGEST_BODY} bytes, got more"
+            return _refuse(request, Refused(413, "BodyTooLarge", text))
         except Refused as refused:
-            cloud = request.app[CLOUD]
-            cloud.journal.record(
-                "intune", "connector refused", outcome="refused", reason=refused.reason, code=refused.code
-            )
-            error = {"code": refused.code, "message": refused.reason}
-            return web.json_response({"error": error}, status=refused.status)
+            return _refuse(request, refused)
 
     return answer
+
+
+def _refuse(request: web.Request, refused: Refused) -> web.Response:
+    journal = request.app[CLOUD].journal
+    journal.record("intune", "connector refused", outcome="refused", reason=refused.reason, code=refused.code)
+    return web.json_response({"error": {"code": refused.code, "message": refused.reason}}, status=refused.status)
 
 
 def add_routes(app: web.Application) -> None:

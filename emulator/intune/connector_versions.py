@@ -21,7 +21,7 @@ _WORKS: Final = timedelta(days=547)
 
 
 def _parts(version: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+    return tuple(int(part) if part.isascii() and part.isdigit() else 0 for part in version.split("."))
 
 
 def status(version: str, now: datetime) -> str:

@@ -20,12 +20,15 @@ COMPLETE_PATH: Final = "/connector/v1/complete"
 HEARTBEAT_PATH: Final = "/connector/v1/heartbeat"
 RENEW_PATH: Final = "/connector/v1/renew"
 
+UNKNOWN_CONNECTOR: Final = "UnknownConnector"
+
 KEY_NOT_FOUND: Final = "KeyNotFound"
 DECRYPT_FAILED: Final = "DecryptFailed"
 PADDING_UNSUPPORTED: Final = "PaddingUnsupported"
 PROVIDER_UNKNOWN: Final = "ProviderUnknown"
 RECIPIENT_UNUSABLE: Final = "RecipientUnusable"
 TEMPLATE_UNUSABLE: Final = "TemplateUnusable"
+RESULT_TOO_LARGE: Final = "ResultTooLarge"
 
 
 class ContractError(ValueError):
@@ -143,7 +146,11 @@ class _Work(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True):
     items: list[_Item]
 
 
+LARGEST_BODY: Final = 16 * 2**20
+"""Bytes of a message that the service takes; results that need more go in several."""
+
 _LONGEST_MESSAGE: Final = 2000
+_RESULT_FRAME: Final = 256
 
 
 class _Result(msgspec.Struct, rename=_NAMES, forbid_unknown_fields=True, omit_defaults=True):
@@ -226,6 +233,35 @@ def write_completion(lease_id: str, results: Iterable[Result]) -> bytes:
         for result in results
     ]
     return msgspec.json.encode(_Completion(lease_id, wired))
+
+
+def split_results(results: Iterable[Result], most: int = LARGEST_BODY) -> list[list[Result]]:
+    """Return results in groups whose messages are no longer than `most` bytes. Pure.
+
+    One that is longer by itself can reach nobody: it becomes a failure that says so.
+    """
+    groups: list[list[Result]] = []
+    room = 0
+    for result in results:
+        need = _needs(result)
+        if need > most - _RESULT_FRAME:
+            text = f"expected a result of at most {most} bytes in base64, got {need}"
+            result = NotRecrypted(result.request_id, RESULT_TOO_LARGE, text)
+            need = _needs(result)
+        if not groups or need > room:
+            groups.append([])
+            room = most - _RESULT_FRAME
+        groups[-1].append(result)
+        room -= need
+    return groups
+
+
+def _needs(result: Result) -> int:
+    """Return how many bytes a result takes up at most."""
+    if isinstance(result, Recrypted):
+        return _RESULT_FRAME + -(-len(result.encrypted_blob) // 3) * 4
+    # JSON writes a control character in six bytes.
+    return _RESULT_FRAME + 6 * len(result.message[:_LONGEST_MESSAGE].encode())
 
 
 def read_completion(data: bytes) -> Completion:

@@ -1,4 +1,4 @@
-"""What commands share: how they end, and where the user's own keys lie."""
+"""What commands share: how they end, how they read files of the user's, and where the user's own keys lie."""
 
 import json
 import sys
@@ -28,3 +28,43 @@ def tell(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> Non
 def data_folder() -> Path:
     """Return the folder below the user's own where keys and tokens are kept."""
     return Path(click.get_app_dir("pfxlab"))
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a file that holds a secret.
+
+    Raises:
+        ValueError: it is no text; what it is instead is not told.
+
+    """
+    try:
+        return path.read_text("utf-8-sig").partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        raise ValueError(f"expected text in UTF-8 in {path.name}, got other bytes") from None
+
+
+def secret(path: Path) -> str:
+    """Return the first line of a file, or end the command in a sentence."""
+    try:
+        return first_line(path)
+    except ValueError as error:
+        stop(USAGE, str(error))
+    except OSError as error:
+        stop(COULD_NOT_RUN, f"expected to read {path}, got: {error.strerror}")
+
+
+_FACTS: Final = ("graph_url", "authority_url", "ca_file", "connector_public_key_file", "provider_name", "key_name")
+_ACCOUNTS: Final = {
+    "admin": ("client_id", "client_secret"), "operator": ("upn", "password"), "public": ("client_id",)
+}  # fmt: skip
+
+
+def ready_facts(path: Path) -> dict[str, Any]:
+    """Return what a ready file says, or end the command when it is none."""
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+        known = {name: str(facts[name]) for name in _FACTS}
+        accounts = {name: {key: str(facts[name][key]) for key in keys} for name, keys in _ACCOUNTS.items()}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        stop(USAGE, f"{path}: expected the ready file of a running lab, got something else")
+    return {**facts, **known, **accounts}

@@ -48,9 +48,13 @@ def installed(
 
     """
     places: list[Place] = [SoftwarePlace(str((folder or data_folder() / "keys").absolute()))]
+    if module is None and (token_label is not None or pin_file is not None):
+        raise click.UsageError("--token and --pin-file need --pkcs11, the HSM's module.")
     if module is not None:
         if token_label is None or pin_file is None:
             raise click.UsageError("--pkcs11 needs --token and --pin-file as well.")
+        if provider.casefold() == PROVIDER_NAME.casefold():
+            raise click.UsageError("--pkcs11 needs --provider: the name that records call this HSM's provider by.")
         places.append(TokenPlace(provider, str(module.absolute()), token_label, str(pin_file.absolute())))
     try:
         return InstalledProviders(places)

@@ -24,14 +24,26 @@ from connector_sim.errors import ConnectorError, PaddingUnsupported, PfxProblem
 from connector_sim.keys import cng
 from connector_sim.keys.padding import SUPPORTED
 from connector_sim.keys.software import PROVIDER_NAME
-from connector_sim.pfx import open_pfx, purpose_of
+from connector_sim.pfx import check_usable, open_pfx, purpose_of
 from emulator.clock import LabClock
 from emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
-from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, data_folder, stop, tell
+from scenarios.commands.common import (
+    COULD_NOT_RUN,
+    FILE,
+    NEW_FILE,
+    USAGE,
+    VERDICT_FAILED,
+    data_folder,
+    first_line,
+    ready_facts,
+    secret,
+    stop,
+    tell,
+)
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 _READY = click.option(
-    "--ready-file", type=FILE, help="Ready file of a lab; without it the token set, or `pfxlab exec`."
+    "--ready-file", type=FILE, help="Ready file of a lab; without it the lab of `pfxlab exec`, or the token set."
 )
 _PURPOSES: Final = click.Choice(["auto", *(member.name for member in IntendedPurpose)])
 _PADDINGS: Final = click.Choice([scheme.name for scheme in SUPPORTED])
@@ -59,17 +71,14 @@ class _Place:
 
 
 def _place(ready_file: Path | None) -> _Place:
-    """Return where to go: a ready file's lab, else the token that was set, else the lab of `pfxlab exec`."""
+    """Return where to go: a ready file's lab, else the lab of `pfxlab exec`, else where the token is from.
+
+    The token comes last: it stays from an earlier day, and `exec` is meant for this very command.
+    """
     if ready_file is not None:
-        try:
-            facts = json.loads(ready_file.read_text("utf-8"))
-            form = {"grant_type": "client_credentials", **facts["admin"]}
-            return _Place(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"]), form)
-        except (ValueError, KeyError, TypeError):
-            stop(USAGE, f"{ready_file}: expected the ready file of a running lab, got something else")
-    if _token_file().exists():
-        kept = json.loads(_token_file().read_text())
-        return _Place(kept["graph_url"], "", Path(kept["ca_file"]) if kept["ca_file"] else None, token=kept["token"])
+        facts = ready_facts(ready_file)
+        form = {"grant_type": "client_credentials", **facts["admin"]}
+        return _Place(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"]), form)
     if "PFXLAB_GRAPH_URL" in os.environ:
         form = {
             "grant_type": "client_credentials",
@@ -78,8 +87,16 @@ def _place(ready_file: Path | None) -> _Place:
         }
         ca_file = Path(os.environ["SSL_CERT_FILE"])
         return _Place(os.environ["PFXLAB_GRAPH_URL"], os.environ["PFXLAB_AUTHORITY_URL"], ca_file, form)
+    if _token_file().exists():
+        try:
+            kept = json.loads(_token_file().read_text())
+            return _Place(
+                kept["graph_url"], "", Path(kept["ca_file"]) if kept["ca_file"] else None, token=kept["token"]
+            )
+        except (ValueError, KeyError, TypeError):
+            stop(USAGE, f"expected a token in {_token_file()}, got something else. Next: pfxlab pfx token set")
     raise click.UsageError(
-        "expected --ready-file, a token set with `pfxlab pfx token set`, or the environment of `pfxlab exec`."
+        "expected --ready-file, the environment of `pfxlab exec`, or a token set with `pfxlab pfx token set`."
     )
 
 
@@ -129,9 +146,9 @@ def token_set(
     if not graph_url.startswith("https://"):
         raise click.UsageError("--graph-url: expected an https address.")
     if client_secret_file is not None:
-        form = {"grant_type": "client_credentials", "client_secret": _first_line(client_secret_file)}
+        form = {"grant_type": "client_credentials", "client_secret": secret(client_secret_file)}
     elif user is not None and password_file is not None:
-        form = {"grant_type": "password", "username": user, "password": _first_line(password_file)}
+        form = {"grant_type": "password", "username": user, "password": secret(password_file)}
     else:
         raise click.UsageError("expected --client-secret-file, or --user and --password-file.")
 
@@ -156,10 +173,6 @@ def token_remove(as_json: bool) -> None:
     tell({"token": "removed"}, "No token is kept.", as_json=as_json)
 
 
-def _first_line(path: Path) -> str:
-    return path.read_text("utf-8-sig").partition("\n")[0].rstrip("\r")
-
-
 def _public_key(path: Path) -> rsa.RSAPublicKey:
     data = path.read_bytes()
     try:
@@ -175,7 +188,7 @@ _KEY = (
     click.option(
         "--public-key", type=FILE, help="Public key file; without it the lab's, of `pfxlab exec` or ready file."
     ),
-    click.option("--provider", default=PROVIDER_NAME, show_default=True, help="Provider of the connector's key."),
+    click.option("--provider", help=f"Provider of the connector's key; without it the lab's, or {PROVIDER_NAME}."),
     click.option("--name", help="Name of the connector's key."),
 )
 
@@ -186,23 +199,40 @@ def _with_key(command: Any) -> Any:
     return command
 
 
-def _encryption_key(ready_file: Path | None, path: Path | None, provider: str, name: str | None) -> EncryptionKey:
-    facts = json.loads(ready_file.read_text("utf-8")) if ready_file is not None else {}
-    found = path or facts.get("connector_public_key_file") or os.environ.get("PFXLAB_PUBLIC_KEY_FILE")
-    named = name or facts.get("key_name") or os.environ.get("PFXLAB_KEY_NAME")
-    if found is None or named is None:
+def _encryption_key(
+    ready_file: Path | None, path: Path | None, provider: str | None, name: str | None
+) -> EncryptionKey:
+    if path is not None:
+        # A file of one's own says nothing about the name of its key, and the lab's would be a wrong one.
+        if name is None:
+            raise click.UsageError("--public-key needs --name: what the connector calls that key.")
+        return EncryptionKey(_public_key(path), provider or PROVIDER_NAME, name)
+    if ready_file is not None:
+        facts = ready_facts(ready_file)
+        found, its_provider, its_name = (
+            facts["connector_public_key_file"], facts["provider_name"], facts["key_name"]
+        )  # fmt: skip
+    elif "PFXLAB_PUBLIC_KEY_FILE" in os.environ:
+        found, its_provider, its_name = (
+            os.environ[f"PFXLAB_{what}"] for what in ("PUBLIC_KEY_FILE", "PROVIDER_NAME", "KEY_NAME")
+        )
+    else:
         raise click.UsageError("expected --public-key and --name, the key a connector can use.")
-    return EncryptionKey(_public_key(Path(found)), provider, named)
+    return EncryptionKey(_public_key(Path(found)), provider or its_provider, name or its_name)
 
 
 def _record(path: Path, password: str, upn: str, purpose: str, padding: str, key: EncryptionKey) -> dict[str, Any]:
-    """Return a record to import.
+    """Return a record to import; what connector or devices will make of it is for the service to find out.
 
     Raises:
         PfxProblem, PaddingUnsupported, ValueError: the file, its password or a name cannot be used.
 
     """
     opened = open_pfx(path.read_bytes(), password)
+    try:
+        check_usable(opened, password)
+    except PfxProblem as problem:
+        click.echo(f"WARNING {path}: {problem}", err=True)
     meant = purpose_of(opened.certificate) if purpose == "auto" else parse_member(IntendedPurpose, purpose)
     return new_user_pfx_certificate(opened, password, upn, meant, key, parse_member(PaddingScheme, padding))
 
@@ -227,13 +257,13 @@ def base64_(path: Path, as_json: bool) -> None:
 @_with_key
 @_READY
 def new(
-    path: Path, password_file: Path, upn: str, purpose: str, padding: str, public_key: Path | None, provider: str,
-    name: str | None, ready_file: Path | None,
+    path: Path, password_file: Path, upn: str, purpose: str, padding: str, public_key: Path | None,
+    provider: str | None, name: str | None, ready_file: Path | None,
 ) -> None:  # fmt: skip
     """Print the record of a PFX as JSON, its password encrypted; Graph is not asked (New-IntuneUserPfxCertificate)."""
     key = _encryption_key(ready_file, public_key, provider, name)
     try:
-        click.echo(json.dumps(_record(path, _first_line(password_file), upn, purpose, padding, key), indent=2))
+        click.echo(json.dumps(_record(path, secret(password_file), upn, purpose, padding, key), indent=2))
     except (PfxProblem, PaddingUnsupported, ValueError) as error:
         stop(USAGE, f"{path}: {error}")
 
@@ -295,14 +325,31 @@ def remove(
     if not (users or wanted or ids):
         raise click.UsageError("expected --user, --pair or --id.")
 
-    async def work(client: GraphClient) -> list[str]:
-        found = [*(record["id"] for record in await _chosen(client, users, wanted)), *ids]
-        for record_id in found:
+    async def work(client: GraphClient) -> tuple[list[str], list[str]]:
+        """Return the ids removed, and what was named and is not there."""
+        found: list[str] = []
+        absent: list[str] = []
+        for upn in users:
+            # A user without records has none too many.
+            found += [record["id"] for record in await client.get_user_pfx_certificates(upn)]
+        for upn, thumbprint in wanted:
+            records = await client.get_user_pfx_certificates(upn, thumbprint)
+            found += [record["id"] for record in records]
+            absent += [] if records else [f"{upn}:{thumbprint}"]
+        for record_id in ids:
+            # Graph answers the deletion of nothing like any other (docs/divergences.md, delete_missing): look before.
+            there = await client.has_user_pfx_certificate(record_id)
+            (found if there else absent).append(record_id)
+        removed = list(dict.fromkeys(found))
+        for record_id in removed:
             await client.remove_user_pfx_certificate(record_id)
-        return found
+        return removed, absent
 
-    removed = _run(ready_file, work)
-    tell(removed, f"Removed {len(removed)} records.", as_json=as_json)
+    removed, absent = _run(ready_file, work)
+    lines = [f"Removed {len(removed)} records.", *(f"NOT THERE {one}" for one in absent)]
+    tell({"removed": removed, "absent": absent}, "\n".join(lines), as_json=as_json)
+    if absent:
+        raise SystemExit(VERDICT_FAILED)
 
 
 @pfx.command(name="import")
@@ -320,14 +367,14 @@ def remove(
 @_JSON
 def import_(
     paths: tuple[Path, ...], password_file: Path | None, upn: str | None, manifest: Path | None, purpose: str,
-    padding: str, update: bool, journal: Path | None, at_once: int, public_key: Path | None, provider: str,
+    padding: str, update: bool, journal: Path | None, at_once: int, public_key: Path | None, provider: str | None,
     name: str | None, ready_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Import one or many PFX files (Import-IntuneUserPfxCertificate); a file that fails stops no other."""
     rows = _rows(paths, password_file, upn, purpose, padding, manifest)
     key = _encryption_key(ready_file, public_key, provider, name)
+    remembered = _Resume(journal, update=update)
     items, failed = _items(rows, key)
-    remembered = _Resume(journal)
 
     async def work(client: GraphClient) -> list[Outcome]:
         outcomes = []
@@ -362,18 +409,28 @@ def _rows(
         raise click.UsageError("files need --password-file and --upn; many users go into a --manifest.")
     rows = [_Row(path, password_file or path, upn or "", purpose, padding) for path in paths]
     if manifest is not None:
+        rows += _manifest_rows(manifest, purpose, padding)
+    if not rows:
+        raise click.UsageError("expected PFX files or a --manifest.")
+    return rows
+
+
+def _manifest_rows(manifest: Path, purpose: str, padding: str) -> list[_Row]:
+    """Return the rows of a manifest, paths in it taken from its own folder; an unusable line ends the command."""
+    rows, place = [], manifest.parent
+    try:
         with manifest.open(encoding="utf-8-sig", newline="") as lines:
             for number, line in enumerate(csv.DictReader(lines), 2):
                 missing = [column for column in _COLUMNS[:3] if not line.get(column)]
                 if missing:
                     stop(USAGE, f"{manifest}, line {number}: expected {', '.join(missing)}, got none")
-                place = manifest.parent
                 rows.append(
                     _Row(place / line["pfx"], place / line["password_file"], line["upn"],
                          line.get("purpose") or purpose, line.get("padding") or padding)
                 )  # fmt: skip
-    if not rows:
-        raise click.UsageError("expected PFX files or a --manifest.")
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = "other bytes" if isinstance(error, UnicodeDecodeError) else str(error)
+        stop(USAGE, f"{manifest}: expected CSV in UTF-8, got: {reason}")
     return rows
 
 
@@ -382,7 +439,7 @@ def _items(rows: list[_Row], key: EncryptionKey) -> tuple[list[Item], list[dict[
     items, failed = [], []
     for row in rows:
         try:
-            password = _first_line(row.password_file)
+            password = first_line(row.password_file)
             record = _record(row.path, password, row.upn, row.purpose, row.padding, key)
             items.append(Item(str(row.path), record))
         except (PfxProblem, PaddingUnsupported, ValueError) as error:
@@ -393,21 +450,31 @@ def _items(rows: list[_Row], key: EncryptionKey) -> tuple[list[Item], list[dict[
 
 
 class _Resume:
-    """Remembers across runs what Graph has: a line for each record, by user and thumbprint."""
+    """Remembers across runs what Graph has: a line for each record, what was done and its user and thumbprint."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, update: bool) -> None:
         self._path = path
-        self._known = set(path.read_text("utf-8").splitlines()) if path is not None and path.exists() else set()
+        self._enough = ("updated",) if update else ("created", "updated", "there")
+        self._known: set[str] = set()
+        if path is not None:
+            try:
+                # Opened for writing before anything is imported: what cannot be remembered is not begun.
+                with path.open("a+", encoding="utf-8") as lines:
+                    lines.seek(0)
+                    self._known = {line.rstrip("\n") for line in lines}
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "other bytes"
+                stop(COULD_NOT_RUN, f"expected to read and write {path} as text, got: {reason}")
 
     def knows(self, item: Item) -> bool:
         """Return whether an earlier run did it."""
-        return item.key in self._known
+        return any(f"{state} {item.key}" in self._known for state in self._enough)
 
     def note(self, outcome: Outcome) -> None:
         """Remember a record that is there now."""
         if self._path is not None and outcome.state != "failed":
             with self._path.open("a", encoding="utf-8") as lines:
-                lines.write(f"{outcome.item.key}\n")
+                lines.write(f"{outcome.state} {outcome.item.key}\n")
 
 
 def _report(outcomes: list[Outcome], failed: list[dict[str, str]], skipped: int, *, as_json: bool) -> None:

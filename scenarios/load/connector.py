@@ -261,9 +261,7 @@ def queue_up(
 
 def _children() -> list[int]:
     """Return the processes this one has started."""
-    return [
-        int(child) for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
-    ]
+    return [int(child) for path in Path("/proc/self/task").glob("*/children") for child in path.read_text().split()]
 
 
 class _EndToEnd:

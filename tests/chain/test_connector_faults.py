@@ -18,7 +18,7 @@ from aiohttp import web
 
 from connector_sim import identity
 from connector_sim.errors import ServiceRefused
-from connector_sim.eventlog import Event
+from connector_sim.eventlog import HEALTH_UPLOAD_SUCCESS, UPLOAD_SUCCESS, Event
 from connector_sim.keys import cng
 from connector_sim.keys.provider import Providers
 from connector_sim.keys.software import SoftwareKsp
@@ -26,6 +26,7 @@ from connector_sim.service import Connector, Settings, enroll, post
 from emulator.clock import LabClock
 from emulator.tls import ServerTls
 from emulator.wire import connector as contract
+from emulator.wire import jsontext
 from emulator.wire.enums import PaddingScheme
 from scenarios.lab import KEY_NAME, Lab
 from scenarios.load.connector import Material, queue_up
@@ -367,6 +368,62 @@ async def test_one_connector_for_each_tenant_by_switch(lab: Lab, tmp_path: Path)
         await enroll(settings, token, tmp_path / "second", "second", "SECOND")
     await enroll(settings, token, tmp_path / "second", "second", "SECOND")
     assert len(lab.emulator.cloud.connectors.of_tenant(made.tenant_id)) == 2
+
+
+async def test_results_larger_than_a_message_go_in_several(lab: Lab, material: Material) -> None:
+    """Apple payloads that together are more than the service takes at once are all delivered."""
+    queue_up(lab, material, material.ciphertexts(COUNT), users=5)
+    store = lab.emulator.cloud.store
+    store.run("update devices set platform = 'ios'")
+    store.run("update pfx_certificates set encrypted_pfx_blob = zeroblob(400000)")
+    await lab.start_connector()
+    await until(lambda: states(lab) == {"ready": COUNT}, 40)
+    uploads = [event for event in lab.connector_events if event.id == UPLOAD_SUCCESS]
+    assert len(uploads) > 1
+
+
+async def test_connector_deleted_while_it_waits_is_told(lab: Lab) -> None:
+    """A lease that waits for work ends at once when its connector is deleted, and later requests are not given to it."""
+    made = lab.operator.credentials
+    token = await lab.user_token(made.operator_upn, made.operator_password)
+    settings = Settings(lab.emulator.origin, lab.ca_file, wait_seconds=30)
+    who = await enroll(settings, token, lab.folder / "waiting", "waiting", "WAITING")
+    asked = jsontext.encode({"max": 1, "waitSeconds": 30})
+    async with aiohttp.ClientSession(lab.emulator.origin) as session:
+        waiting = asyncio.create_task(post(session, contract.LEASE_PATH, asked, who.tls(lab.ca_file), None))
+        await asyncio.sleep(0.3)
+        lab.emulator.cloud.connectors.remove(who.connector_id)
+        with pytest.raises(ServiceRefused, match="UnknownConnector"):
+            await asyncio.wait_for(waiting, 3)
+
+
+async def test_message_too_large_is_told(lab: Lab) -> None:
+    """A message of more than the service takes is refused with its size, in the contract's form."""
+    made = lab.operator.credentials
+    token = await lab.user_token(made.operator_upn, made.operator_password)
+    who = await enroll(Settings(lab.emulator.origin, lab.ca_file), token, lab.folder / "large", "large", "LARGE")
+    async with aiohttp.ClientSession(lab.emulator.origin) as session:
+        big = b" " * (contract.LARGEST_BODY + 1)
+        with pytest.raises(ServiceRefused, match="BodyTooLarge") as refused:
+            await post(session, contract.COMPLETE_PATH, big, who.tls(lab.ca_file), None)
+    assert refused.value.reason == "BodyTooLarge"
+
+
+async def test_farewell_without_an_answer_is_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connector that stops while the service hangs ends soon, and its log says that the service did not answer."""
+    monkeypatch.setattr("connector_sim.service._FAREWELL_SECONDS", 0.2)
+    await lab.start_connector()
+    connector = lab.connector
+    assert connector is not None
+    await until(lambda: any(event.id == HEALTH_UPLOAD_SUCCESS for event in lab.connector_events))
+
+    async def never(*_: Any) -> bytes:
+        await asyncio.sleep(3600)
+        return b""
+
+    monkeypatch.setattr("connector_sim.service.post", never)
+    await asyncio.wait_for(connector.stop(), 10)
+    assert lab.connector_events[-1].text == "stopped; the service did not answer its last heartbeat"
 
 
 class FullDisk(deque[Event]):

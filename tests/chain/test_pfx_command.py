@@ -1,5 +1,6 @@
 """`pfxlab pfx` as an administrator types it, and its bulk import when Graph throttles or loses answers."""
 
+import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,16 +10,20 @@ from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from connector_sim.bulk_import import Item, import_all, import_one, pause_of
 from connector_sim.cmdlets import COLLECTION, GraphClient, new_user_pfx_certificate
 from connector_sim.errors import GraphRefused
+from connector_sim.keys.software import SoftwareKsp
 from connector_sim.pfx import open_pfx
-from emulator.wire.enums import IntendedPurpose
+from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios.cli import main
 from scenarios.lab import Lab
 from scenarios.mail_authority import export_pfx
+from scenarios.ready import environment
 from tests.chain.test_official_sdk import start, stop
 from tests.conftest import self_signed
 
@@ -76,10 +81,12 @@ def test_life_of_imported_certificates(up: tuple[Path, dict[str, Any]], files: l
     user = said(pfx(up, "user-id", UPN, "--json"))["id"]
     assert changed["id"].startswith(user.replace("-", ""))
     assert "No user was found" in pfx(up, "user-id", "nobody@pfxlab.example", code=3).stderr
-    assert said(pfx(up, "remove", "--pair", pair, "--json")) == [changed["id"]]
+    assert said(pfx(up, "remove", "--pair", pair, "--json")) == {"removed": [changed["id"]], "absent": []}
+    gone = said(pfx(up, "remove", "--pair", pair, "--id", changed["id"], "--json", code=1))
+    assert gone == {"removed": [], "absent": [pair, changed["id"]]}
     other = said(pfx(up, "get", "--json"))[0]["id"]
-    assert said(pfx(up, "remove", "--id", other, "--json")) == [other]
-    assert len(said(pfx(up, "remove", "--user", UPN, "--json"))) == 1
+    assert said(pfx(up, "remove", "--id", other, "--json"))["removed"] == [other]
+    assert len(said(pfx(up, "remove", "--user", UPN, "--json"))["removed"]) == 1
     assert "No records" in pfx(up, "get").stdout
 
 
@@ -110,6 +117,100 @@ def test_manifest_imports_what_can_be_and_says_what_cannot(
     purposes = {record["intendedPurpose"] for record in said(pfx(up, "get", "--json"))}
     assert purposes == {"smimeSigning", "smimeEncryption"}
     pfx(up, "remove", "--user", UPN)
+
+
+def test_update_does_what_an_earlier_import_did_not(
+    up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
+) -> None:
+    """A resume file of an import passes over nothing of an update; one that cannot be written stops before any import."""
+    some = [str(files[0]), "--password-file", str(tmp_path / "password"), "--upn", UPN, "--json"]
+    refused = pfx(up, "import", *some, "--resume", str(tmp_path / "missing" / "done"), code=3)
+    assert "expected to read and write" in refused.stderr
+    assert said(pfx(up, "get", "--json")) == []
+    resume = ["--resume", str(tmp_path / "done")]
+    assert said(pfx(up, "import", *some, *resume))["created"] == 1
+    first = said(pfx(up, "import", *some, *resume, "--update", "--name", "Second key"))
+    assert (first["updated"], first["skipped"]) == (1, 0)
+    second = said(pfx(up, "import", *some, *resume, "--update", "--name", "Second key"))
+    assert (second["updated"], second["skipped"]) == (0, 1)
+    pfx(up, "remove", "--user", UPN)
+
+
+def test_a_key_of_ones_own_needs_its_own_name(
+    up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
+) -> None:
+    """The lab's key name never goes with another public key, and the lab's provider goes with the lab's key."""
+    ksp = SoftwareKsp(tmp_path / "keys")
+    pem = ksp.add("mine").public_key()
+    (tmp_path / "mine.pem").write_bytes(
+        pem.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    one = [str(files[0]), "--password-file", str(tmp_path / "password"), "--upn", UPN]
+    assert (
+        "--public-key needs --name" in pfx(up, "new", *one, "--public-key", str(tmp_path / "mine.pem"), code=2).stderr
+    )
+    mine = said(pfx(up, "new", *one, "--public-key", str(tmp_path / "mine.pem"), "--name", "mine"))
+    labs = said(pfx(up, "new", *one))
+    assert (mine["keyName"], labs["keyName"]) == ("mine", up[1]["key_name"])
+    assert labs["providerName"] == up[1]["provider_name"]
+    encrypted = base64.b64decode(mine["encryptedPfxPassword"])
+    assert ksp.open("mine").decrypt(encrypted, PaddingScheme.oaepSha512) == PASSWORD.encode()
+
+
+def test_what_devices_will_refuse_is_said_beforehand(
+    up: tuple[Path, dict[str, Any]], tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    """A PFX without a password is imported as asked, with a warning on standard error."""
+    bare = pkcs12.serialize_key_and_certificates(
+        b"n", rsa_key, self_signed(rsa_key), None, serialization.NoEncryption()
+    )
+    (tmp_path / "bare.pfx").write_bytes(bare)
+    (tmp_path / "password").write_text("\n")
+    made = pfx(up, "new", str(tmp_path / "bare.pfx"), "--password-file", str(tmp_path / "password"), "--upn", UPN)
+    assert "WARNING" in made.stderr
+    assert "empty password" in made.stderr
+    assert said(made)["thumbprint"]
+
+
+def test_this_commands_lab_comes_before_a_token_kept(
+    up: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within `pfxlab exec` the lab is asked, not the tenant that a token from an earlier day belongs to."""
+    monkeypatch.setattr("click.get_app_dir", lambda _: str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    kept = {"graph_url": "https://127.0.0.1:9", "ca_file": None, "token": "canary-token"}
+    (tmp_path / "home" / "token.json").write_text(json.dumps(kept))
+    for name, value in environment(up[1]).items():
+        monkeypatch.setenv(name, value)
+    listed = CliRunner().invoke(main, ["pfx", "get", "--json"])
+    assert (listed.exit_code, json.loads(listed.stdout)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments", "words"),
+    [
+        ("ready", b"canary", ["get", "--ready-file", "ready"], "expected the ready file of a running lab"),
+        ("ready", b"{}", ["get", "--ready-file", "ready"], "expected the ready file of a running lab"),
+        ("ready", b"[1]", ["new", "a.pfx", *["--password-file", "ready", "--upn", "u", "--ready-file", "ready"]], "a running lab"),
+        ("home/token.json", b"canary", ["get"], "expected a token in"),
+        ("list.csv", b"pfx,password_file,upn\n\xff,b,c", ["import", "--manifest", "list.csv"], "expected CSV in UTF-8"),
+        ("secret", b"canary\xff", [*["token", "set", "--graph-url", "https://localhost:9", "--authority-url", "x", "--client-id"], "z",
+                                   "--client-secret-file", "secret"], "expected text in UTF-8 in secret"),
+    ],
+)  # fmt: skip
+def test_files_that_are_something_else_end_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, arguments: list[str], words: str
+) -> None:
+    """A file of another kind is named, nothing in it is repeated, and no traceback comes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("click.get_app_dir", lambda _: str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    Path("a.pfx").write_bytes(b"x")
+    Path(name).write_bytes(content)
+    result = CliRunner().invoke(main, ["pfx", *arguments])
+    assert (result.exit_code, words in result.stderr) == (2, True), result.output
+    assert "canary" not in result.output
+    assert "xff" not in result.output
 
 
 def test_token_is_kept_for_the_next_commands(

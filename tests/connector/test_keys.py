@@ -1,5 +1,7 @@
+import errno
 import stat
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -33,6 +35,31 @@ def test_existing_key_is_not_overwritten(tmp_path: Path, rsa_key: rsa.RSAPrivate
     with pytest.raises(KeyExists, match="'k', which exists"):
         ksp.store("k", rsa_key)
     assert SoftwareKsp(tmp_path).open("k").public_key() == before
+
+
+def test_key_removed_elsewhere_is_gone_here(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    """A key that another process removed is missing for one that has used it, and a new one of its name is used."""
+    running, other = SoftwareKsp(tmp_path), SoftwareKsp(tmp_path)
+    first = other.add("k").public_key()
+    assert running.open("k").public_key() == first
+    other.remove("k")
+    with pytest.raises(KeyNotFound):
+        running.open("k")
+    other.store("k", rsa_key)
+    assert running.open("k").public_key() == rsa_key.public_key()
+
+
+def test_no_half_key_is_left_on_a_full_disk(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    """When there is no room for a key's file, nothing of the key stays behind."""
+
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with patch.object(Path, "write_bytes", full), pytest.raises(OSError, match="No space left"):
+        SoftwareKsp(tmp_path / "keys").store("k", rsa_key)
+    assert list((tmp_path / "keys").iterdir()) == []
 
 
 def test_missing_key_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from connector_sim.keys.padding import encrypt
 from connector_sim.keys.software import SoftwareKsp
 from emulator.wire.enums import PaddingScheme
 from scenarios.cli import main
+from tests.chain.test_official_sdk import PFXLAB
 from tests.connector import softhsm
 
 
@@ -101,6 +102,10 @@ def test_keys_are_listed_by_name(tmp_path: Path) -> None:
         (["import", "--name", "x", "--file", "pem"], 2, "expected an unencrypted PEM private key"),
         (["add", "--name", "x", "--bits", "1024"], 2, "is not one of"),
         (["add", "--name", "x", "--pkcs11", "rubbish"], 2, "--pkcs11 needs --token and --pin-file"),
+        (["add", "--name", "x", "--token", "t"], 2, "--token and --pin-file need --pkcs11"),
+        (["add", "--name", "x", "--pin-file", "rubbish"], 2, "--token and --pin-file need --pkcs11"),
+        (["add", "--name", "x", "--pkcs11", "rubbish", "--token", "t", "--pin-file", "taken"], 2, "needs --provider"),
+        (["export-public", "--name", "there", "--file", "taken/new"], 3, "Not a directory"),
         (["remove", "--name", "absent", "--yes"], 2, "KeyNotFound"),
     ],
 )
@@ -143,3 +148,10 @@ def test_commands_work_on_an_hsm(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> 
         assert (refused.exit_code, refused.stderr.partition(":")[0]) == (2, "NotExportable")
         away = keys(tmp_path, "list", *[*hsm[:4], "--token", "other", *hsm[6:]])
         assert (away.exit_code, away.stderr.partition(":")[0]) == (3, "HsmUnavailable")
+        for wrong in (b"canary-0000", b"canary\xff"):
+            (tmp_path / "wrong").write_bytes(wrong)
+            # The login is the process's, and this one has made its own.
+            command = [*PFXLAB, "keys", "list", *hsm[:-1], str(tmp_path / "wrong")]
+            refused_pin = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert (refused_pin.returncode, refused_pin.stderr.partition(":")[0]) == (3, "PinRefused")
+            assert "canary" not in refused_pin.stderr

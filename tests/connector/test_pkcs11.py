@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from connector_sim.errors import (
     HsmUnavailable,
     KeyExists,
     KeyNotFound,
+    KeyStoreError,
     NotExportable,
     PaddingUnsupported,
 )
@@ -145,6 +147,61 @@ def test_wrong_pin_is_unavailable_without_the_pin(token: TokenSettings, tmp_path
         with pytest.raises(HsmUnavailable) as refused:
             softhsm.provider(settings_).open("k")
         assert "canary" not in str(refused.value)
+
+
+WRONG_PIN = """
+import sys
+from pathlib import Path
+from connector_sim.errors import PinRefused
+from connector_sim.keys.pkcs11 import Pkcs11Ksp, TokenSettings
+
+tries = []
+class Counted:
+    def __init__(self, token):
+        self._token = token
+    def open(self, **options):
+        tries.append(1)
+        return self._token.open(**options)
+
+pin_file = Path(sys.argv[3])
+ksp = Pkcs11Ksp("HSM", TokenSettings(Path(sys.argv[1]), sys.argv[2], pin_file))
+import pkcs11
+library = pkcs11.lib(sys.argv[1])
+class Library:
+    def get_token(self, **options):
+        return Counted(library.get_token(**options))
+    def reinitialize(self):
+        library.reinitialize()
+ksp._library = Library()
+for _ in range(5):
+    try:
+        ksp.list_keys()
+    except PinRefused:
+        print("refused")
+print(len(tries))
+pin_file.write_text(sys.argv[4])
+print(ksp.list_keys(), len(tries))
+"""
+
+
+def test_wrong_pin_is_tried_once(token: TokenSettings, tmp_path: Path) -> None:
+    """However often a key is asked for, a PIN the token refused is not sent again; one written anew is."""
+    (tmp_path / "pin").write_text("canary-wrong")
+    arguments = [str(token.module), token.token_label, str(tmp_path / "pin"), softhsm.PIN]
+    command = [sys.executable, "-c", WRONG_PIN, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[:6] == ["refused"] * 5 + ["1"]
+    assert lines[6].endswith(" 2")
+
+
+def test_token_takes_no_key_that_the_product_would_not(hsm: Pkcs11Ksp) -> None:
+    """A key of another size or without a name is refused by the HSM's provider as by the software one."""
+    small = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - small on purpose
+    with pytest.raises(KeyStoreError, match="got 1024"):
+        hsm.store("small", small)
+    with pytest.raises(KeyStoreError, match="expected a key name"):
+        hsm.add(" ")
 
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -141,3 +141,29 @@ def test_long_message_is_cut_and_costs_no_other_result() -> None:
         contract.NotRecrypted(LEASE, "KeyNotFound", "K" * 2000),
         contract.Recrypted(LEASE, b"content"),
     ]
+
+
+SIZES = st.lists(st.tuples(st.integers(0, 3000), st.booleans()), max_size=40)
+
+
+@given(SIZES, st.integers(4000, 20_000))
+def test_results_are_split_without_loss(sizes: list[tuple[int, bool]], most: int) -> None:
+    """However large results are, each group's message is within the limit, and together they are all there, in order."""
+    results: list[contract.Result] = [
+        contract.Recrypted(LEASE, bytes(size + 1)) if done else contract.NotRecrypted(LEASE, "Code", "\x00" * size)
+        for size, done in sizes
+    ]
+    groups = contract.split_results(results, most)
+    assert all(len(contract.write_completion(LEASE, group)) <= most for group in groups)
+    assert all(groups)
+    told = [result for group in groups for result in group]
+    assert len(told) == len(results)
+    for before, after in zip(results, told, strict=True):
+        assert after == before or (isinstance(after, contract.NotRecrypted) and after.code == contract.RESULT_TOO_LARGE)
+
+
+def test_a_result_larger_than_a_message_becomes_a_failure() -> None:
+    """A result that no message can hold is reported as that, in place of a message nobody takes."""
+    ((result,),) = contract.split_results([contract.Recrypted(LEASE, bytes(5000))], 4000)
+    assert isinstance(result, contract.NotRecrypted)
+    assert (result.code, "at most 4000 bytes" in result.message) == ("ResultTooLarge", True)
