@@ -161,6 +161,8 @@ class Demo:
             self._progress.hop("cloud", f"Graph, sign-in and Intune emulated at {lab.emulator.origin} (TEST ONLY)")
             self._material = await self._prepare(lab)
             key = lab.encryption_key()
+            # The records are encrypted to this one, even when `--break` takes it from the connector.
+            self._connector_key = lab.connector_key()._key
             self._break(lab)
             await lab.start_connector()
             self._progress.hop("connector", f"enrolled, holds the key {KEY_NAME} in {lab.ksp.name}")
@@ -281,7 +283,7 @@ class Demo:
             loaded = pkcs12.load_pkcs12(item.pfx.data, item.password.encode())
             if isinstance(loaded.key, rsa.RSAPrivateKey):
                 watched += canaries.of_key(item.label, loaded.key)
-        watched += canaries.of_key("the connector", _connector_key(self._lab))
+        watched += canaries.of_key("the connector", self._connector_key)
         for device in self._lab.devices.values():
             watched += canaries.of_key(device.hardware.device_name, device.identity.key)
         places = canaries.files_below(folder / "cloud")
@@ -293,8 +295,3 @@ class Demo:
         result.findings = [f"{f.canary} found in {f.place} ({f.form})" for f in found]
         text = f"{len(watched)} secrets searched in {result.searched:,} bytes of cloud data and logs: "
         self._progress.hop("proof", text + (f"{len(found)} FOUND" if found else "none found"), ok=not found)
-
-
-def _connector_key(lab: Lab) -> rsa.RSAPrivateKey:
-    # The key the records were encrypted to, even when `--break` has taken it from the connector since.
-    return lab.ksp.open(KEY_NAME)._key
