@@ -3,7 +3,9 @@
 Two channels as on Windows, Admin and Operational, in one file; at 50 MB it is archived, as the product's is.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -60,6 +62,7 @@ _ERRORS: Final = frozenset(
 _WARNINGS: Final = frozenset({REENCRYPT_FAILED_ATTEMPT, HEALTH_UPLOAD_FAILED_ATTEMPT, VERSION_DEPRECATED})
 # One of these comes for each request, and one of another kind soon after: that one writes them to the file.
 _MANY: Final = frozenset({DOWNLOADED_REQUEST, REENCRYPT_SUCCESS, UPLOADED_REQUEST})
+_LONGEST_TOLD: Final = 2000
 _LARGEST: Final = 50 * 2**20
 
 
@@ -91,6 +94,46 @@ class Event(NamedTuple):
 EventSink = Callable[[Event], None]
 
 
+def as_line(event: Event, when: datetime) -> dict[str, Any]:
+    """Return an event as the log keeps it, without its fields."""
+    return {
+        "time": when.isoformat(),
+        "id": event.id,
+        "name": event.name,
+        "channel": f"Microsoft-Intune-CertificateConnectors/{event.channel}",
+        "level": event.level,
+        "text": event.text,
+    }
+
+
+class Untold:
+    """Events the service has not been told of yet; what comes once for each request stays on the server.
+
+    Errors and warnings have a place of their own, so that no number of other events drives them out.
+    """
+
+    def __init__(self, most: int = 200) -> None:
+        self._places: tuple[deque[dict[str, Any]], ...] = (deque(maxlen=most), deque(maxlen=most))
+
+    def add(self, event: Event, when: datetime) -> None:
+        """Keep an event until the next heartbeat."""
+        if event.id not in _MANY and event.id != PKCS_IMPORT_SUCCESS:
+            line = as_line(event, when)
+            self._places[event.level == "Information"].append({**line, "text": line["text"][:_LONGEST_TOLD]})
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what there is to tell, oldest first."""
+        return sorted((line for place in self._places for line in place), key=lambda line: str(line["time"]))
+
+    def told(self, lines: list[dict[str, Any]]) -> None:
+        """Forget what the service has taken."""
+        known = {id(line) for line in lines}
+        for place in self._places:
+            kept = [line for line in place if id(line) not in known]
+            place.clear()
+            place.extend(kept)
+
+
 class EventLogFile:
     """Writes events as JSON lines; a file that has grown to 50 MB becomes the archive, in place of the one before."""
 
@@ -101,15 +144,7 @@ class EventLogFile:
 
     def __call__(self, event: Event) -> None:
         """Append an event."""
-        line = {
-            "time": self._clock.now().isoformat(),
-            "id": event.id,
-            "name": event.name,
-            "channel": f"Microsoft-Intune-CertificateConnectors/{event.channel}",
-            "level": event.level,
-            "text": event.text,
-            **event.fields,
-        }
+        line = {**as_line(event, self._clock.now()), **event.fields}
         self._file.write(jsontext.encode(line) + b"\n")
         if event.id not in _MANY:
             self._file.flush()

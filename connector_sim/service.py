@@ -137,6 +137,7 @@ class Connector:
         self._waiting: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._lost = 0
+        self._untold = log.Untold()
         self.dismissed = asyncio.Event()
         """Set once the service has said that it knows this connector no more."""
 
@@ -170,7 +171,7 @@ class Connector:
         """Tell the service that this process ends; return how that went."""
         try:
             async with asyncio.timeout(_FAREWELL_SECONDS):
-                await self._call(contract.HEARTBEAT_PATH, self._alive(stopping=True))
+                await self._heartbeat(stopping=True)
         except ServiceRefused as error:
             return f"stopped; the service did not take its last heartbeat: {error}"
         except TimeoutError:
@@ -179,18 +180,24 @@ class Connector:
 
     def _events(self, event: Event) -> None:
         """Log an event; a log that cannot be written, as on a full disk, stops no work."""
+        self._untold.add(event, self._clock.now())
         with contextlib.suppress(OSError):
             self._sink(event)
 
-    def _alive(self, **more: bool) -> dict[str, Any]:
-        return {"connectorVersion": self._settings.version, "started": False, **more}
+    async def _heartbeat(self, **more: bool) -> bytes:
+        """Say that this process lives, and what its event log has had since it last did."""
+        events = self._untold.lines()
+        alive = {"connectorVersion": self._settings.version, "started": False, **more, "events": events}
+        answer = await self._call(contract.HEARTBEAT_PATH, alive)
+        self._untold.told(events)
+        return answer
 
     async def _beat(self) -> None:
         """Say that this process lives, first of all that it has just begun; then let the slots work."""
         started = True
         while True:
             try:
-                answer = await self._call(contract.HEARTBEAT_PATH, self._alive(started=started))
+                answer = await self._heartbeat(started=started)
                 self._hear(_checked("alive", answer), first=started)
                 if started:
                     self._slots = [asyncio.create_task(self._work()) for _ in range(self._settings.slots)]

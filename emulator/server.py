@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from emulator.admin import routes as admin
 from emulator.cloud import Cloud
 from emulator.config import Config
 from emulator.edge import CLOUD
@@ -33,7 +34,7 @@ def build_app(cloud: Cloud, control_token: str) -> web.Application:
     app = web.Application(client_max_size=LARGEST_BODY)
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
-    for room in (gateway, control, enrollment, omadm, apple_mdm, connector_api, entra):
+    for room in (gateway, admin, control, enrollment, omadm, apple_mdm, connector_api, entra):
         room.add_routes(app)
     app.router.add_route("*", "/{tail:.*}", gateway.no_version)
     return app

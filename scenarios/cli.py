@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import click
 from rich.console import Console
@@ -287,7 +287,7 @@ async def _start_parts(lab: Lab, parts: tuple[str, ...]) -> None:
             await device.check_in()
 
 
-def _announce(facts: dict[str, object], parts: tuple[str, ...], *, as_json: bool) -> None:
+def _announce(facts: dict[str, Any], parts: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -295,7 +295,8 @@ def _announce(facts: dict[str, object], parts: tuple[str, ...], *, as_json: bool
     click.echo(f"PFX Lab serves Graph and sign-in at {facts['graph_url']}{running} (loopback only, TEST ONLY).\n")
     for name, value in environment(facts).items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo("\nNext: paste these lines into the shell your tool runs in. Ctrl-C ends the lab.")
+    click.echo(f"\nAdmin centre: {facts['admin_url']} (sign in as {facts['operator']['upn']}, see the ready file).")
+    click.echo("Next: paste these lines into the shell your tool runs in. Ctrl-C ends the lab.")
     sys.stdout.flush()
 
 

@@ -111,6 +111,7 @@ class Lab:
     def _open(self, folder: Path) -> None:
         self.emulator = Emulator(self.config, self.clock, folder / "cloud")
         self.ksp = SoftwareKsp(folder / "connector" / "keys")
+        self._exported: EncryptionKey | None = None
         self.connector: Connector | None = None
         self.connector_events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self.devices: dict[str, Device] = {}
@@ -155,10 +156,8 @@ class Lab:
 
         """
         self.ca_file.write_bytes(self.emulator.tls.ca_pem)
-        pem = (
-            self.connector_key()
-            .public_key()
-            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        pem = self.encryption_key().key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self.public_key_file.write_bytes(pem)
         await self.emulator.start(port)
@@ -208,8 +207,13 @@ class Lab:
             return self.ksp.add(KEY_NAME)
 
     def encryption_key(self) -> EncryptionKey:
-        """Return the public key with the names to put into records."""
-        return EncryptionKey(self.connector_key().public_key(), self.ksp.name, KEY_NAME)
+        """Return the public key with the names to put into records.
+
+        As on a workstation it is the one exported once, whatever has become of the connector's key since.
+        """
+        if self._exported is None:
+            self._exported = EncryptionKey(self.connector_key().public_key(), self.ksp.name, KEY_NAME)
+        return self._exported
 
     def graph(self) -> GraphClient:
         """Return a Graph client for this lab, not signed in yet."""

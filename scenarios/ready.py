@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from emulator.admin.routes import PREFIX as ADMIN_PREFIX
 from emulator.lab.control import PREFIX
 from emulator.pki import write_private
 from scenarios.lab import KEY_NAME, Lab
@@ -28,6 +29,7 @@ def ready(lab: Lab) -> dict[str, Any]:
         "provider_name": lab.ksp.name,
         "key_name": KEY_NAME,
         "proxy_url": lab.emulator.proxy_url,
+        "admin_url": f"{lab.emulator.origin}{ADMIN_PREFIX}",
         "control_url": f"{lab.emulator.origin}{PREFIX}",
         "control_token": lab.emulator.control_token,
     }

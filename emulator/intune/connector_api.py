@@ -202,6 +202,7 @@ async def _heartbeat(request: web.Request) -> web.Response:
     status = versions.status(body["connectorVersion"], now)
     with cloud.store.atomic():
         cloud.connectors.heard(connector.id, body["connectorVersion"], now)
+        cloud.connectors.logged(connector.id, body.get("events", []))
         if body["started"] or body.get("stopping"):
             deliveries.release(cloud, connector.id)
             event = "connector started" if body["started"] else "connector stopped"

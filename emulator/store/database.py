@@ -180,6 +180,14 @@ def m005_fair_queue(db: Database) -> None:
     db.execute("create index pfx_lower_upn on pfx_certificates (lower(user_principal_name))")
 
 
+@migrations()
+def m006_event_logs_of_connectors(db: Database) -> None:
+    """Keep what connectors tell of their event logs; a heartbeat that is sent again tells nothing twice."""
+    columns = {"number": int, "connector_id": str, "time": str, "event": int, "name": str, "channel": str}
+    db.table("connector_events").create({**columns, "level": str, "text": str}, pk="number")
+    db.execute("create unique index events_connector on connector_events (connector_id, time, event, text)")
+
+
 class Store:
     """An open database: rows in and out, transactions that nest."""
 

@@ -1,9 +1,13 @@
 """Enrolled devices (managedDevice) and enrolled connectors (ndesConnector)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from emulator.store.database import Row, Store, from_text, to_text
+from emulator.store.database import Row, Store, from_text, placeholders, to_text
+
+_EVENTS_KEPT: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,31 @@ class Connectors:
     def remove(self, connector_id: str) -> None:
         """Forget a connector; its certificate is worth nothing from now on."""
         self._store.run("delete from connectors where id = ?", (connector_id,))
+        self._store.run("delete from connector_events where connector_id = ?", (connector_id,))
+
+    def logged(self, connector_id: str, events: Sequence[Row]) -> None:
+        """Keep what a connector told of its event log; the latest thousand of each stay."""
+        if not events:
+            return
+        self._store.run_many(
+            "insert or ignore into connector_events (connector_id, time, event, name, channel, level, text)"
+            " values (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (connector_id, *(one[name] for name in ("time", "id", "name", "channel", "level", "text")))
+                for one in events
+            ],
+        )
+        self._store.run(
+            "delete from connector_events where connector_id = ? and number <= (select number from connector_events"
+            " where connector_id = ? order by number desc limit 1 offset ?)",
+            (connector_id, connector_id, _EVENTS_KEPT),
+        )
+
+    def events(self, connector_id: str, levels: Sequence[str] = (), limit: int = 200) -> list[Row]:
+        """Return the latest of what a connector told of its event log, newest first; of all levels unless named."""
+        wanted = f" and level in ({placeholders(levels)})" if levels else ""
+        sql = f"select * from connector_events where connector_id = ?{wanted} order by number desc limit ?"  # noqa: S608 - marks only
+        return self._store.rows(sql, (connector_id, *levels, limit))
 
     def processed(self, connector_id: str, when: datetime, succeeded: int, failed: int) -> None:
         """Count requests a connector has answered, by the hour."""
