@@ -347,13 +347,13 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
         "end_to_end": (cores, lambda: _end_to_end(material, plain, memory)),
     }
     for turn in range(turns):
-        before = {count: private_operations(count, seconds) for count in {1, cores}}
         for name, (count, measure) in work.items():
+            # The baseline right before and right after: the machine is another one a few seconds later.
+            before = private_operations(count, seconds)
             rate = measure()
             after = private_operations(count, seconds)
-            base.setdefault(count, []).append(after)
-            seen.setdefault(name, []).append(rate / ((before[count] + after) / 2))
-            before[count] = after
+            base.setdefault(count, []).extend((before, after))
+            seen.setdefault(name, []).append(rate / ((before + after) / 2))
         shown = ", ".join(f"{name} {values[-1]:.2f}" for name, values in seen.items())
         tell(f"turn {turn + 1} of {turns}: {shown}")
     return {
