@@ -98,6 +98,9 @@ class PfxCertInstall:
             return NOT_FOUND
         if node is None:
             return Outcome("200", data="/".join(nodes), format="node")
+        if node == "Thumbprint" and self._store.get(_source(unique_id)) is None:
+            # Its user took the certificate away by hand: there is none to read a thumbprint of.
+            return NOT_FOUND
         return Outcome("200", data=nodes[node], format=csp.FORMATS[node])
 
     def _delete(self, unique_id: str) -> Outcome:

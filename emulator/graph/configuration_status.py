@@ -30,6 +30,7 @@ STATUS_OF_STATE: Final = {
     State.FAILED: "error",
     State.REMOVED: "notApplicable",
     State.SUPERSEDED: "notApplicable",
+    State.LEFT: "notApplicable",
 }
 """complianceStatus of a delivery; every state not named here is still under way: unknown."""
 
@@ -43,6 +44,7 @@ ISSUANCE_OF_STATE: Final = {
     State.FAILED: "issueFailed",
     State.SUPERSEDED: "removedFromCollection",
     State.REMOVING: "removedFromCollection",
+    State.LEFT: "removedFromCollection",
     State.REMOVED: "deleted",
 }
 """certificateIssuanceStates of a delivery; a failure on the device itself is installFailed."""

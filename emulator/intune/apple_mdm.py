@@ -4,7 +4,6 @@ A profile is believed installed only when CertificateList shows the certificate 
 """
 
 import hashlib
-from typing import Any
 
 from aiohttp import web
 
@@ -126,45 +125,40 @@ def _compare(cloud: Cloud, device: Device, report: apple.Plist) -> None:
             deliveries.ask(cloud, [missing], device)
 
 
-async def _read(request: web.Request) -> tuple[Device, dict[str, Any]] | web.Response:
-    cloud, device = request.app[CLOUD], device_of(request)
-    if device is None:
-        return web.Response(status=401)
+def _read(cloud: Cloud, device: Device, data: bytes) -> apple.Plist | None:
+    """Return a device's message, or None for one that is none or another device's."""
     try:
-        message = apple.parse_dict(await request.read())
+        message = apple.parse_dict(data)
         if message.get("UDID") != device.udid:
             raise apple.PlistError(f"expected the UDID {device.udid} of this identity, got {message.get('UDID')!r}")
     except apple.PlistError as error:
         cloud.journal.record("intune", "MDM message refused", outcome="refused", reason=str(error), device=device.id)
-        return web.Response(status=400)
-    return device, message
+        return None
+    return message
 
 
-async def check_in(request: web.Request) -> web.Response:
-    """PUT of Authenticate, TokenUpdate or CheckOut."""
-    read = await _read(request)
-    if isinstance(read, web.Response):
-        return read
-    device, message = read
-    cloud, kind = request.app[CLOUD], message.get("MessageType")
+def answer_check_in(cloud: Cloud, device: Device, data: bytes) -> bool:
+    """Take Authenticate, TokenUpdate or CheckOut; return whether it was one."""
+    message = _read(cloud, device, data)
+    if message is None:
+        return False
+    kind = message.get("MessageType")
     if kind not in ("Authenticate", "TokenUpdate", "CheckOut"):
         reason = f"expected Authenticate, TokenUpdate or CheckOut, got {kind!r}"
         cloud.journal.record("intune", "MDM message refused", outcome="refused", reason=reason, device=device.id)
-        return web.Response(status=400)
+        return False
     with cloud.store.atomic():
         if kind == "CheckOut":
             deliveries.device_gone(cloud, device)
         cloud.journal.record("intune", f"MDM {kind}", device=device.id)
-    return web.Response()
+    return True
 
 
-async def connect(request: web.Request) -> web.Response:
-    """PUT of a status; the answer is the next command, or nothing at all."""
-    read = await _read(request)
-    if isinstance(read, web.Response):
-        return read
-    device, message = read
-    cloud = request.app[CLOUD]
+def answer(cloud: Cloud, device: Device, data: bytes) -> bytes | None:
+    """Return the next command after a device's status, empty when there is none; None to what is no status."""
+    message = _read(cloud, device, data)
+    if message is None:
+        return None
     with cloud.store.atomic():
         if message.get("Status") == "Idle":
             begin(cloud, device)
@@ -173,9 +167,29 @@ async def connect(request: web.Request) -> web.Response:
             if command is not None and command.device_id == device.id:
                 take_report(cloud, device, command, message)
         body = next_command(cloud, device, skip_not_now=message.get("Status") != "Idle")
+    return b"" if body is None else apple.serialize(body)
+
+
+async def check_in(request: web.Request) -> web.Response:
+    """PUT of Authenticate, TokenUpdate or CheckOut."""
+    device = device_of(request)
+    if device is None:
+        return web.Response(status=401)
+    taken = answer_check_in(request.app[CLOUD], device, await request.read())
+    return web.Response(status=200 if taken else 400)
+
+
+async def connect(request: web.Request) -> web.Response:
+    """PUT of a status; the answer is the next command, or nothing at all."""
+    device = device_of(request)
+    if device is None:
+        return web.Response(status=401)
+    body = answer(request.app[CLOUD], device, await request.read())
     if body is None:
+        return web.Response(status=400)
+    if not body:
         return web.Response()
-    return web.Response(body=apple.serialize(body), headers={"Content-Type": "application/xml; charset=UTF-8"})
+    return web.Response(body=body, headers={"Content-Type": "application/xml; charset=UTF-8"})
 
 
 def add_routes(app: web.Application) -> None:

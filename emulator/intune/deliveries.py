@@ -18,7 +18,10 @@ from emulator.wire.enums import IntendedPurpose
 _NO_LEASE = {"lease_id": None, "leased_by": None, "lease_until": None}
 _FRESH = {**_NO_LEASE, "payload": None, "attempts": 0, "not_before": None, "device_key_thumbprint": None}
 _PRESENCE = {Trigger.SENT: True, Trigger.REMOVAL_CONFIRMED: False, Trigger.DEVICE_GONE: False}
-_GONE = (State.REMOVED, State.SUPERSEDED, State.REMOVING)
+_GONE = (State.REMOVED, State.SUPERSEDED, State.REMOVING, State.LEFT)
+_PAYLOAD_DONE = (State.INSTALLED, *_GONE)
+# Reference devices A11, from Microsoft's page on removal; Android's certificates go with their profile.
+_KEPT_WHEN_UNASSIGNED = ("windows", "macos")
 
 
 def apply(cloud: Cloud, delivery: Delivery, trigger: Trigger, reason: str | None = None, **changes: Any) -> Delivery:
@@ -33,7 +36,7 @@ def apply(cloud: Cloud, delivery: Delivery, trigger: Trigger, reason: str | None
         changes = {**_FRESH, **changes}
     elif state is not State.LEASED:
         changes = {**_NO_LEASE, **changes}
-    if state in (State.INSTALLED, State.REMOVED, State.SUPERSEDED, State.REMOVING):
+    if state in _PAYLOAD_DONE:
         changes["payload"] = None
     if trigger in _PRESENCE:
         changes["maybe_on_device"] = _PRESENCE[trigger]
@@ -134,10 +137,20 @@ def _realign(cloud: Cloud, device: Device, delivery: Delivery, *, wanted: bool, 
         elif delivery.device_key_thumbprint not in (None, device.key_thumbprint):
             trigger = Trigger.KEY_RENEWED
     elif not _kept_after_deletion(cloud, delivery):
-        unsent = Trigger.NEWER_CAME if outdated else Trigger.WITHDRAWN
-        trigger = Trigger.TAKEN_BACK if delivery.maybe_on_device else unsent
+        if not delivery.maybe_on_device:
+            trigger = Trigger.NEWER_CAME if outdated else Trigger.WITHDRAWN
+        elif not outdated and _stays_when_unassigned(cloud, device, delivery):
+            trigger = Trigger.LEFT_THERE
+        else:
+            trigger = Trigger.TAKEN_BACK
     if trigger is not None and possible(delivery, trigger):
         apply(cloud, delivery, trigger)
+
+
+def _stays_when_unassigned(cloud: Cloud, device: Device, delivery: Delivery) -> bool:
+    """Return whether a certificate stays although its profile reaches the device no more; a deleted record's goes."""
+    kept = cloud.config.switches.unassigned == "documented" and device.platform in _KEPT_WHEN_UNASSIGNED
+    return kept and cloud.certificates.get(delivery.tenant_id, delivery.certificate_id) is not None
 
 
 def _kept_after_deletion(cloud: Cloud, delivery: Delivery) -> bool:

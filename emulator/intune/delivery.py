@@ -20,6 +20,7 @@ class State(StrEnum):
     SUPERSEDED = "superseded"  # a newer certificate took its place before it was delivered
     REMOVING = "removing"  # no longer wanted, may be on the device
     REMOVED = "removed"
+    LEFT = "left"  # its profile reaches the device no more; it stays there, as Windows and macOS let it
 
 
 class Trigger(StrEnum):
@@ -40,6 +41,7 @@ class Trigger(StrEnum):
     NEWER_CAME = "newer certificate"
     WITHDRAWN = "no longer targeted"
     TAKEN_BACK = "taken back from device"
+    LEFT_THERE = "left on device"
     TARGETED = "targeted again"
     REMOVAL_CONFIRMED = "removal confirmed"
     DEVICE_GONE = "device gone"
@@ -69,8 +71,9 @@ TABLE: dict[tuple[State, Trigger], State] = {
     **{(s, _T.NEWER_CAME): _S.SUPERSEDED for s in _NOT_SENT},
     **{(s, _T.WITHDRAWN): _S.REMOVED for s in (*_NOT_SENT, _S.SUPERSEDED)},
     **{(s, _T.TAKEN_BACK): _S.REMOVING for s in (*_NOT_SENT, *_SENT)},
+    **{(s, _T.LEFT_THERE): _S.LEFT for s in (*_NOT_SENT, *_SENT)},
     (_S.REMOVING, _T.REMOVAL_CONFIRMED): _S.REMOVED,
-    **{(s, _T.TARGETED): _S.WANTED for s in (_S.REMOVING, _S.REMOVED, _S.SUPERSEDED)},
+    **{(s, _T.TARGETED): _S.WANTED for s in (_S.REMOVING, _S.REMOVED, _S.SUPERSEDED, _S.LEFT)},
     **{(s, _T.DEVICE_GONE): _S.REMOVED for s in State if s is not _S.REMOVED},
 }
 

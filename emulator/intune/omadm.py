@@ -239,7 +239,7 @@ def _begin(cloud: Cloud, session: Session, reply: _Reply) -> None:
     for delivery in known:
         if delivery.state is State.REMOVING:
             reply.delete(delivery, "Remove")
-        elif delivery.state not in (State.REMOVED, State.SUPERSEDED, State.FAILED):
+        elif delivery.state not in (State.REMOVED, State.SUPERSEDED, State.LEFT, State.FAILED):
             reply.get(delivery)
 
 
@@ -269,23 +269,32 @@ def respond(cloud: Cloud, session: Session, message: syncml.Message, address: st
     )
 
 
+def answer(cloud: Cloud, sessions: Sessions, device: Device, data: bytes, address: str) -> bytes | None:
+    """Return the answer to one SyncML message of a device, None to what does not parse; `address` is our own."""
+    try:
+        message = syncml.parse(data)
+    except syncml.SyncMLError as error:
+        cloud.journal.record("intune", "SyncML refused", outcome="refused", reason=str(error), device=device.id)
+        return None
+    session = sessions.of(device, message)
+    if session.last[0] != message.msg_id:
+        with cloud.store.atomic():
+            answered = respond(cloud, session, message, address)
+        session.last = (message.msg_id, syncml.serialize(answered))
+    # A message that comes twice lost its first answer on the way: it gets the same one again.
+    return session.last[1]
+
+
 async def handle(request: web.Request) -> web.Response:
     """POST of one SyncML message; a message that does not parse gets an empty body, as from Intune."""
     cloud, device = request.app[CLOUD], device_of(request)
     if device is None:
         return web.Response(status=401)
-    try:
-        message = syncml.parse(await request.read())
-    except syncml.SyncMLError as error:
-        cloud.journal.record("intune", "SyncML refused", outcome="refused", reason=str(error), device=device.id)
+    address = f"{origin_of(request)}{OMADM_PATH}"
+    body = answer(cloud, request.app[SESSIONS], device, await request.read(), address)
+    if body is None:
         return web.Response(status=200)
-    session = request.app[SESSIONS].of(device, message)
-    if session.last[0] != message.msg_id:
-        with cloud.store.atomic():
-            answer = respond(cloud, session, message, f"{origin_of(request)}{OMADM_PATH}")
-        session.last = (message.msg_id, syncml.serialize(answer))
-    # A message that comes twice lost its first answer on the way: it gets the same one again.
-    return web.Response(body=session.last[1], content_type=syncml.CONTENT_TYPE)
+    return web.Response(body=body, content_type=syncml.CONTENT_TYPE)
 
 
 def add_routes(app: web.Application) -> None:

@@ -82,18 +82,30 @@ def held(device: Device) -> list[str]:
 
 
 async def test_unassigned_profile_is_taken_back(lab: Lab, history: list[MailCertificate]) -> None:
-    """When a profile is no longer assigned, certificate and key leave both devices; assigned again, they return."""
+    """Without assignment the certificate leaves the iPhone and stays on the PC; assigned again, both have it."""
     devices, profiles = await ready_lab(lab)
     await bring(lab, history[2])
     assert await settle(lab, devices) == [State.INSTALLED, State.INSTALLED]
     for profile in profiles:
         await call(lab, "POST", f"{story.PROFILES}/{profile}/assign", {"assignments": []})
-    assert await settle(lab, devices) == [State.REMOVED, State.REMOVED]
-    assert [held(device) for device in devices] == [[], []]
+    assert await settle(lab, devices) == [State.REMOVED, State.LEFT]
+    assert [len(held(device)) for device in devices] == [0, 1]
     target = {"@odata.type": "#microsoft.graph.allLicensedUsersAssignmentTarget"}
     for profile in profiles:
         await call(lab, "POST", f"{story.PROFILES}/{profile}/assign", {"assignments": [{"target": target}]})
     assert await settle(lab, devices) == [State.INSTALLED, State.INSTALLED]
+
+
+async def test_every_platform_removes_by_switch(lab: Lab, history: list[MailCertificate]) -> None:
+    """With the switch for the other page of the documentation an unassigned certificate leaves the PC as well."""
+    devices, profiles = await ready_lab(lab)
+    await bring(lab, history[2])
+    await settle(lab, devices)
+    with lab.switched(unassigned="removed"):
+        for profile in profiles:
+            await call(lab, "POST", f"{story.PROFILES}/{profile}/assign", {"assignments": []})
+        assert await settle(lab, devices) == [State.REMOVED, State.REMOVED]
+    assert [held(device) for device in devices] == [[], []]
 
 
 async def test_deleted_record_is_taken_back(lab: Lab, history: list[MailCertificate]) -> None:
