@@ -1,4 +1,4 @@
-"""A simulated iPhone: MDM check-in and command loop. Sources: reference devices B1 to B4."""
+"""A simulated iPhone, iPad or Mac: MDM check-in and command loop. Sources: reference devices B1 to B4."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ import aiohttp
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from device_sim.apple_pkcs12 import policy_of
 from device_sim.certstore import CertStore, write_private
 from device_sim.errors import SessionFailed
 from device_sim.identity import Hardware, MdmIdentity
@@ -23,12 +24,13 @@ _LONGEST_SESSION: Final = 500
 
 
 class AppleDevice:
-    """One iPhone. With a folder, profiles and store survive the process."""
+    """One iPhone or Mac, by its hardware's platform. With a folder, profiles and store survive the process."""
 
     def __init__(
         self, identity: MdmIdentity, hardware: Hardware, service_url: str, ca_pem: bytes, folder: Path | None = None
     ) -> None:
         self.identity, self.hardware = identity, hardware
+        self._pkcs12 = policy_of(hardware.platform, hardware.os_version)
         self.store = CertStore(None if folder is None else folder / "store")
         self._profiles_file = None if folder is None else folder / "profiles.json"
         self.profiles = self._saved_profiles()
@@ -126,7 +128,7 @@ class AppleDevice:
 
     def _install_profile(self, command: apple.Plist) -> apple.Plist:
         payload = command.get("Payload")
-        install(payload if isinstance(payload, bytes) else b"", self.identity, self.store, self.profiles)
+        install(payload if isinstance(payload, bytes) else b"", self.identity, self.store, self.profiles, self._pkcs12)
         return {}
 
     def _remove_profile(self, command: apple.Plist) -> apple.Plist:

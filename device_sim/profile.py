@@ -4,12 +4,16 @@ Sources: reference devices B5 to B7 and B10 to B11.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from device_sim import pkcs12
+from device_sim.apple_pkcs12 import Pkcs12Policy, is_modern
 from device_sim.certstore import CertStore, Identity
 from device_sim.cms import CannotDecrypt, decrypt
 from device_sim.identity import MdmIdentity
 from emulator.wire import apple
+
+_LATEST_IPHONE: Final = Pkcs12Policy(modern=True, chain=False)
 
 
 class InstallRefused(Exception):
@@ -46,7 +50,7 @@ def _payloads(profile: apple.Plist, identity: MdmIdentity) -> list[apple.Plist]:
         raise InstallRefused((apple.PROFILE_ERRORS, apple.CANNOT_DECRYPT, text)) from None
 
 
-def _identity_of(payload: apple.Plist, source: str) -> Identity:
+def _identity_of(payload: apple.Plist, source: str, policy: Pkcs12Policy) -> Identity:
     file_name = str(payload.get("PayloadCertificateFileName", "certificate"))
     name = str(payload.get("PayloadDisplayName", file_name))
     data, password = payload.get("PayloadContent"), payload.get("Password")
@@ -54,6 +58,9 @@ def _identity_of(payload: apple.Plist, source: str) -> Identity:
         raise _failure(name, apple.CERTIFICATE_ERRORS, apple.MALFORMED_CERTIFICATE, "The payload holds no PKCS#12.")
     wrong = f"The password for the certificate “{file_name}” is incorrect."
     if not isinstance(password, str) or not password:
+        raise _failure(name, apple.CERTIFICATE_ERRORS, apple.INVALID_PASSWORD, wrong)
+    if not policy.modern and is_modern(data):
+        # Older versions know the algorithms as little as the password they then complain of.
         raise _failure(name, apple.CERTIFICATE_ERRORS, apple.INVALID_PASSWORD, wrong)
     try:
         opened = pkcs12.open_container(data, password.encode())
@@ -65,7 +72,7 @@ def _identity_of(payload: apple.Plist, source: str) -> Identity:
     if opened.key is None or opened.certificate is None:
         text = f"“{file_name}” holds no identity."
         raise _failure(name, apple.CERTIFICATE_ERRORS, apple.NOT_AN_IDENTITY, text)
-    if opened.others:
+    if opened.others and not policy.chain:
         text = (
             f"“{file_name}” must contain one certificate and its private key only, it holds {len(opened.others) + 1}."
         )
@@ -74,9 +81,13 @@ def _identity_of(payload: apple.Plist, source: str) -> Identity:
 
 
 def install(
-    data: bytes, identity: MdmIdentity, store: CertStore, installed: dict[str, InstalledProfile]
+    data: bytes,
+    identity: MdmIdentity,
+    store: CertStore,
+    installed: dict[str, InstalledProfile],
+    policy: Pkcs12Policy = _LATEST_IPHONE,
 ) -> InstalledProfile:
-    """Install a profile; the same PayloadIdentifier replaces the installed one.
+    """Install a profile; the same PayloadIdentifier replaces the installed one. `policy`: what the device opens.
 
     Raises:
         InstallRefused: nothing was changed.
@@ -91,7 +102,7 @@ def install(
         text = "The profile is malformed."
         raise InstallRefused((apple.PROFILE_ERRORS, apple.MALFORMED_PROFILE, text))
     ready = [
-        _identity_of(payload, f"{identifier}/{payload.get('PayloadUUID')}")
+        _identity_of(payload, f"{identifier}/{payload.get('PayloadUUID')}", policy)
         for payload in _payloads(profile, identity)
         if payload.get("PayloadType") == apple.PKCS12_PAYLOAD
     ]

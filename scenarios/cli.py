@@ -282,7 +282,7 @@ async def _start_parts(lab: Lab, parts: tuple[str, ...]) -> None:
         await lab.start_connector()
     if "devices" in parts:
         lab.push_when_due()
-        for platform in ("ios", "windows"):
+        for platform in ("ios", "macos", "windows"):
             device = await lab.device(platform, lab.operator.credentials.user_upn)
             await device.check_in()
 

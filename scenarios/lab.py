@@ -48,6 +48,7 @@ Device: TypeAlias = AppleDevice | WindowsDevice
 
 _HARDWARE: Final = {
     "ios": ("iPhone", "18.1", "iPhone 15", "Apple"),
+    "macos": ("MacBook", "15.1", "MacBook Air", "Apple"),
     "windows": ("Windows PC", "10.0.26100.1", "Virtual PC", "PFX Lab"),
 }
 
@@ -275,22 +276,23 @@ class Lab:
         )
         await self.connector.start()
 
-    async def device(self, platform: str, upn: str) -> Device:
-        """Return the user's device of that platform, enrolled on first use."""
-        name = f"{platform}-{hashlib.sha256(upn.lower().encode()).hexdigest()[:16]}"
+    async def device(self, platform: str, upn: str, os_version: str | None = None) -> Device:
+        """Return the user's device of that platform, enrolled on first use; one for each version that is asked for."""
+        owner = upn.lower() if os_version is None else f"{upn.lower()} {os_version}"
+        name = f"{platform}-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
         if name in self.devices:
             return self.devices[name]
         folder, ca_pem = self.folder / "devices" / name, self.emulator.tls.ca_pem
         known = device_identity.load(folder)
         if known is None:
             token = await self.user_token(upn, self.password_of(upn))
-            hardware = self._hardware(platform, upn)
+            hardware = self._hardware(platform, upn, os_version)
             who = await device_identity.enroll(self.emulator.origin, ca_pem, token, hardware)
             device_identity.save(folder, who, hardware)
         else:
             who, hardware = known
         device: Device
-        if platform == "ios":
+        if platform in ("ios", "macos"):
             device = AppleDevice(who, hardware, self.emulator.origin, ca_pem, folder)
             if known is None:
                 await device.announce()
@@ -299,11 +301,11 @@ class Lab:
         self.devices[name] = device
         return device
 
-    def _hardware(self, platform: str, upn: str) -> Hardware:
+    def _hardware(self, platform: str, upn: str, os_version: str | None) -> Hardware:
         name, version, model, maker = _HARDWARE[platform]
-        udid = Chance(self.config.seed, 0, f"{platform}/{upn.lower()}").guid().upper()
+        udid = Chance(self.config.seed, 0, f"{platform}/{upn.lower()}/{os_version or ''}".rstrip("/")).guid().upper()
         owner = upn.partition("@")[0]
-        return Hardware(platform, f"{name} of {owner}", version, model, maker, f"SIM{udid[:8]}", udid)
+        return Hardware(platform, f"{name} of {owner}", os_version or version, model, maker, f"SIM{udid[:8]}", udid)
 
     def push_when_due(self) -> None:
         """From now on, wake a device when the service has something for it, as APNs and WNS do."""

@@ -14,6 +14,7 @@ from scenarios.lab import Device, Lab
 PROFILES: Final = "/beta/deviceManagement/deviceConfigurations"
 _TYPE_OF_PLATFORM: Final = {
     "ios": "#microsoft.graph.iosImportedPFXCertificateProfile",
+    "macos": "#microsoft.graph.macOSImportedPFXCertificateProfile",
     "windows": "#microsoft.graph.windows10ImportedPFXCertificateProfile",
 }
 _AT_WORK: Final = (State.REQUESTED, State.LEASED)
