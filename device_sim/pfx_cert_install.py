@@ -42,6 +42,21 @@ ROLLED_BACK: Final = Outcome("216")
 NOT_EXECUTED: Final = Outcome("215")
 
 
+@dataclass(frozen=True)
+class Behaviour:
+    """What a PC has, and how it does what nobody has documented (reference devices A2).
+
+    `hello_container`: a Windows Hello container for KeyLocation 4. `strict_export`: PFXKeyExportable true with a key
+    that is not software fails, in place of being ignored. `roll_back_failed_import`: a failed import takes the whole
+    Atomic back, in place of leaving the node with its Status.
+    """
+
+    tpm: bool = True
+    hello_container: bool = False
+    strict_export: bool = False
+    roll_back_failed_import: bool = False
+
+
 class _InstallFailed(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -51,27 +66,36 @@ class _InstallFailed(Exception):
 class PfxCertInstall:
     """The node tree of one device's user, and the certificate store it fills."""
 
-    def __init__(self, identity: MdmIdentity, store: CertStore, tree: Tree | None = None, *, tpm: bool = True) -> None:
-        self._identity, self._store, self._tpm = identity, store, tpm
+    def __init__(
+        self, identity: MdmIdentity, store: CertStore, tree: Tree | None = None, behaviour: Behaviour | None = None
+    ) -> None:
+        self.identity, self._store = identity, store
+        self.behaviour = behaviour or Behaviour()
         self.tree: Tree = tree or {}
 
     def atomic(self, command: Atomic) -> tuple[Outcome, list[Outcome]]:
         """Carry out all commands or none; return the outcome of the whole and of each."""
         before = copy.deepcopy(self.tree)
         outcomes: list[Outcome] = []
+        deleted: list[str] = []
         for verb in command.commands:
-            outcome = FAILED if verb.name not in ("Add", "Replace", "Delete") else self._change(verb)
+            outcome = FAILED if verb.name not in ("Add", "Replace", "Delete") else self._change(verb, deleted)
             outcomes.append(outcome)
             if outcome.code != "200":
                 self.tree = before
                 return Outcome("507"), self._rolled_back(outcomes, len(command.commands))
         touched = {name[0] for verb in command.commands if (name := _node_of(verb)) and name[0] in self.tree}
-        complete = all({"KeyLocation", "PFXCertBlob"} <= set(self.tree[unique_id]) for unique_id in touched)
-        if not complete:
+        ready = all(_complete(self.tree[unique_id]) for unique_id in touched)
+        imports = [self._tried(unique_id) for unique_id in touched] if ready else []
+        failed = any(isinstance(done, _InstallFailed) for _, done in imports)
+        if not ready or (failed and self.behaviour.roll_back_failed_import):
             self.tree = before
             return Outcome("507"), [ROLLED_BACK for _ in command.commands]
-        for unique_id in touched:
-            self._install(unique_id)
+        # From here on nothing is taken back: only now may the store change.
+        for unique_id in deleted:
+            self._store.remove(_source(unique_id))
+        for unique_id, done in imports:
+            self._settle(unique_id, done)
         return OK, outcomes
 
     @staticmethod
@@ -87,7 +111,10 @@ class PfxCertInstall:
         if verb.name == "Get":
             return self._get(*name)
         if verb.name == "Delete" and name[1] is None:
-            return self._delete(name[0])
+            if self.tree.pop(name[0], None) is None:
+                return NOT_FOUND
+            self._store.remove(_source(name[0]))
+            return OK
         return NEEDS_ATOMIC if verb.name in ("Add", "Replace") else NOT_ALLOWED
 
     def _get(self, unique_id: str, node: str | None) -> Outcome:
@@ -103,19 +130,16 @@ class PfxCertInstall:
             return NOT_FOUND
         return Outcome("200", data=nodes[node], format=csp.FORMATS[node])
 
-    def _delete(self, unique_id: str) -> Outcome:
-        if self.tree.pop(unique_id, None) is None:
-            return NOT_FOUND
-        self._store.remove(_source(unique_id))
-        return OK
-
-    def _change(self, verb: Verb) -> Outcome:
+    def _change(self, verb: Verb, deleted: list[str]) -> Outcome:
         name = _node_of(verb)
         if name is None or not name[0]:
             return NOT_FOUND
         unique_id, node = name
         if node is None:
-            return self._delete(unique_id) if verb.name == "Delete" else self._add_interior(unique_id)
+            if verb.name != "Delete":
+                return self._add_interior(unique_id)
+            deleted.append(unique_id)
+            return NOT_FOUND if self.tree.pop(unique_id, None) is None else OK
         if node in csp.READ_ONLY or verb.name == "Delete":
             return NOT_ALLOWED
         value = verb.items[0].data or ""
@@ -137,24 +161,32 @@ class PfxCertInstall:
         self.tree[unique_id] = {}
         return OK
 
-    def _install(self, unique_id: str) -> None:
-        """Install a node's PFX; what PfxImportCertStore would say becomes its Status."""
+    def _tried(self, unique_id: str) -> "tuple[str, Identity | _InstallFailed]":
+        """Return what a node's PFX holds, or why it cannot be imported; nothing is stored yet."""
+        try:
+            return unique_id, self._import(unique_id, self.tree[unique_id])
+        except _InstallFailed as failed:
+            return unique_id, failed
+
+    def _settle(self, unique_id: str, done: "Identity | _InstallFailed") -> None:
+        """Store what was imported; what PfxImportCertStore would say becomes the node's Status."""
         nodes = self.tree[unique_id]
         nodes.pop("Thumbprint", None)
-        try:
-            identity = self._import(unique_id, nodes)
-        except _InstallFailed as failed:
-            nodes["Status"] = str(failed.status)
+        if isinstance(done, _InstallFailed):
+            nodes["Status"] = str(done.status)
             return
-        self._store.install(identity)
-        nodes["Thumbprint"] = identity.thumbprint.upper()
+        self._store.install(done)
+        nodes["Thumbprint"] = done.thumbprint.upper()
         nodes["Status"] = "0"
 
     def _import(self, unique_id: str, nodes: dict[str, str]) -> Identity:
         location = int(nodes["KeyLocation"])
-        if location == csp.KEY_LOCATION_TPM and not self._tpm:
+        software = location == csp.KEY_LOCATION_SOFTWARE
+        if location == csp.KEY_LOCATION_TPM and not self.behaviour.tpm:
             raise _InstallFailed(csp.TBS_E_TPM_NOT_FOUND)
-        if location == csp.KEY_LOCATION_HELLO and not nodes.get("ContainerName"):
+        if location == csp.KEY_LOCATION_HELLO and not (nodes.get("ContainerName") and self.behaviour.hello_container):
+            raise _InstallFailed(csp.NTE_NOT_SUPPORTED)
+        if self.behaviour.strict_export and not software and nodes.get("PFXKeyExportable") == "true":
             raise _InstallFailed(csp.NTE_NOT_SUPPORTED)
         try:
             opened = pkcs12.open_container(_decoded(nodes["PFXCertBlob"]), self._password(nodes))
@@ -164,23 +196,32 @@ class PfxCertInstall:
             raise _InstallFailed(csp.CRYPT_E_BAD_ENCODE) from None
         if opened.key is None or opened.certificate is None:
             raise _InstallFailed(csp.NTE_NOT_SUPPORTED)
-        software = location == csp.KEY_LOCATION_SOFTWARE
         # The DDF's default is true, but only a software key may be exportable; absent with a TPM means no.
         exportable = software and nodes.get("PFXKeyExportable", "true") == "true"
         return Identity(_source(unique_id), opened.certificate, opened.key, exportable)
 
     def _password(self, nodes: dict[str, str]) -> bytes:
-        password = nodes.get("PFXCertPassword", "")
-        match nodes.get("PFXCertPasswordEncryptionType", "0"):
-            case "0":
-                return password.encode()
-            case "1":
-                try:
-                    return decrypt(_decoded(password), self._identity.certificate, self._identity.key)
-                except (CannotDecrypt, binascii.Error):
-                    raise _InstallFailed(csp.NTE_BAD_DATA) from None
-            case _:
-                raise _InstallFailed(csp.NTE_NOT_SUPPORTED)
+        password, kind = nodes.get("PFXCertPassword", ""), int(nodes.get("PFXCertPasswordEncryptionType", "0"))
+        if kind == 0:
+            return password.encode()
+        openers: list[MdmIdentity | Identity] = [self.identity]
+        if kind == csp.ENCRYPTED_WITH_CERTIFICATE_OF_A_STORE:
+            openers = [*self._store.identities()]
+        for opener in openers:
+            try:
+                return decrypt(_decoded(password), opener.certificate, opener.key)
+            except (CannotDecrypt, binascii.Error):
+                continue
+        raise _InstallFailed(csp.NTE_BAD_DATA)
+
+
+def _complete(nodes: dict[str, str]) -> bool:
+    """Return whether a certificate has all its nodes: the DDF's required ones, and those that others depend on."""
+    kind = int(nodes.get("PFXCertPasswordEncryptionType", "0"))
+    needed = {"KeyLocation", "PFXCertBlob"}
+    needed |= {"PFXCertPassword"} if kind else set()
+    needed |= {"PFXCertPasswordEncryptionStore"} if kind == csp.ENCRYPTED_WITH_CERTIFICATE_OF_A_STORE else set()
+    return needed <= nodes.keys()
 
 
 def _decoded(text: str) -> bytes:

@@ -10,7 +10,7 @@ import aiohttp
 from device_sim.certstore import CertStore, write_private
 from device_sim.errors import SessionFailed
 from device_sim.identity import Hardware, MdmIdentity
-from device_sim.pfx_cert_install import NOT_FOUND, Outcome, PfxCertInstall
+from device_sim.pfx_cert_install import NOT_FOUND, Behaviour, Outcome, PfxCertInstall
 from emulator.wire import syncml
 from emulator.wire.enrollment import OMADM_PATH
 
@@ -29,7 +29,7 @@ class WindowsDevice:
         ca_pem: bytes,
         folder: Path | None = None,
         *,
-        tpm: bool = True,
+        behaviour: Behaviour | None = None,
         user_signed_in: bool = True,
     ) -> None:
         self.identity, self.hardware = identity, hardware
@@ -38,7 +38,7 @@ class WindowsDevice:
         self._tree_file = None if folder is None else folder / "nodes.json"
         saved = self._tree_file is not None and self._tree_file.exists()
         tree = json.loads(self._tree_file.read_text()) if saved and self._tree_file is not None else {}
-        self.csp = PfxCertInstall(identity, self.store, tree, tpm=tpm)
+        self.csp = PfxCertInstall(identity, self.store, tree, behaviour)
         self._url, self._tls = f"{service_url}{OMADM_PATH}", identity.tls(ca_pem)
         self._sessions = 0
         self._busy = asyncio.Lock()

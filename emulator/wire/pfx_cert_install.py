@@ -15,6 +15,7 @@ KEY_LOCATION_TPM_ELSE_SOFTWARE: Final = 2
 KEY_LOCATION_SOFTWARE: Final = 3
 KEY_LOCATION_HELLO: Final = 4
 
+ENCRYPTED_WITH_CERTIFICATE_OF_A_STORE: Final = 2
 ENCRYPTED_WITH_MDM_CERTIFICATE: Final = 1
 """PFXCertPasswordEncryptionType: the password node holds base64 CMS for the MDM certificate."""
 

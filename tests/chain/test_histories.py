@@ -162,7 +162,7 @@ class World:
     def enroll(self, platform: str, user_id: str, number: int) -> Phone | Computer:
         """Return a new device of a user, with nothing on it."""
         udid = str(uuid.uuid4()).upper()
-        hardware = Hardware(platform, "d", "1", "m", "m", "s", udid)
+        hardware = Hardware(platform, "d", "18.1", "m", "m", "s", udid)
         now, device_id = self.clock.now(), self.cloud.chance.guid()
         certificate, key = self.identity(device_id, number)
         device = Device(
@@ -358,7 +358,7 @@ class History(RuleBasedStateMachine):
         cloud.devices.save(replace(before, certificate=der, key_thumbprint=thumbprint(certificate)))
         device.identity = MdmIdentity(before.id, certificate, key)
         if isinstance(device, Computer):
-            device.csp._identity = device.identity
+            device.csp.identity = device.identity
 
     @rule()
     def come_to_rest(self) -> None:

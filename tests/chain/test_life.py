@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient, new_user_pfx_certificate
 from connector_sim.pfx import open_pfx
 from device_sim.apple import AppleDevice
+from device_sim.pfx_cert_install import Behaviour
 from device_sim.windows import WindowsDevice
 from emulator.intune.delivery import State
 from emulator.wire import apple
@@ -290,7 +291,7 @@ async def test_failed_delivery_is_tried_again_on_sync(lab: Lab, history: list[Ma
     devices, _ = await ready_lab(lab)
     pc = devices[1]
     assert isinstance(pc, WindowsDevice)
-    pc.csp._tpm = False
+    pc.csp.behaviour = Behaviour(tpm=False)
     profiles = (await call(lab, "GET", story.PROFILES))["value"]
     windows = next(p for p in profiles if "windows" in p["@odata.type"])
     strict = {"@odata.type": windows["@odata.type"], "keyStorageProvider": "useTpmKspOtherwiseFail"}
@@ -301,7 +302,7 @@ async def test_failed_delivery_is_tried_again_on_sync(lab: Lab, history: list[Ma
     assert (row["status"], row["userPrincipalName"]) == ("error", UPN)
     (failed,) = story.deliveries_of(lab, [pc])
     assert "TBS_E_TPM_NOT_FOUND" in (failed.reason or "")
-    pc.csp._tpm = True
+    pc.csp.behaviour = Behaviour()
     await call(lab, "POST", f"/beta/deviceManagement/managedDevices/{pc.identity.device_id}/syncDevice")
     assert await settle(lab, [pc]) == [State.INSTALLED]
 

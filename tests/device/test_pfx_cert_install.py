@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from connector_sim.cms import envelop
 from device_sim.certstore import CertStore
 from device_sim.identity import MdmIdentity
-from device_sim.pfx_cert_install import PfxCertInstall
+from device_sim.pfx_cert_install import Behaviour, PfxCertInstall
 from emulator.wire import pfx_cert_install as csp
 from emulator.wire.syncml import Atomic, Item, Verb
 from scenarios.mail_authority import export_pfx
@@ -91,7 +91,6 @@ def test_order_inside_the_atomic_does_not_matter(tree: PfxCertInstall, nodes: di
         ("PFXCertBlob", b64(b"no PFX"), csp.CRYPT_E_BAD_ENCODE),
         ("PFXCertBlob", "*", csp.CRYPT_E_BAD_ENCODE),
         ("PFXCertPasswordEncryptionType", "0", csp.ERROR_INVALID_PASSWORD),
-        ("PFXCertPasswordEncryptionType", "2", csp.NTE_NOT_SUPPORTED),
         ("KeyLocation", "4", csp.NTE_NOT_SUPPORTED),
     ],
 )
@@ -115,12 +114,73 @@ def test_wrong_pfx_password_is_86(tree: PfxCertInstall, mdm: MdmIdentity, nodes:
 
 def test_tpm_or_fail_fails_without_tpm(mdm: MdmIdentity, nodes: dict[str, str]) -> None:
     """KeyLocation 1 on a device without TPM fails with TBS_E_TPM_NOT_FOUND, KeyLocation 2 falls back to software."""
-    without = PfxCertInstall(mdm, CertStore(), tpm=False)
+    without = PfxCertInstall(mdm, CertStore(), behaviour=Behaviour(tpm=False))
     without.atomic(add({**nodes, "KeyLocation": "1", "PFXKeyExportable": "false"}))
     assert get(without, "Status") == str(csp.TBS_E_TPM_NOT_FOUND)
-    other = PfxCertInstall(mdm, CertStore(), tpm=False)
+    other = PfxCertInstall(mdm, CertStore(), behaviour=Behaviour(tpm=False))
     other.atomic(add({**nodes, "KeyLocation": "2", "PFXKeyExportable": "false"}))
     assert get(other, "Status") == "0"
+
+
+def test_hello_needs_a_container_and_its_name(mdm: MdmIdentity, nodes: dict[str, str]) -> None:
+    """KeyLocation 4 installs where there is a Windows Hello container and its name was sent, and fails elsewhere."""
+    named = {**nodes, "KeyLocation": "4", "ContainerName": "Windows Hello"}
+    for hello, sent, status in ((True, named, 0), (False, named, csp.NTE_NOT_SUPPORTED),
+                                (True, {**nodes, "KeyLocation": "4"}, csp.NTE_NOT_SUPPORTED)):  # fmt: skip
+        csp_tree = PfxCertInstall(mdm, CertStore(), behaviour=Behaviour(hello_container=hello))
+        csp_tree.atomic(add(sent))
+        assert get(csp_tree, "Status") == str(status)
+
+
+@pytest.mark.parametrize(("strict", "status"), [(False, 0), (True, csp.NTE_NOT_SUPPORTED)])
+def test_exportable_key_in_a_tpm_by_behaviour(
+    mdm: MdmIdentity, nodes: dict[str, str], strict: bool, status: int
+) -> None:
+    """An exportable key for the TPM is stored without leave to export, or refused where the PC is strict."""
+    store = CertStore()
+    csp_tree = PfxCertInstall(mdm, store, behaviour=Behaviour(strict_export=strict))
+    csp_tree.atomic(add({**nodes, "KeyLocation": "2"}))
+    assert get(csp_tree, "Status") == str(status)
+    assert [identity.exportable for identity in store.identities()] == ([False] if status == 0 else [])
+
+
+def test_failed_import_is_taken_back_by_behaviour(mdm: MdmIdentity, nodes: dict[str, str]) -> None:
+    """Where a failed import rolls back, the Atomic is 507 and no node is left to read a Status from."""
+    csp_tree = PfxCertInstall(mdm, CertStore(), behaviour=Behaviour(roll_back_failed_import=True))
+    whole, parts = csp_tree.atomic(add({**nodes, "PFXCertBlob": b64(b"no PFX")}))
+    assert (whole.code, {part.code for part in parts}, csp_tree.tree) == ("507", {"216"}, {})
+
+
+def test_password_for_a_certificate_of_a_store(
+    tree: PfxCertInstall, nodes: dict[str, str], certificate: x509.Certificate
+) -> None:
+    """Type 2 is decrypted with a certificate that is installed, and fails as long as that is missing."""
+    recipient = certificate.public_bytes(serialization.Encoding.DER)
+    second = {**nodes, "PFXCertPasswordEncryptionType": "2", "PFXCertPasswordEncryptionStore": "My",
+              "PFXCertPassword": b64(envelop(PASSWORD.encode(), recipient))}  # fmt: skip
+    other = f"{csp.USER_ROOT}/second"
+    commands = [Verb("Add", str(n), (Item(target=f"{other}/{name}", data=value),)) for n, (name, value) in
+                enumerate(second.items(), 2)]  # fmt: skip
+    status = Verb("Get", "1", (Item(target=f"{other}/Status"),))
+    tree.atomic(Atomic("1", tuple(commands)))
+    assert tree.single(status).data == str(csp.NTE_BAD_DATA)
+    tree.atomic(add(nodes))
+    tree.single(Verb("Delete", "1", (Item(target=other),)))
+    tree.atomic(Atomic("1", tuple(commands)))
+    assert tree.single(status).data == "0"
+
+
+def test_atomic_that_is_taken_back_removes_nothing(
+    tree: PfxCertInstall, nodes: dict[str, str], certificate: x509.Certificate
+) -> None:
+    """A Delete inside an Atomic that fails leaves the certificate, its key and its nodes where they were."""
+    tree.atomic(add(nodes))
+    delete = Verb("Delete", "9", (Item(target=f"{csp.USER_ROOT}/{ID}"),))
+    whole, _ = tree.atomic(Atomic("1", (delete, *add({"KeyLocation": "9"}).commands)))
+    assert (whole.code, get(tree, "Status")) == ("507", "0")
+    assert [identity.certificate for identity in tree._store.identities()] == [certificate]
+    whole, _ = tree.atomic(Atomic("1", (delete, *add(nodes).commands)))
+    assert (whole.code, get(tree, "Status"), len(tree._store.identities())) == ("200", "0", 1)
 
 
 def test_change_outside_an_atomic_is_refused(tree: PfxCertInstall) -> None:
@@ -148,9 +208,10 @@ def test_replace_of_a_missing_blob_fails(tree: PfxCertInstall, nodes: dict[str, 
     assert (whole.code, get(tree, "Status")) == ("200", "0")
 
 
-@pytest.mark.parametrize("missing", ["KeyLocation", "PFXCertBlob"])
+@pytest.mark.parametrize("missing", ["KeyLocation", "PFXCertBlob", "PFXCertPassword", "PFXCertPasswordEncryptionStore"])
 def test_incomplete_delivery_is_rolled_back(tree: PfxCertInstall, nodes: dict[str, str], missing: str) -> None:
-    """Without KeyLocation or blob at the end of the Atomic nothing stays."""
+    """Without KeyLocation, blob, the password or the store that its encryption type asks for nothing stays."""
+    nodes |= {"PFXCertPasswordEncryptionStore": "My", "PFXCertPasswordEncryptionType": "2"}
     del nodes[missing]
     whole, _ = tree.atomic(add(nodes))
     assert whole.code == "507"
