@@ -207,7 +207,7 @@ def _certificate_state(request: GraphRequest, profile: DeviceConfiguration, row:
         "certificateSubjectNameFormatString": None,
         "certificateSubjectAlternativeNameFormatString": None,
         "certificateIssuanceDateTime": None if record is None else format_date_time(record.start_date),
-        "certificateErrorCode": 0,
+        "certificateErrorCode": delivery.error_code,
     }
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from emulator.cloud import Cloud
 from emulator.edge import CLOUD
-from emulator.intune import deliveries
+from emulator.intune import deliveries, portal_errors
 from emulator.intune.delivery import State, Trigger
 from emulator.intune.enrollment import device_of
 from emulator.store.deliveries import Delivery, MdmCommand
@@ -74,6 +74,13 @@ def _describe(report: apple.Plist) -> str:
     return "Apple: " + (" ← ".join(links) or str(report.get("Status")))
 
 
+def _error_code(report: apple.Plist) -> int:
+    """Return the portal's number of the innermost cause."""
+    codes = [link.get("ErrorCode") for link in report.get("ErrorChain") or []]
+    numbers = [code for code in codes if isinstance(code, int)]
+    return portal_errors.of_apple(numbers[-1]) if numbers else portal_errors.REMEDIATION_FAILED
+
+
 def take_report(cloud: Cloud, device: Device, command: MdmCommand, report: apple.Plist) -> None:
     """Settle a command by the device's answer; an answer that comes twice changes nothing the second time."""
     status = report.get("Status")
@@ -90,7 +97,7 @@ def take_report(cloud: Cloud, device: Device, command: MdmCommand, report: apple
         if status == "Acknowledged":
             _queue(cloud, device, "CertificateList")
         elif delivery.state is State.OFFERED:
-            deliveries.apply(cloud, delivery, Trigger.REFUSED, _describe(report))
+            deliveries.apply(cloud, delivery, Trigger.REFUSED, _describe(report), error_code=_error_code(report))
     elif command.request_type == "RemoveProfile" and delivery is not None and _removed(delivery, report):
         deliveries.apply(cloud, delivery, Trigger.REMOVAL_CONFIRMED)
 
@@ -119,7 +126,7 @@ def _compare(cloud: Cloud, device: Device, report: apple.Plist) -> None:
             deliveries.apply(cloud, delivery, Trigger.CONFIRMED)
         elif not present and delivery.state is State.OFFERED:
             reason = f"Apple: profile acknowledged, but no identity with thumbprint {delivery.thumbprint} is listed"
-            deliveries.apply(cloud, delivery, Trigger.REFUSED, reason)
+            deliveries.apply(cloud, delivery, Trigger.REFUSED, reason, error_code=portal_errors.REMEDIATION_FAILED)
         elif not present:
             missing = deliveries.apply(cloud, delivery, Trigger.MISSING)
             deliveries.ask(cloud, [missing], device)

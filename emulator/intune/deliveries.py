@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from emulator.cloud import Cloud
+from emulator.intune import portal_errors
 from emulator.intune.delivery import TABLE, State, Trigger, next_state
 from emulator.intune.profiles import target_profile
 from emulator.intune.targeting import Certificate, Subject, is_targeted, select
@@ -36,6 +37,10 @@ def apply(cloud: Cloud, delivery: Delivery, trigger: Trigger, reason: str | None
         changes = {**_FRESH, **changes}
     elif state is not State.LEASED:
         changes = {**_NO_LEASE, **changes}
+    if state is not State.FAILED:
+        changes["error_code"] = 0
+    elif trigger is Trigger.GAVE_UP:
+        changes["error_code"] = portal_errors.NO_PFX_TO_INSTALL
     if state in _PAYLOAD_DONE:
         changes["payload"] = None
     if trigger in _PRESENCE:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from emulator.cloud import Cloud
 from emulator.edge import CLOUD, origin_of
-from emulator.intune import deliveries
+from emulator.intune import deliveries, portal_errors
 from emulator.intune.delivery import State, Trigger
 from emulator.intune.enrollment import device_of
 from emulator.store.deliveries import Delivery
@@ -196,10 +196,11 @@ def _settle(cloud: Cloud, session: Session, reply: _Reply, delivery: Delivery, o
     if delivery.state is State.OFFERED and observed.installed(delivery.thumbprint):
         deliveries.apply(cloud, delivery, Trigger.CONFIRMED)
     elif delivery.state is State.OFFERED and unexpected is not None:
-        deliveries.apply(cloud, delivery, Trigger.REFUSED, unexpected)
+        deliveries.apply(cloud, delivery, Trigger.REFUSED, unexpected, error_code=portal_errors.REMEDIATION_FAILED)
     elif delivery.state is State.OFFERED and error is not None:
         text = csp.STATUS_TEXT.get(error, "an error of PfxImportCertStore")
-        deliveries.apply(cloud, delivery, Trigger.REFUSED, f"Windows: Status {error}, {text}")
+        number = portal_errors.of_status(error)
+        deliveries.apply(cloud, delivery, Trigger.REFUSED, f"Windows: Status {error}, {text}", error_code=number)
     elif delivery.state in (State.OFFERED, State.INSTALLED) and not observed.installed(delivery.thumbprint):
         delivery = deliveries.apply(cloud, delivery, Trigger.MISSING)
     if delivery.state is State.WANTED:
@@ -225,7 +226,9 @@ def _atomics(cloud: Cloud, session: Session, asked: dict[str, _Asked], message: 
                 children = {a.what[4:]: codes.get(r) for r, a in asked.items() if a.what.startswith("Add:")
                             and a.delivery_id == delivery.id}  # fmt: skip
                 blame = ", ".join(f"{node} {code}" for node, code in children.items() if code not in ("216", "215"))
-                deliveries.apply(cloud, delivery, Trigger.REFUSED, f"Windows: Atomic {codes[ref]} ({blame})")
+                number = portal_errors.of_syncml(int(codes[ref])) if codes[ref].isdigit() else 0
+                reason = f"Windows: Atomic {codes[ref]} ({blame})"
+                deliveries.apply(cloud, delivery, Trigger.REFUSED, reason, error_code=number)
 
 
 def _begin(cloud: Cloud, session: Session, reply: _Reply) -> None:

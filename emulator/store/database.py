@@ -188,6 +188,12 @@ def m006_event_logs_of_connectors(db: Database) -> None:
     db.execute("create unique index events_connector on connector_events (connector_id, time, event, text)")
 
 
+@migrations()
+def m007_error_codes(db: Database) -> None:
+    """Keep the number that the portal shows for a failed delivery."""
+    db.execute("alter table deliveries add column error_code integer not null default 0")
+
+
 class Store:
     """An open database: rows in and out, transactions that nest."""
 

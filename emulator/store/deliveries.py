@@ -15,6 +15,7 @@ class Delivery:
 
     `payload` is what the connector made of it for `device_key_thumbprint`: DER CMS EnvelopedData. It is dropped
     once the device has confirmed. `maybe_on_device`: it was sent, and its removal has not been confirmed since.
+    `error_code`: what the portal shows for a failure, 0 without one.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Delivery:
     device_key_thumbprint: str | None = None
     payload: bytes | None = None
     maybe_on_device: bool = False
+    error_code: int = 0
 
 
 _DATES = ("created", "last_modified", "not_before", "lease_until")

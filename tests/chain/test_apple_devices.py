@@ -11,6 +11,7 @@ from scenarios.lab import Lab
 from scenarios.mail_authority import MailAuthority, MailCertificate
 from tests.chain.test_life import UPN, bring, call, held, settle
 
+CAST = "microsoft.graph.iosImportedPFXCertificateProfile"
 ENCRYPTION = IntendedPurpose.smimeEncryption
 
 
@@ -49,7 +50,7 @@ async def test_old_iphone_refuses_a_new_container(lab: Lab, history: list[MailCe
     """An iPhone with iOS 16 opens the PFX with 3DES and calls the one with AES-256 a wrong password; a new one opens both."""
     await lab.start_connector()
     old, new = await lab.device("ios", UPN, "16.7"), await lab.device("ios", UPN)
-    await assign(lab, "ios")
+    profile = await assign(lab, "ios")
     for made in history[:2]:
         await bring(lab, made)
     await settle(lab, [old, new])
@@ -57,5 +58,9 @@ async def test_old_iphone_refuses_a_new_container(lab: Lab, history: list[MailCe
     assert ends.pop("") is State.INSTALLED
     ((reason, state),) = ends.items()
     assert (state, "MCCertificateErrorDomain 9000" in reason) == (State.FAILED, True)
+    rows = (await call(lab, "GET", f"{story.PROFILES}/{profile}/{CAST}/managedDeviceCertificateStates"))["value"]
+    failed = [row for row in rows if row["certificateIssuanceState"] == "installFailed"]
+    assert [row["certificateErrorCode"] for row in failed] == [-2016327112]
+    assert {row["certificateErrorCode"] for row in rows if row not in failed} == {0}
     assert len(held(old)) == 1
     assert len(held(new)) == 2
