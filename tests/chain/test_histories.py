@@ -1,7 +1,7 @@
 """Random histories of imports, assignments, check-ins, losses and outages: in the end devices hold what they should.
 
 The oracle is a model of a few lines, made from the rules of docs/divergences.md and not from the code. Devices speak
-their own protocols, SyncML and plists, straight to the service's functions; Graph is spoken over HTTP.
+their own protocols, SyncML and plists, straight to the service's functions; Graph is spoken over HTTP. `PFXLAB_HISTORIES=600` tries that many of them.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ from emulator.wire.enums import IntendedPurpose
 from scenarios.mail_authority import MailAuthority, MailCertificate
 from scenarios.story import PROFILES
 
-EXAMPLES = int(os.environ.get("PFXLAB_HISTORIES", "60"))
+EXAMPLES = int(os.environ.get("PFXLAB_HISTORIES", "40"))
 PLATFORMS = ("ios", "windows")
 ENCRYPTION, SIGNING = IntendedPurpose.smimeEncryption, IntendedPurpose.smimeSigning
 TYPES = {
