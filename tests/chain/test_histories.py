@@ -1,7 +1,9 @@
 """Random histories of imports, assignments, check-ins, losses and outages: in the end devices hold what they should.
 
 The oracle is a model of a few lines, made from the rules of docs/divergences.md and not from the code. Devices speak
-their own protocols, SyncML and plists, straight to the service's functions; Graph is spoken over HTTP. `PFXLAB_HISTORIES=600` tries that many of them.
+their own protocols, SyncML and plists, straight to the service's functions; Graph is spoken over HTTP.
+
+`PFXLAB_HISTORIES=600` tries that many of them.
 """
 
 import asyncio
