@@ -112,13 +112,14 @@ class Untold:
     Errors and warnings have a place of their own, so that no number of other events drives them out.
     """
 
-    def __init__(self, most: int = 200) -> None:
+    def __init__(self, clock: Clock, most: int = 200) -> None:
+        self._clock = clock
         self._places: tuple[deque[dict[str, Any]], ...] = (deque(maxlen=most), deque(maxlen=most))
 
-    def add(self, event: Event, when: datetime) -> None:
+    def add(self, event: Event) -> None:
         """Keep an event until the next heartbeat."""
         if event.id not in _MANY and event.id != PKCS_IMPORT_SUCCESS:
-            line = as_line(event, when)
+            line = as_line(event, self._clock.now())
             self._places[event.level == "Information"].append({**line, "text": line["text"][:_LONGEST_TOLD]})
 
     def lines(self) -> list[dict[str, Any]]:

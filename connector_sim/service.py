@@ -137,7 +137,7 @@ class Connector:
         self._waiting: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._lost = 0
-        self._untold = log.Untold()
+        self._untold = log.Untold(clock)
         self.dismissed = asyncio.Event()
         """Set once the service has said that it knows this connector no more."""
 
@@ -180,7 +180,7 @@ class Connector:
 
     def _events(self, event: Event) -> None:
         """Log an event; a log that cannot be written, as on a full disk, stops no work."""
-        self._untold.add(event, self._clock.now())
+        self._untold.add(event)
         with contextlib.suppress(OSError):
             self._sink(event)
 

@@ -1,6 +1,6 @@
 """Where re-encryption runs: a few requests in threads of this process, many in worker processes, one for each core.
 
-Threads lose about a twentieth to waiting for the interpreter's lock although RSA releases it; processes do not
+Threads lose 2 to 9 % to waiting for the interpreter's lock although RSA releases it; processes do not
 (docs/decisions/0003). Workers are started when first there is enough for them to do. One that dies takes nothing
 along: what it had is computed here instead, and the next large lease starts another.
 """
@@ -45,7 +45,8 @@ class _Worker:
     @classmethod
     async def start(cls, places: Sequence[Place]) -> "_Worker":
         """Start a process and tell it where the keys are."""
-        command = (sys.executable, "-m", "connector_sim.worker_process")
+        # -P: no file of the folder the connector runs in is taken for a module.
+        command = (sys.executable, "-P", "-m", "connector_sim.worker_process")
         pipe = asyncio.subprocess.PIPE
         try:
             worker = cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=_READ_AHEAD))

@@ -40,6 +40,7 @@ from scenarios.commands.keys import PROVIDER_OPTIONS, installed, refusals
 
 _EVENTS: Final = "events.jsonl"
 _PLACE: Final = "service.json"
+_LONGEST_NAME: Final = 256  # as the contract says, schemas/connector-enroll.json
 _FOLDER = click.option(
     "--folder", "home", type=click.Path(file_okay=False, path_type=Path),
     help="The connector's own folder: identity and event log.",
@@ -71,8 +72,8 @@ def enroll_(
     """Enrol with the account of an Intune or Global Administrator; anybody else is refused."""
     place, facts = _own(home), ready_facts(ready_file)
     for option, value in (("--name", name), ("--machine", machine)):
-        if not 1 <= len(value.strip()) <= 64:
-            raise click.UsageError(f"{option}: expected 1 to 64 characters, got {len(value.strip())}.")
+        if not 1 <= len(value.strip()) <= _LONGEST_NAME:
+            raise click.UsageError(f"{option}: expected 1 to {_LONGEST_NAME} characters, got {len(value.strip())}.")
     if (user is None) != (password_file is None):
         raise click.UsageError("--user and --password-file belong together.")
     who = facts["operator"]

@@ -107,7 +107,7 @@ def test_enrolment_that_cannot_be_kept_is_not_begun(tmp_path: Path) -> None:
     assert (blocked.exit_code, "Not a directory" in blocked.stderr) == (3, True), blocked.output
     for option in ("--machine", "--name"):
         empty = command("enroll", "--folder", str(tmp_path / "c"), "--ready-file", str(ready), option, " ")
-        assert (empty.exit_code, "expected 1 to 64 characters" in empty.stderr) == (2, True)
+        assert (empty.exit_code, "expected 1 to 256 characters" in empty.stderr) == (2, True)
     (tmp_path / "secret").write_bytes(b"canary\xff")
     other = command("enroll", "--folder", str(tmp_path / "c"), "--ready-file", str(ready), "--user", "u@x",
                     "--password-file", str(tmp_path / "secret"))  # fmt: skip

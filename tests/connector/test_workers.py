@@ -122,6 +122,16 @@ async def test_a_killed_worker_loses_nothing(workers: Workers, material: Materia
     assert before[0] not in children()
 
 
+async def test_files_where_the_connector_runs_are_no_modules(
+    workers: Workers, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file beside the user that is named like a module of Python's does not stop the workers."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('taken for a module')")
+    monkeypatch.chdir(tmp_path)
+    with patch.object(InstalledProviders, "open", side_effect=AssertionError("opened here")):
+        assert len(opened(material, await workers.recrypt(work(material, MANY)))) == MANY
+
+
 async def test_a_worker_that_cannot_start_costs_only_speed(
     workers: Workers, material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
