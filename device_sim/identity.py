@@ -1,21 +1,17 @@
-"""A device's MDM identity: its own key, the certificate enrolment gave it, TLS with both."""
+"""A device's MDM identity: its own key, the certificate enrolment gave it, TLS with both; and where it is managed."""
 
-import base64
 import json
 import ssl
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import aiohttp
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
 from device_sim.certstore import write_private
-from device_sim.errors import EnrollmentRefused
-from emulator.wire.enrollment import ENROLL_PATH
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,36 @@ class Hardware:
     manufacturer: str
     serial_number: str
     udid: str
+
+
+@dataclass(frozen=True)
+class Management:
+    """What enrolment told a device: its server, when to check in and to renew, and what the server may do.
+
+    `poll`: (minutes between check-ins, how many of them, 0 for ever); empty where pushes are waited for.
+    """
+
+    server_url: str
+    checkin_url: str = ""
+    topic: str = ""
+    access_rights: int = 0
+    sign_message: bool = False
+    poll: tuple[tuple[int, int], ...] = ()
+    renew_period_days: int = 0
+    enrollment_url: str = ""
+
+    def at(self, origin: str) -> "Management":
+        """Return the same with the server at another origin: a lab may have another port after a restart."""
+
+        def moved(url: str) -> str:
+            return urlsplit(origin)._replace(path=urlsplit(url).path).geturl() if url else url
+
+        return replace(
+            self,
+            server_url=moved(self.server_url),
+            checkin_url=moved(self.checkin_url),
+            enrollment_url=moved(self.enrollment_url),
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,56 +82,43 @@ class MdmIdentity:
         ) + self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def save(folder: Path, identity: MdmIdentity, hardware: Hardware) -> None:
+@dataclass(frozen=True, repr=False)
+class Enrolled:
+    """An enrolled device: what it is, who it is, where it is managed."""
+
+    identity: MdmIdentity
+    hardware: Hardware
+    management: Management = field(default_factory=lambda: Management(""))
+
+    def with_identity(self, identity: MdmIdentity) -> "Enrolled":
+        """Return the device with a renewed identity."""
+        return replace(self, identity=identity)
+
+
+def save(folder: Path, enrolled: Enrolled) -> None:
     """Keep an enrolled device in a folder."""
-    write_private(folder / "mdm-identity.pem", identity.pem())
-    facts = {"deviceId": identity.device_id, "hardware": vars(hardware)}
+    write_private(folder / "mdm-identity.pem", enrolled.identity.pem())
+    facts = {
+        "deviceId": enrolled.identity.device_id,
+        "hardware": vars(enrolled.hardware),
+        "management": vars(enrolled.management),
+    }
     write_private(folder / "device.json", json.dumps(facts, indent=2).encode())
 
 
-def load(folder: Path) -> tuple[MdmIdentity, Hardware] | None:
-    """Return the device kept in a folder, or None."""
+def load(folder: Path) -> Enrolled | None:
+    """Return the device kept in a folder, or None; one of an earlier version, without `management`, enrols anew."""
     if not (folder / "device.json").exists():
         return None
     facts = json.loads((folder / "device.json").read_text())
+    if "management" not in facts:
+        return None
     pem = (folder / "mdm-identity.pem").read_bytes()
-    key = serialization.load_pem_private_key(pem, None)
+    # A key this device wrote itself: checking it again would cost more than a check-in.
+    key = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ValueError(f"expected an RSA key in {folder.name}/mdm-identity.pem, got {type(key).__name__}")
-    certificate = x509.load_pem_x509_certificate(pem)
-    return MdmIdentity(facts["deviceId"], certificate, key), Hardware(**facts["hardware"])
-
-
-async def enroll(service_url: str, ca_pem: bytes, user_token: str, hardware: Hardware) -> MdmIdentity:
-    """Make a key, send its request with the user's token, return the identity.
-
-    Raises:
-        EnrollmentRefused: the service's reason.
-
-    """
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ConfigMgrEnroll")])
-    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    body = {
-        "certificateRequest": base64.b64encode(request.public_bytes(serialization.Encoding.DER)).decode("ascii"),
-        "platform": hardware.platform,
-        "deviceName": hardware.device_name,
-        "osVersion": hardware.os_version,
-        "model": hardware.model,
-        "manufacturer": hardware.manufacturer,
-        "serialNumber": hardware.serial_number,
-        "udid": hardware.udid,
-    }
-    tls = ssl.create_default_context(cadata=ca_pem.decode("ascii"))
-    headers = {"Authorization": f"Bearer {user_token}"}
-    async with (
-        aiohttp.ClientSession(service_url) as session,
-        session.post(ENROLL_PATH, json=body, headers=headers, ssl=tls) as response,
-    ):
-        answer = await response.json()
-    if response.status != 201:
-        raise EnrollmentRefused(f"{answer['error']['code']}: {answer['error']['message']}")
-    certificate = x509.load_der_x509_certificate(base64.b64decode(answer["certificate"]))
-    if certificate.public_key() != key.public_key():
-        raise EnrollmentRefused("expected a certificate for the key of the request, got one for another key")
-    return MdmIdentity(answer["deviceId"], certificate, key)
+    management = facts["management"]
+    poll = tuple((int(minutes), int(times)) for minutes, times in management["poll"])
+    identity = MdmIdentity(facts["deviceId"], x509.load_pem_x509_certificate(pem), key)
+    return Enrolled(identity, Hardware(**facts["hardware"]), Management(**{**management, "poll": poll}))

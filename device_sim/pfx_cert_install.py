@@ -18,7 +18,7 @@ from emulator.wire import pfx_cert_install as csp
 from emulator.wire.syncml import Atomic, Verb
 
 Tree = dict[str, dict[str, str]]
-"""UniqueID → node → value."""
+"""URI of a UniqueID → node below it → value."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ OK: Final = Outcome("200")
 NOT_FOUND: Final = Outcome("404", csp.NODE_NOT_FOUND)
 NOT_ALLOWED: Final = Outcome("405", csp.COMMAND_NOT_ALLOWED)
 NEEDS_ATOMIC: Final = Outcome("500", csp.REQUIRES_ATOMIC)
+NO_USER: Final = Outcome("500", csp.NO_IMPERSONATION_TARGET)
 FAILED: Final = Outcome("500")
 EXISTS: Final = Outcome("418")
 BAD_REQUEST: Final = Outcome("400")
@@ -57,21 +58,49 @@ class Behaviour:
     roll_back_failed_import: bool = False
 
 
-class _InstallFailed(Exception):
+class InstallFailed(Exception):
+    """A PFX is not imported; `status` is what the Status node will say."""
+
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
 
 
 class PfxCertInstall:
-    """The node tree of one device's user, and the certificate store it fills."""
+    """The node tree of one device, in user and device scope, and the certificate store it fills."""
 
     def __init__(
-        self, identity: MdmIdentity, store: CertStore, tree: Tree | None = None, behaviour: Behaviour | None = None
+        self,
+        identity: MdmIdentity,
+        store: CertStore,
+        tree: Tree | None = None,
+        behaviour: Behaviour | None = None,
+        roots: tuple[str, ...] = (csp.USER_ROOT, csp.DEVICE_ROOT),
     ) -> None:
         self.identity, self._store = identity, store
         self.behaviour = behaviour or Behaviour()
         self.tree: Tree = tree or {}
+        self._roots = roots
+
+    def holds(self, uri: str) -> bool:
+        """Return whether a URI lies in this tree."""
+        return self._place(uri) is not None
+
+    def _place(self, uri: str) -> tuple[str, str, str | None] | None:
+        """Return (root, URI of the UniqueID or "", leaf node or None) for a URI, None outside the tree."""
+        if uri == csp.DEVICE_CONTEXT_ROOT or uri.startswith(f"{csp.DEVICE_CONTEXT_ROOT}/"):
+            uri = csp.DEVICE_ROOT + uri.removeprefix(csp.DEVICE_CONTEXT_ROOT)
+        for root in self._roots:
+            if uri == root:
+                return root, "", None
+            if uri.startswith(f"{root}/"):
+                base, _, node = uri.removeprefix(f"{root}/").partition("/")
+                return root, f"{root}/{base}", node or None
+        return None
+
+    def _node_of(self, verb: Verb) -> tuple[str, str | None] | None:
+        place = self._place((verb.items[0].target or "") if verb.items else "")
+        return None if place is None else place[1:]
 
     def atomic(self, command: Atomic) -> tuple[Outcome, list[Outcome]]:
         """Carry out all commands or none; return the outcome of the whole and of each."""
@@ -84,18 +113,18 @@ class PfxCertInstall:
             if outcome.code != "200":
                 self.tree = before
                 return Outcome("507"), self._rolled_back(outcomes, len(command.commands))
-        touched = {name[0] for verb in command.commands if (name := _node_of(verb)) and name[0] in self.tree}
-        ready = all(_complete(self.tree[unique_id]) for unique_id in touched)
-        imports = [self._tried(unique_id) for unique_id in touched] if ready else []
-        failed = any(isinstance(done, _InstallFailed) for _, done in imports)
+        touched = {name[0] for verb in command.commands if (name := self._node_of(verb)) and name[0] in self.tree}
+        ready = all(_complete(self.tree[base]) for base in touched)
+        imports = [self.tried(base) for base in touched] if ready else []
+        failed = any(isinstance(done, InstallFailed) for _, done in imports)
         if not ready or (failed and self.behaviour.roll_back_failed_import):
             self.tree = before
             return Outcome("507"), [ROLLED_BACK for _ in command.commands]
         # From here on nothing is taken back: only now may the store change.
-        for unique_id in deleted:
-            self._store.remove(_source(unique_id))
-        for unique_id, done in imports:
-            self._settle(unique_id, done)
+        for base in deleted:
+            self._store.remove(base)
+        for base, done in imports:
+            self.settle(base, done)
         return OK, outcomes
 
     @staticmethod
@@ -105,41 +134,44 @@ class PfxCertInstall:
 
     def single(self, verb: Verb) -> Outcome:
         """Carry out a command outside an Atomic: Get and Delete are allowed, changes are not."""
-        name = _node_of(verb)
+        name = self._node_of(verb)
         if name is None:
             return NOT_FOUND
         if verb.name == "Get":
-            return self._get(*name)
+            return self._get(verb.items[0].target or "", *name)
         if verb.name == "Delete" and name[1] is None:
             if self.tree.pop(name[0], None) is None:
                 return NOT_FOUND
-            self._store.remove(_source(name[0]))
+            self._store.remove(name[0])
             return OK
         return NEEDS_ATOMIC if verb.name in ("Add", "Replace") else NOT_ALLOWED
 
-    def _get(self, unique_id: str, node: str | None) -> Outcome:
-        if not unique_id:
-            return Outcome("200", data="/".join(self.tree), format="node")
-        nodes = self.tree.get(unique_id)
+    def _get(self, uri: str, base: str, node: str | None) -> Outcome:
+        if not base:
+            place = self._place(uri)
+            root = "" if place is None else place[0]
+            names = [base.removeprefix(f"{root}/") for base in self.tree if base.startswith(f"{root}/")]
+            return Outcome("200", data="/".join(names), format="node")
+        nodes = self.tree.get(base)
         if nodes is None or (node is not None and node not in nodes):
             return NOT_FOUND
         if node is None:
             return Outcome("200", data="/".join(nodes), format="node")
-        if node == "Thumbprint" and self._store.get(_source(unique_id)) is None:
+        if node == "Thumbprint" and self._store.get(base) is None:
             # Its user took the certificate away by hand: there is none to read a thumbprint of.
             return NOT_FOUND
         return Outcome("200", data=nodes[node], format=csp.FORMATS[node])
 
     def _change(self, verb: Verb, deleted: list[str]) -> Outcome:
-        name = _node_of(verb)
+        name = self._node_of(verb)
         if name is None or not name[0]:
             return NOT_FOUND
-        unique_id, node = name
+        base, node = name
         if node is None:
             if verb.name != "Delete":
-                return self._add_interior(unique_id)
-            deleted.append(unique_id)
-            return NOT_FOUND if self.tree.pop(unique_id, None) is None else OK
+                return self._add_interior(base)
+            deleted.append(base)
+            return NOT_FOUND if self.tree.pop(base, None) is None else OK
         if node in csp.READ_ONLY or verb.name == "Delete":
             return NOT_ALLOWED
         value = verb.items[0].data or ""
@@ -147,7 +179,7 @@ class PfxCertInstall:
             return NOT_FOUND
         if not _valid(node, value):
             return BAD_REQUEST
-        nodes = self.tree.setdefault(unique_id, {})
+        nodes = self.tree.setdefault(base, {})
         if node == "PFXCertBlob" and (verb.name == "Add") == (node in nodes):
             return EXISTS if verb.name == "Add" else NOT_FOUND
         if verb.name == "Add" and node in nodes:
@@ -155,50 +187,56 @@ class PfxCertInstall:
         nodes[node] = value
         return OK
 
-    def _add_interior(self, unique_id: str) -> Outcome:
-        if unique_id in self.tree:
+    def _add_interior(self, base: str) -> Outcome:
+        if base in self.tree:
             return EXISTS
-        self.tree[unique_id] = {}
+        self.tree[base] = {}
         return OK
 
-    def _tried(self, unique_id: str) -> "tuple[str, Identity | _InstallFailed]":
+    def tried(self, base: str) -> "tuple[str, Identity | InstallFailed]":
         """Return what a node's PFX holds, or why it cannot be imported; nothing is stored yet."""
         try:
-            return unique_id, self._import(unique_id, self.tree[unique_id])
-        except _InstallFailed as failed:
-            return unique_id, failed
+            return base, self.open_pfx(base, self.tree[base])
+        except InstallFailed as failed:
+            return base, failed
 
-    def _settle(self, unique_id: str, done: "Identity | _InstallFailed") -> None:
+    def settle(self, base: str, done: "Identity | InstallFailed") -> None:
         """Store what was imported; what PfxImportCertStore would say becomes the node's Status."""
-        nodes = self.tree[unique_id]
+        nodes = self.tree[base]
         nodes.pop("Thumbprint", None)
-        if isinstance(done, _InstallFailed):
+        if isinstance(done, InstallFailed):
             nodes["Status"] = str(done.status)
             return
         self._store.install(done)
         nodes["Thumbprint"] = done.thumbprint.upper()
         nodes["Status"] = "0"
 
-    def _import(self, unique_id: str, nodes: dict[str, str]) -> Identity:
+    def open_pfx(self, base: str, nodes: dict[str, str]) -> Identity:
+        """Return what a node's PFX holds.
+
+        Raises:
+            InstallFailed: it cannot be imported.
+
+        """
         location = int(nodes["KeyLocation"])
         software = location == csp.KEY_LOCATION_SOFTWARE
         if location == csp.KEY_LOCATION_TPM and not self.behaviour.tpm:
-            raise _InstallFailed(csp.TBS_E_TPM_NOT_FOUND)
+            raise InstallFailed(csp.TBS_E_TPM_NOT_FOUND)
         if location == csp.KEY_LOCATION_HELLO and not (nodes.get("ContainerName") and self.behaviour.hello_container):
-            raise _InstallFailed(csp.NTE_NOT_SUPPORTED)
+            raise InstallFailed(csp.NTE_NOT_SUPPORTED)
         if self.behaviour.strict_export and not software and nodes.get("PFXKeyExportable") == "true":
-            raise _InstallFailed(csp.NTE_NOT_SUPPORTED)
+            raise InstallFailed(csp.NTE_NOT_SUPPORTED)
         try:
             opened = pkcs12.open_container(_decoded(nodes["PFXCertBlob"]), self._password(nodes))
         except pkcs12.WrongPassword:
-            raise _InstallFailed(csp.ERROR_INVALID_PASSWORD) from None
+            raise InstallFailed(csp.ERROR_INVALID_PASSWORD) from None
         except (pkcs12.NotPkcs12, binascii.Error):
-            raise _InstallFailed(csp.CRYPT_E_BAD_ENCODE) from None
+            raise InstallFailed(csp.CRYPT_E_BAD_ENCODE) from None
         if opened.key is None or opened.certificate is None:
-            raise _InstallFailed(csp.NTE_NOT_SUPPORTED)
+            raise InstallFailed(csp.NTE_NOT_SUPPORTED)
         # The DDF's default is true, but only a software key may be exportable; absent with a TPM means no.
         exportable = software and nodes.get("PFXKeyExportable", "true") == "true"
-        return Identity(_source(unique_id), opened.certificate, opened.key, exportable)
+        return Identity(base, opened.certificate, opened.key, exportable)
 
     def _password(self, nodes: dict[str, str]) -> bytes:
         password, kind = nodes.get("PFXCertPassword", ""), int(nodes.get("PFXCertPasswordEncryptionType", "0"))
@@ -212,7 +250,7 @@ class PfxCertInstall:
                 return decrypt(_decoded(password), opener.certificate, opener.key)
             except (CannotDecrypt, binascii.Error):
                 continue
-        raise _InstallFailed(csp.NTE_BAD_DATA)
+        raise InstallFailed(csp.NTE_BAD_DATA)
 
 
 def _complete(nodes: dict[str, str]) -> bool:
@@ -235,19 +273,3 @@ def _valid(node: str, value: str) -> bool:
         "PFXKeyExportable": ("true", "false"),
     }
     return node not in allowed or value in allowed[node]
-
-
-def _source(unique_id: str) -> str:
-    return f"{csp.USER_ROOT}/{unique_id}"
-
-
-def _node_of(verb: Verb) -> tuple[str, str | None] | None:
-    """Return (UniqueID, leaf node or None) a command addresses, ("", None) for the root, None outside the tree."""
-    target = (verb.items[0].target or "") if verb.items else ""
-    if target == csp.USER_ROOT:
-        return "", None
-    rest = target.removeprefix(f"{csp.USER_ROOT}/")
-    if rest == target:
-        return None
-    unique_id, _, node = rest.partition("/")
-    return unique_id, node or None

@@ -1,19 +1,26 @@
-"""Apple configuration profiles on a device: decrypt the payload array, install all of it or nothing.
+"""Apple configuration profiles on a device: verify, decrypt the payload array, install all of it or nothing.
 
-Sources: reference devices B5 to B7 and B10 to B11.
+Sources: reference devices B5 to B11.
 """
 
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from device_sim import pkcs12
 from device_sim.apple_pkcs12 import Pkcs12Policy, is_modern
 from device_sim.certstore import CertStore, Identity
 from device_sim.cms import CannotDecrypt, decrypt
 from device_sim.identity import MdmIdentity
+from device_sim.mailbox import may_sign
 from emulator.wire import apple
+from emulator.wire.signed_data import SignatureProblem, verify
 
 _LATEST_IPHONE: Final = Pkcs12Policy(modern=True, chain=False)
+_DER_SEQUENCE: Final = b"\x30"
 
 
 class InstallRefused(Exception):
@@ -26,11 +33,26 @@ class InstallRefused(Exception):
 
 @dataclass
 class InstalledProfile:
-    """An installed profile: its UUID and the store entries its payloads made."""
+    """An installed profile.
+
+    `sources`: the store entries its payloads made. `signers`: certificates of its signature, base64 of DER.
+    `accounts`: mail accounts, each with address and the store entries it signs and encrypts with.
+    """
 
     uuid: str
     display_name: str
     sources: list[str] = field(default_factory=list)
+    signers: list[str] = field(default_factory=list)
+    accounts: list[dict[str, Any]] = field(default_factory=list)
+    encrypted: bool = True
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A profile as it came: its dictionary and who signed it."""
+
+    profile: apple.Plist
+    signers: tuple[str, ...]
 
 
 def _failure(name: str, domain: str, code: int, text: str) -> InstallRefused:
@@ -38,16 +60,65 @@ def _failure(name: str, domain: str, code: int, text: str) -> InstallRefused:
     return InstallRefused((apple.INSTALLATION_ERRORS, apple.INSTALLATION_FAILURE, top), (domain, code, text))
 
 
+def open_profile(data: bytes) -> Opened:
+    """Return the dictionary of a profile, after its signature, if it has one, proved intact.
+
+    Whether the signer is trusted decides a label only: reference devices B8.
+
+    Raises:
+        InstallRefused: a broken signature (1004) or no profile (1000).
+
+    """
+    signers: tuple[str, ...] = ()
+    if data.startswith(_DER_SEQUENCE):
+        try:
+            signed = verify(data)
+        except SignatureProblem:
+            text = "The signature of the profile is not valid."
+            raise InstallRefused((apple.PROFILE_ERRORS, apple.BAD_SIGNATURE, text)) from None
+        held = (signed.signer, *signed.certificates)
+        signers = tuple(base64.b64encode(one.public_bytes(Encoding.DER)).decode("ascii") for one in held)
+        data = signed.content
+    try:
+        profile = apple.parse_dict(data)
+    except apple.PlistError as error:
+        raise InstallRefused((apple.PROFILE_ERRORS, apple.MALFORMED_PROFILE, str(error))) from None
+    if profile.get("PayloadType") != "Configuration":
+        text = "The profile is malformed."
+        raise InstallRefused((apple.PROFILE_ERRORS, apple.MALFORMED_PROFILE, text))
+    missing = [key for key in ("PayloadIdentifier", "PayloadUUID") if not isinstance(profile.get(key), str)]
+    if missing:
+        text = f"The profile lacks the field “{missing[0]}”."
+        raise InstallRefused((apple.PROFILE_ERRORS, apple.MISSING_FIELD, text))
+    return Opened(profile, signers)
+
+
 def _payloads(profile: apple.Plist, identity: MdmIdentity) -> list[apple.Plist]:
     encrypted = profile.get("EncryptedPayloadContent")
-    if not isinstance(encrypted, bytes):
+    if isinstance(encrypted, bytes):
+        try:
+            payloads = apple.parse_payloads(decrypt(encrypted, identity.certificate, identity.key))
+        except (CannotDecrypt, apple.PlistError):
+            text = "The encrypted profile could not be decrypted with any identity of this device."
+            raise InstallRefused((apple.PROFILE_ERRORS, apple.CANNOT_DECRYPT, text)) from None
+    else:
         content = profile.get("PayloadContent")
-        return content if isinstance(content, list) else []
-    try:
-        return apple.parse_payloads(decrypt(encrypted, identity.certificate, identity.key))
-    except (CannotDecrypt, apple.PlistError):
-        text = "The encrypted profile could not be decrypted with any identity of this device."
-        raise InstallRefused((apple.PROFILE_ERRORS, apple.CANNOT_DECRYPT, text)) from None
+        payloads = [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []
+    if not payloads:
+        raise InstallRefused((apple.PROFILE_ERRORS, apple.EMPTY_PROFILE, "The profile is empty."))
+    return payloads
+
+
+def _check_uuids(name: str, payloads: Sequence[apple.Plist]) -> None:
+    seen: set[str] = set()
+    for payload in payloads:
+        uuid = payload.get("PayloadUUID")
+        if not isinstance(uuid, str):
+            raise _failure(name, apple.PROFILE_ERRORS, apple.MISSING_FIELD, "A payload lacks the field “PayloadUUID”.")
+        if uuid in seen:
+            text = f"The profile “{name}” holds two payloads with the UUID {uuid}."
+            raise InstallRefused((apple.INSTALLATION_ERRORS, apple.DUPLICATE_UUID, text))
+        seen.add(uuid)
 
 
 def _identity_of(payload: apple.Plist, source: str, policy: Pkcs12Policy) -> Identity:
@@ -77,7 +148,29 @@ def _identity_of(payload: apple.Plist, source: str, policy: Pkcs12Policy) -> Ide
             f"“{file_name}” must contain one certificate and its private key only, it holds {len(opened.others) + 1}."
         )
         raise _failure(name, apple.CERTIFICATE_ERRORS, apple.TOO_MANY_CERTIFICATES, text)
-    return Identity(source, opened.certificate, opened.key)
+    return Identity(source, opened.certificate, opened.key, exportable=bool(payload.get("KeyIsExtractable", False)))
+
+
+def _account_of(payload: apple.Plist, made: dict[str, Identity]) -> dict[str, Any]:
+    """Return a mail account whose S/MIME references name identities of the same profile: reference devices B5, B9."""
+    name = str(payload.get("EmailAccountDescription", payload.get("EmailAddress", "mail")))
+    account: dict[str, Any] = {"address": str(payload.get("EmailAddress", ""))}
+    for use, enabled, key in (
+        ("signs_with", "SMIMESigningEnabled", "SMIMESigningCertificateUUID"),
+        ("encrypts_with", "SMIMEEncryptByDefault", "SMIMEEncryptionCertificateUUID"),
+    ):
+        reference = payload.get(key)
+        if reference is None:
+            continue
+        identity = made.get(str(reference))
+        if identity is None:
+            text = f"The S/MIME certificate {reference} of the account “{name}” was not found."
+            raise _failure(name, apple.EMAIL_ERRORS, apple.SMIME_CERTIFICATE_NOT_FOUND, text)
+        if use == "signs_with" and not may_sign(identity.certificate):
+            text = f"The S/MIME certificate of the account “{name}” may not sign."
+            raise _failure(name, apple.EMAIL_ERRORS, apple.SMIME_CERTIFICATE_BAD, text)
+        account |= {use: identity.source, enabled: bool(payload.get(enabled, False))}
+    return account
 
 
 def install(
@@ -93,23 +186,28 @@ def install(
         InstallRefused: nothing was changed.
 
     """
-    try:
-        profile = apple.parse_dict(data)
-    except apple.PlistError as error:
-        raise InstallRefused((apple.PROFILE_ERRORS, apple.MALFORMED_PROFILE, str(error))) from None
-    identifier, name = profile.get("PayloadIdentifier"), str(profile.get("PayloadDisplayName", "profile"))
-    if profile.get("PayloadType") != "Configuration" or not isinstance(identifier, str):
-        text = "The profile is malformed."
-        raise InstallRefused((apple.PROFILE_ERRORS, apple.MALFORMED_PROFILE, text))
-    ready = [
-        _identity_of(payload, f"{identifier}/{payload.get('PayloadUUID')}", policy)
-        for payload in _payloads(profile, identity)
+    opened = open_profile(data)
+    profile, identifier = opened.profile, str(opened.profile["PayloadIdentifier"])
+    name = str(profile.get("PayloadDisplayName", "profile"))
+    payloads = _payloads(profile, identity)
+    _check_uuids(name, payloads)
+    ready = {
+        str(payload["PayloadUUID"]): _identity_of(payload, f"{identifier}/{payload['PayloadUUID']}", policy)
+        for payload in payloads
         if payload.get("PayloadType") == apple.PKCS12_PAYLOAD
-    ]
+    }
+    accounts = [_account_of(one, ready) for one in payloads if one.get("PayloadType") == apple.MAIL_PAYLOAD]
     remove(identifier, store, installed)
-    for made in ready:
+    for made in ready.values():
         store.install(made)
-    record = InstalledProfile(str(profile.get("PayloadUUID")), name, [made.source for made in ready])
+    record = InstalledProfile(
+        str(profile["PayloadUUID"]),
+        name,
+        [made.source for made in ready.values()],
+        list(opened.signers),
+        accounts,
+        "EncryptedPayloadContent" in profile,
+    )
     installed[identifier] = record
     return record
 

@@ -29,6 +29,8 @@ class Cloud:
     def __init__(self, config: Config, clock: Clock, folder: Path | None = None) -> None:
         self.config, self.clock = config, clock
         self.stopping = False
+        self.tls_root = b""
+        """DER of the CA of the TLS port, which enrolment tells devices to trust."""
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = Store(None if folder is None else folder / "cloud.db")

@@ -33,6 +33,10 @@ class Switches:
     connector_lease_seconds: float = 120.0
     connector_inactive_after_seconds: float = 3600.0
     token_lifetime_seconds: int = 3600
+    device_certificate_days: int = 365
+    device_certificate_renew_days: int = 60
+    sign_message: Literal["off", "on"] = "off"
+    sign_profiles: Literal["on", "off"] = "on"
 
 
 def switches_with(present: Switches, changes: Mapping[str, Any]) -> Switches:

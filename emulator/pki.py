@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
 from emulator.wire.clock import Clock
 
@@ -79,6 +79,20 @@ class Authority:
         )
 
 
+def challenge_of(request_der: bytes) -> str:
+    """Return the challengePassword of a PKCS#10 request.
+
+    Raises:
+        RequestRefused: not a request, or one without.
+
+    """
+    try:
+        request = x509.load_der_x509_csr(request_der)
+        return request.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value.decode("utf-8")
+    except (x509.AttributeNotFound, ValueError, TypeError) as error:
+        raise RequestRefused(f"expected a PKCS#10 request with a challengePassword, got none ({error})") from None
+
+
 def _name(common_name: str) -> x509.Name:
     return x509.Name(
         [
@@ -114,7 +128,8 @@ def new_authority(common_name: str, now: datetime) -> Authority:
         .not_valid_before(now - timedelta(days=365))
         .not_valid_after(now + timedelta(days=365 * 20))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(authority=True), critical=True)
+        # An authority that answers SCEP itself signs messages and opens requests: RFC 8894, section 2.1.2.
+        .add_extension(_usage(signs=True, authority=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )

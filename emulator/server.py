@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+import ssl
 from pathlib import Path
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from emulator.config import Config
 from emulator.edge import CLOUD
 from emulator.entra import routes as entra
 from emulator.graph import gateway
-from emulator.intune import apple_mdm, connector_api, enrollment, omadm
+from emulator.intune import apple_enrollment, apple_mdm, connector_api, mde2, omadm
 from emulator.lab import control
 from emulator.proxy import ConnectProxy
 from emulator.tls import ServerTls
@@ -34,7 +35,7 @@ def build_app(cloud: Cloud, control_token: str) -> web.Application:
     app = web.Application(client_max_size=LARGEST_BODY)
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
-    for room in (gateway, admin, control, enrollment, omadm, apple_mdm, connector_api, entra):
+    for room in (gateway, admin, control, mde2, omadm, apple_enrollment, apple_mdm, connector_api, entra):
         room.add_routes(app)
     app.router.add_route("*", "/{tail:.*}", gateway.no_version)
     return app
@@ -46,6 +47,7 @@ class Emulator:
     def __init__(self, config: Config, clock: Clock, folder: Path | None = None) -> None:
         self.cloud = Cloud(config, clock, folder)
         self.tls = ServerTls(folder)
+        self.cloud.tls_root = ssl.PEM_cert_to_DER_cert(self.tls.ca_pem.decode("ascii"))
         self.control_token = secrets.token_urlsafe(24)
         self.port = 0
         self._runner: web.AppRunner | None = None

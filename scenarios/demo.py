@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from connector_sim.cmdlets import EncryptionKey, GraphClient
 from connector_sim.keys.software import SoftwareKsp
 from connector_sim.pfx import Pfx, check_usable, check_validity, open_pfx, purpose_of
+from device_sim.client import Device
 from device_sim.mailbox import may_sign
 from emulator.config import Config, Switches
 from emulator.intune.delivery import State
 from emulator.store.deliveries import Delivery
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios import canaries, proofs, story
-from scenarios.lab import KEY_NAME, Device, Lab
+from scenarios.lab import KEY_NAME, Lab
 from scenarios.mail_authority import MailAuthority
 from scenarios.openssl import OpenSsl
 from scenarios.progress import Progress

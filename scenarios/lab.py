@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from filelock import FileLock, Timeout
@@ -28,11 +28,10 @@ from connector_sim.eventlog import Event
 from connector_sim.keys.provider import Providers
 from connector_sim.keys.software import SoftwareKey, SoftwareKsp
 from connector_sim.service import Connector, Settings, enroll
-from device_sim import identity as device_identity
-from device_sim.apple import AppleDevice
+from device_sim.client import Device, DeviceClient
 from device_sim.errors import SessionFailed
 from device_sim.identity import Hardware
-from device_sim.windows import WindowsDevice
+from device_sim.keys import NewKey, generate
 from emulator.chance import Chance
 from emulator.clock import LabClock
 from emulator.config import Config, switches_with
@@ -44,12 +43,14 @@ from emulator.wire.ids import check_upn
 
 _EVENTS_KEPT: Final = 5000
 KEY_NAME: Final = "PFXLabKey"
-Device: TypeAlias = AppleDevice | WindowsDevice
 
 _HARDWARE: Final = {
     "ios": ("iPhone", "18.1", "iPhone 15", "Apple"),
     "macos": ("MacBook", "15.1", "MacBook Air", "Apple"),
     "windows": ("Windows PC", "10.0.26100.1", "Virtual PC", "PFX Lab"),
+    "android": ("Android", "9", "Virtual phone", "PFX Lab"),
+    "androidForWork": ("Android work profile", "14", "Virtual phone", "PFX Lab"),
+    "androidDeviceOwner": ("Android device", "14", "Virtual phone", "PFX Lab"),
 }
 
 
@@ -116,6 +117,7 @@ class Lab:
         self.connector: Connector | None = None
         self.connector_events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self.devices: dict[str, Device] = {}
+        self.new_key: NewKey = generate
         self.operator = self._operator()
         seed_tenants(self.emulator.cloud)
         self._pushes: set[asyncio.Task[None]] = set()
@@ -282,22 +284,12 @@ class Lab:
         name = f"{platform}-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
         if name in self.devices:
             return self.devices[name]
-        folder, ca_pem = self.folder / "devices" / name, self.emulator.tls.ca_pem
-        known = device_identity.load(folder)
-        if known is None:
+        client = DeviceClient(self.emulator.origin, self.emulator.tls.ca_pem, self.clock, self.new_key)
+        device = client.open(self.folder / "devices" / name)
+        if device is None:
             token = await self.user_token(upn, self.password_of(upn))
             hardware = self._hardware(platform, upn, os_version)
-            who = await device_identity.enroll(self.emulator.origin, ca_pem, token, hardware)
-            device_identity.save(folder, who, hardware)
-        else:
-            who, hardware = known
-        device: Device
-        if platform in ("ios", "macos"):
-            device = AppleDevice(who, hardware, self.emulator.origin, ca_pem, folder)
-            if known is None:
-                await device.announce()
-        else:
-            device = WindowsDevice(who, hardware, self.emulator.origin, ca_pem, folder)
+            device = await client.enroll(self.folder / "devices" / name, token, upn, hardware)
         self.devices[name] = device
         return device
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from device_sim.client import Device
 from device_sim.mailbox import CannotOpen, NothingToSignWith, open_mail, sign_mail
-from scenarios.lab import Device
 from scenarios.openssl import OpenSsl, OpenSslFailed
 
 

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from connector_sim.cmdlets import EncryptionKey, GraphClient, new_user_pfx_certificate
 from connector_sim.pfx import Pfx
+from device_sim.client import Device
 from emulator.intune.delivery import State
 from emulator.store.deliveries import Delivery
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
-from scenarios.lab import Device, Lab
+from scenarios.lab import Lab
 
 PROFILES: Final = "/beta/deviceManagement/deviceConfigurations"
 _TYPE_OF_PLATFORM: Final = {

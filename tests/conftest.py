@@ -10,7 +10,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from device_sim.keys import KeyPool
 from scenarios.lab import Lab
+
+KEYS = KeyPool(None, 12)
+"""Identity keys of simulated devices; making one takes longer than most tests."""
 
 
 @pytest.fixture(scope="session")
@@ -52,4 +56,5 @@ def certificate(rsa_key: rsa.RSAPrivateKey) -> x509.Certificate:
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     """Return a running lab, without connector and devices."""
     async with Lab(tmp_path / "lab") as running:
+        running.new_key = KEYS
         yield running

@@ -8,10 +8,10 @@ from cryptography import x509
 from emulator.graph import errors
 from emulator.graph.collection import Collection
 from emulator.graph.odata import Field
-from emulator.graph.permissions import DEVICE_ACTION, DEVICE_READ
-from emulator.graph.request import Answer, GraphRequest, Json
+from emulator.graph.permissions import DEVICE_ACTION, DEVICE_READ, DEVICE_WRITE
+from emulator.graph.request import Answer, GraphRequest, Handler, Json
 from emulator.graph.router import Route, Router
-from emulator.intune.deliveries import apply, possible
+from emulator.intune.deliveries import apply, device_gone, possible
 from emulator.intune.delivery import Trigger
 from emulator.store.database import Row, from_text
 from emulator.store.devices import Device
@@ -54,6 +54,11 @@ def _certificate_end(der: bytes) -> str:
     return format_date_time(x509.load_der_x509_certificate(der).not_valid_after_utc)
 
 
+def _management_state(actions: list[Row]) -> str:
+    pending = {action["action"] for action in actions if action["state"] == "pending"}
+    return next((f"{action}Pending" for action in ("wipe", "retire") if action in pending), "managed")
+
+
 def _action_json(row: Row) -> Json:
     return {
         "actionName": row["action"],
@@ -82,7 +87,7 @@ def device_json(row: Row) -> Json:
         "serialNumber": row["serial_number"],
         "imei": None,
         "managementAgent": "mdm",
-        "managementState": "managed",
+        "managementState": _management_state(json.loads(row["actions"])),
         "complianceState": "compliant",
         "deviceEnrollmentType": "userEnrollment",
         "deviceRegistrationState": "registered",
@@ -153,6 +158,25 @@ def sync_device(request: GraphRequest) -> Answer:
     return Answer(204)
 
 
+def _leave(action: str) -> Handler:
+    """Return the handler that asks a device to leave management: it does so at its next check-in."""
+
+    def ask(request: GraphRequest) -> Answer:
+        cloud, device = request.cloud, _device(request)
+        with cloud.store.atomic():
+            cloud.devices.ask(device.id, action, cloud.clock.now())
+            cloud.journal.record("graph", f"{action} asked for", device=device.id)
+        return Answer(204)
+
+    return ask
+
+
+def delete_device(request: GraphRequest) -> Answer:
+    """DELETE /deviceManagement/managedDevices/{id}: the service forgets the device, which is not told."""
+    device_gone(request.cloud, _device(request))
+    return Answer(204)
+
+
 def devices_of_user(request: GraphRequest) -> Answer:
     """GET /users/{id}/managedDevices."""
     return _page(request, "tenant_id = ? and user_id = ?", (request.caller.tenant_id, _owner(request)["id"]))
@@ -172,3 +196,6 @@ def add_routes(router: Router) -> None:
     for path in (DEVICES, mine):
         router.add("GET", f"{path}/{{}}", Route(get_device, DEVICE_READ))
         router.add("POST", f"{path}/{{}}/syncDevice", Route(sync_device, DEVICE_ACTION))
+        for action in ("retire", "wipe"):
+            router.add("POST", f"{path}/{{}}/{action}", Route(_leave(action), DEVICE_ACTION))
+    router.add("DELETE", f"{DEVICES}/{{}}", Route(delete_device, DEVICE_WRITE))

@@ -28,6 +28,7 @@ PFX_WRITE: Final = _intune(CONFIGURATION, errors.PFX_SERVICE, write=True)
 CONFIGURATION_READ: Final = _intune(CONFIGURATION, errors.CONFIGURATION_SERVICE, write=False)
 CONFIGURATION_WRITE: Final = _intune(CONFIGURATION, errors.CONFIGURATION_SERVICE, write=True)
 DEVICE_READ: Final = _intune("DeviceManagementManagedDevices", errors.DEVICE_SERVICE, write=False)
+DEVICE_WRITE: Final = _intune("DeviceManagementManagedDevices", errors.DEVICE_SERVICE, write=True)
 DEVICE_ACTION: Final = Permissions(("DeviceManagementManagedDevices.PrivilegedOperations.All",), errors.DEVICE_SERVICE)
 USER_READ: Final = Permissions(
     (

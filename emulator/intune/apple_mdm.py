@@ -3,19 +3,25 @@
 A profile is believed installed only when CertificateList shows the certificate itself.
 """
 
+import base64
+import binascii
 import hashlib
 
 from aiohttp import web
+from cryptography import x509
 
 from emulator.cloud import Cloud
-from emulator.edge import CLOUD
+from emulator.edge import CLOUD, client_certificate, origin_of
 from emulator.intune import deliveries, portal_errors
+from emulator.intune.apple_enrollment import authenticated, expected_with, profile_for, signed
 from emulator.intune.delivery import State, Trigger
-from emulator.intune.enrollment import device_of
+from emulator.intune.enrollment import MessageTooLarge, device_with, is_due_for_renewal, message_of, refused
 from emulator.store.deliveries import Delivery, MdmCommand
 from emulator.store.devices import Device
 from emulator.wire import apple
+from emulator.wire.apple_enrollment import IDENTIFIER
 from emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH
+from emulator.wire.signed_data import SignatureProblem, verify
 
 _ON_DEVICE = (State.OFFERED, State.INSTALLED)
 
@@ -28,8 +34,17 @@ def _queue(cloud: Cloud, device: Device, request_type: str, delivery: Delivery |
 
 
 def begin(cloud: Cloud, device: Device) -> None:
-    """Idle: reconcile, request what is lacking, queue what can be done."""
+    """Idle: reconcile, request what is lacking, queue what can be done; an identity that ends soon is renewed."""
     cloud.devices.seen(device.id, cloud.clock.now())
+    cloud.commands.forget_done(device.id)
+    leaving = cloud.devices.leaving(device.id)
+    if leaving is not None:
+        # First of all: what else was queued is worth nothing to a device that leaves.
+        cloud.commands.forget(device.id)
+        _queue(cloud, device, "EraseDevice" if leaving == "wipe" else "RemoveProfile")
+        return
+    if is_due_for_renewal(cloud, device):
+        _queue(cloud, device, "InstallProfile")
     known = deliveries.reconcile(cloud, device)
     if any(delivery.state in _ON_DEVICE for delivery in known):
         _queue(cloud, device, "CertificateList")
@@ -41,10 +56,10 @@ def begin(cloud: Cloud, device: Device) -> None:
             _queue(cloud, device, "RemoveProfile", delivery)
 
 
-def next_command(cloud: Cloud, device: Device, *, skip_not_now: bool) -> apple.Plist | None:
+def next_command(cloud: Cloud, device: Device, origin: str, *, skip_not_now: bool) -> apple.Plist | None:
     """Return the next command to send, or None; commands whose delivery has moved on are dropped."""
     while (command := cloud.commands.next(device.id, skip_not_now=skip_not_now)) is not None:
-        body = _command_body(cloud, command)
+        body = _command_body(cloud, device, command, origin)
         if body is not None:
             cloud.commands.set_state(command.id, "sent")
             return {"CommandUUID": command.id, "Command": {"RequestType": command.request_type, **body}}
@@ -52,9 +67,9 @@ def next_command(cloud: Cloud, device: Device, *, skip_not_now: bool) -> apple.P
     return None
 
 
-def _command_body(cloud: Cloud, command: MdmCommand) -> apple.Plist | None:
-    if command.request_type == "CertificateList":
-        return {}
+def _command_body(cloud: Cloud, device: Device, command: MdmCommand, origin: str) -> apple.Plist | None:
+    if command.delivery_id is None:
+        return _command_for_device(cloud, device, command, origin)
     delivery = cloud.deliveries.get(command.delivery_id or "")
     if delivery is None:
         return None
@@ -65,7 +80,16 @@ def _command_body(cloud: Cloud, command: MdmCommand) -> apple.Plist | None:
         return None
     deliveries.apply(cloud, delivery, Trigger.SENT)
     name = f"S/MIME certificate {delivery.thumbprint[:8]}"
-    return {"Payload": apple.encrypted_profile(identifier, delivery.id.upper(), name, delivery.payload)}
+    profile = apple.encrypted_profile(identifier, delivery.id.upper(), name, delivery.payload)
+    # Encryption is inside, the signature outside: reference devices B7.
+    return {"Payload": signed(cloud.device_ca, profile) if cloud.config.switches.sign_profiles == "on" else profile}
+
+
+def _command_for_device(cloud: Cloud, device: Device, command: MdmCommand, origin: str) -> apple.Plist:
+    """Return the body of a command that concerns no certificate."""
+    if command.request_type == "InstallProfile":
+        return {"Payload": profile_for(cloud, origin, device.tenant_id, device.user_id, device.id)}
+    return {"Identifier": IDENTIFIER} if command.request_type == "RemoveProfile" else {}
 
 
 def _describe(report: apple.Plist) -> str:
@@ -91,7 +115,10 @@ def take_report(cloud: Cloud, device: Device, command: MdmCommand, report: apple
         return
     cloud.commands.set_state(command.id, "done")
     delivery = cloud.deliveries.get(command.delivery_id or "")
-    if command.request_type == "CertificateList" and status == "Acknowledged":
+    leaves = command.request_type == "EraseDevice" or (command.request_type == "RemoveProfile" and delivery is None)
+    if leaves and command.delivery_id is None and status == "Acknowledged":
+        deliveries.device_gone(cloud, device)
+    elif command.request_type == "CertificateList" and status == "Acknowledged":
         _compare(cloud, device, report)
     elif command.request_type == "InstallProfile" and delivery is not None:
         if status == "Acknowledged":
@@ -139,9 +166,27 @@ def _read(cloud: Cloud, device: Device, data: bytes) -> apple.Plist | None:
         if message.get("UDID") != device.udid:
             raise apple.PlistError(f"expected the UDID {device.udid} of this identity, got {message.get('UDID')!r}")
     except apple.PlistError as error:
-        cloud.journal.record("intune", "MDM message refused", outcome="refused", reason=str(error), device=device.id)
+        refused(cloud, "MDM message refused", str(error), device=device.id)
         return None
     return message
+
+
+def authenticate(cloud: Cloud, certificate: x509.Certificate | None, data: bytes) -> bool | None:
+    """Take the Authenticate of a device that enrols; return whether it was one, None for an identity nobody expects."""
+    expected = expected_with(cloud, certificate)
+    if expected is None or certificate is None:
+        return None
+    try:
+        message = apple.parse_dict(data)
+        if message.get("MessageType") != "Authenticate" or not message.get("UDID"):
+            raise apple.PlistError(f"expected Authenticate with a UDID first, got {message.get('MessageType')!r}")
+    except apple.PlistError as error:
+        refused(cloud, "MDM message refused", str(error), device=expected.device_id)
+        return False
+    with cloud.store.atomic():
+        device = authenticated(cloud, expected, certificate, message)
+        cloud.journal.record("intune", "MDM Authenticate", device=device.id)
+    return True
 
 
 def answer_check_in(cloud: Cloud, device: Device, data: bytes) -> bool:
@@ -152,7 +197,7 @@ def answer_check_in(cloud: Cloud, device: Device, data: bytes) -> bool:
     kind = message.get("MessageType")
     if kind not in ("Authenticate", "TokenUpdate", "CheckOut"):
         reason = f"expected Authenticate, TokenUpdate or CheckOut, got {kind!r}"
-        cloud.journal.record("intune", "MDM message refused", outcome="refused", reason=reason, device=device.id)
+        refused(cloud, "MDM message refused", reason, device=device.id)
         return False
     with cloud.store.atomic():
         if kind == "CheckOut":
@@ -161,7 +206,7 @@ def answer_check_in(cloud: Cloud, device: Device, data: bytes) -> bool:
     return True
 
 
-def answer(cloud: Cloud, device: Device, data: bytes) -> bytes | None:
+def answer(cloud: Cloud, device: Device, data: bytes, origin: str) -> bytes | None:
     """Return the next command after a device's status, empty when there is none; None to what is no status."""
     message = _read(cloud, device, data)
     if message is None:
@@ -173,25 +218,46 @@ def answer(cloud: Cloud, device: Device, data: bytes) -> bytes | None:
             command = cloud.commands.get(str(message.get("CommandUUID")))
             if command is not None and command.device_id == device.id:
                 take_report(cloud, device, command, message)
-        body = next_command(cloud, device, skip_not_now=message.get("Status") != "Idle")
+        body = next_command(cloud, device, origin, skip_not_now=message.get("Status") != "Idle")
     return b"" if body is None else apple.serialize(body)
+
+
+def _identity(request: web.Request, data: bytes) -> x509.Certificate | None:
+    """Return the certificate a message is sent with: of its Mdm-Signature where it has one, else of the connection."""
+    header = request.headers.get("Mdm-Signature")
+    if header is None:
+        return client_certificate(request)
+    try:
+        return verify(base64.b64decode(header, validate=True), data).signer
+    except (SignatureProblem, binascii.Error, ValueError) as error:
+        refused(request.app[CLOUD], "Mdm-Signature refused", str(error))
+        return None
 
 
 async def check_in(request: web.Request) -> web.Response:
     """PUT of Authenticate, TokenUpdate or CheckOut."""
-    device = device_of(request)
-    if device is None:
-        return web.Response(status=401)
-    taken = answer_check_in(request.app[CLOUD], device, await request.read())
-    return web.Response(status=200 if taken else 400)
+    cloud = request.app[CLOUD]
+    try:
+        data = await message_of(request)
+    except MessageTooLarge:
+        return web.Response(status=413)
+    certificate = _identity(request, data)
+    device = device_with(cloud, certificate)
+    taken = authenticate(cloud, certificate, data) if device is None else answer_check_in(cloud, device, data)
+    return web.Response(status=401 if taken is None else 200 if taken else 400)
 
 
 async def connect(request: web.Request) -> web.Response:
     """PUT of a status; the answer is the next command, or nothing at all."""
-    device = device_of(request)
+    cloud = request.app[CLOUD]
+    try:
+        data = await message_of(request)
+    except MessageTooLarge:
+        return web.Response(status=413)
+    device = device_with(cloud, _identity(request, data))
     if device is None:
         return web.Response(status=401)
-    body = answer(request.app[CLOUD], device, await request.read())
+    body = answer(cloud, device, data, origin_of(request))
     if body is None:
         return web.Response(status=400)
     if not body:

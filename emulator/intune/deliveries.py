@@ -78,6 +78,8 @@ class Wants(dict[tuple[str, str], tuple[str, IntendedPurpose]]):
 def wants_of(cloud: Cloud, device: Device) -> Wants:
     """Return what targeting gives a device; `outdated` are pairs a newer certificate stands in for."""
     wants = Wants()
+    if not device.user_id:
+        return wants  # imported certificates are a user's
     groups = cloud.directory.groups_of(device.user_id) | cloud.directory.groups_of(device.id)
     subject = Subject(device.platform, groups)
     records = {record.id: record for record in cloud.certificates.of_user(device.user_id)}

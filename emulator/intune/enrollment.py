@@ -1,81 +1,138 @@
-"""Enrolment of devices: signs their identity certificate and knows them again by it."""
+"""Enrolled devices: registers them, knows them again by their identity certificate, lets that be renewed.
 
-import json
+How each platform asks is in mde2.py (Windows, Android) and apple_enrollment.py.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from aiohttp import web
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from emulator.cloud import Cloud
-from emulator.edge import CLOUD, client_certificate, origin_of
-from emulator.graph.dispatch import caller_of
-from emulator.graph.errors import GraphError
+from emulator.edge import CLOUD, client_certificate
+from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
+from emulator.graph.request import Caller
 from emulator.intune.deliveries import reconcile
-from emulator.pki import RequestRefused, thumbprint
+from emulator.pki import thumbprint
 from emulator.store.devices import Device
-from emulator.wire import enrollment
-from emulator.wire.edm import format_binary, parse_binary
-from emulator.wire.schemas import first_problem
+from emulator.wire.enrollment import LARGEST_MESSAGE
 
 
-def _refuse(cloud: Cloud, status: int, code: str, reason: str) -> web.Response:
-    cloud.journal.record("intune", "enrolment refused", outcome="refused", reason=reason, code=code)
-    return web.json_response({"error": {"code": code, "message": reason}}, status=status)
+class NoUser(Exception):
+    """The token stands for no user to whom the device could belong; the text says what was expected."""
 
 
-async def enroll(request: web.Request) -> web.Response:
-    """POST: a signed-in user enrols a device; the answer carries the device's id and identity certificate."""
-    cloud = request.app[CLOUD]
-    try:
-        caller = caller_of(cloud, request.headers.get("Authorization"), origin_of(request))
-        body = json.loads(await request.read())
-    except GraphError as error:
-        return _refuse(cloud, 401, error.code, error.reason)
-    except ValueError:
-        return _refuse(cloud, 400, "NotJson", "expected a JSON body")
+class MessageTooLarge(Exception):
+    """A device sent more than a message may have."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a device says about itself when it enrols."""
+
+    platform: str
+    device_name: str
+    os_version: str
+    model: str
+    manufacturer: str
+    serial_number: str
+    udid: str
+
+
+def owner_of(caller: Caller, *, user_affinity: bool = True) -> str:
+    """Return the id of the user a device will belong to, empty for one without: an administrator enrols those.
+
+    Raises:
+        NoUser: an application's token, or one of no administrator for a device without user.
+
+    """
     if caller.user_id is None:
-        return _refuse(
-            cloud, 403, "NoUser", "expected a user's token, got an application's: a device belongs to a user"
-        )
-    problem = first_problem(enrollment.SCHEMA, body)
-    if problem is not None:
-        return _refuse(cloud, 400, "EnrollmentDataInvalid", problem)
-    device_id, now = cloud.chance.guid(), cloud.clock.now()
-    try:
-        certificate = cloud.device_ca.issue(parse_binary(body["certificateRequest"]), device_id, now)
-    except (RequestRefused, ValueError) as error:
-        return _refuse(cloud, 400, "CertificateRequest", str(error))
+        raise NoUser("expected a user's token, got an application's: a device belongs to a user")
+    if user_affinity:
+        return caller.user_id
+    if not {INTUNE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR} & caller.directory_roles:
+        raise NoUser("expected the token of an Intune or Global Administrator for a device without user")
+    return ""
+
+
+def register(
+    cloud: Cloud, owner: tuple[str, str], device_id: str, certificate: x509.Certificate, facts: Facts
+) -> Device:
+    """Save an enrolled device and what it should have; `owner` is (tenant id, user id or empty)."""
+    now = cloud.clock.now()
     device = Device(
         id=device_id,
-        tenant_id=caller.tenant_id,
-        user_id=caller.user_id,
-        platform=body["platform"],
-        device_name=body["deviceName"],
-        os_version=body["osVersion"],
-        model=body["model"],
-        manufacturer=body["manufacturer"],
-        serial_number=body["serialNumber"],
-        udid=body["udid"],
+        tenant_id=owner[0],
+        user_id=owner[1],
         certificate=certificate.public_bytes(Encoding.DER),
         key_thumbprint=thumbprint(certificate),
         enrolled=now,
         last_sync=now,
+        **vars(facts),
     )
     with cloud.store.atomic():
         cloud.devices.save(device)
         cloud.journal.record("intune", "device enrolled", device=device.id, platform=device.platform)
         reconcile(cloud, device)
-    answer = {"deviceId": device.id, "certificate": format_binary(device.certificate)}
-    return web.json_response(answer, status=201)
+    return device
 
 
-def device_of(request: web.Request) -> Device | None:
-    """Return the enrolled device whose identity certificate the connection proved, or None."""
-    cloud, certificate = request.app[CLOUD], client_certificate(request)
+def issue(cloud: Cloud, request_der: bytes, device_id: str) -> x509.Certificate:
+    """Return an MDM identity for a certification request.
+
+    Raises:
+        RequestRefused: not a request this authority signs.
+
+    """
+    days = cloud.config.switches.device_certificate_days
+    return cloud.device_ca.issue(request_der, device_id, cloud.clock.now(), days)
+
+
+def renew(cloud: Cloud, device: Device, certificate: x509.Certificate) -> None:
+    """Let a device's next identity wait for its first use; until then the present one stays good."""
+    der, name = certificate.public_bytes(Encoding.DER), thumbprint(certificate)
+    cloud.devices.save(replace(device, next_certificate=der, next_thumbprint=name))
+    cloud.journal.record("intune", "identity renewed", device=device.id, thumbprint=name)
+
+
+def is_due_for_renewal(cloud: Cloud, device: Device) -> bool:
+    """Return whether a device's identity ends within the renewal period."""
+    ends = x509.load_der_x509_certificate(device.certificate).not_valid_after_utc
+    return ends - cloud.clock.now() <= timedelta(days=cloud.config.switches.device_certificate_renew_days)
+
+
+def device_with(cloud: Cloud, certificate: x509.Certificate | None) -> Device | None:
+    """Return the enrolled device a certificate belongs to, or None. The first use of a renewed one ends the old one."""
     if certificate is None or certificate.not_valid_after_utc < cloud.clock.now():
         return None
     return cloud.devices.by_key(thumbprint(certificate))
 
 
-def add_routes(app: web.Application) -> None:
-    """Register enrolment."""
-    app.router.add_post(enrollment.ENROLL_PATH, enroll)
+def device_of(request: web.Request) -> Device | None:
+    """Return the enrolled device whose identity certificate the connection proved, or None."""
+    return device_with(request.app[CLOUD], client_certificate(request))
+
+
+def refused(cloud: Cloud, event: str, reason: str, **fields: object) -> None:
+    """Write down why a device's message was refused."""
+    cloud.journal.record("intune", event, outcome="refused", reason=reason, **fields)
+
+
+async def message_of(request: web.Request) -> bytes:
+    """Return the body of a device's message.
+
+    Raises:
+        MessageTooLarge: written down already.
+
+    """
+    length = request.content_length or 0
+    body = b"" if length > LARGEST_MESSAGE else await request.content.read(LARGEST_MESSAGE + 1)
+    while body and len(body) <= LARGEST_MESSAGE and not request.content.at_eof():
+        body += await request.content.read(LARGEST_MESSAGE + 1 - len(body))
+    if max(length, len(body)) > LARGEST_MESSAGE:
+        reason = f"expected a message of at most {LARGEST_MESSAGE} bytes, got {max(length, len(body))} or more"
+        refused(request.app[CLOUD], "message refused", reason, path=request.path)
+        raise MessageTooLarge
+    return body

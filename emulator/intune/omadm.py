@@ -1,9 +1,11 @@
 """Windows: the server's side of an OMA-DM session that brings imported certificates in line.
 
 First message: one Get of Status and Thumbprint for each certificate. Then, by what the device answers: ask the
-connector, send Delete and one Atomic of Adds, verify by reading back. Sources: reference devices A5, A6, A14.
+connector, send Delete and one Atomic of Adds, verify by reading back. The agent of an Android device is served the
+same way. Sources: reference devices A5, A6, A14, C.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,21 +16,27 @@ from emulator.cloud import Cloud
 from emulator.edge import CLOUD, origin_of
 from emulator.intune import deliveries, portal_errors
 from emulator.intune.delivery import State, Trigger
-from emulator.intune.enrollment import device_of
+from emulator.intune.enrollment import MessageTooLarge, device_of, message_of, refused
 from emulator.store.deliveries import Delivery
 from emulator.store.devices import Device
 from emulator.wire import pfx_cert_install as csp
 from emulator.wire import syncml
 from emulator.wire.edm import format_binary
-from emulator.wire.enrollment import OMADM_PATH
+from emulator.wire.enrollment import ANDROID_PATH, OMADM_PATH
 from emulator.wire.enums import KeyStorageProviderOption
 
-_SESSIONS_KEPT: Final = 1000
+_SESSIONS_KEPT: Final = 20_000
+_LARGEST_ANSWER: Final = 256 * 1024
+"""Bytes of installations in one message; what does not fit comes with the session's next one."""
+
+WIPE_NODE: Final = "./Device/Vendor/MSFT/RemoteWipe/doWipe"
+UNENROLL_NODE: Final = "./Device/Vendor/MSFT/DMClient/Unenroll"
+_ALLOWED: Final = ("200", "202")
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a command of ours was for: `what` is Status, Thumbprint, Atomic, Add:<node>, Delete or Remove."""
+    """What a command of ours was for: `what` is Status, Thumbprint, Atomic, Add:<node>, Delete, Remove or Leave."""
 
     what: str
     delivery_id: str
@@ -60,7 +68,8 @@ class Session:
     user_active: bool = False
     message_number: int = 0
     installed: set[str] = field(default_factory=set)
-    last: tuple[str, bytes] = ("", b"")
+    waiting: list[str] = field(default_factory=list)
+    last: tuple[str, bytes, bytes] = ("", b"", b"")
     asked: dict[str, _Asked] = field(default_factory=dict)
 
 
@@ -68,16 +77,22 @@ class Sessions:
     """The running sessions, by device and session id; the oldest are forgotten."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, str], Session] = {}
+        self._running: dict[str, Session] = {}
 
-    def of(self, device: Device, message: syncml.Message) -> Session:
-        """Return the session a message belongs to; message 1 begins a new one."""
-        key = (device.id, message.session_id)
-        if message.msg_id == "1" or key not in self._running:
-            self._running[key] = Session(device, message.session_id)
+    def of(self, device: Device, message: syncml.Message, digest: bytes) -> Session:
+        """Return the session a message with that SHA-256 belongs to; a device has one, message 1 begins a new one."""
+        session = self._running.get(device.id)
+        if message.msg_id == "1" and (session is None or session.last[1] != digest):
+            # The same first message may come twice; another one begins anew.
+            session = Session(device, message.session_id)
+            self._running.pop(device.id, None)
+            self._running[device.id] = session
             while len(self._running) > _SESSIONS_KEPT:
                 del self._running[next(iter(self._running))]
-        return self._running[key]
+        if session is None or session.session_id != message.session_id:
+            # A stray message does not disturb the session that runs.
+            return Session(device, message.session_id)
+        return session
 
 
 SESSIONS = web.AppKey("omadm_sessions", Sessions)
@@ -89,6 +104,7 @@ class _Reply:
     def __init__(self, session: Session, message: syncml.Message) -> None:
         self._session, self._message = session, message
         self._next = 1
+        self.size = 0
         self.commands: list[syncml.Command] = []
         session.asked = {}
 
@@ -110,7 +126,12 @@ class _Reply:
         item = syncml.Item(target=_base(delivery))
         self.commands.append(syncml.Verb("Delete", self.new_id(_Asked(what, delivery.id)), (item,)))
 
+    def execute(self, node: str) -> None:
+        item = syncml.Item(target=node, data="MS DM Server" if node == UNENROLL_NODE else None)
+        self.commands.append(syncml.Verb("Exec", self.new_id(_Asked("Leave", "")), (item,)))
+
     def install(self, delivery: Delivery, nodes: dict[str, str]) -> None:
+        self.size += sum(map(len, nodes.values()))
         self.delete(delivery, "Delete")
         atomic_id = self.new_id(_Asked("Atomic", delivery.id))
         adds = tuple(
@@ -183,31 +204,46 @@ def _unexpected(session: Session, delivery: Delivery, observed: _Observed) -> st
     if observed.status == "0" and observed.thumbprint:
         if observed.thumbprint.lower() == delivery.thumbprint.lower():
             return None
-        return f"Windows: the device holds {observed.thumbprint.lower()}, the record says {delivery.thumbprint}"
+        return f"the device holds {observed.thumbprint.lower()}, the record says {delivery.thumbprint}"
     if observed.error() is None and delivery.id in session.installed:
-        return "Windows: the Atomic was accepted, but the device shows no certificate"
+        return "the Atomic was accepted, but the device shows no certificate"
     return None
 
 
 def _settle(cloud: Cloud, session: Session, reply: _Reply, delivery: Delivery, observed: _Observed) -> None:
     """Take the step that follows from what the device holds."""
-    error = observed.error()
+    error, party = observed.error(), _party(session.device)
     unexpected = _unexpected(session, delivery, observed)
     if delivery.state is State.OFFERED and observed.installed(delivery.thumbprint):
         deliveries.apply(cloud, delivery, Trigger.CONFIRMED)
     elif delivery.state is State.OFFERED and unexpected is not None:
-        deliveries.apply(cloud, delivery, Trigger.REFUSED, unexpected, error_code=portal_errors.REMEDIATION_FAILED)
+        code = portal_errors.REMEDIATION_FAILED
+        deliveries.apply(cloud, delivery, Trigger.REFUSED, f"{party}: {unexpected}", error_code=code)
+    elif delivery.state is State.OFFERED and error == csp.AGENT_ASKS and party == "Android":
+        return  # its user has not answered the agent's notification yet
     elif delivery.state is State.OFFERED and error is not None:
         text = csp.STATUS_TEXT.get(error, "an error of PfxImportCertStore")
-        number = portal_errors.of_status(error)
-        deliveries.apply(cloud, delivery, Trigger.REFUSED, f"Windows: Status {error}, {text}", error_code=number)
+        number = portal_errors.of_agent(error) if party == "Android" else portal_errors.of_status(error)
+        deliveries.apply(cloud, delivery, Trigger.REFUSED, f"{party}: Status {error}, {text}", error_code=number)
     elif delivery.state in (State.OFFERED, State.INSTALLED) and not observed.installed(delivery.thumbprint):
         delivery = deliveries.apply(cloud, delivery, Trigger.MISSING)
     if delivery.state is State.WANTED:
         deliveries.ask(cloud, [delivery], session.device)
     elif delivery.state is State.READY:
-        session.installed.add(delivery.id)
-        _install(cloud, reply, delivery)
+        session.waiting.append(delivery.id)
+
+
+def _party(device: Device) -> str:
+    return "Windows" if device.platform == "windows" else "Android"
+
+
+def _install_waiting(cloud: Cloud, session: Session, reply: _Reply) -> None:
+    """Send what is ready, as much as a message holds."""
+    while session.waiting and reply.size < _LARGEST_ANSWER:
+        delivery = cloud.deliveries.get(session.waiting.pop(0))
+        if delivery is not None and delivery.state is State.READY:
+            session.installed.add(delivery.id)
+            _install(cloud, reply, delivery)
 
 
 def _atomics(cloud: Cloud, session: Session, asked: dict[str, _Asked], message: syncml.Message, reply: _Reply) -> None:
@@ -227,13 +263,17 @@ def _atomics(cloud: Cloud, session: Session, asked: dict[str, _Asked], message: 
                             and a.delivery_id == delivery.id}  # fmt: skip
                 blame = ", ".join(f"{node} {code}" for node, code in children.items() if code not in ("216", "215"))
                 number = portal_errors.of_syncml(int(codes[ref])) if codes[ref].isdigit() else 0
-                reason = f"Windows: Atomic {codes[ref]} ({blame})"
+                reason = f"{_party(session.device)}: Atomic {codes[ref]} ({blame})"
                 deliveries.apply(cloud, delivery, Trigger.REFUSED, reason, error_code=number)
 
 
 def _begin(cloud: Cloud, session: Session, reply: _Reply) -> None:
     """First message: reconcile, then ask after every certificate the user's device should know."""
     cloud.devices.seen(session.device.id, cloud.clock.now())
+    leaving = cloud.devices.leaving(session.device.id)
+    if leaving is not None:
+        reply.execute(WIPE_NODE if leaving == "wipe" else UNENROLL_NODE)
+        return
     known = deliveries.reconcile(cloud, session.device)
     if not session.user_active:
         reason = "LoginStatus is not 'user': user certificates need the user's session"
@@ -244,6 +284,15 @@ def _begin(cloud: Cloud, session: Session, reply: _Reply) -> None:
             reply.delete(delivery, "Remove")
         elif delivery.state not in (State.REMOVED, State.SUPERSEDED, State.LEFT, State.FAILED):
             reply.get(delivery)
+
+
+def _left(session: Session, asked: dict[str, _Asked], message: syncml.Message) -> bool:
+    """Return whether the device says that it leaves: on its user's wish, or as it was told to."""
+    told = {ref for ref, what in asked.items() if what.what == "Leave"}
+    if any(ref in told and code in _ALLOWED for ref, code, _ in _answers(message)):
+        return True
+    alerts = [command for command in message.commands if isinstance(command, syncml.Alert)]
+    return any(item.type == syncml.UNENROLLED_BY_USER for alert in alerts for item in alert.items)
 
 
 def respond(cloud: Cloud, session: Session, message: syncml.Message, address: str) -> syncml.Message:
@@ -259,7 +308,9 @@ def respond(cloud: Cloud, session: Session, message: syncml.Message, address: st
             session.user_active = session.user_active or login == ["user"]
         elif isinstance(command, syncml.Verb):
             reply.status(command.cmd_id, command.name)
-    if session.message_number == 1:
+    if _left(session, asked, message):
+        deliveries.device_gone(cloud, session.device)
+    elif session.message_number == 1:
         _begin(cloud, session, reply)
     else:
         for delivery_id, seen in observed.items():
@@ -267,9 +318,30 @@ def respond(cloud: Cloud, session: Session, message: syncml.Message, address: st
             if delivery is not None:
                 _settle(cloud, session, reply, delivery, seen)
         _atomics(cloud, session, asked, message, reply)
-    return syncml.Message(
-        message.session_id, str(session.message_number), message.source, address, tuple(reply.commands)
-    )
+        _install_waiting(cloud, session, reply)
+    return _message(session, message, address, tuple(reply.commands))
+
+
+def _message(
+    session: Session, to: syncml.Message, address: str, commands: tuple[syncml.Command, ...]
+) -> syncml.Message:
+    return syncml.Message(to.session_id, str(session.message_number), to.source, address, commands)
+
+
+def _problem(session: Session, message: syncml.Message) -> tuple[str, str] | None:
+    """Return (status of the header, reason) for a message that is another device's or comes out of turn."""
+    if message.source != session.device.id:
+        return "401", f"expected Source {session.device.id}, the device of this identity, got {message.source[:100]!r}"
+    due = session.message_number + 1
+    if message.msg_id != str(due):
+        return "400", f"expected MsgID {due} of session {session.session_id[:20]!r}, got {message.msg_id[:20]!r}"
+    return None
+
+
+def _abort(session: Session, message: syncml.Message, address: str, code: str) -> syncml.Message:
+    """Refuse a message and end the session; what the session knew stays as it is."""
+    status = syncml.Status("1", message.msg_id, "0", "SyncHdr", code)
+    return _message(session, message, address, (status, syncml.Alert("2", syncml.ALERT_SESSION_ABORT)))
 
 
 def answer(cloud: Cloud, sessions: Sessions, device: Device, data: bytes, address: str) -> bytes | None:
@@ -277,15 +349,21 @@ def answer(cloud: Cloud, sessions: Sessions, device: Device, data: bytes, addres
     try:
         message = syncml.parse(data)
     except syncml.SyncMLError as error:
-        cloud.journal.record("intune", "SyncML refused", outcome="refused", reason=str(error), device=device.id)
+        refused(cloud, "SyncML refused", str(error), device=device.id)
         return None
-    session = sessions.of(device, message)
-    if session.last[0] != message.msg_id:
-        with cloud.store.atomic():
-            answered = respond(cloud, session, message, address)
-        session.last = (message.msg_id, syncml.serialize(answered))
-    # A message that comes twice lost its first answer on the way: it gets the same one again.
-    return session.last[1]
+    digest = hashlib.sha256(data).digest()
+    session = sessions.of(device, message, digest)
+    if session.last[0] == message.msg_id and session.last[1] == digest:
+        # A message that comes twice lost its first answer on the way: it gets the same one again.
+        return session.last[2]
+    problem = _problem(session, message)
+    if problem is not None:
+        refused(cloud, "SyncML refused", problem[1], device=device.id)
+        return syncml.serialize(_abort(session, message, address, problem[0]))
+    with cloud.store.atomic():
+        answered = syncml.serialize(respond(cloud, session, message, address))
+    session.last = (message.msg_id, digest, answered)
+    return answered
 
 
 async def handle(request: web.Request) -> web.Response:
@@ -293,14 +371,19 @@ async def handle(request: web.Request) -> web.Response:
     cloud, device = request.app[CLOUD], device_of(request)
     if device is None:
         return web.Response(status=401)
-    address = f"{origin_of(request)}{OMADM_PATH}"
-    body = answer(cloud, request.app[SESSIONS], device, await request.read(), address)
+    address = f"{origin_of(request)}{request.path}"
+    try:
+        data = await message_of(request)
+    except MessageTooLarge:
+        return web.Response(status=413)
+    body = answer(cloud, request.app[SESSIONS], device, data, address)
     if body is None:
         return web.Response(status=200)
     return web.Response(body=body, content_type=syncml.CONTENT_TYPE)
 
 
 def add_routes(app: web.Application) -> None:
-    """Register the OMA-DM endpoint."""
+    """Register the endpoints of Windows and of Android's agent."""
     app[SESSIONS] = Sessions()
     app.router.add_post(OMADM_PATH, handle)
+    app.router.add_post(ANDROID_PATH, handle)

@@ -8,6 +8,8 @@ from typing import Final
 
 _SYNCML: Final = -2016346112
 _APPLE: Final = -2016336112
+_AGENT: Final = -2016345412
+_AGENT_CODES: Final = range(1400, 1500)
 _HRESULT_FROM_WIN32: Final = -2147024896
 _LARGEST_WIN32: Final = 0xFFFF
 
@@ -31,3 +33,8 @@ def of_apple(code: int) -> int:
 def of_status(status: int) -> int:
     """Return the number of PFXCertInstall's Status: an HRESULT as it is, a Win32 error as an HRESULT."""
     return _HRESULT_FROM_WIN32 + status if 0 < status <= _LARGEST_WIN32 else status
+
+
+def of_agent(status: int) -> int:
+    """Return the number of a Status of Android's agent: its own codes have an offset, others are as on Windows."""
+    return _AGENT + status if status in _AGENT_CODES else of_status(status)

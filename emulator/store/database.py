@@ -194,6 +194,17 @@ def m007_error_codes(db: Database) -> None:
     db.execute("alter table deliveries add column error_code integer not null default 0")
 
 
+@migrations()
+def m008_identities_of_devices(db: Database) -> None:
+    """Find devices by their identity, let a renewed one wait for its first use, and expect what enrols by profile."""
+    db.execute("alter table devices add column next_certificate blob")
+    db.execute("alter table devices add column next_thumbprint text")
+    db.execute("create index devices_key on devices (key_thumbprint)")
+    db.execute("create index devices_next_key on devices (next_thumbprint) where next_thumbprint is not null")
+    columns = {"thumbprint": str, "device_id": str, "tenant_id": str, "user_id": str}
+    db.table("expected_devices").create(columns, pk="thumbprint")
+
+
 class Store:
     """An open database: rows in and out, transactions that nest."""
 

@@ -206,6 +206,14 @@ class MdmCommands:
         row = self._store.row("select * from mdm_commands where id = ?", (command_id,))
         return None if row is None else MdmCommand(**{**row, "created": from_text(row["created"])})
 
+    def forget_done(self, device_id: str) -> None:
+        """Drop a device's answered commands: it begins a new session, so every answer of the last one has arrived."""
+        self._store.run("delete from mdm_commands where device_id = ? and state = 'done'", (device_id,))
+
+    def forget(self, device_id: str) -> None:
+        """Drop all of a device's commands, answered or not."""
+        self._store.run("delete from mdm_commands where device_id = ?", (device_id,))
+
     def set_state(self, command_id: str, state: str) -> None:
         """Note that a command was sent (`sent`), put off (`notnow`) or answered (`done`)."""
         self._store.update("mdm_commands", command_id, {"state": state})

@@ -1,7 +1,7 @@
 """Enrolled devices (managedDevice) and enrolled connectors (ndesConnector)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -12,7 +12,11 @@ _EVENTS_KEPT: Final = 1000
 
 @dataclass(frozen=True)
 class Device:
-    """An enrolled device. `certificate` is its MDM identity, DER; `key_thumbprint` that certificate's SHA-1, hex."""
+    """An enrolled device; `user_id` is empty for one without user.
+
+    `certificate` is its MDM identity, DER; `key_thumbprint` that certificate's SHA-1, hex. `next_certificate` is a
+    renewed identity that has not been used yet.
+    """
 
     id: str
     tenant_id: str
@@ -28,6 +32,18 @@ class Device:
     key_thumbprint: str
     enrolled: datetime
     last_sync: datetime
+    next_certificate: bytes | None = None
+    next_thumbprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A device that has its identity and has not said yet what it is; `user_id` is empty for one without user."""
+
+    thumbprint: str
+    device_id: str
+    tenant_id: str
+    user_id: str
 
 
 @dataclass(frozen=True)
@@ -76,9 +92,38 @@ class Devices:
         return None if row is None else device_from_row(row)
 
     def by_key(self, key_thumbprint: str) -> Device | None:
-        """Return the device whose present MDM identity has that SHA-1 thumbprint."""
-        row = self._store.row("select * from devices where key_thumbprint = ?", (key_thumbprint,))
-        return None if row is None else device_from_row(row)
+        """Return the device whose MDM identity has that SHA-1 thumbprint.
+
+        The first use of a renewed identity ends the one before.
+        """
+        sql = "select * from devices where key_thumbprint = ? or next_thumbprint = ?"
+        row = self._store.row(sql, (key_thumbprint, key_thumbprint))
+        if row is None:
+            return None
+        device = device_from_row(row)
+        if device.next_certificate is not None and device.next_thumbprint == key_thumbprint:
+            device = replace(
+                device,
+                certificate=device.next_certificate,
+                key_thumbprint=key_thumbprint,
+                next_certificate=None,
+                next_thumbprint=None,
+            )
+            self.save(device)
+        return device
+
+    def expect(self, expected: Expected) -> None:
+        """Note that an identity was issued to a device that is still to say what it is."""
+        self._store.put("expected_devices", vars(expected))
+
+    def expected(self, thumbprint: str) -> Expected | None:
+        """Return the device that an identity was issued to and that has not said yet what it is."""
+        row = self._store.row("select * from expected_devices where thumbprint = ?", (thumbprint,))
+        return None if row is None else Expected(**row)
+
+    def arrived(self, expected: Expected) -> None:
+        """Expect a device no longer."""
+        self._store.run("delete from expected_devices where thumbprint = ?", (expected.thumbprint,))
 
     def of_user(self, user_id: str) -> list[Device]:
         """Return a user's devices, first enrolled first."""
@@ -93,14 +138,26 @@ class Devices:
     def remove(self, device_id: str) -> None:
         """Forget a device."""
         self._store.run("delete from devices where id = ?", (device_id,))
+        self._store.run("delete from device_actions where device_id = ?", (device_id,))
+        self._store.run("delete from mdm_commands where device_id = ?", (device_id,))
 
     def seen(self, device_id: str, when: datetime) -> None:
-        """Note a check-in; actions that waited for it are done."""
+        """Note a check-in; a sync that was asked for is done with it."""
         self._store.update("devices", device_id, {"last_sync": to_text(when)})
         self._store.run(
-            "update device_actions set state = 'done', updated = ? where device_id = ? and state = 'pending'",
+            "update device_actions set state = 'done', updated = ? where device_id = ? and state = 'pending'"
+            " and action = 'syncDevice'",
             (to_text(when), device_id),
         )
+
+    def leaving(self, device_id: str) -> str | None:
+        """Return `wipe` or `retire` when an administrator asked for that and the device has not done it yet."""
+        found = self._store.scalar(
+            "select action from device_actions where device_id = ? and state = 'pending'"
+            " and action in ('wipe', 'retire') order by action desc limit 1",
+            (device_id,),
+        )
+        return None if found is None else str(found)
 
     def ask(self, device_id: str, action: str, when: datetime) -> None:
         """Note an action an administrator asked for; the one of that name before it is replaced."""

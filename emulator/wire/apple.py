@@ -16,6 +16,7 @@ Plist: TypeAlias = dict[str, Any]
 CHECKIN_CONTENT_TYPE: Final = "application/x-apple-aspen-mdm-checkin"
 COMMAND_CONTENT_TYPE: Final = "application/x-apple-aspen-mdm; charset=UTF-8"
 PKCS12_PAYLOAD: Final = "com.apple.security.pkcs12"
+MAIL_PAYLOAD: Final = "com.apple.mail.managed"
 
 _XML_HEAD: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 _FILLED: Final = re.compile(b"<key>(PayloadContent|Password)</key>|<!--|<!\\[CDATA")
@@ -24,16 +25,27 @@ PROFILE_ERRORS: Final = "MCProfileErrorDomain"
 INSTALLATION_ERRORS: Final = "MCInstallationErrorDomain"
 CERTIFICATE_ERRORS: Final = "MCCertificateErrorDomain"
 MDM_ERRORS: Final = "MCMDMErrorDomain"
+EMAIL_ERRORS: Final = "MCEmailErrorDomain"
 
 MALFORMED_PROFILE: Final = 1000
+MISSING_FIELD: Final = 1002
+BAD_SIGNATURE: Final = 1004
+EMPTY_PROFILE: Final = 1005
 CANNOT_DECRYPT: Final = 1006
 INSTALLATION_FAILURE: Final = 4001
+DUPLICATE_UUID: Final = 4002
+SMIME_CERTIFICATE_NOT_FOUND: Final = 7003
+SMIME_CERTIFICATE_BAD: Final = 7004
 INVALID_PASSWORD: Final = 9000
 TOO_MANY_CERTIFICATES: Final = 9001
 MALFORMED_CERTIFICATE: Final = 9005
 NOT_AN_IDENTITY: Final = 9006
-PROFILE_NOT_FOUND: Final = 12075
+NOT_AUTHORIZED: Final = 12007
+INVALID_REPLACEMENT: Final = 12009
+NOT_MANAGED: Final = 12013
+MISSING_IDENTITY: Final = 12016
 INVALID_REQUEST_TYPE: Final = 12021
+PROFILE_NOT_FOUND: Final = 12075
 
 
 class PlistError(ValueError):

@@ -1,14 +1,13 @@
-"""The lab's own device enrolment: a request for an identity certificate, made with the user's token.
-
-Stands in for MDE2 and for an Apple enrolment profile; no rule of imported certificates depends on their form.
-"""
+"""Where devices check in. Windows and Android enrol by MDE2 (mde2.py), Apple by profile (apple_enrollment.py)."""
 
 from typing import Final
 
-ENROLL_PATH: Final = "/enrollment/v1/devices"
 OMADM_PATH: Final = "/devicegatewayproxy/cimhandler.ashx"
+ANDROID_PATH: Final = "/devicegatewayproxy/AndroidHandler.ashx"
+APPLE_ENROLL_PATH: Final = "/mdm/apple/enroll"
+APPLE_SCEP_PATH: Final = "/mdm/apple/scep"
 APPLE_CHECKIN_PATH: Final = "/mdm/apple/checkin"
 APPLE_COMMAND_PATH: Final = "/mdm/apple/connect"
 
-SCHEMA: Final = "device-enroll"
-"""Name of the JSON Schema of an enrolment's body."""
+LARGEST_MESSAGE: Final = 4 * 1024 * 1024
+"""Bytes of a device's message; a hundred certificates listed by a device are less than half a megabyte."""

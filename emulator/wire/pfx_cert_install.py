@@ -10,6 +10,9 @@ from emulator.wire.enums import KeyStorageProviderOption
 USER_ROOT: Final = "./User/Vendor/MSFT/ClientCertificateInstall/PFXCertInstall"
 DEVICE_ROOT: Final = "./Device/Vendor/MSFT/ClientCertificateInstall/PFXCertInstall"
 
+DEVICE_CONTEXT_ROOT: Final = "./Vendor/MSFT/ClientCertificateInstall/PFXCertInstall"
+"""The same nodes as DEVICE_ROOT: a path that names neither user nor device is the device's (reference devices A1)."""
+
 KEY_LOCATION_TPM: Final = 1
 KEY_LOCATION_TPM_ELSE_SOFTWARE: Final = 2
 KEY_LOCATION_SOFTWARE: Final = 3
@@ -59,5 +62,14 @@ STATUS_TEXT: Final = {
     NTE_BAD_DATA: "NTE_BAD_DATA: the password could not be decrypted with this device's key",
     NTE_NOT_SUPPORTED: "NTE_NOT_SUPPORTED: the key storage does not take this key",
     TBS_E_TPM_NOT_FOUND: "TBS_E_TPM_NOT_FOUND: this device has no TPM",
+    1401: "the user declined the installation",
+    1403: "the agent found no certificate in what it was given",
+    1404: "the agent may not install: no screen lock, or certificate access is denied",
 }
 """What a non-zero Status says (PfxImportCertStore's GetLastError)."""
+
+AGENT_DECLINED: Final = 1401
+AGENT_NOT_FOUND: Final = 1403
+AGENT_DENIED: Final = 1404
+AGENT_ASKS: Final = 1
+"""Status of an Android agent (reference devices A8 and C); 1 while its user has not answered is our own."""

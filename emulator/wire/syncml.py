@@ -21,8 +21,11 @@ VERBS: Final = ("Get", "Add", "Replace", "Delete", "Exec")
 
 ALERT_SERVER_INITIATED: Final = "1200"
 ALERT_CLIENT_INITIATED: Final = "1201"
+ALERT_SESSION_ABORT: Final = "1223"
 ALERT_CLIENT_EVENT: Final = "1224"
+ALERT_GENERIC: Final = "1226"
 LOGIN_STATUS: Final = "com.microsoft/MDM/LoginStatus"
+UNENROLLED_BY_USER: Final = "com.microsoft:mdm.unenrollment.userrequest"
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -30,12 +30,12 @@ from connector_sim.keys.software import SoftwareKey
 from connector_sim.pfx import Pfx, open_pfx
 from connector_sim.recrypt import recrypt
 from device_sim.apple import AppleDevice
-from device_sim.identity import Hardware, MdmIdentity
+from device_sim.identity import Enrolled, Hardware, Management, MdmIdentity
 from device_sim.windows import WindowsDevice
 from emulator.clock import LabClock
 from emulator.cloud import Cloud
 from emulator.config import Config, switches_with
-from emulator.intune import apple_mdm, deliveries, omadm
+from emulator.intune import apple_mdm, deliveries, enrollment, omadm
 from emulator.intune.connector_api import work_item
 from emulator.intune.delivery import State
 from emulator.pki import thumbprint
@@ -44,7 +44,6 @@ from emulator.server import build_app
 from emulator.store.database import to_text
 from emulator.store.devices import Device
 from emulator.wire import apple, syncml
-from emulator.wire.enrollment import APPLE_CHECKIN_PATH
 from emulator.wire.enums import IntendedPurpose
 from scenarios.mail_authority import MailAuthority, MailCertificate
 from scenarios.story import PROFILES
@@ -66,14 +65,11 @@ class Phone(AppleDevice):
 
     world: "World"
 
-    async def _put(self, http: aiohttp.ClientSession, path: str, content_type: str, message: dict[str, Any]) -> bytes:
+    async def _put(self, http: aiohttp.ClientSession, url: str, content_type: str, message: dict[str, Any]) -> bytes:
         """Hand a plist over."""
         data = self.world.plist(message)
         device = self.world.enrolled(self.identity)
-        if path == APPLE_CHECKIN_PATH:
-            assert apple_mdm.answer_check_in(self.world.cloud, device, data)
-            return b""
-        answer = apple_mdm.answer(self.world.cloud, device, data)
+        answer = apple_mdm.answer(self.world.cloud, device, data, "https://localhost")
         assert answer is not None
         return answer
 
@@ -174,9 +170,10 @@ class World:
         with self.cloud.store.atomic():
             self.cloud.devices.save(device)
             deliveries.reconcile(self.cloud, device)
-        identity = MdmIdentity(device_id, certificate, key)
-        kind = Phone if platform == "ios" else Computer
-        made = kind(identity, hardware, "https://localhost", self._ca())
+        enrolled = Enrolled(
+            MdmIdentity(device_id, certificate, key), hardware, Management("https://localhost/mdm", access_rights=3)
+        )
+        made = Phone(enrolled, self._ca()) if platform == "ios" else Computer(enrolled, self._ca(), self.clock)
         made.world = self
         return made
 
@@ -351,14 +348,13 @@ class History(RuleBasedStateMachine):
 
     @rule(platform=st.sampled_from(PLATFORMS))
     def renew(self, platform: str) -> None:
-        """A device gets a new key and certificate; what was made for the old key opens no more."""
+        """A device gets a new key and certificate, good from their first use; what was made for the old key is not."""
         device, cloud = self.devices[platform], self.world.cloud
         before = self.world.enrolled(device.identity)
         self.number += 1
         certificate, key = self.world.identity(before.id, self.number)
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        cloud.devices.save(replace(before, certificate=der, key_thumbprint=thumbprint(certificate)))
-        device.identity = MdmIdentity(before.id, certificate, key)
+        enrollment.renew(cloud, before, certificate)
+        device.enrolled = device.enrolled.with_identity(MdmIdentity(before.id, certificate, key))
         if isinstance(device, Computer):
             device.csp.identity = device.identity
 

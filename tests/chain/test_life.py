@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient, new_user_pfx_certificate
 from connector_sim.pfx import open_pfx
 from device_sim.apple import AppleDevice
+from device_sim.client import Device
 from device_sim.pfx_cert_install import Behaviour
 from device_sim.windows import WindowsDevice
 from emulator.intune.delivery import State
@@ -25,7 +26,7 @@ from emulator.wire import apple
 from emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios import story
-from scenarios.lab import DataUnusable, Device, Lab
+from scenarios.lab import DataUnusable, Lab
 from scenarios.mail_authority import MailAuthority, MailCertificate
 from tests.chain.test_official_sdk import start, stop
 
@@ -196,8 +197,9 @@ async def test_repeated_message_gets_the_same_answer(lab: Lab, history: list[Mai
     await bring(lab, history[2])
     await pc.check_in()
     assert await story.wait_for_connector(lab, [pc])
-    async with aiohttp.ClientSession() as http:
-        first = pc._first_message()
+    tls = pc.identity.tls(lab.emulator.tls.ca_pem)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
+        first = pc._first_message(pushed=False)
         answer = await pc._post(http, first)
         missing = pc._answer(first, answer)
         assert missing is not None
@@ -279,10 +281,10 @@ async def test_user_not_signed_in_gets_nothing_yet(lab: Lab, history: list[MailC
     devices, _ = await ready_lab(lab)
     pc = devices[1]
     assert isinstance(pc, WindowsDevice)
-    pc.user_signed_in = False
+    pc.user_active = False
     await bring(lab, history[2])
     assert await settle(lab, [pc]) == [State.WANTED]
-    pc.user_signed_in = True
+    pc.user_active = True
     assert await settle(lab, [pc]) == [State.INSTALLED]
 
 

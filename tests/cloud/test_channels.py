@@ -13,13 +13,11 @@ from connector_sim.errors import ServiceRefused
 from connector_sim.identity import new_request
 from connector_sim.service import VERSION, Settings, enroll
 from device_sim.apple import AppleDevice
-from device_sim.errors import EnrollmentRefused, SessionFailed
-from device_sim.identity import Hardware
-from device_sim.identity import enroll as enroll_device
-from device_sim.windows import WindowsDevice
+from device_sim.client import Device
+from device_sim.errors import SessionFailed
 from emulator.wire import apple, syncml
 from emulator.wire import connector as contract
-from emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, ENROLL_PATH, OMADM_PATH
+from emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, OMADM_PATH
 from scenarios.lab import Lab
 from tests.cloud.graph import Raw
 
@@ -88,40 +86,6 @@ async def test_body_that_is_not_json_is_told_so(lab: Lab) -> None:
     assert (reply.status, reply.code) == (400, "NotJson")
 
 
-HARDWARE = {
-    "platform": "windows", "deviceName": "n", "osVersion": "1", "model": "m", "manufacturer": "f",
-    "serialNumber": "s", "udid": "u",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"certificateRequest": "AAAA"}, "CertificateRequest"),
-        ({"platform": "toaster"}, "EnrollmentDataInvalid"),
-        ({"udid": ""}, "EnrollmentDataInvalid"),
-    ],
-)
-async def test_device_that_cannot_enrol_is_told_why(lab: Lab, changes: Any, code: str) -> None:
-    """A broken request, an unknown platform or a missing id is refused with a code, and no device appears."""
-    raw = Raw(lab, await lab.user_token(UPN, lab.operator.passwords[UPN]))
-    reply = await raw("POST", ENROLL_PATH, {**HARDWARE, "certificateRequest": csr(), **changes})
-    assert (reply.status, reply.code) == (400, code)
-    assert lab.emulator.cloud.devices.of_tenant(lab.operator.credentials.tenant_id) == []
-
-
-async def test_device_needs_a_user(lab: Lab) -> None:
-    """An application's token, or none, does not enrol a device, since a device belongs to a user."""
-    async with lab.graph() as client:
-        application = Raw(lab, await client.sign_in(lab.admin_form()))
-    body = {**HARDWARE, "certificateRequest": csr()}
-    assert (await application("POST", ENROLL_PATH, body)).code == "NoUser"
-    assert (await Raw(lab, None)("POST", ENROLL_PATH, body)).status == 401
-    hardware = Hardware("ios", "n", "1", "m", "f", "s", "u")
-    with pytest.raises(EnrollmentRefused, match="InvalidAuthenticationToken"):
-        await enroll_device(lab.emulator.origin, lab.emulator.tls.ca_pem, "rubbish", hardware)
-
-
 async def test_management_needs_the_devices_certificate(lab: Lab) -> None:
     """Neither Windows nor Apple management answers a client without an enrolled identity."""
     raw = Raw(lab, None)
@@ -130,9 +94,7 @@ async def test_management_needs_the_devices_certificate(lab: Lab) -> None:
         assert (await raw("PUT", path, data=b"")).status == 401
 
 
-async def as_device(
-    device: AppleDevice | WindowsDevice, lab: Lab, method: str, path: str, data: bytes
-) -> tuple[int, bytes]:
+async def as_device(device: Device, lab: Lab, method: str, path: str, data: bytes) -> tuple[int, bytes]:
     """Send one message with a device's identity."""
     tls: ssl.SSLContext = device.identity.tls(lab.emulator.tls.ca_pem)
     async with (
@@ -151,14 +113,22 @@ async def test_broken_syncml_gets_an_empty_answer(lab: Lab) -> None:
 
 
 async def test_odd_syncml_answers_do_no_harm(lab: Lab) -> None:
-    """Statuses that refer to nothing, in a session the server does not know, are answered and change nothing."""
+    """Statuses that refer to nothing, in a session the server does not know, end that session and change nothing."""
     device = await lab.device("windows", UPN)
     stray = syncml.Message(
-        "FF", "9", "t", "s", (syncml.Status("2", "8", "77", "Get", "200"), syncml.Results("3", "8", "77", ()))
+        "FF",
+        "9",
+        "t",
+        device.identity.device_id,
+        (syncml.Status("2", "8", "77", "Get", "200"), syncml.Results("3", "8", "77", ())),
     )
     status, body = await as_device(device, lab, "POST", OMADM_PATH, syncml.serialize(stray))
     assert status == 200
-    assert [type(command).__name__ for command in syncml.parse(body).commands] == ["Status"]
+    refusal, abort = syncml.parse(body).commands
+    assert isinstance(refusal, syncml.Status)
+    assert isinstance(abort, syncml.Alert)
+    assert (refusal.cmd, refusal.code, abort.code) == ("SyncHdr", "400", "1223")
+    assert "expected MsgID 1" in (lab.emulator.cloud.journal.entries()[-1].reason or "")
 
 
 @pytest.mark.parametrize(
@@ -205,13 +175,13 @@ async def test_iphone_refuses_what_it_does_not_know(lab: Lab) -> None:
     device = await lab.device("ios", UPN)
     assert isinstance(device, AppleDevice)
 
-    def report(request_type: str, **command: Any) -> Any:
+    async def report(request_type: str, **command: Any) -> Any:
         body = {"CommandUUID": "X", "Command": {"RequestType": request_type, **command}}
-        return device._execute(apple.serialize(body))
+        return await device.execute(apple.serialize(body))
 
-    assert report("EraseEverything")["ErrorChain"][0]["ErrorCode"] == 12021
-    assert report("RemoveProfile", Identifier="none")["ErrorChain"][0]["ErrorCode"] == 12075
-    assert report("ProfileList")["ProfileList"] == []
-    assert report("CertificateList")["CertificateList"] == []
+    assert (await report("EraseEverything"))["ErrorChain"][0]["ErrorCode"] == 12021
+    assert (await report("RemoveProfile", Identifier="none"))["ErrorChain"][0]["ErrorCode"] == 12075
+    assert (await report("ProfileList"))["ProfileList"] == []
+    assert (await report("CertificateList"))["CertificateList"] == []
     with pytest.raises(SessionFailed, match="expected a command"):
-        device._execute(b"rubbish")
+        await device.execute(b"rubbish")

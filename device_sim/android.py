@@ -1,0 +1,106 @@
+"""A simulated Android device: an agent opens the PFX itself and hands key and certificate to the system's key store.
+
+The system never sees the PFX password. Modes: work profile and fully managed, where the agent installs silently, and
+device administrator, where the user is asked. Source: reference devices C; the nodes are the lab's own convention.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from device_sim.certstore import Identity
+from device_sim.errors import SessionFailed
+from device_sim.identity import Enrolled
+from device_sim.omadm import OmaDmDevice
+from device_sim.pfx_cert_install import InstallFailed, PfxCertInstall
+from emulator.wire import pfx_cert_install as csp
+from emulator.wire.clock import Clock
+
+DEVICE_ADMINISTRATOR = "android"
+
+
+@dataclass
+class AndroidBehaviour:
+    """What the owner of a device has done or does.
+
+    `user_answers`: to the notification of a device administrator's installation. `certificate_access`: whether the
+    agent may put keys into the key store at all. `work_profile_paused`: nothing in the profile runs.
+    """
+
+    screen_lock: bool = True
+    user_answers: Literal["accept", "decline", "later"] = "accept"
+    certificate_access: bool = True
+    work_profile_paused: bool = False
+
+
+class AgentCertInstall(PfxCertInstall):
+    """The agent's side of the nodes: conditions of the system first, then the same opening of the PFX."""
+
+    platform = ""
+    owner = AndroidBehaviour()
+
+    def open_pfx(self, base: str, nodes: dict[str, str]) -> Identity:
+        """Return what the agent hands to the key store under the alias `base`.
+
+        Raises:
+            InstallFailed: the system or the user does not let it, or the PFX does not open.
+
+        """
+        if not (self.owner.screen_lock and self.owner.certificate_access):
+            raise InstallFailed(csp.AGENT_DENIED)
+        if self.platform == DEVICE_ADMINISTRATOR and self.owner.user_answers != "accept":
+            later = self.owner.user_answers == "later"
+            raise InstallFailed(csp.AGENT_ASKS if later else csp.AGENT_DECLINED)
+        try:
+            return super().open_pfx(base, nodes)
+        except InstallFailed as failed:
+            unusable = failed.status in (csp.CRYPT_E_BAD_ENCODE, csp.NTE_NOT_SUPPORTED)
+            raise InstallFailed(csp.AGENT_NOT_FOUND if unusable else failed.status) from None
+
+    def answer(self) -> None:
+        """Let the user answer notifications that are still open: what waited is tried again."""
+        for base, nodes in self.tree.items():
+            if nodes.get("Status") == str(csp.AGENT_ASKS):
+                self.settle(*self.tried(base))
+
+
+class AndroidDevice(OmaDmDevice):
+    """One Android device with its agent; the mode is its hardware's platform."""
+
+    user_agent = "OMADMClient"
+    parameters = {"Platform": "AndroidForWork"}  # noqa: RUF012 - a constant
+
+    def __init__(
+        self,
+        enrolled: Enrolled,
+        ca_pem: bytes,
+        clock: Clock,
+        folder: Path | None = None,
+        *,
+        behaviour: AndroidBehaviour | None = None,
+    ) -> None:
+        self.owner = behaviour or AndroidBehaviour()
+        super().__init__(enrolled, ca_pem, clock, folder)
+
+    def _pfx_cert_install(self) -> PfxCertInstall:
+        agent = AgentCertInstall(self.identity, self.store, self._saved_tree(), roots=(csp.USER_ROOT,))
+        agent.platform, agent.owner = self.hardware.platform, self.owner
+        return agent
+
+    async def check_in(self, *, pushed: bool = False) -> int:
+        """Hold one session, as OmaDmDevice.check_in; nothing runs in a paused work profile.
+
+        Raises:
+            SessionFailed: as there, and when the work profile is paused.
+
+        """
+        if self.owner.work_profile_paused:
+            raise SessionFailed("the work profile is paused: its agent does not run")
+        return await super().check_in(pushed=pushed)
+
+    def answer_notification(self, answer: Literal["accept", "decline"]) -> None:
+        """Let the user answer what the agent asked."""
+        self.owner.user_answers = answer
+        if isinstance(self.csp, AgentCertInstall):
+            self.csp.answer()
+            self._save()

@@ -1,0 +1,60 @@
+"""Where a device's identity keys come from: made anew, or drawn from a pool that was made once and is kept.
+
+A pool lets thousands of devices enrol in seconds. Devices that share a key still have certificates of their own, and
+messages are addressed to certificates; a pool is for load and tests, not for proving that devices are kept apart.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from device_sim.certstore import write_private
+
+NewKey: TypeAlias = Callable[[], rsa.RSAPrivateKey]
+
+_END = b"-----END PRIVATE KEY-----\n"
+
+
+def generate() -> rsa.RSAPrivateKey:
+    """Return a fresh RSA-2048 key."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+class KeyPool:
+    """Up to `size` keys in one file (PEM, 0600), made when first needed, handed out in the same order each time."""
+
+    def __init__(self, path: Path | None, size: int) -> None:
+        self._path, self._size = path, size
+        self._keys = [] if path is None or not path.exists() else _read(path)[:size]
+        self._next = 0
+
+    def fill(self, told: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Make what is missing and keep it; `told` hears (keys there, keys wanted) after each."""
+        while len(self._keys) < self._size:
+            self._keys.append(generate())
+            told(len(self._keys), self._size)
+        if self._path is not None:
+            write_private(self._path, b"".join(_pem(key) for key in self._keys))
+
+    def __call__(self) -> rsa.RSAPrivateKey:
+        """Return the next key."""
+        if self._next >= len(self._keys) < self._size:
+            self._keys.append(generate())
+        key = self._keys[self._next % self._size]
+        self._next += 1
+        return key
+
+
+def _pem(key: rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _read(path: Path) -> list[rsa.RSAPrivateKey]:
+    parts = [part + _END for part in path.read_bytes().split(_END) if part.strip()]
+    keys = [serialization.load_pem_private_key(part, None) for part in parts]
+    return [key for key in keys if isinstance(key, rsa.RSAPrivateKey)]
