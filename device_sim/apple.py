@@ -173,10 +173,13 @@ class AppleDevice:
                     self.put_off = report["Status"] == "NotNow"
                     if self._erased:
                         self.managed = False
-                    if not body or not self.managed:
+                        break
+                    if not body:
                         break
                     report = await self.execute(body)
                     self._save()
+                    if not self.managed:
+                        break
             return sent
 
     async def unlock(self) -> None:

@@ -62,15 +62,17 @@ def may_sign(certificate: x509.Certificate) -> bool:
         return True
 
 
-def sign_mail(text: bytes, store: CertStore) -> tuple[bytes, Identity]:
-    """Return a multipart/signed mail and the identity that signed: the latest one that may.
+def sign_mail(text: bytes, store: CertStore, source: str | None = None) -> tuple[bytes, Identity]:
+    """Return a multipart/signed mail and the identity that signed.
+
+    `source` names the store entry that a mail account signs with; without one the latest that may sign does.
 
     Raises:
         NothingToSignWith: no certificate on the device may sign.
 
     """
     for identity in store.identities():
-        if may_sign(identity.certificate):
+        if source in (None, identity.source) and may_sign(identity.certificate):
             builder = PKCS7SignatureBuilder().set_data(text)
             builder = builder.add_signer(identity.certificate, identity.key, hashes.SHA256())
             options = [PKCS7Options.DetachedSignature, PKCS7Options.Text]

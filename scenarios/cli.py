@@ -27,6 +27,7 @@ from emulator.config import Config
 from emulator.server import PortTaken
 from emulator.wire.ids import check_upn
 from scenarios.commands import connector as connector_commands
+from scenarios.commands import devices as devices_commands
 from scenarios.commands import keys as keys_commands
 from scenarios.commands import pfx as pfx_commands
 from scenarios.config_file import ConfigProblem, read_config
@@ -420,6 +421,7 @@ def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> N
 
 main.add_command(keys_commands.keys)
 main.add_command(connector_commands.connector)
+main.add_command(devices_commands.devices)
 main.add_command(pfx_commands.pfx)
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ from device_sim.client import Device, DeviceClient
 from device_sim.errors import SessionFailed
 from device_sim.identity import Hardware
 from device_sim.keys import NewKey, generate
-from emulator.chance import Chance
 from emulator.clock import LabClock
 from emulator.config import Config, switches_with
 from emulator.lab.journal import Entry
@@ -40,18 +39,10 @@ from emulator.pki import write_private
 from emulator.seed import Credentials, add_user, restore, seed, seed_tenants
 from emulator.server import Emulator
 from emulator.wire.ids import check_upn
+from scenarios.hardware import hardware_of
 
 _EVENTS_KEPT: Final = 5000
 KEY_NAME: Final = "PFXLabKey"
-
-_HARDWARE: Final = {
-    "ios": ("iPhone", "18.1", "iPhone 15", "Apple"),
-    "macos": ("MacBook", "15.1", "MacBook Air", "Apple"),
-    "windows": ("Windows PC", "10.0.26100.1", "Virtual PC", "PFX Lab"),
-    "android": ("Android", "9", "Virtual phone", "PFX Lab"),
-    "androidForWork": ("Android work profile", "14", "Virtual phone", "PFX Lab"),
-    "androidDeviceOwner": ("Android device", "14", "Virtual phone", "PFX Lab"),
-}
 
 
 class DataUnusable(Exception):
@@ -294,10 +285,9 @@ class Lab:
         return device
 
     def _hardware(self, platform: str, upn: str, os_version: str | None) -> Hardware:
-        name, version, model, maker = _HARDWARE[platform]
-        udid = Chance(self.config.seed, 0, f"{platform}/{upn.lower()}/{os_version or ''}".rstrip("/")).guid().upper()
-        owner = upn.partition("@")[0]
-        return Hardware(platform, f"{name} of {owner}", os_version or version, model, maker, f"SIM{udid[:8]}", udid)
+        which = f"{platform}/{upn.lower()}/{os_version or ''}".rstrip("/")
+        made = hardware_of(platform, upn, self.config.seed, which)
+        return made if os_version is None else replace(made, os_version=os_version)
 
     def push_when_due(self) -> None:
         """From now on, wake a device when the service has something for it, as APNs and WNS do."""

@@ -1,8 +1,10 @@
-"""Writes the pages under docs/ that are generated: the command reference and the delivery states.
+"""Writes the pages under docs/ that are generated: commands, routes, delivery states, behaviour of platforms.
 
 python -m scenarios.reference     writes them; a test fails when they are not what this makes
 """
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +67,41 @@ def routes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES: Final = {"cli.md": cli_page, "routes.md": routes_page, "delivery-states.md": states_page}
+def _behaviours() -> Iterator[tuple[list[str], str]]:
+    """Yield (topic, platform, what, confidence, source) of each mark in the tests, and the test that proves it."""
+    for path in sorted((DOCS.parent / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "behaviour":
+                    place = path.relative_to(DOCS.parent).as_posix()
+                    yield [str(ast.literal_eval(value)) for value in mark.args], f"[{node.name}](../{place})"
+
+
+def platforms_page() -> str:
+    """Return the table of what the simulated platforms do, made of the marks on the tests that prove it."""
+    lines = [
+        "# What the simulated devices do",
+        "",
+        "Generated from the tests, which prove each row: `python -m scenarios.reference`. **documented** by Microsoft",
+        "or Apple, **observed** on real devices by others, **assumed** by us. What is unknown and can be set otherwise",
+        "stands in [divergences](divergences.md). The source names the section of the reference on devices.",
+        "",
+        "| topic | platform | what it does | confidence | source | proved by |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows = sorted(_behaviours(), key=lambda row: row[0][:2])
+    lines += [f"| {m[0]} | {m[1]} | {m[2]} | {m[3]} | {m[4]} | {proof} |" for m, proof in rows]
+    return "\n".join(lines) + "\n"
+
+
+PAGES: Final = {
+    "cli.md": cli_page,
+    "routes.md": routes_page,
+    "delivery-states.md": states_page,
+    "platforms.md": platforms_page,
+}
 
 
 def write() -> None:

@@ -17,6 +17,9 @@ _TYPE_OF_PLATFORM: Final = {
     "ios": "#microsoft.graph.iosImportedPFXCertificateProfile",
     "macos": "#microsoft.graph.macOSImportedPFXCertificateProfile",
     "windows": "#microsoft.graph.windows10ImportedPFXCertificateProfile",
+    "android": "#microsoft.graph.androidImportedPFXCertificateProfile",
+    "androidForWork": "#microsoft.graph.androidForWorkImportedPFXCertificateProfile",
+    "androidDeviceOwner": "#microsoft.graph.androidDeviceOwnerImportedPFXCertificateProfile",
 }
 _AT_WORK: Final = (State.REQUESTED, State.LEASED)
 

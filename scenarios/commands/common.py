@@ -55,7 +55,8 @@ def secret(path: Path) -> str:
 
 _FACTS: Final = ("graph_url", "authority_url", "ca_file", "connector_public_key_file", "provider_name", "key_name")
 _ACCOUNTS: Final = {
-    "admin": ("client_id", "client_secret"), "operator": ("upn", "password"), "public": ("client_id",)
+    "admin": ("client_id", "client_secret"), "operator": ("upn", "password"), "public": ("client_id",),
+    "setup": ("client_id", "client_secret"), "user": ("upn", "password"),
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from emulator.wire.enums import IntendedPurpose
 from scenarios import story
 from scenarios.lab import Lab
 from scenarios.mail_authority import MailAuthority, MailCertificate
+from tests.behaviour import behaviour
 from tests.chain.test_life import UPN, bring, call, held, settle
 
 CAST = "microsoft.graph.iosImportedPFXCertificateProfile"
@@ -28,6 +29,7 @@ async def assign(lab: Lab, platform: str) -> str:
         return await story.assign_profile(client, platform, ENCRYPTION, lab.operator.credentials.group_id)
 
 
+@behaviour("profile unassigned", "macOS", "stays", "documented", "A11")
 async def test_mac_gets_its_certificates_and_keeps_them(lab: Lab, history: list[MailCertificate]) -> None:
     """A Mac installs what a macOS profile delivers, and keeps it when the profile is unassigned; Graph says so."""
     await lab.start_connector()

@@ -1,3 +1,8 @@
+import base64
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +14,11 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from connector_sim.cms import envelop
 from device_sim.certstore import CertStore
 from device_sim.identity import MdmIdentity
+from device_sim.mailbox import sign_mail
 from device_sim.profile import InstalledProfile, InstallRefused, install, remove
 from emulator.wire import apple
-from scenarios.mail_authority import export_pfx
+from scenarios.mail_authority import MailAuthority, export_pfx
+from tests.behaviour import behaviour
 from tests.conftest import self_signed
 
 PASSWORD = "correct horse"
@@ -37,6 +44,10 @@ def codes(refused: pytest.ExceptionInfo[InstallRefused]) -> list[Any]:
     return [link["ErrorCode"] for link in refused.value.chain]
 
 
+@behaviour(
+    "how a PFX arrives", "iOS", "profile encrypted for the device, PKCS#12 and password inside", "documented", "B6, B7"
+)
+@behaviour("how a PFX arrives", "macOS", "as on iOS", "documented", "B6, B7")
 def test_profile_installs_its_identity(
     mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
@@ -49,6 +60,7 @@ def test_profile_installs_its_identity(
     assert not remove("a", store, installed)
 
 
+@behaviour("certificate is there already", "iOS", "a profile of the same identifier replaces it", "documented", "B5")
 def test_same_identifier_replaces(mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey) -> None:
     """A profile with the identifier of an installed one takes its place."""
     store, installed = CertStore(), dict[str, InstalledProfile]()
@@ -73,6 +85,7 @@ def test_chain_in_the_container_is_9001(
     assert codes(refused) == [4001, 9001]
 
 
+@behaviour("wrong PFX password", "iOS", "4001 with 9000 below", "documented", "B10")
 def test_wrong_password_is_9000(mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
     """A wrong password ends as 4001 with 9000 below it, and is not repeated."""
     data = profile(mdm, export_pfx("n", rsa_key, certificate, PASSWORD), "canary-4711")
@@ -89,6 +102,7 @@ def test_rubbish_in_the_payload_is_9005(mdm: MdmIdentity) -> None:
     assert codes(refused) == [4001, 9005]
 
 
+@behaviour("encrypted for another key", "iOS", "1006", "documented", "B7, B10")
 def test_profile_for_another_device_is_1006(
     mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
@@ -107,3 +121,106 @@ def test_malformed_profile_is_1000(mdm: MdmIdentity, data: bytes) -> None:
     with pytest.raises(InstallRefused) as refused:
         install(data, mdm, CertStore(), {})
     assert codes(refused) == [1000]
+
+
+def plain(payloads: list[Any], identifier: str = "a", **more: Any) -> bytes:
+    """Return a profile that is not encrypted."""
+    head = {"PayloadType": "Configuration", "PayloadVersion": 1, "PayloadIdentifier": identifier, "PayloadUUID": UUID}
+    return apple.serialize({**head, "PayloadContent": payloads, **more})
+
+
+def pkcs12_payload(uuid: str, pfx: bytes, password: str = PASSWORD) -> dict[str, Any]:
+    """Return a payload with a PKCS#12."""
+    return {"PayloadType": apple.PKCS12_PAYLOAD, "PayloadUUID": uuid, "PayloadContent": pfx, "Password": password}
+
+
+def mail_payload(**references: str) -> dict[str, Any]:
+    """Return a mail account with S/MIME references."""
+    head = {"PayloadType": apple.MAIL_PAYLOAD, "PayloadUUID": "mail", "EmailAddress": "user@pfxlab.example"}
+    return {**head, "SMIMESigningEnabled": True, "SMIMEEncryptByDefault": True, **references}
+
+
+@behaviour(
+    "signed profile", "iOS", "intact signature installs, trusted or not; a broken one is 1004", "documented", "B8"
+)
+def test_signature_must_be_intact(mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+    """A profile OpenSSL signed is installed with its signers listed; one changed afterwards is refused with 1004."""
+    data = plain([pkcs12_payload("1", export_pfx("n", rsa_key, certificate, PASSWORD))])
+    signed = openssl_sign(data, rsa_key, certificate)
+    installed: dict[str, InstalledProfile] = {}
+    record = install(signed, mdm, CertStore(), installed)
+    (signer,) = record.signers
+    assert base64.b64decode(signer) == certificate.public_bytes(serialization.Encoding.DER)
+    assert not record.encrypted
+    with pytest.raises(InstallRefused) as refused:
+        install(signed.replace(b"PayloadVersion", b"PayloadVersiom"), mdm, CertStore(), {})
+    assert codes(refused) == [1004]
+
+
+def openssl_sign(data: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> bytes:
+    """Return SignedData that OpenSSL made."""
+    with tempfile.TemporaryDirectory() as folder:
+        pem = Path(folder) / "signer.pem"
+        secret = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        pem.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+        command = ["openssl", "cms", "-sign", "-binary", "-nodetach", "-outform", "DER", "-signer", str(pem)]
+        return subprocess.run(command, input=data, capture_output=True, check=True).stdout
+
+
+@behaviour(
+    "mail account",
+    "iOS",
+    "S/MIME references name identities of the same profile, else 7003 or 7004",
+    "documented",
+    "B5, B9",
+)
+def test_mail_account_uses_the_identities_of_its_profile(
+    mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, certificate: x509.Certificate
+) -> None:
+    """A mail account signs with the identity its payload names, among others that could sign as well."""
+    pfx = [export_pfx("n", key, self_signed(key), PASSWORD) for key in (rsa_key, other_key)]
+    account = mail_payload(SMIMESigningCertificateUUID="1", SMIMEEncryptionCertificateUUID="2")
+    store = CertStore()
+    data = plain([pkcs12_payload("1", pfx[0]), pkcs12_payload("2", pfx[1]), account])
+    (made,) = install(data, mdm, store, {}).accounts
+    assert (made["address"], made["SMIMESigningEnabled"], made["SMIMEEncryptByDefault"]) == (
+        "user@pfxlab.example", True, True,
+    )  # fmt: skip
+    for use, key in (("signs_with", rsa_key), ("encrypts_with", other_key)):
+        _, signer = sign_mail(b"text", store, made[use])
+        assert signer.key.public_key() == key.public_key()
+
+
+def test_mail_account_without_its_certificate(mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey) -> None:
+    """A reference to no identity of the profile is 7003, one to a certificate that may not sign 7004; nothing is left."""
+    pfx = export_pfx("n", rsa_key, self_signed(rsa_key), PASSWORD)
+    store, installed = CertStore(), dict[str, InstalledProfile]()
+    with pytest.raises(InstallRefused) as refused:
+        install(plain([pkcs12_payload("1", pfx), mail_payload(SMIMESigningCertificateUUID="2")]), mdm, store, installed)
+    assert codes(refused) == [4001, 7003]
+    encrypts = MailAuthority(datetime.now(UTC)).history("user@pfxlab.example")[0]
+    data = plain([pkcs12_payload("1", encrypts.pfx, encrypts.password), mail_payload(SMIMESigningCertificateUUID="1")])
+    with pytest.raises(InstallRefused) as refused:
+        install(data, mdm, store, installed)
+    assert codes(refused) == [4001, 7004]
+    assert (store.identities(), installed) == ([], {})
+
+
+@behaviour("profile with two payloads of one UUID", "iOS", "refused: 4002", "documented", "B5")
+def test_doubled_uuid_is_4002(mdm: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+    """Two payloads with one UUID, a payload without, a profile without payloads or field: each has its own code."""
+    pfx = export_pfx("n", rsa_key, certificate, PASSWORD)
+    one = pkcs12_payload("1", pfx)
+    for data, expected in (
+        (plain([one, one]), [4002]),
+        (plain([{"PayloadType": apple.PKCS12_PAYLOAD}]), [4001, 1002]),
+        (plain([]), [1005]),
+        (plain([one]).replace(b"PayloadIdentifier", b"PayloadIdentifeer"), [1002]),
+    ):
+        store = CertStore()
+        with pytest.raises(InstallRefused) as refused:
+            install(data, mdm, store, {})
+        assert codes(refused) == expected
+        assert store.identities() == []

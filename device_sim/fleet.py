@@ -1,0 +1,132 @@
+"""Thousands of devices in one process: each the same client as a single one, opened when its turn comes.
+
+folder/fleet.jsonl    one line for each enrolled device: name, platform, user
+folder/devices/NAME   the device itself, as a single one is kept
+"""
+
+import asyncio
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from device_sim.client import Device, DeviceClient
+from device_sim.errors import EnrollmentRefused, SessionFailed
+from device_sim.identity import Hardware
+
+Told: TypeAlias = Callable[[int, int], None]
+"""Hears (devices done, devices in all) as a round goes on."""
+
+_PERCENTILES: Final = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One device of a fleet."""
+
+    name: str
+    platform: str
+    upn: str
+
+
+@dataclass
+class Round:
+    """What came of doing one thing with many devices: outcomes by text, seconds each took, messages sent."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    messages: int = 0
+    took: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """Return how many devices did it."""
+        return self.outcomes["ok"]
+
+    def percentiles(self) -> dict[str, float]:
+        """Return p50, p95 and p99 of the milliseconds each device took; 0 of nothing."""
+        if len(self.seconds) < 2:
+            only = round(1000 * sum(self.seconds), 1)
+            return {f"p{percent}": only for percent in _PERCENTILES}
+        cuts = statistics.quantiles(self.seconds, n=100, method="inclusive")
+        return {f"p{percent}": round(1000 * cuts[percent - 1], 1) for percent in _PERCENTILES}
+
+
+class Fleet:
+    """The devices of a folder. `at_once`: how many of them talk to the service at the same time."""
+
+    def __init__(self, folder: Path, client: DeviceClient, at_once: int = 16) -> None:
+        self.folder, self._client, self._at_once = folder, client, at_once
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def _index(self) -> Path:
+        return self.folder / "fleet.jsonl"
+
+    def members(self) -> list[Member]:
+        """Return all devices, in the order of their enrolment; a line that was cut off in a crash is no device."""
+        found = []
+        for line in self._index.read_text("utf-8").splitlines() if self._index.exists() else ():
+            try:
+                found.append(Member(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+        return found
+
+    def open(self, member: Member) -> Device:
+        """Return a device.
+
+        Raises:
+            SessionFailed: its folder holds none.
+
+        """
+        device = self._client.open(self.folder / "devices" / member.name)
+        if device is None:
+            raise SessionFailed(f"expected the device {member.name} in {self.folder.name}/devices, got none")
+        return device
+
+    async def enroll(
+        self, wanted: Sequence[tuple[Member, Hardware]], tokens: dict[str, str], told: Told = lambda *_: None
+    ) -> Round:
+        """Enrol devices; `tokens` has their users' tokens. Each that succeeded is kept at once."""
+        hardware = {member.name: facts for member, facts in wanted}
+
+        async def one(member: Member) -> int:
+            place = self.folder / "devices" / member.name
+            await self._client.enroll(place, tokens[member.upn], member.upn, hardware[member.name])
+            with self._index.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(member)) + "\n")
+            return 0
+
+        return await self._each([member for member, _ in wanted], one, told)
+
+    async def check_in(self, members: Iterable[Member] | None = None, told: Told = lambda *_: None) -> Round:
+        """Let devices, all unless named, check in once."""
+
+        async def one(member: Member) -> int:
+            return await self.open(member).check_in()
+
+        return await self._each(list(self.members() if members is None else members), one, told)
+
+    async def _each(self, members: Sequence[Member], work: Callable[[Member], Awaitable[int]], told: Told) -> Round:
+        result, begin, waiting = Round(), time.perf_counter(), iter(members)
+
+        async def worker() -> None:
+            # All workers draw from one iterator: who is done takes the next.
+            for member in waiting:
+                started = time.perf_counter()
+                try:
+                    result.messages += await work(member)
+                    result.outcomes["ok"] += 1
+                    result.seconds.append(time.perf_counter() - started)
+                except (SessionFailed, EnrollmentRefused) as error:
+                    result.outcomes[str(error)] += 1
+                told(result.outcomes.total(), len(members))
+
+        await asyncio.gather(*(worker() for _ in range(min(self._at_once, len(members)))))
+        result.took = time.perf_counter() - begin
+        return result
