@@ -120,7 +120,9 @@ class Fleet:
             for member in waiting:
                 started = time.perf_counter()
                 try:
-                    result.messages += await work(member)
+                    # Read after the wait: other workers add to it meanwhile.
+                    sent = await work(member)
+                    result.messages += sent
                     result.outcomes["ok"] += 1
                     result.seconds.append(time.perf_counter() - started)
                 except (SessionFailed, EnrollmentRefused) as error:

@@ -3,6 +3,7 @@
 Only certification requests reach them: device and connector keys are made, and stay, at home.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,12 @@ class RequestRefused(ValueError):
 
 def thumbprint(certificate: x509.Certificate) -> str:
     """Return a certificate's SHA-1 as lower-case hexadecimal, as Windows and Graph name certificates."""
-    return certificate.fingerprint(hashes.SHA1()).hex()  # noqa: S303 - a name, not a protection
+    return thumbprint_of_der(certificate.public_bytes(serialization.Encoding.DER))
+
+
+def thumbprint_of_der(certificate: bytes) -> str:
+    """Return the same of a certificate in DER."""
+    return hashlib.sha1(certificate, usedforsecurity=False).hexdigest()
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -35,6 +35,7 @@ from scenarios.demo import Demo, Material, Result, Sabotage, own_material
 from scenarios.journal_view import NoLab, box, facts_of, fetch
 from scenarios.lab import DataUnusable, Lab
 from scenarios.load import connector as connector_bench
+from scenarios.load import devices as devices_bench
 from scenarios.load import graph
 from scenarios.openssl import OpenSslFailed, OpenSslMissing
 from scenarios.progress import Progress
@@ -415,6 +416,29 @@ def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> N
     try:
         report = connector_bench.run(tell, turns, seconds, requests)
     except (OSError, RuntimeError) as error:
+        _stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
+
+
+@bench.command(name="devices")
+@click.option("--devices", "count", default=10_000, show_default=True, type=click.IntRange(10), help="In the store.")
+@click.option("--sample", default=1000, show_default=True, type=click.IntRange(10), help="Those of them that check in.")
+@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--delivered", default=1000, show_default=True, type=click.IntRange(2), help="Devices of the delivery.")
+@click.option("--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write the delivery's profile here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_devices(
+    count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """Idle check-ins against a bare handler with the same client certificates; what a delivery's time goes into."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = devices_bench.run(tell, count, min(sample, count), turns, delivered, profile)
+    except (OSError, RuntimeError, SessionFailed) as error:
         _stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
     click.echo(json.dumps(report, indent=2))
 

@@ -294,7 +294,8 @@ class Lab:
         self.emulator.cloud.journal.subscribe(self._on_entry)
 
     def _on_entry(self, entry: Entry) -> None:
-        if entry.fields.get("state") not in ("wanted", "ready", "removing"):
+        asked_for = entry.event in ("sync asked for", "retire asked for", "wipe asked for")
+        if not asked_for and entry.fields.get("state") not in ("wanted", "ready", "removing"):
             return
         device = next((d for d in self.devices.values() if d.identity.device_id == entry.fields.get("device")), None)
         if device is not None and device.identity.device_id not in self._woken:

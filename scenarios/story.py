@@ -13,7 +13,7 @@ from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios.lab import Lab
 
 PROFILES: Final = "/beta/deviceManagement/deviceConfigurations"
-_TYPE_OF_PLATFORM: Final = {
+TYPE_OF_PLATFORM: Final = {
     "ios": "#microsoft.graph.iosImportedPFXCertificateProfile",
     "macos": "#microsoft.graph.macOSImportedPFXCertificateProfile",
     "windows": "#microsoft.graph.windows10ImportedPFXCertificateProfile",
@@ -41,7 +41,7 @@ async def import_pfx(
 async def assign_profile(client: GraphClient, platform: str, purpose: IntendedPurpose, group_id: str) -> str:
     """Create an imported-PFX profile for a platform and purpose, assign it to a group, return its id."""
     body: dict[str, Any] = {
-        "@odata.type": _TYPE_OF_PLATFORM[platform],
+        "@odata.type": TYPE_OF_PLATFORM[platform],
         "displayName": f"Imported PKCS, {platform}, {purpose.name}",
         "intendedPurpose": purpose.name,
     }

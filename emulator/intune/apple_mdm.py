@@ -146,9 +146,11 @@ def _compare(cloud: Cloud, device: Device, report: apple.Plist) -> None:
         if entry.get("IsIdentity") and isinstance(entry.get("Data"), bytes)
     }
     for delivery in cloud.deliveries.of_device(device.id):
-        if delivery.state not in _ON_DEVICE or cloud.commands.pending(device.id, "InstallProfile", delivery.id):
-            continue
         present = delivery.thumbprint.lower() in held
+        if delivery.state not in _ON_DEVICE or (present and delivery.state is State.INSTALLED):
+            continue
+        if cloud.commands.pending(device.id, "InstallProfile", delivery.id):
+            continue
         if present and delivery.state is State.OFFERED:
             deliveries.apply(cloud, delivery, Trigger.CONFIRMED)
         elif not present and delivery.state is State.OFFERED:

@@ -80,12 +80,12 @@ def wants_of(cloud: Cloud, device: Device) -> Wants:
     wants = Wants()
     if not device.user_id:
         return wants  # imported certificates are a user's
-    groups = cloud.directory.groups_of(device.user_id) | cloud.directory.groups_of(device.id)
+    groups = cloud.directory.groups_of(device.user_id, device.id)
     subject = Subject(device.platform, groups)
     records = {record.id: record for record in cloud.certificates.of_user(device.user_id)}
     certificates = [Certificate(r.id, r.intended_purpose, r.start_date) for r in records.values()]
-    for stored in cloud.profiles.all(device.tenant_id):
-        profile = target_profile(stored, cloud.profiles.assignments(stored.id))
+    for stored, assignments in cloud.profiles.targeted(device.tenant_id):
+        profile = target_profile(stored, assignments)
         if profile is None or not is_targeted(profile, subject):
             continue
         chosen = select(profile.purpose, certificates, cloud.config.switches.deliver)
@@ -100,13 +100,16 @@ def reconcile(cloud: Cloud, device: Device) -> list[Delivery]:
     """Bring a device's deliveries in line with targeting and with its present key; return all of them."""
     wants = wants_of(cloud, device)
     with cloud.store.atomic():
-        known = {(d.profile_id, d.certificate_id): d for d in cloud.deliveries.of_device(device.id)}
-        for unit, (thumbprint, purpose) in wants.items():
-            if unit not in known:
-                _create(cloud, device, unit, thumbprint, purpose)
-        for unit, delivery in known.items():
+        present = cloud.deliveries.of_device(device.id)
+        known = {(d.profile_id, d.certificate_id): d for d in present}
+        new = [unit for unit in wants if unit not in known]
+        for unit in new:
+            _create(cloud, device, unit, *wants[unit])
+        moved = [
             _realign(cloud, device, delivery, wanted=unit in wants, outdated=unit in wants.outdated)
-        return cloud.deliveries.of_device(device.id)
+            for unit, delivery in known.items()
+        ]
+        return cloud.deliveries.of_device(device.id) if new or any(moved) else present
 
 
 def _create(cloud: Cloud, device: Device, unit: tuple[str, str], thumbprint: str, purpose: IntendedPurpose) -> None:
@@ -136,7 +139,8 @@ def _create(cloud: Cloud, device: Device, unit: tuple[str, str], thumbprint: str
     )
 
 
-def _realign(cloud: Cloud, device: Device, delivery: Delivery, *, wanted: bool, outdated: bool) -> None:
+def _realign(cloud: Cloud, device: Device, delivery: Delivery, *, wanted: bool, outdated: bool) -> bool:
+    """Take the step that targeting calls for; return whether there was one."""
     trigger = None
     if wanted:
         if delivery.state in _GONE:
@@ -150,8 +154,10 @@ def _realign(cloud: Cloud, device: Device, delivery: Delivery, *, wanted: bool, 
             trigger = Trigger.LEFT_THERE
         else:
             trigger = Trigger.TAKEN_BACK
-    if trigger is not None and possible(delivery, trigger):
-        apply(cloud, delivery, trigger)
+    if trigger is None or not possible(delivery, trigger):
+        return False
+    apply(cloud, delivery, trigger)
+    return True
 
 
 def _stays_when_unassigned(cloud: Cloud, device: Device, delivery: Delivery) -> bool:

@@ -313,10 +313,10 @@ def respond(cloud: Cloud, session: Session, message: syncml.Message, address: st
     elif session.message_number == 1:
         _begin(cloud, session, reply)
     else:
-        for delivery_id, seen in observed.items():
-            delivery = cloud.deliveries.get(delivery_id)
-            if delivery is not None:
-                _settle(cloud, session, reply, delivery, seen)
+        known = cloud.deliveries.of_device(session.device.id) if observed else []
+        for delivery in known:
+            if delivery.id in observed:
+                _settle(cloud, session, reply, delivery, observed[delivery.id])
         _atomics(cloud, session, asked, message, reply)
         _install_waiting(cloud, session, reply)
     return _message(session, message, address, tuple(reply.commands))

@@ -78,6 +78,21 @@ class DeviceConfigurations:
             for assignment in assignments:
                 self._store.put("assignments", vars(assignment))
 
+    def targeted(self, tenant_id: str) -> list[tuple[DeviceConfiguration, list[Assignment]]]:
+        """Return a tenant's assigned profiles with their assignments, oldest first."""
+        rows = self._store.rows(
+            "select c.*, a.id as a_id, a.target_type, a.group_id, a.intent from device_configurations c"
+            " join assignments a on a.configuration_id = c.id where c.tenant_id = ? order by c.created, c.id, a.rowid",
+            (tenant_id,),
+        )
+        found: dict[str, tuple[DeviceConfiguration, list[Assignment]]] = {}
+        for row in rows:
+            mine = Assignment(row.pop("a_id"), row["id"], *(row.pop(n) for n in ("target_type", "group_id", "intent")))
+            if mine.configuration_id not in found:
+                found[mine.configuration_id] = (from_row(row), [])
+            found[mine.configuration_id][1].append(mine)
+        return list(found.values())
+
     def assignments(self, profile_id: str) -> list[Assignment]:
         """Return a profile's assignments in the order they were given."""
         sql = "select * from assignments where configuration_id = ? order by rowid"

@@ -37,6 +37,16 @@ class PfxCertificate:
 _DATES = ("start_date", "expiration_date", "created", "last_modified")
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What targeting needs of a record."""
+
+    id: str
+    thumbprint: str
+    intended_purpose: IntendedPurpose
+    start_date: datetime
+
+
 def _to_row(record: PfxCertificate) -> Row:
     dates = {name: to_text(getattr(record, name)) for name in _DATES}
     numbers = {"intended_purpose": int(record.intended_purpose), "padding_scheme": int(record.padding_scheme)}
@@ -84,9 +94,17 @@ class PfxCertificates:
             )
         )
 
-    def of_user(self, user_id: str) -> list[PfxCertificate]:
-        """Return a user's records, earliest start date first."""
+    def of_user(self, user_id: str) -> list[Outline]:
+        """Return the outlines of a user's records, earliest start date first."""
         prefix = UUID(user_id).hex
-        sql = "select * from pfx_certificates where id >= ? and id < ? and not is_deleted order by start_date, id"
-        rows = self._store.rows(sql, (f"{prefix}-", f"{prefix}."))
-        return [from_row(row) for row in rows]
+        rows = self._store.rows(
+            "select id, thumbprint, intended_purpose, start_date from pfx_certificates"
+            " where id >= ? and id < ? and not is_deleted order by start_date, id",
+            (f"{prefix}-", f"{prefix}."),
+        )
+        return [
+            Outline(
+                row["id"], row["thumbprint"], IntendedPurpose(row["intended_purpose"]), from_text(row["start_date"])
+            )
+            for row in rows
+        ]

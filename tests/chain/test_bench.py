@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 from tests.chain.test_official_sdk import PFXLAB
 
@@ -27,3 +28,17 @@ def test_connector_benchmark_prints_its_ratios() -> None:
     wanted = {"recrypt_one_thread", "recrypt_all_cores", "recrypt_fanout3", "recrypt_apple", "end_to_end"}
     assert set(report["ratios"]) == wanted
     assert all(ratio > 0 for ratio in report["ratios"].values())
+
+
+def test_devices_benchmark_prints_its_ratios(tmp_path: Path) -> None:
+    """`pfxlab bench devices --json` prints ratios, kilobytes and what a delivery took, and writes its profile."""
+    profile = tmp_path / "profile.txt"
+    sizes = ["--devices", "20", "--sample", "10", "--turns", "1", "--delivered", "2"]
+    command = [*PFXLAB, "bench", "devices", *sizes, "--profile", str(profile), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert set(report) == {"baseline", "ratios", "kb_per_device", "delivery"}
+    assert set(report["ratios"]) == {"idle_checkin_vs_bare", "rsa_cpu_share"}
+    assert all(ratio > 0 for ratio in report["ratios"].values())
+    assert "generate_private_key" in profile.read_text()
