@@ -40,12 +40,8 @@ class OmaDmDevice:
 
     def __init__(self, enrolled: Enrolled, ca_pem: bytes, clock: Clock, folder: Path | None = None) -> None:
         self.enrolled, self._ca_pem, self._clock, self._folder = enrolled, ca_pem, clock, folder
-        self.store = CertStore(None if folder is None else folder / "store")
-        self._tree_file = None if folder is None else folder / "nodes.json"
-        self.csp = self._pfx_cert_install()
-        self._tree = ManagementTree(
-            self.csp, self._facts(), {WIPE: self._wipe, UNENROLL: self._unenroll, **self.actions()}
-        )
+        self._open(folder)
+        self.user_token: str | None = None
         self.new_key: NewKey = generate
         self.user_active = True
         self.managed = True
@@ -53,6 +49,15 @@ class OmaDmDevice:
         self._tls: ssl.SSLContext | None = None
         self._sessions = 0
         self._busy = asyncio.Lock()
+
+    def _open(self, folder: Path | None) -> None:
+        """Take the node tree and store of one user, kept in a folder."""
+        self.store = CertStore(None if folder is None else folder / "store")
+        self._tree_file = None if folder is None else folder / "nodes.json"
+        self.csp = self._pfx_cert_install()
+        self._tree = ManagementTree(
+            self.csp, self._facts(), {WIPE: self._wipe, UNENROLL: self._unenroll, **self.actions()}
+        )
 
     @property
     def identity(self) -> MdmIdentity:
@@ -158,7 +163,7 @@ class OmaDmDevice:
         return syncml.Message(session_id, str(number), server, me, tuple(commands))
 
     def _first_message(self, *, pushed: bool) -> syncml.Message:
-        login = "user" if self.user_active else "none"
+        login = "others" if self.user_token is not None else "user" if self.user_active else "none"
         names = ("DevId", "Man", "Mod", "DmV", "Lang")
         facts = self._facts()
         items = tuple(syncml.Item(source=f"./DevInfo/{name}", data=facts[f"./DevInfo/{name}"]) for name in names)
@@ -168,6 +173,9 @@ class OmaDmDevice:
             syncml.Alert("3", syncml.ALERT_CLIENT_EVENT, (syncml.Item(data=login, type=syncml.LOGIN_STATUS),)),
             syncml.Verb("Replace", "4", items),
         ]
+        if self.user_token is not None:
+            token = syncml.Item(data=self.user_token, type=syncml.USER_TOKEN)
+            commands.append(syncml.Alert("6", syncml.ALERT_CLIENT_EVENT, (token,)))
         if self._leaving == syncml.UNENROLLED_BY_USER:
             item = syncml.Item(data="1", type=syncml.UNENROLLED_BY_USER)
             commands.append(syncml.Alert("5", syncml.ALERT_GENERIC, (item,)))
@@ -223,8 +231,12 @@ class OmaDmDevice:
     def _leave_when_told(self) -> None:
         if self._leaving is None:
             return
+        self._forget()
+        self.managed, self._leaving = False, None
+
+    def _forget(self) -> None:
+        """Lose everything that management has brought."""
         for base in list(self.csp.tree):
             self.store.remove(base)
         self.csp.tree.clear()
         self._save()
-        self.managed, self._leaving = False, None

@@ -56,7 +56,7 @@ _NEVER: Final = "9999-12-31T23:59:59.9999999Z"
 
 @dataclass(frozen=True)
 class _Row:
-    """A device that a profile has deliveries on, with its user."""
+    """A device that a profile has deliveries on, with the user they are for."""
 
     device: Device
     user: Row
@@ -73,13 +73,13 @@ class _Row:
 
 
 def _rows(request: GraphRequest, profile: DeviceConfiguration) -> list[_Row]:
-    by_device: dict[str, list[Delivery]] = {}
+    by_device: dict[tuple[str, str], list[Delivery]] = {}
     for delivery in request.cloud.deliveries.of_profile(profile.id):
-        by_device.setdefault(delivery.device_id, []).append(delivery)
+        by_device.setdefault((delivery.device_id, delivery.user_id), []).append(delivery)
     rows = []
-    for device_id, deliveries in by_device.items():
+    for (device_id, user_id), deliveries in by_device.items():
         device = request.cloud.devices.get(device_id)
-        user = None if device is None else request.cloud.directory.user(profile.tenant_id, device.user_id)
+        user = None if device is None else request.cloud.directory.user(profile.tenant_id, user_id)
         if device is not None and user is not None:
             rows.append(_Row(device, user, tuple(deliveries)))
     return rows
@@ -95,7 +95,7 @@ def device_statuses(request: GraphRequest) -> Answer:
     profile = find_profile(request)
     items = [
         {
-            "id": status_row_id(row.device.user_id, profile.id, row.device.id),
+            "id": status_row_id(row.user["id"], profile.id, row.device.id),
             "deviceDisplayName": row.device.device_name,
             "userName": row.user["display_name"],
             "deviceModel": None,
@@ -113,7 +113,7 @@ def device_statuses(request: GraphRequest) -> Answer:
 def _users(rows: list[_Row]) -> list[tuple[Row, list[_Row]]]:
     by_user: dict[str, list[_Row]] = {}
     for row in rows:
-        by_user.setdefault(row.device.user_id, []).append(row)
+        by_user.setdefault(row.user["id"], []).append(row)
     return [(mine[0].user, mine) for mine in by_user.values()]
 
 

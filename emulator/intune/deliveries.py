@@ -67,8 +67,8 @@ def possible(delivery: Delivery, trigger: Trigger) -> bool:
     return (delivery.state, trigger) in TABLE
 
 
-class Wants(dict[tuple[str, str], tuple[str, IntendedPurpose]]):
-    """(profile id, certificate id) → (thumbprint, purpose) of what a device should hold."""
+class Wants(dict[tuple[str, str], tuple[str, str, IntendedPurpose]]):
+    """(profile id, certificate id) → (user id, thumbprint, purpose) of what a device should hold."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,13 +76,18 @@ class Wants(dict[tuple[str, str], tuple[str, IntendedPurpose]]):
 
 
 def wants_of(cloud: Cloud, device: Device) -> Wants:
-    """Return what targeting gives a device; `outdated` are pairs a newer certificate stands in for."""
+    """Return what targeting gives a device's users on it; `outdated` are pairs a newer certificate stands in for."""
     wants = Wants()
-    if not device.user_id:
-        return wants  # imported certificates are a user's
-    groups = cloud.directory.groups_of(device.user_id, device.id)
-    subject = Subject(device.platform, groups)
-    records = {record.id: record for record in cloud.certificates.of_user(device.user_id)}
+    for user_id in cloud.devices.users_of(device):
+        _add_wants(cloud, device, user_id, wants)
+    return wants
+
+
+def _add_wants(cloud: Cloud, device: Device, user_id: str, wants: Wants) -> None:
+    subject = Subject(device.platform, cloud.directory.groups_of(user_id, device.id))
+    records = {record.id: record for record in cloud.certificates.of_user(user_id)}
+    if not records:
+        return
     certificates = [Certificate(r.id, r.intended_purpose, r.start_date) for r in records.values()]
     for stored, assignments in cloud.profiles.targeted(device.tenant_id):
         profile = target_profile(stored, assignments)
@@ -90,10 +95,9 @@ def wants_of(cloud: Cloud, device: Device) -> Wants:
             continue
         chosen = select(profile.purpose, certificates, cloud.config.switches.deliver)
         for certificate in chosen:
-            wants[profile.id, certificate.id] = (records[certificate.id].thumbprint, certificate.purpose)
+            wants[profile.id, certificate.id] = (user_id, records[certificate.id].thumbprint, certificate.purpose)
         same_purpose = {c.id for c in certificates if c.purpose == profile.purpose}
         wants.outdated |= {(profile.id, key) for key in same_purpose - {c.id for c in chosen}}
-    return wants
 
 
 def reconcile(cloud: Cloud, device: Device) -> list[Delivery]:
@@ -112,13 +116,15 @@ def reconcile(cloud: Cloud, device: Device) -> list[Delivery]:
         return cloud.deliveries.of_device(device.id) if new or any(moved) else present
 
 
-def _create(cloud: Cloud, device: Device, unit: tuple[str, str], thumbprint: str, purpose: IntendedPurpose) -> None:
+def _create(
+    cloud: Cloud, device: Device, unit: tuple[str, str], user_id: str, thumbprint: str, purpose: IntendedPurpose
+) -> None:
     now = cloud.clock.now()
     delivery = Delivery(
         id=cloud.chance.guid(),
         tenant_id=device.tenant_id,
         device_id=device.id,
-        user_id=device.user_id,
+        user_id=user_id,
         profile_id=unit[0],
         certificate_id=unit[1],
         thumbprint=thumbprint,

@@ -14,6 +14,8 @@ from aiohttp import web
 
 from emulator.cloud import Cloud
 from emulator.edge import CLOUD, origin_of
+from emulator.graph.dispatch import caller_of
+from emulator.graph.errors import GraphError
 from emulator.intune import deliveries, portal_errors
 from emulator.intune.delivery import State, Trigger
 from emulator.intune.enrollment import MessageTooLarge, device_of, message_of, refused
@@ -65,7 +67,7 @@ class Session:
 
     device: Device
     session_id: str
-    user_active: bool = False
+    user_id: str = ""
     message_number: int = 0
     installed: set[str] = field(default_factory=set)
     waiting: list[str] = field(default_factory=list)
@@ -267,6 +269,23 @@ def _atomics(cloud: Cloud, session: Session, asked: dict[str, _Asked], message: 
                 deliveries.apply(cloud, delivery, Trigger.REFUSED, reason, error_code=number)
 
 
+def _active_user(cloud: Cloud, device: Device, alert: syncml.Alert, address: str) -> str:
+    """Return the id of the user an alert says is at work, or "": the device's own, or whose token it carries."""
+    for item in alert.items:
+        if item.type == syncml.LOGIN_STATUS and item.data == "user":
+            return device.user_id
+        if item.type == syncml.USER_TOKEN:
+            try:
+                origin = "/".join(address.split("/")[:3])
+                caller = caller_of(cloud, f"Bearer {item.data}", origin)
+            except GraphError as error:
+                refused(cloud, "user token refused", error.reason, device=device.id, code=error.code)
+                continue
+            if caller.tenant_id == device.tenant_id:
+                return caller.user_id or ""
+    return ""
+
+
 def _begin(cloud: Cloud, session: Session, reply: _Reply) -> None:
     """First message: reconcile, then ask after every certificate the user's device should know."""
     cloud.devices.seen(session.device.id, cloud.clock.now())
@@ -274,12 +293,16 @@ def _begin(cloud: Cloud, session: Session, reply: _Reply) -> None:
     if leaving is not None:
         reply.execute(WIPE_NODE if leaving == "wipe" else UNENROLL_NODE)
         return
+    if session.user_id not in ("", session.device.user_id):
+        cloud.devices.signed_in(session.device.id, session.user_id)
     known = deliveries.reconcile(cloud, session.device)
-    if not session.user_active:
-        reason = "LoginStatus is not 'user': user certificates need the user's session"
-        cloud.journal.record("intune", "nothing sent", outcome="refused", reason=reason, device=session.device.id)
+    if not session.user_id:
+        reason = "LoginStatus is not 'user', and no token of another: user certificates need their user's session"
+        refused(cloud, "nothing sent", reason, device=session.device.id)
         return
     for delivery in known:
+        if delivery.user_id != session.user_id:
+            continue
         if delivery.state is State.REMOVING:
             reply.delete(delivery, "Remove")
         elif delivery.state not in (State.REMOVED, State.SUPERSEDED, State.LEFT, State.FAILED):
@@ -304,8 +327,7 @@ def respond(cloud: Cloud, session: Session, message: syncml.Message, address: st
     for command in message.commands:
         if isinstance(command, syncml.Alert):
             reply.status(command.cmd_id, "Alert")
-            login = [i.data for i in command.items if i.type == syncml.LOGIN_STATUS]
-            session.user_active = session.user_active or login == ["user"]
+            session.user_id = session.user_id or _active_user(cloud, session.device, command, address)
         elif isinstance(command, syncml.Verb):
             reply.status(command.cmd_id, command.name)
     if _left(session, asked, message):

@@ -203,6 +203,8 @@ def m008_identities_of_devices(db: Database) -> None:
     db.execute("create index devices_next_key on devices (next_thumbprint) where next_thumbprint is not null")
     columns = {"thumbprint": str, "device_id": str, "tenant_id": str, "user_id": str}
     db.table("expected_devices").create(columns, pk="thumbprint")
+    db.table("device_users").create({"device_id": str, "user_id": str}, pk=("device_id", "user_id"))
+    db.execute("create index device_users_user on device_users (user_id)")
 
 
 class Store:

@@ -126,9 +126,22 @@ class Devices:
         self._store.run("delete from expected_devices where thumbprint = ?", (expected.thumbprint,))
 
     def of_user(self, user_id: str) -> list[Device]:
-        """Return a user's devices, first enrolled first."""
-        rows = self._store.rows("select * from devices where user_id = ? order by enrolled, id", (user_id,))
+        """Return the devices that are a user's, or that the user has signed in on; first enrolled first."""
+        rows = self._store.rows(
+            "select * from devices where user_id = :user"
+            " or id in (select device_id from device_users where user_id = :user) order by enrolled, id",
+            {"user": user_id},
+        )
         return [device_from_row(row) for row in rows]
+
+    def users_of(self, device: Device) -> list[str]:
+        """Return the ids of a device's users: its own first, then those who have signed in on it."""
+        rows = self._store.rows("select user_id from device_users where device_id = ?", (device.id,))
+        return [user for user in (device.user_id, *(row["user_id"] for row in rows)) if user]
+
+    def signed_in(self, device_id: str, user_id: str) -> None:
+        """Note that a user other than its own works on a device."""
+        self._store.put("device_users", {"device_id": device_id, "user_id": user_id})
 
     def of_tenant(self, tenant_id: str) -> list[Device]:
         """Return a tenant's devices, first enrolled first."""
@@ -140,6 +153,7 @@ class Devices:
         self._store.run("delete from devices where id = ?", (device_id,))
         self._store.run("delete from device_actions where device_id = ?", (device_id,))
         self._store.run("delete from mdm_commands where device_id = ?", (device_id,))
+        self._store.run("delete from device_users where device_id = ?", (device_id,))
 
     def seen(self, device_id: str, when: datetime) -> None:
         """Note a check-in; a sync that was asked for is done with it."""

@@ -25,6 +25,7 @@ ALERT_SESSION_ABORT: Final = "1223"
 ALERT_CLIENT_EVENT: Final = "1224"
 ALERT_GENERIC: Final = "1226"
 LOGIN_STATUS: Final = "com.microsoft/MDM/LoginStatus"
+USER_TOKEN: Final = "com.microsoft/MDM/AADUserToken"  # noqa: S105 - the type of an alert
 UNENROLLED_BY_USER: Final = "com.microsoft:mdm.unenrollment.userrequest"
 
 _UTF8_HEAD = re.compile(rb'(?:<\?xml version="1\.0"(?: encoding="(?i:utf-8)")?\s*\?>)?\s*<[A-Za-z]')

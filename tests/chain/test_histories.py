@@ -10,6 +10,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,7 +30,9 @@ from connector_sim.cmdlets import COLLECTION, EncryptionKey, new_user_pfx_certif
 from connector_sim.keys.software import SoftwareKey
 from connector_sim.pfx import Pfx, open_pfx
 from connector_sim.recrypt import recrypt
+from device_sim.android import AndroidDevice
 from device_sim.apple import AppleDevice
+from device_sim.errors import SessionFailed
 from device_sim.identity import Enrolled, Hardware, Management, MdmIdentity
 from device_sim.windows import WindowsDevice
 from emulator.clock import LabClock
@@ -48,12 +51,14 @@ from emulator.wire.enums import IntendedPurpose
 from scenarios.mail_authority import MailAuthority, MailCertificate
 from scenarios.story import PROFILES
 
-EXAMPLES = int(os.environ.get("PFXLAB_HISTORIES", "40"))
-PLATFORMS = ("ios", "windows")
+EXAMPLES = int(os.environ.get("PFXLAB_HISTORIES", "30"))
+DEVICES = {"phone": "ios", "another phone": "ios", "PC": "windows", "work profile": "androidForWork"}
+PLATFORMS = ("ios", "windows", "androidForWork")
 ENCRYPTION, SIGNING = IntendedPurpose.smimeEncryption, IntendedPurpose.smimeSigning
 TYPES = {
     "ios": "#microsoft.graph.iosImportedPFXCertificateProfile",
     "windows": "#microsoft.graph.windows10ImportedPFXCertificateProfile",
+    "androidForWork": "#microsoft.graph.androidForWorkImportedPFXCertificateProfile",
 }
 BEGIN = datetime(2026, 6, 1, tzinfo=UTC)
 ADDRESS = "https://localhost/omadm"
@@ -71,6 +76,7 @@ class Phone(AppleDevice):
         device = self.world.enrolled(self.identity)
         answer = apple_mdm.answer(self.world.cloud, device, data, "https://localhost")
         assert answer is not None
+        self.world.pass_on()
         return answer
 
 
@@ -84,7 +90,15 @@ class Computer(WindowsDevice):
         device = self.world.enrolled(self.identity)
         answer = omadm.answer(self.world.cloud, self.world.sessions, device, syncml.serialize(message), ADDRESS)
         assert answer is not None
+        self.world.pass_on()
         return syncml.parse(answer)
+
+
+class Agent(AndroidDevice):
+    """An Android work profile whose messages go straight to the service."""
+
+    world: "World"
+    _post = Computer._post
 
 
 class World:
@@ -103,7 +117,17 @@ class World:
         self.opened: list[Pfx] = [open_pfx(one.pfx, one.password) for one in self.issued]
         # Making keys takes longer than a whole history: devices draw from these.
         self.keys = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(4)]
+        self.lost_after: int | None = None
+        """How many answers still arrive before one is lost; None: all do."""
+
         self.run(self._start())
+
+    def pass_on(self) -> None:
+        """Let an answer arrive, or lose it on the way."""
+        if self.lost_after == 0:
+            raise SessionFailed("the answer was lost")
+        if self.lost_after is not None:
+            self.lost_after -= 1
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Return what a coroutine returns."""
@@ -157,7 +181,7 @@ class World:
         assert found is not None
         return found
 
-    def enroll(self, platform: str, user_id: str, number: int) -> Phone | Computer:
+    def enroll(self, platform: str, user_id: str, number: int) -> Phone | Computer | Agent:
         """Return a new device of a user, with nothing on it."""
         udid = str(uuid.uuid4()).upper()
         hardware = Hardware(platform, "d", "18.1", "m", "m", "s", udid)
@@ -173,7 +197,11 @@ class World:
         enrolled = Enrolled(
             MdmIdentity(device_id, certificate, key), hardware, Management("https://localhost/mdm", access_rights=3)
         )
-        made = Phone(enrolled, self._ca()) if platform == "ios" else Computer(enrolled, self._ca(), self.clock)
+        made: Phone | Computer | Agent
+        if platform == "ios":
+            made = Phone(enrolled, self._ca())
+        else:
+            made = (Computer if platform == "windows" else Agent)(enrolled, self._ca(), self.clock)
         made.world = self
         return made
 
@@ -218,7 +246,7 @@ class Model:
 
 
 class History(RuleBasedStateMachine):
-    """One user with a phone and a PC; what happens to them is Hypothesis's choice."""
+    """One user with two phones, a PC and a work profile; what happens to them is Hypothesis's choice."""
 
     world: World
 
@@ -233,12 +261,12 @@ class History(RuleBasedStateMachine):
         self.group = str(uuid.uuid4())
         self.world.cloud.directory.add_group(self.group, tenant, f"g {self.group}", to_text(self.world.clock.now()))
         self.world.cloud.directory.add_member(self.group, self.user)
-        self.devices = {platform: self._enroll(platform) for platform in PLATFORMS}
+        self.devices = {name: self._enroll(name) for name in DEVICES}
         self.profiles: dict[tuple[str, IntendedPurpose], str] = {}
 
-    def _enroll(self, platform: str) -> Phone | Computer:
+    def _enroll(self, name: str) -> Phone | Computer | Agent:
         self.number += 1
-        return self.world.enroll(platform, self.user, self.number)
+        return self.world.enroll(DEVICES[name], self.user, self.number)
 
     @initialize(
         records=st.sets(st.integers(0, 3), min_size=1),
@@ -310,10 +338,25 @@ class History(RuleBasedStateMachine):
         self.world.graph("DELETE", f"{PROFILES}/{self.profiles.pop(unit)}")
         self.model.reaches.discard(unit)
 
-    @rule(platform=st.sampled_from(PLATFORMS))
-    def check_in(self, platform: str) -> None:
+    @rule(name=st.sampled_from(sorted(DEVICES)))
+    def check_in(self, name: str) -> None:
         """A device comes."""
-        self.world.run(self.devices[platform].check_in())
+        self.world.run(self.devices[name].check_in())
+
+    @rule(name=st.sampled_from(sorted(DEVICES)), after=st.integers(0, 4))
+    def check_in_breaks(self, name: str, after: int) -> None:
+        """A device comes, and the answer to one of its messages is lost on the way."""
+        self.world.lost_after = after
+        with suppress(SessionFailed):
+            self.world.run(self.devices[name].check_in())
+        self.world.lost_after = None
+
+    @rule(name=st.sampled_from(["phone", "another phone"]), locked=st.booleans())
+    def lock(self, name: str, locked: bool) -> None:
+        """A phone is restarted and not unlocked, or it is unlocked."""
+        phone = self.devices[name]
+        assert isinstance(phone, Phone)
+        phone.locked = locked
 
     @rule(most=st.integers(1, 10))
     def connector_works(self, most: int) -> None:
@@ -330,37 +373,40 @@ class History(RuleBasedStateMachine):
         """The clock moves on."""
         self.world.clock.advance(timedelta(minutes=minutes))
 
-    @rule(platform=st.sampled_from(PLATFORMS), data=st.data())
-    def user_removes(self, platform: str, data: st.DataObject) -> None:
+    @rule(name=st.sampled_from(sorted(DEVICES)), data=st.data())
+    def user_removes(self, name: str, data: st.DataObject) -> None:
         """The user takes a certificate off a device by hand."""
-        store = self.devices[platform].store
+        store = self.devices[name].store
         held = sorted(identity.source for identity in store.identities())
         if held:
             store.remove(data.draw(st.sampled_from(held)))
 
-    @rule(platform=st.sampled_from(PLATFORMS))
-    def wipe(self, platform: str) -> None:
+    @rule(name=st.sampled_from(sorted(DEVICES)))
+    def wipe(self, name: str) -> None:
         """A device is wiped and enrolled anew: empty, with another key."""
-        device = self.world.enrolled(self.devices[platform].identity)
+        device = self.world.enrolled(self.devices[name].identity)
         with self.world.cloud.store.atomic():
             deliveries.device_gone(self.world.cloud, device)
-        self.devices[platform] = self._enroll(platform)
+        self.devices[name] = self._enroll(name)
 
-    @rule(platform=st.sampled_from(PLATFORMS))
-    def renew(self, platform: str) -> None:
+    @rule(name=st.sampled_from(sorted(DEVICES)))
+    def renew(self, name: str) -> None:
         """A device gets a new key and certificate, good from their first use; what was made for the old key is not."""
-        device, cloud = self.devices[platform], self.world.cloud
+        device, cloud = self.devices[name], self.world.cloud
         before = self.world.enrolled(device.identity)
         self.number += 1
         certificate, key = self.world.identity(before.id, self.number)
         enrollment.renew(cloud, before, certificate)
         device.enrolled = device.enrolled.with_identity(MdmIdentity(before.id, certificate, key))
-        if isinstance(device, Computer):
+        if not isinstance(device, Phone):
             device.csp.identity = device.identity
 
     @rule()
     def come_to_rest(self) -> None:
-        """Devices come and a connector works until nothing moves any more."""
+        """Phones are unlocked, devices come and a connector works until nothing moves any more."""
+        for device in self.devices.values():
+            if isinstance(device, Phone):
+                device.locked = False
         for _ in range(8):
             for device in self.devices.values():
                 self.world.run(device.check_in())
@@ -372,8 +418,8 @@ class History(RuleBasedStateMachine):
         """Let everything work until nothing moves; then devices, deliveries and Graph agree with the model."""
         try:
             self.come_to_rest()
-            for platform, device in self.devices.items():
-                self._judge(platform, device)
+            for name, device in self.devices.items():
+                self._judge(DEVICES[name], device)
         finally:
             self._leave()
 
@@ -385,7 +431,7 @@ class History(RuleBasedStateMachine):
             for device in self.devices.values():
                 deliveries.device_gone(self.world.cloud, self.world.enrolled(device.identity))
 
-    def _judge(self, platform: str, device: Phone | Computer) -> None:
+    def _judge(self, platform: str, device: Phone | Computer | Agent) -> None:
         held = {identity.thumbprint for identity in device.store.identities()}
         known = self.world.cloud.deliveries.of_device(device.identity.device_id)
         # What a profile has left behind may still be there, or its user may have removed it since.

@@ -21,7 +21,7 @@ from emulator.wire import apple, apple_enrollment, syncml
 from emulator.wire.enums import IntendedPurpose
 from scenarios import story
 from scenarios.lab import Lab
-from scenarios.mail_authority import MailCertificate
+from scenarios.mail_authority import MailAuthority, MailCertificate
 from scenarios.openssl import OpenSsl
 from scenarios.proofs import write_mail
 from tests.behaviour import behaviour
@@ -36,7 +36,8 @@ ANDROIDS = ["android", "androidForWork", "androidDeviceOwner"]
 
 async def one_device(lab: Lab, platform: str, certificates: list[MailCertificate]) -> Device:
     """Return an enrolled device that should have these certificates; the connector works."""
-    await lab.start_connector()
+    if lab.connector is None:
+        await lab.start_connector()
     device = await lab.device(platform, UPN)
     async with lab.graph() as client:
         await client.sign_in(lab.admin_form())
@@ -219,6 +220,43 @@ async def test_administrator_wipes_and_retires(
     assert (await call(lab, "GET", DEVICES))["value"] == []
     assert [d.state for d in story.deliveries_of(lab, [device])] == [State.REMOVED]
     assert await device.check_in() == 0
+
+
+@behaviour(
+    "several users",
+    "Windows",
+    "each gets and sees its own certificates, by its token (AADUserToken)",
+    "observed",
+    "A3, A6",
+)
+async def test_pc_of_several_users(lab: Lab, history: list[MailCertificate]) -> None:
+    """A colleague who signs in on a PC gets only their own certificates there, and a wipe takes those of both."""
+    device = await one_device(lab, "windows", history[:1])
+    assert isinstance(device, WindowsDevice)
+    assert await settle(lab, [device]) == [State.INSTALLED]
+    mine = held(device)
+    colleague = "colleague@pfxlab.example"
+    lab.add_user(colleague)
+    made = MailAuthority(lab.clock.now()).history(colleague)[0]
+    async with lab.graph() as client:
+        await client.sign_in(lab.admin_form())
+        pfx = open_pfx(made.pfx, made.password)
+        await story.import_pfx(client, pfx, made.password, colleague, ENCRYPTION, lab.encryption_key(), made.padding)
+    device.switch_user(colleague, "rubbish")
+    await device.check_in()
+    assert len(story.deliveries_of(lab, [device])) == 1
+    device.switch_user(colleague, await lab.user_token(colleague, lab.password_of(colleague)))
+    assert await settle(lab, [device]) == [State.INSTALLED] * 2
+    assert held(device) == [pfx.thumbprint]
+    device.switch_user()
+    assert held(device) == mine
+    shown = await call(lab, "GET", f"{story.PROFILES}/{story.deliveries_of(lab, [device])[0].profile_id}/userStatuses")
+    assert {row["userPrincipalName"] for row in shown["value"]} == {UPN, colleague}
+    await call(lab, "POST", f"{DEVICES}/{device.identity.device_id}/wipe", {})
+    await device.check_in()
+    assert held(device) == []
+    device.switch_user(colleague)
+    assert held(device) == []
 
 
 @behaviour("user leaves management", "Windows", "alert 1226, then everything delivered is removed", "documented", "A6")
