@@ -50,7 +50,7 @@ async def test_certificate_arrives_with_the_second_check_in(lab: Lab, history: l
 
 
 async def test_sync_wakes_the_device(lab: Lab, history: list[MailCertificate]) -> None:
-    """syncDevice in Graph brings the device at once, whatever its schedule."""
+    """The action syncDevice in Graph brings the device at once, whatever its schedule."""
     device = await lab.device("ios", UPN)
     lab.push_when_due()
     lab.clock.advance(timedelta(minutes=5))

@@ -185,3 +185,66 @@ async def test_iphone_refuses_what_it_does_not_know(lab: Lab) -> None:
     assert (await report("CertificateList"))["CertificateList"] == []
     with pytest.raises(SessionFailed, match="expected a command"):
         await device.execute(b"rubbish")
+
+
+BOMB = b'<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
+EXTERNAL = b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>'
+
+
+def binary_plist_that_holds_itself() -> bytes:
+    """Return a binary property list whose only array has itself as element."""
+    objects = bytes([0xA1, 0x00])
+    return b"bplist00" + objects + bytes([8]) + bytes(6) + bytes([1, 1]) + (1).to_bytes(8) + bytes(8) + (10).to_bytes(8)
+
+
+MALICIOUS = {
+    "empty": b"",
+    "truncated": None,
+    "bomb": BOMB + b"<plist><dict><key>Status</key><string>&c;</string></dict></plist>",
+    "external entity": EXTERNAL + b"<plist><dict><key>Status</key><string>&b;</string></dict></plist>",
+    "SyncML bomb": BOMB + b"<SyncML><SyncHdr>&c;</SyncHdr><SyncBody/></SyncML>",
+    "deep": b"<plist>" + b"<array>" * 20_000 + b"</array>" * 20_000 + b"</plist>",
+    "deep SyncML": b"<SyncML><SyncHdr/><SyncBody>" + b"<Atomic><CmdID>1</CmdID>" * 20_000,
+    "UTF-16 doctype": ('<?xml version="1.0" encoding="utf-16"?>' + BOMB.decode() + "<SyncML>&c;</SyncML>").encode(
+        "utf-16"
+    ),
+    "binary plist that holds itself": binary_plist_that_holds_itself(),
+    "not text": bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("name", MALICIOUS)
+@pytest.mark.parametrize("platform", ["windows", "androidForWork", "ios"])
+async def test_malicious_message_is_refused_without_harm(lab: Lab, platform: str, name: str) -> None:
+    """Bombs, entities, endless and truncated messages are refused by the protocol's own means; the device is served after it."""
+    device = await lab.device(platform, UPN)
+    good = apple.serialize({"Status": "Idle", "UDID": device.hardware.udid})
+    if not isinstance(device, AppleDevice):
+        good = syncml.serialize(device._first_message(pushed=False))
+    data = MALICIOUS[name]
+    data = good[: len(good) // 2] if data is None else data
+    before = lab.emulator.cloud.devices.get(device.identity.device_id)
+    url = device.enrolled.management.server_url.removeprefix(lab.emulator.origin)
+    method = "PUT" if platform == "ios" else "POST"
+    status, body = await as_device(device, lab, method, url, data)
+    assert (status, body) == ((400, b"") if platform == "ios" else (200, b""))
+    last = lab.emulator.cloud.journal.entries()[-1]
+    assert (last.outcome, (last.reason or "")[:8]) == ("refused", "expected")
+    assert lab.emulator.cloud.devices.get(device.identity.device_id) == before
+    assert await device.check_in() >= 1
+
+
+@pytest.mark.parametrize("platform", ["windows", "ios"])
+async def test_another_devices_identity_is_refused(lab: Lab, platform: str) -> None:
+    """A message of one device sent with the identity of another is refused, and neither device is changed by it."""
+    lab.add_user("other@pfxlab.example")
+    mine, other = await lab.device(platform, UPN), await lab.device(platform, "other@pfxlab.example")
+    before = [lab.emulator.cloud.devices.get(one.identity.device_id) for one in (mine, other)]
+    data = apple.serialize({"Status": "Idle", "UDID": other.hardware.udid})
+    if not isinstance(other, AppleDevice):
+        data = syncml.serialize(other._first_message(pushed=False))
+    path = APPLE_COMMAND_PATH if platform == "ios" else OMADM_PATH
+    status, body = await as_device(mine, lab, "PUT" if platform == "ios" else "POST", path, data)
+    assert status == (400 if platform == "ios" else 200)
+    assert platform == "ios" or b"1223" in body
+    assert [lab.emulator.cloud.devices.get(one.identity.device_id) for one in (mine, other)] == before
