@@ -32,7 +32,8 @@ from scenarios.commands import keys as keys_commands
 from scenarios.commands import pfx as pfx_commands
 from scenarios.config_file import ConfigProblem, read_config
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
-from scenarios.journal_view import NoLab, box, facts_of, fetch
+from scenarios.explain_view import way
+from scenarios.journal_view import NoLab, ask, box, facts_of, fetch
 from scenarios.lab import DataUnusable, Lab
 from scenarios.load import connector as connector_bench
 from scenarios.load import devices as devices_bench
@@ -371,6 +372,32 @@ def journal(
         pass
     if not as_json and not after:
         console.print("Nothing was recorded yet, or nothing that fits. Next: point a tool at the lab.")
+
+
+@main.command()
+@click.option("--user", required=True, help="User principal name.")
+@click.option("--device", help="Only this device of the user's, by id or name.")
+@click.option("--thumbprint", help="Only this certificate.")
+@click.option("--ready-file", type=_FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the explanations as JSON and nothing else.")
+def explain(
+    user: str, device: str | None, thumbprint: str | None, ready_file: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """Say why a user's certificates have, or have not, arrived, and what to do. Exit code 1: one has not."""
+    wanted = {"user": user, "device": device, "thumbprint": thumbprint}
+    try:
+        query = {name: value for name, value in wanted.items() if value is not None}
+        told = ask(facts_of(ready_file), "explain", query)["explanations"]
+    except NoLab as error:
+        _stop(COULD_NOT_RUN, f"Nothing could be explained: {error}")
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    else:
+        console = Console(highlight=False)
+        for one in told:
+            console.print(way(one))
+    if not all(one["arrived"] for one in told):
+        sys.exit(VERDICT_FAILED)
 
 
 @main.group()

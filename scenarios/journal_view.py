@@ -48,17 +48,26 @@ def fetch(facts: dict[str, str], after: int, filters: dict[str, str]) -> list[di
         NoLab: it does not answer, or refuses.
 
     """
-    query = {"after": str(after), **filters}
-    url = f"{facts['control_url']}/journal?{urllib.parse.urlencode(query)}"
+    entries: list[dict[str, Any]] = ask(facts, "journal", {"after": str(after), **filters})["entries"]
+    return entries
+
+
+def ask(facts: dict[str, str], what: str, query: dict[str, str]) -> Any:
+    """Return the JSON that the control API of a running lab answers a GET with.
+
+    Raises:
+        NoLab: it does not answer, or refuses.
+
+    """
+    url = f"{facts['control_url']}/{what}?{urllib.parse.urlencode(query)}"
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {facts['control_token']}"})  # noqa: S310 - the lab's own https address
     context = ssl.create_default_context(cafile=facts["ca_file"])
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with opener.open(request, timeout=30) as response:
-            entries: list[dict[str, Any]] = json.load(response)["entries"]
+            return json.load(response)
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise NoLab(f"expected a running lab at {facts['control_url']}, got no answer ({error})") from None
-    return entries
 
 
 def box(entry: dict[str, Any]) -> Panel:

@@ -2,13 +2,16 @@
 
 import hmac
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Final
 
 from aiohttp import web
 
+from emulator.cloud import Cloud
 from emulator.config import switches_with
 from emulator.edge import CLOUD
+from emulator.lab.explain import explain
 
 CONTROL_TOKEN = web.AppKey("control_token", str)
 PREFIX = "/lab/v1"
@@ -75,9 +78,32 @@ async def journal(request: web.Request) -> web.Response:
     return web.json_response({"entries": [asdict(entry) for entry in entries]})
 
 
+def _tenant_of(cloud: Cloud, asked: Mapping[str, str]) -> str:
+    """Return the tenant that is asked for, else the one whose domain the user's name ends with, else the lab's own."""
+    domain = asked.get("user", "").rpartition("@")[2]
+    found = cloud.directory.tenant(asked.get("tenant", domain)) or cloud.directory.tenants()[0]
+    return str(found["id"])
+
+
+async def explain_(request: web.Request) -> web.Response:
+    """GET /lab/v1/explain?user=…&device=…&thumbprint=…&tenant=…: why certificates have, or have not, arrived."""
+    refused = _refusal(request)
+    if refused is not None:
+        return refused
+    cloud, asked = request.app[CLOUD], request.query
+    unknown = sorted(set(asked) - {"user", "device", "thumbprint", "tenant"})
+    tenant = _tenant_of(cloud, asked)
+    if unknown or not asked.get("user"):
+        message = f"expected user, and maybe device, thumbprint and tenant, got {', '.join(unknown) or 'no user'}"
+        return web.json_response({"error": {"code": "BadQuery", "message": message[:300]}}, status=400)
+    told = explain(cloud, tenant, asked["user"], asked.get("device"), asked.get("thumbprint"))
+    return web.json_response({"explanations": [one.to_json() for one in told]})
+
+
 def add_routes(app: web.Application) -> None:
     """Register the control API."""
     app.router.add_get(f"{PREFIX}/health", health)
     app.router.add_get(f"{PREFIX}/journal", journal)
+    app.router.add_get(f"{PREFIX}/explain", explain_)
     app.router.add_get(f"{PREFIX}/switches", switches)
     app.router.add_patch(f"{PREFIX}/switches", switches)

@@ -228,6 +228,11 @@ class MdmCommands:
         )
         return None if row is None else MdmCommand(**{**row, "created": from_text(row["created"])})
 
+    def put_off(self, device_id: str) -> bool:
+        """Return whether a device has answered NotNow to something that still waits."""
+        sql = "select count(*) from mdm_commands where device_id = ? and state = 'notnow'"
+        return bool(self._store.scalar(sql, (device_id,)))
+
     def pending(self, device_id: str, request_type: str, delivery_id: str | None) -> bool:
         """Return whether such a command still waits for its answer."""
         sql = (

@@ -94,6 +94,11 @@ class PfxCertificates:
             )
         )
 
+    def was_deleted(self, user_id: str, thumbprint: str) -> bool:
+        """Return whether a user's record of a certificate was deleted and not imported again."""
+        sql = "select is_deleted from pfx_certificates where id = lower(?)"
+        return bool(self._store.scalar(sql, (f"{UUID(user_id).hex}-{thumbprint}",)))
+
     def of_user(self, user_id: str) -> list[Outline]:
         """Return the outlines of a user's records, earliest start date first."""
         prefix = UUID(user_id).hex

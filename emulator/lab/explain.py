@@ -1,0 +1,314 @@
+"""Why has this certificate (not) arrived? Walks its way from import to device and stops at the first broken link.
+
+Reads the store only. The links are those of reference graph-intune 6.6 and 7; codes and remedies stand in causes.py.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from emulator.cloud import Cloud
+from emulator.intune.delivery import State
+from emulator.intune.profiles import PLATFORM_OF_TYPE, target_profile
+from emulator.intune.targeting import Profile
+from emulator.lab.causes import REMEDIES
+from emulator.store.deliveries import Delivery
+from emulator.store.devices import Device
+from emulator.store.pfx_certificates import Outline
+
+_SHOWN: Final = 200
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain: `code` is empty where it holds; `evidence` says what was seen, `remedy` what to do."""
+
+    name: str
+    evidence: str
+    code: str = ""
+    remedy: str = ""
+
+
+class _Broken(Exception):
+    def __init__(self, name: str, code: str, evidence: str) -> None:
+        super().__init__(code)
+        self.link = Link(name, evidence, code, REMEDIES[code])
+
+
+@dataclass
+class Explanation:
+    """The way of one certificate to one device. `arrived`: the device holds it and has shown it."""
+
+    user: str
+    thumbprint: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    links: list[Link] = field(default_factory=list)
+    arrived: bool = False
+
+    @property
+    def broken(self) -> Link | None:
+        """Return the first broken link, None when the certificate has arrived."""
+        return next((link for link in self.links if link.code), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        broken = self.broken
+        return {
+            "user": self.user,
+            "thumbprint": self.thumbprint,
+            "deviceId": self.device,
+            "deviceName": self.device_name,
+            "arrived": self.arrived,
+            "broken": None if broken is None else vars(broken),
+            "links": [vars(link) for link in self.links],
+        }
+
+
+def explain(
+    cloud: Cloud, tenant_id: str, user: str, device: str | None = None, thumbprint: str | None = None
+) -> list[Explanation]:
+    """Return one explanation for each certificate of the user on each of the user's devices.
+
+    `device` (id or name) and `thumbprint` narrow it down. When the chain breaks before there is a pair to speak of,
+    one explanation says so.
+    """
+    found: list[Explanation] = []
+    try:
+        row = _user(cloud, tenant_id, user)
+        records = _records(cloud, tenant_id, row, thumbprint)
+        devices = _devices(cloud, row, device)
+    except _Broken as broken:
+        return [Explanation(user, thumbprint, device, links=[broken.link])]
+    for one in devices:
+        for record in records:
+            told = Explanation(user, record.thumbprint, one.id, one.device_name)
+            told.links.append(Link("import", f"record {record.id}, purpose {record.intended_purpose.name}"))
+            told.links.append(Link("device", f"{one.device_name}, {one.platform} {one.os_version}, id {one.id}"))
+            try:
+                for step in _CHAIN:
+                    told.links.append(step(cloud, one, record, str(row["id"])))
+                told.arrived = True
+            except _Broken as broken:
+                told.links.append(broken.link)
+            found.append(told)
+    return found
+
+
+def _user(cloud: Cloud, tenant_id: str, name: str) -> Any:
+    row = cloud.directory.user(tenant_id, name)
+    if row is None:
+        refused = _refused_import(cloud, name)
+        if refused:
+            raise _Broken("import", "ImportRefused", refused)
+        raise _Broken("user", "UserUnknown", f"no user of the tenant is named {name!r}")
+    return row
+
+
+def _refused_import(cloud: Cloud, text: str) -> str | None:
+    """Return the reason of the latest refused import that names a user or thumbprint, or None."""
+    entries = cloud.journal.entries(outcome="refused", path="userpfxcertificates", limit=100_000)
+    for entry in reversed(entries):
+        if entry.fields.get("method") == "POST" and text.lower() in f"{entry.reason} {entry.fields}".lower():
+            return f"the import at {entry.time} was refused, {entry.fields.get('rule')}: {entry.reason}"
+    return None
+
+
+def _latest_refusal(cloud: Cloud) -> str | None:
+    entries = cloud.journal.entries(outcome="refused", path="userpfxcertificates", limit=100_000)
+    posts = [entry for entry in entries if entry.fields.get("method") == "POST"]
+    return None if not posts else f"the latest import, at {posts[-1].time}, was refused: {posts[-1].reason}"
+
+
+def _records(cloud: Cloud, tenant_id: str, user: Any, thumbprint: str | None) -> list[Outline]:
+    records = cloud.certificates.of_user(user["id"])
+    wanted = [one for one in records if thumbprint is None or one.thumbprint.lower() == thumbprint.lower()]
+    if wanted:
+        return wanted
+    if thumbprint is not None and cloud.certificates.was_deleted(user["id"], thumbprint):
+        raise _Broken("import", "RecordDeleted", f"the record of {thumbprint} was deleted")
+    refused = _refused_import(cloud, thumbprint or user["user_principal_name"]) or _latest_refusal(cloud)
+    if refused:
+        raise _Broken("import", "ImportRefused", refused)
+    raise _Broken("import", "NothingImported", f"{user['user_principal_name']} has {len(records)} records")
+
+
+def _devices(cloud: Cloud, user: Any, wanted: str | None) -> list[Device]:
+    mine = cloud.devices.of_user(user["id"])
+    chosen = [one for one in mine if wanted is None or wanted.lower() in (one.id, one.device_name.lower())]
+    if chosen:
+        return chosen
+    other = None if wanted is None else cloud.devices.get(wanted)
+    if other is not None and not other.user_id:
+        raise _Broken("device", "DeviceWithoutUser", f"{other.device_name} was enrolled without a user")
+    if other is not None:
+        raise _Broken("device", "DeviceOfAnother", f"{other.device_name} belongs to the user {other.user_id}")
+    raise _Broken("device", "DeviceUnknown", f"{user['user_principal_name']} has {len(mine)} devices, none as asked")
+
+
+def _targeted(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Link:
+    """The profile: one for the platform, with the record's purpose, assigned to the user or device."""
+    leaving = cloud.devices.leaving(device.id)
+    if leaving is not None:
+        raise _Broken("device", "DeviceLeaves", f"{leaving} was asked for and waits for its next check-in")
+    delivery = _delivery(cloud, device, record)
+    if delivery is not None and delivery.state is State.LEFT:
+        raise _Broken("profile", "LeftThere", f"no profile brings it any more, {device.platform} keeps it")
+    profiles = [
+        (stored.display_name, profile)
+        for stored in cloud.profiles.all(device.tenant_id)
+        if PLATFORM_OF_TYPE.get(stored.odata_type) == device.platform
+        and (profile := target_profile(stored, cloud.profiles.assignments(stored.id))) is not None
+    ]
+    if not profiles:
+        raise _Broken("profile", "NoProfile", f"there is no imported-PFX profile for {device.platform}")
+    fitting = [(name, one) for name, one in profiles if one.purpose is record.intended_purpose]
+    if not fitting:
+        asked = ", ".join(f"{name!r} asks for {one.purpose.name}" for name, one in profiles[:5])
+        evidence = f"the record's purpose is {record.intended_purpose.name}; {asked}"
+        raise _Broken("profile", "PurposeMismatch", evidence)
+    groups = cloud.directory.groups_of(user_id, device.id)
+    problems = [(name, _reach(one, groups)) for name, one in fitting]
+    reached = [name for name, problem in problems if problem is None]
+    if reached:
+        return Link("profile", f"{reached[0]!r} asks for {record.intended_purpose.name} and reaches the device")
+    # The nearest miss tells most: excluded, then assigned to others, then not assigned at all.
+    order = ("Excluded", "NotInGroup", "NotAssigned")
+    name, problem = min(problems, key=lambda one: order.index(one[1][0] if one[1] else order[-1]))
+    code, evidence = problem or ("NotAssigned", "")
+    raise _Broken("assignment", code, f"profile {name!r} {evidence}")
+
+
+def _reach(profile: Profile, groups: frozenset[str]) -> tuple[str, str] | None:
+    """Return (code, evidence) of why a profile does not reach members of these groups, or None when it does."""
+    included = False
+    for target in profile.targets:
+        inside = target.group_id in groups
+        if target.kind == "exclusionGroupAssignmentTarget" and inside:
+            return "Excluded", f"excludes the group {target.group_id}, which the user or device is in"
+        everyone = target.kind in ("allLicensedUsersAssignmentTarget", "allDevicesAssignmentTarget")
+        included = included or everyone or (target.kind == "groupAssignmentTarget" and inside)
+    if included:
+        return None
+    if not profile.targets:
+        return "NotAssigned", "is assigned to nobody"
+    wanted = ", ".join(target.group_id for target in profile.targets)
+    return "NotInGroup", f"is assigned to {wanted}; the user and the device are in {len(groups)} other groups"
+
+
+def _delivery(cloud: Cloud, device: Device, record: Outline) -> Delivery | None:
+    """Return the delivery that has come furthest of a record to a device."""
+    mine = [one for one in cloud.deliveries.of_certificate(record.id) if one.device_id == device.id]
+    order = [State.INSTALLED, State.OFFERED, State.READY, State.LEASED, State.REQUESTED, State.FAILED, State.WANTED]
+    return min(mine, key=lambda one: order.index(one.state) if one.state in order else len(order), default=None)
+
+
+def _asked(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Link:
+    """The device's question: it has checked in since it was targeted."""
+    delivery = _delivery(cloud, device, record)
+    if delivery is None or delivery.state in (State.SUPERSEDED, State.REMOVED):
+        same = [one for one in cloud.certificates.of_user(user_id) if one.intended_purpose is record.intended_purpose]
+        newest = max(same, key=lambda one: one.start_date)
+        if newest.id != record.id:
+            raise _Broken("selection", "NewerStandsIn", f"{newest.thumbprint} of the same purpose begins later")
+        raise _Broken("check-in", "NotAskedYet", f"last check-in {device.last_sync:%Y-%m-%d %H:%M} UTC")
+    if delivery.state is State.REMOVING:
+        raise _Broken("check-in", "BeingRemoved", f"removal waits since {delivery.last_modified:%Y-%m-%d %H:%M} UTC")
+    if delivery.state is State.WANTED:
+        if _last_word(cloud, device) == "nothing sent":
+            raise _Broken("check-in", "UserNotSignedIn", "its last check-in came without its user's session")
+        raise _Broken("check-in", "NotAskedYet", f"last check-in {device.last_sync:%Y-%m-%d %H:%M} UTC")
+    return Link("check-in", "the device has asked for it")
+
+
+def _last_word(cloud: Cloud, device: Device) -> str | None:
+    """Return the latest event about a device's check-in that stands in the journal."""
+    row = cloud.store.row(
+        "select event from journal where json_extract(fields, '$.device') = ? order by seq desc limit 1", (device.id,)
+    )
+    return None if row is None else str(row["event"])
+
+
+_CONNECTOR_CODES: Final = frozenset(
+    {"KeyNotFound", "ProviderUnknown", "DecryptFailed", "PaddingUnsupported", "HsmUnavailable", "PinRefused"}
+)
+
+
+def _recrypted(cloud: Cloud, device: Device, record: Outline, _: str) -> Link:
+    """The connector's work: leased, tried, re-encrypted for the device's key."""
+    delivery = _need(cloud, device, record)
+    reason = (delivery.reason or "")[:_SHOWN]
+    if delivery.state is State.FAILED and delivery.attempts and not delivery.maybe_on_device:
+        code = reason.partition(":")[0]
+        known = code if code in _CONNECTOR_CODES else "ConnectorFailed"
+        raise _Broken("connector", known, f"gave up after {delivery.attempts} attempts: {reason}")
+    if delivery.state is State.LEASED:
+        evidence = f"connector {delivery.leased_by} works on it until {delivery.lease_until}"
+        raise _Broken("connector", "ConnectorBusy", evidence)
+    if delivery.state is not State.REQUESTED:
+        return Link("connector", "re-encrypted for the device's key")
+    connectors = cloud.connectors.of_tenant(device.tenant_id)
+    if not connectors:
+        raise _Broken("connector", "NoConnector", "the tenant has no connector")
+    silent = timedelta(seconds=cloud.config.switches.connector_inactive_after_seconds)
+    active = [one for one in connectors if cloud.clock.now() - one.last_connection < silent]
+    if not active:
+        latest = max(one.last_connection for one in connectors)
+        evidence = f"the last of {len(connectors)} was heard of at {latest:%Y-%m-%d %H:%M} UTC"
+        raise _Broken("connector", "ConnectorInactive", evidence)
+    if reason:
+        code = reason.partition(":")[0]
+        evidence = f"attempt {delivery.attempts} failed: {reason}; the next one not before {delivery.not_before}"
+        raise _Broken("connector", code if code in _CONNECTOR_CODES else "RetryLater", evidence)
+    evidence = f"waits since {delivery.last_modified:%H:%M:%S} for one of {len(active)} active connectors"
+    raise _Broken("connector", "ConnectorBusy", evidence)
+
+
+def _need(cloud: Cloud, device: Device, record: Outline) -> Delivery:
+    delivery = _delivery(cloud, device, record)
+    if delivery is None:
+        raise _Broken("check-in", "NotAskedYet", "there is no delivery")
+    return delivery
+
+
+_DEVICE_CODES: Final[tuple[tuple[str, str], ...]] = (
+    (r"\b9001\b", "TooManyCertificates"),
+    (r"\b9000\b|Status 86\b", "WrongPassword"),
+    (r"\b1006\b|NTE_BAD_DATA", "EncryptedForAnotherKey"),
+    (r"\b9005\b|\b9006\b|CRYPT_E_BAD_ENCODE|Status 1403\b", "NotAPfx"),
+    (r"TBS_E_TPM_NOT_FOUND", "NoTpm"),
+    (r"NTE_NOT_SUPPORTED", "KeyStorageRefused"),
+    (r"the record says|no identity with thumbprint", "AnotherCertificate"),
+    (r"Status 1401\b", "UserDeclined"),
+    (r"Status 1404\b", "DeviceDenied"),
+)
+
+
+def _delivered(cloud: Cloud, device: Device, record: Outline, _: str) -> Link:
+    """The device's part: fetched, installed, shown."""
+    delivery = _need(cloud, device, record)
+    if delivery.state is State.READY:
+        raise _Broken("delivery", "NotFetchedYet", f"ready since {delivery.last_modified:%Y-%m-%d %H:%M} UTC")
+    if delivery.state is State.OFFERED:
+        raise _Broken("delivery", *_unconfirmed(cloud, device, delivery))
+    if delivery.state is State.FAILED:
+        reason = delivery.reason or ""
+        code = next((code for pattern, code in _DEVICE_CODES if re.search(pattern, reason)), "DeviceRefused")
+        raise _Broken("device", code, f"{reason[:_SHOWN]} (portal: {delivery.error_code})")
+    return Link("delivery", f"installed, shown by the device, last change {delivery.last_modified:%Y-%m-%d %H:%M} UTC")
+
+
+def _unconfirmed(cloud: Cloud, device: Device, delivery: Delivery) -> tuple[str, str]:
+    """Return (code, evidence) of what a device that was sent a certificate is waiting for."""
+    sent = f"sent at {delivery.last_modified:%Y-%m-%d %H:%M} UTC"
+    if cloud.commands.put_off(device.id):
+        return "DeviceBusy", f"{sent}; the device answered NotNow"
+    if device.platform == "android":
+        return "UserAsked", f"{sent}; a device administrator's agent asks its user"
+    return "NotConfirmedYet", sent
+
+
+_Step = Callable[[Cloud, Device, Outline, str], Link]
+_CHAIN: Final[tuple[_Step, ...]] = (_targeted, _asked, _recrypted, _delivered)
