@@ -58,14 +58,16 @@ _ACCOUNTS: Final = {
     "admin": ("client_id", "client_secret"), "operator": ("upn", "password"), "public": ("client_id",),
     "setup": ("client_id", "client_secret"), "user": ("upn", "password"),
 }  # fmt: skip
+_ALWAYS: Final = ("admin", "operator", "public")
 
 
-def ready_facts(path: Path) -> dict[str, Any]:
-    """Return what a ready file says, or end the command when it is none."""
+def ready_facts(path: Path, *more: str) -> dict[str, Any]:
+    """Return what a ready file says, or end the command when it is none; `more` names further accounts it must have."""
     try:
         facts = json.loads(path.read_text("utf-8"))
         known = {name: str(facts[name]) for name in _FACTS}
-        accounts = {name: {key: str(facts[name][key]) for key in keys} for name, keys in _ACCOUNTS.items()}
+        needed = {name: _ACCOUNTS[name] for name in (*_ALWAYS, *more)}
+        accounts = {name: {key: str(facts[name][key]) for key in keys} for name, keys in needed.items()}
     except (ValueError, KeyError, TypeError, RecursionError):
         stop(USAGE, f"{path}: expected the ready file of a running lab, got something else")
     return {**facts, **known, **accounts}

@@ -347,11 +347,14 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
         "end_to_end": (cores, lambda: _end_to_end(material, plain, memory)),
     }
     for turn in range(turns):
+        last: tuple[int, float] = (0, 0.0)
         for name, (count, measure) in work.items():
-            # The baseline right before and right after: the machine is another one a few seconds later.
-            before = private_operations(count, seconds)
+            # The baseline right before and right after, the last one's "after" being the next one's "before": the
+            # machine is another one a few seconds later.
+            before = last[1] if last[0] == count else private_operations(count, seconds)
             rate = measure()
             after = private_operations(count, seconds)
+            last = (count, after)
             base.setdefault(count, []).extend((before, after))
             seen.setdefault(name, []).append(rate / ((before + after) / 2))
         shown = ", ".join(f"{name} {values[-1]:.2f}" for name, values in seen.items())

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import io
 import json
+import re
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
+from rich.console import Console
 
 from connector_sim.cmdlets import COLLECTION, new_user_pfx_certificate
 from connector_sim.keys.software import SoftwareKsp
@@ -28,6 +31,7 @@ from emulator.lab.explain import Explanation, explain
 from emulator.wire.connector import NotRecrypted
 from emulator.wire.enums import IntendedPurpose
 from scenarios import story
+from scenarios.explain_view import way
 from scenarios.lab import KEY_NAME, Lab
 from scenarios.mail_authority import MailCertificate
 from tests.chain.test_life import UPN, bring, call, history
@@ -468,3 +472,21 @@ def test_explanation_has_no_secret() -> None:
     assert set(Explanation("u").to_json()) == {
         "user", "thumbprint", "deviceId", "deviceName", "arrived", "broken", "links",
     }  # fmt: skip
+
+
+async def test_readme_shows_an_explanation(lab: Lab, history: History) -> None:
+    """The README's explanation is what the command shows, but for ids and thumbprints."""
+    await lab.device("ios", UPN)
+    await bring(lab, history[0])
+    await profile(lab, "ios", IntendedPurpose.vpn)
+    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    console = Console(width=112, highlight=False, file=io.StringIO())
+    console.print(way(told.to_json()))
+    assert isinstance(console.file, io.StringIO)
+
+    def masked(text: str) -> list[str]:
+        return [re.sub(r"[0-9a-f-]{16,}", "#", line).strip() for line in text.splitlines()]
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    shown = masked(console.file.getvalue())
+    assert "\n".join(shown) in "\n".join(masked(readme))

@@ -51,7 +51,7 @@ from emulator.wire.enums import IntendedPurpose
 from scenarios.mail_authority import MailAuthority, MailCertificate
 from scenarios.story import PROFILES
 
-EXAMPLES = int(os.environ.get("PFXLAB_HISTORIES", "30"))
+EXAMPLES = int(os.environ.get("PFXLAB_HISTORIES", "20"))
 DEVICES = {"phone": "ios", "another phone": "ios", "PC": "windows", "work profile": "androidForWork"}
 PLATFORMS = ("ios", "windows", "androidForWork")
 ENCRYPTION, SIGNING = IntendedPurpose.smimeEncryption, IntendedPurpose.smimeSigning

@@ -213,24 +213,23 @@ MALICIOUS = {
 }
 
 
-@pytest.mark.parametrize("name", MALICIOUS)
 @pytest.mark.parametrize("platform", ["windows", "androidForWork", "ios"])
-async def test_malicious_message_is_refused_without_harm(lab: Lab, platform: str, name: str) -> None:
-    """Bombs, entities, endless and truncated messages are refused by the protocol's own means; the device is served after it."""
+async def test_malicious_messages_are_refused_without_harm(lab: Lab, platform: str) -> None:
+    """Bombs, entities, endless and truncated messages are refused by the protocol's own means, and nothing is changed."""
     device = await lab.device(platform, UPN)
     good = apple.serialize({"Status": "Idle", "UDID": device.hardware.udid})
     if not isinstance(device, AppleDevice):
         good = syncml.serialize(device._first_message(pushed=False))
-    data = MALICIOUS[name]
-    data = good[: len(good) // 2] if data is None else data
     before = lab.emulator.cloud.devices.get(device.identity.device_id)
     url = device.enrolled.management.server_url.removeprefix(lab.emulator.origin)
     method = "PUT" if platform == "ios" else "POST"
-    status, body = await as_device(device, lab, method, url, data)
-    assert (status, body) == ((400, b"") if platform == "ios" else (200, b""))
-    last = lab.emulator.cloud.journal.entries()[-1]
-    assert (last.outcome, (last.reason or "")[:8]) == ("refused", "expected")
-    assert lab.emulator.cloud.devices.get(device.identity.device_id) == before
+    for name, made in MALICIOUS.items():
+        data = good[: len(good) // 2] if made is None else made
+        status, body = await as_device(device, lab, method, url, data)
+        assert (status, body) == ((400, b"") if platform == "ios" else (200, b"")), name
+        last = lab.emulator.cloud.journal.entries()[-1]
+        assert (last.outcome, (last.reason or "")[:8]) == ("refused", "expected"), name
+        assert lab.emulator.cloud.devices.get(device.identity.device_id) == before, name
     assert await device.check_in() >= 1
 
 
