@@ -125,6 +125,13 @@ async def enroll(
     return Enrolled(identity, hardware, management)
 
 
+def renewal_request(present: MdmIdentity, key: rsa.RSAPrivateKey) -> bytes:
+    """Return PKCS#7 SignedData by the present identity around a PKCS#10 for a new key."""
+    builder = pkcs7.PKCS7SignatureBuilder().set_data(_request(key))
+    builder = builder.add_signer(present.certificate, present.key, hashes.SHA256())
+    return builder.sign(Encoding.DER, [pkcs7.PKCS7Options.Binary])
+
+
 async def renew(enrolled: Enrolled, ca_pem: bytes, new_key: NewKey = generate) -> MdmIdentity:
     """Return the next identity: a request for a new key, signed and sent with the present identity.
 
@@ -133,9 +140,7 @@ async def renew(enrolled: Enrolled, ca_pem: bytes, new_key: NewKey = generate) -
 
     """
     key, present = new_key(), enrolled.identity
-    builder = pkcs7.PKCS7SignatureBuilder().set_data(_request(key))
-    builder = builder.add_signer(present.certificate, present.key, hashes.SHA256())
-    signed = builder.sign(Encoding.DER, [pkcs7.PKCS7Options.Binary])
+    signed = renewal_request(present, key)
     body = mde2.request_token(mde2.TokenRequest(mde2.RENEW, mde2.PKCS7, signed))
     connector = aiohttp.TCPConnector(ssl=present.tls(ca_pem))
     async with aiohttp.ClientSession(connector=connector) as http:

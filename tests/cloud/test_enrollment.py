@@ -21,7 +21,7 @@ from device_sim.apple import AppleDevice
 from device_sim.apple_enrollment import identity_by_scep, read_profile
 from device_sim.client import DeviceClient
 from device_sim.errors import EnrollmentRefused, SessionFailed
-from device_sim.identity import Hardware
+from device_sim.identity import Hardware, MdmIdentity
 from device_sim.omadm import OmaDmDevice
 from emulator.pki import thumbprint
 from emulator.wire import apple, mde2, scep, soap
@@ -157,6 +157,40 @@ async def test_openssl_reads_scep(rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSA
     opened = ("-inkey", str(key), "-recip", str(certificate))
     request = openssl("cms", "-decrypt", "-inform", "DER", "-binary", *opened, data=inner)
     assert request == csr(other_key, "c")
+
+
+async def test_openssl_reads_the_answer_of_scep(
+    rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, tmp_path: Path
+) -> None:
+    """OpenSSL verifies the authority's answer, decrypts it with the requester's key and lists the issued certificate."""
+    authority, mine = self_signed(rsa_key, "authority"), self_signed(other_key, "device")
+    asked = scep.read_pkcs_req(
+        scep.pkcs_req(csr(other_key, "c"), authority, mine, other_key, "ABC", bytes(16)), authority, rsa_key
+    )
+    key, certificate, ca = tmp_path / "key.pem", tmp_path / "mine.pem", tmp_path / "ca.pem"
+    key.write_bytes(other_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    certificate.write_bytes(mine.public_bytes(Encoding.PEM))
+    ca.write_bytes(authority.public_bytes(Encoding.PEM))
+    answer = scep.cert_rep(asked, self_signed(other_key, "issued"), authority, rsa_key)
+    trusted = ("-CAfile", str(ca), "-purpose", "any")
+    inner = openssl("cms", "-verify", "-inform", "DER", "-binary", *trusted, data=answer)
+    opened = ("-inkey", str(key), "-recip", str(certificate))
+    listed = openssl("cms", "-decrypt", "-inform", "DER", "-binary", *opened, data=inner)
+    assert b"CN = issued" in openssl("pkcs7", "-inform", "DER", "-print_certs", data=listed).replace(b"CN=", b"CN = ")
+
+
+async def test_openssl_verifies_a_renewal(
+    rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, tmp_path: Path
+) -> None:
+    """OpenSSL verifies the signature of a renewal with the present identity and finds a request for the new key."""
+    present, pem = MdmIdentity("d", self_signed(other_key), other_key), tmp_path / "present.pem"
+    pem.write_bytes(present.certificate.public_bytes(Encoding.PEM))
+    signed = mde2_client.renewal_request(present, rsa_key)
+    trusted = ("-CAfile", str(pem), "-purpose", "any")
+    request = openssl("cms", "-verify", "-inform", "DER", "-binary", *trusted, data=signed)
+    found = x509.load_der_x509_csr(request)
+    assert found.is_signature_valid
+    assert found.public_key() == rsa_key.public_key()
 
 
 @pytest.mark.parametrize(
