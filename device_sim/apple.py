@@ -143,6 +143,8 @@ class AppleDevice:
             remove(identifier, self.store, self.profiles)
         self._save()
         self.managed = False
+        if self._folder is not None:
+            identities.forget(self._folder)
 
     def _signature(self, data: bytes) -> str:
         builder = pkcs7.PKCS7SignatureBuilder().set_data(data)
@@ -172,7 +174,7 @@ class AppleDevice:
                     self._unsent, sent = None, sent + 1
                     self.put_off = report["Status"] == "NotNow"
                     if self._erased:
-                        self.managed = False
+                        self._forget()
                         break
                     if not body:
                         break

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from device_sim.client import Device, DeviceClient
 from device_sim.errors import EnrollmentRefused, SessionFailed
-from device_sim.identity import Hardware
+from device_sim.identity import Hardware, is_kept
 
 Told: TypeAlias = Callable[[int, int], None]
 """Hears (devices done, devices in all) as a round goes on."""
@@ -68,14 +68,17 @@ class Fleet:
         return self.folder / "fleet.jsonl"
 
     def members(self) -> list[Member]:
-        """Return all devices, in the order of their enrolment; a line that was cut off in a crash is no device."""
+        """Return the devices under management, in the order of their enrolment.
+
+        Those that have left are no longer among them; a line that was cut off in a crash is no device.
+        """
         found = []
         for line in self._index.read_text("utf-8").splitlines() if self._index.exists() else ():
             try:
                 found.append(Member(**json.loads(line)))
             except (ValueError, TypeError):
                 continue
-        return found
+        return [member for member in found if is_kept(self.folder / "devices" / member.name)]
 
     def open(self, member: Member) -> Device:
         """Return a device.

@@ -106,9 +106,20 @@ def save(folder: Path, enrolled: Enrolled) -> None:
     write_private(folder / "device.json", json.dumps(facts, indent=2).encode())
 
 
+def is_kept(folder: Path) -> bool:
+    """Return whether a folder holds an enrolled device."""
+    return (folder / "device.json").exists()
+
+
+def forget(folder: Path) -> None:
+    """Forget what a device was enrolled as: it has left management, and a later start enrols it anew."""
+    for name in ("device.json", "mdm-identity.pem"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def load(folder: Path) -> Enrolled | None:
     """Return the device kept in a folder, or None; one of an earlier version, without `management`, enrols anew."""
-    if not (folder / "device.json").exists():
+    if not is_kept(folder):
         return None
     facts = json.loads((folder / "device.json").read_text())
     if "management" not in facts:

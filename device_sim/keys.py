@@ -41,7 +41,7 @@ class KeyPool:
 
     def __call__(self) -> rsa.RSAPrivateKey:
         """Return the next key."""
-        if self._next >= len(self._keys) < self._size:
+        if self._next >= len(self._keys) and len(self._keys) < self._size:
             self._keys.append(generate())
         key = self._keys[self._next % self._size]
         self._next += 1

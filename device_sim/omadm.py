@@ -233,6 +233,8 @@ class OmaDmDevice:
             return
         self._forget()
         self.managed, self._leaving = False, None
+        if self._folder is not None:
+            identities.forget(self._folder)
 
     def _forget(self) -> None:
         """Lose everything that management has brought."""

@@ -15,7 +15,7 @@ from connector_sim.cmdlets import GraphClient
 from connector_sim.errors import GraphRefused
 from device_sim.certstore import write_private
 from device_sim.client import DeviceClient
-from device_sim.fleet import Fleet, Member
+from device_sim.fleet import Fleet, Member, Told
 from device_sim.identity import Hardware
 from device_sim.keys import KeyPool, NewKey, generate
 from emulator.clock import LabClock
@@ -53,8 +53,10 @@ class FleetUsers:
         self._path = folder / "users.json"
         self.passwords: dict[str, str] = json.loads(self._path.read_text()) if self._path.exists() else {}
 
-    async def make(self, facts: dict[str, Any], count: int) -> list[str]:
+    async def make(self, facts: dict[str, Any], count: int, told: Told) -> list[str]:
         """Return so many user names of the lab, those that lack made over Graph and put into its mail users' group.
+
+        `told` hears (users there, users wanted).
 
         Raises:
             GraphRefused: the directory's error.
@@ -65,9 +67,10 @@ class FleetUsers:
         async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
             form = {"grant_type": "client_credentials", **facts["setup"]}
             await client.sign_in(form)
-            for upn in names:
+            for done, upn in enumerate(names, 1):
                 if upn not in self.passwords:
                     await self._make(client, facts["group_id"], upn)
+                told(done, count)
         return names
 
     async def _make(self, client: GraphClient, group_id: str, upn: str) -> None:

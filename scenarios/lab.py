@@ -249,7 +249,9 @@ class Lab:
         return Settings(self.emulator.origin, self.ca_file, wait_seconds=10)
 
     async def start_connector(self) -> None:
-        """Enrol the connector on first use, then let it work."""
+        """Enrol the connector on first use, then let it work; one that works already is left alone."""
+        if self.connector is not None:
+            return
         settings, folder = self._connector_settings(), self.folder / "connector"
         who = connector_identity.find(folder)
         if who is not None and self.emulator.cloud.connectors.get(who.connector_id) is None:

@@ -173,7 +173,10 @@ def _leave(action: str) -> Handler:
 
 def delete_device(request: GraphRequest) -> Answer:
     """DELETE /deviceManagement/managedDevices/{id}: the service forgets the device, which is not told."""
-    device_gone(request.cloud, _device(request))
+    cloud, device = request.cloud, _device(request)
+    with cloud.store.atomic():
+        device_gone(cloud, device)
+        cloud.journal.record("graph", "device deleted", device=device.id)
     return Answer(204)
 
 

@@ -74,7 +74,7 @@ async def journal(request: web.Request) -> web.Response:
     except ValueError as error:
         return web.json_response({"error": {"code": "BadQuery", "message": str(error)}}, status=400)
     wanted = {name: request.query[name] for name in _FILTERS if name in request.query}
-    entries = request.app[CLOUD].journal.entries(after=after, limit=limit, **wanted)
+    entries = request.app[CLOUD].journal.entries(after=after, limit=limit, newest=False, **wanted)
     return web.json_response({"entries": [asdict(entry) for entry in entries]})
 
 

@@ -19,6 +19,8 @@ from emulator.store.devices import Device
 from emulator.store.pfx_certificates import Outline
 
 _SHOWN: Final = 200
+_SEARCHED: Final = 1000
+"""Refused imports that are looked through, newest first."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +111,11 @@ def _user(cloud: Cloud, tenant_id: str, name: str) -> Any:
 
 def _refused_import(cloud: Cloud, text: str) -> str | None:
     """Return the reason of the latest refused import that names a user or thumbprint, or None."""
-    entries = cloud.journal.entries(outcome="refused", path="userpfxcertificates", limit=100_000)
-    for entry in reversed(entries):
+    entries = cloud.journal.entries(outcome="refused", path="userpfxcertificates", limit=_SEARCHED, newest=True)
+    for entry in entries:
         if entry.fields.get("method") == "POST" and text.lower() in f"{entry.reason} {entry.fields}".lower():
             return f"the import at {entry.time} was refused, {entry.fields.get('rule')}: {entry.reason}"
     return None
-
-
-def _latest_refusal(cloud: Cloud) -> str | None:
-    entries = cloud.journal.entries(outcome="refused", path="userpfxcertificates", limit=100_000)
-    posts = [entry for entry in entries if entry.fields.get("method") == "POST"]
-    return None if not posts else f"the latest import, at {posts[-1].time}, was refused: {posts[-1].reason}"
 
 
 def _records(cloud: Cloud, tenant_id: str, user: Any, thumbprint: str | None) -> list[Outline]:
@@ -129,7 +125,7 @@ def _records(cloud: Cloud, tenant_id: str, user: Any, thumbprint: str | None) ->
         return wanted
     if thumbprint is not None and cloud.certificates.was_deleted(user["id"], thumbprint):
         raise _Broken("import", "RecordDeleted", f"the record of {thumbprint} was deleted")
-    refused = _refused_import(cloud, thumbprint or user["user_principal_name"]) or _latest_refusal(cloud)
+    refused = _refused_import(cloud, thumbprint or user["user_principal_name"])
     if refused:
         raise _Broken("import", "ImportRefused", refused)
     raise _Broken("import", "NothingImported", f"{user['user_principal_name']} has {len(records)} records")

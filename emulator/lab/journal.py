@@ -114,8 +114,9 @@ class Journal:
         rule: str | None = None,
         path: str | None = None,
         client: str | None = None,
+        newest: bool = False,
     ) -> list[Entry]:
-        """Return entries with a sequence number above `after`, oldest first, at most `limit`.
+        """Return entries with a sequence number above `after`, at most `limit`, oldest first or `newest` first.
 
         `outcome`, `party`, `event` and `rule` (the stable code of a reason) must be equal when given; `path` and
         `client` (user agent or application) must contain the text.
@@ -133,6 +134,7 @@ class Journal:
             if text is not None:
                 conditions.append(f"instr(lower(json_extract(fields, '$.{name}')), lower(:{name})) > 0")
                 values[name] = text
-        sql = f"select * from journal where {' and '.join(conditions)} order by seq limit :limit"  # noqa: S608 - names are ours
+        order = "desc" if newest else "asc"
+        sql = f"select * from journal where {' and '.join(conditions)} order by seq {order} limit :limit"  # noqa: S608 - names are ours
         rows = self._store.rows(sql, values)
         return [Entry(**{**row, "fields": json.loads(row["fields"])}) for row in rows]

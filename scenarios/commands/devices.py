@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import click
 from rich.console import Console
@@ -62,17 +62,21 @@ def devices() -> None:
     """Enrol a fleet of simulated devices in a running lab, let it check in, look at what it holds."""
 
 
-def _with_progress(title: str, work: Callable[[Told], Coroutine[Any, Any, _T]], *, quiet: bool) -> _T:
-    """Run something that tells how far it is, with a bar unless quiet; end the command when the lab does not answer."""
+Stage: TypeAlias = Callable[[str], Told]
+"""Begins a stage of that title and returns what hears how far it is."""
+
+
+def _with_progress(work: Callable[[Stage], Coroutine[Any, Any, _T]], *, quiet: bool) -> _T:
+    """Run something that tells how far it is, a bar for each stage; end the command when the lab does not answer."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-            task = bar.add_task(title, total=None)
 
-            def told(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
+            def stage(title: str) -> Told:
+                task = bar.add_task(title, total=None)
+                return lambda done, total: bar.update(task, completed=done, total=total)
 
-            return asyncio.run(work(told))
+            return asyncio.run(work(stage))
     except (GraphRefused, OSError) as error:
         stop(COULD_NOT_RUN, f"The devices could not do that: {error}")
 
@@ -120,20 +124,20 @@ def enroll(
     """Add devices to the fleet: users over Graph, then each device by its platform's own protocol."""
     place, facts = _own(home), ready_facts(ready_file, "setup", "user")
 
-    async def work(told: Told) -> Round:
+    async def work(stage: Stage) -> Round:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         source = key_source(place, min(keys, count))
         if isinstance(source, KeyPool):
-            source.fill()
+            source.fill(stage("making keys"))
         fleet = await open_fleet(place, facts, source, at_once)
         begin = len(fleet.members())
         people = FleetUsers(place)
-        names = await people.make(facts, users or begin + count)
+        names = await people.make(facts, users or begin + count, stage("making users"))
         wanted = plan(platforms, names, count, begin, seed)
         tokens = await people.tokens(facts, [member.upn for member, _ in wanted])
-        return await fleet.enroll(wanted, tokens, told)
+        return await fleet.enroll(wanted, tokens, stage("enrolling"))
 
-    shown = _result(_with_progress("enrolling", work, quiet=as_json))
+    shown = _result(_with_progress(work, quiet=as_json))
     step = f"pfxlab devices checkin --ready-file {ready_file}" + (f" --folder {home}" if home else "")
     tell(shown, _say("enrolled", shown, step), as_json=as_json)
     if shown["failed"]:
@@ -167,12 +171,12 @@ def checkin(
     """Let devices check in, all unless NAMES are given; the first time asks, a later one installs."""
     place, facts = _own(home), ready_facts(ready_file)
 
-    async def work(told: Told) -> list[Round]:
+    async def work(stage: Stage) -> list[Round]:
         fleet = await open_fleet(place, facts, at_once=at_once)
         members = _chosen(fleet, names)
-        return [await fleet.check_in(members, told) for _ in range(rounds)]
+        return [await fleet.check_in(members, stage("checking in")) for _ in range(rounds)]
 
-    results = [_result(one) for one in _with_progress("checking in", work, quiet=as_json)]
+    results = [_result(one) for one in _with_progress(work, quiet=as_json)]
     step = "pfxlab devices show" + (f" --folder {home}" if home else "")
     lines = [_say("checked in", shown, step) for shown in results]
     tell({"rounds": results}, "\n".join(lines), as_json=as_json)

@@ -71,7 +71,9 @@ class _World:
 
     def __init__(self, folder: Path, devices: int, sample: int) -> None:
         self.folder, self.devices = folder, devices
-        self.sample = list(range(0, devices, max(1, devices // sample)))[:sample]
+        # In pairs, since neighbours are of different platforms, spread over the whole store.
+        apart = max(1, devices // sample)
+        self.sample = [pair * 2 * apart + which for pair in range(sample // 2) for which in (0, 1)]
         lab = Lab(folder / "lab")
         try:
             self._fill(lab)

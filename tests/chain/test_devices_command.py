@@ -77,6 +77,17 @@ def test_fleet_gets_certificates_and_opens_mail(lab: tuple[Path, dict[str, Any]]
     assert (foreign.exit_code, "addressed to none of the 0" in foreign.stderr) == (1, True)
     table = run("show", *fleet)
     assert "androidForWork-00004" in table.stdout
+    asyncio.run(_retire(lab[1], told("show", "ios-00002", *fleet)["deviceId"]))
+    (left,) = told("checkin", "--ready-file", ready, *fleet)["rounds"]
+    assert (left["done"], left["failed"]) == (5, 0)
+    assert "ios-00002" not in run("show", *fleet).stdout
+
+
+async def _retire(facts: dict[str, Any], device_id: str) -> None:
+    """Let a device leave management at its next check-in."""
+    async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
+        await client.sign_in({"grant_type": "client_credentials", **facts["admin"]})
+        await client.call("POST", f"/beta/deviceManagement/managedDevices/{device_id}/retire", {})
 
 
 async def _import(facts: dict[str, Any], history: list[Any]) -> None:
@@ -110,6 +121,8 @@ def test_unknown_names_are_told(tmp_path: Path) -> None:
     """A name that is not of the fleet, a fleet that is not there, and mail without a file end with code 2."""
     assert run("show", "--folder", tmp_path).exit_code == 2
     (tmp_path / "fleet.jsonl").write_text('{"name": "ios-1", "platform": "ios", "upn": "u"}\n{"name": "cut')
+    (tmp_path / "devices" / "ios-1").mkdir(parents=True)
+    (tmp_path / "devices" / "ios-1" / "device.json").write_text("{}")
     unknown = run("show", "ios-2", "--folder", tmp_path)
     assert (unknown.exit_code, "expected names" in unknown.stderr) == (2, True)
     lost = run("show", "ios-1", "--folder", tmp_path)
