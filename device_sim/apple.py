@@ -3,10 +3,8 @@
 What the server queued is carried out by the command's RequestType; the answers come from the device's state.
 """
 
-import asyncio
 import base64
 import json
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
 from device_sim import apple_enrollment
-from device_sim import identity as identities
 from device_sim.apple_pkcs12 import policy_of
 from device_sim.certstore import CertStore, write_private
+from device_sim.device import ManagedDevice
 from device_sim.errors import EnrollmentRefused, SessionFailed
 from device_sim.identity import Enrolled, MdmIdentity
-from device_sim.keys import NewKey, generate
 from device_sim.profile import InstalledProfile, InstallRefused, install, open_profile, remove
 from emulator.wire import apple
 from emulator.wire.apple_enrollment import (
@@ -46,38 +43,24 @@ _RIGHT_FOR: Final = {
 }
 
 
-class AppleDevice:
+class AppleDevice(ManagedDevice):
     """One iPhone or Mac, by its hardware's platform. With a folder, profiles and store survive the process.
 
     `locked`: not unlocked since its start, or a Mac whose keychain is locked; it answers NotNow to what needs keys.
     """
 
     def __init__(self, enrolled: Enrolled, ca_pem: bytes, folder: Path | None = None) -> None:
-        self.enrolled, self._ca_pem, self._folder = enrolled, ca_pem, folder
+        super().__init__(enrolled, ca_pem, folder)
         self._pkcs12 = policy_of(enrolled.hardware.platform, enrolled.hardware.os_version)
         self.store = CertStore(None if folder is None else folder / "store")
         self._profiles_file = None if folder is None else folder / "profiles.json"
         self.profiles = self._saved_profiles()
-        self.new_key: NewKey = generate
         self.locked = False
-        self.managed = True
         self.put_off = False
         """The last word to the server was NotNow: the device comes again by itself once it is unlocked."""
 
         self._unsent: apple.Plist | None = None
         self._erased = False
-        self._tls: ssl.SSLContext | None = None
-        self._busy = asyncio.Lock()
-
-    @property
-    def identity(self) -> MdmIdentity:
-        """Return key and certificate of the management channel."""
-        return self.enrolled.identity
-
-    @property
-    def hardware(self) -> identities.Hardware:
-        """Return what the device says about itself."""
-        return self.enrolled.hardware
 
     @property
     def mail_accounts(self) -> list[dict[str, object]]:
@@ -89,10 +72,6 @@ class AppleDevice:
             return {}
         saved = json.loads(self._profiles_file.read_text())
         return {identifier: InstalledProfile(**record) for identifier, record in saved.items()}
-
-    def _session(self) -> aiohttp.ClientSession:
-        self._tls = self._tls or self.identity.tls(self._ca_pem)
-        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls))
 
     async def announce(self) -> None:
         """Send Authenticate and TokenUpdate, as after enrolment.
@@ -142,9 +121,7 @@ class AppleDevice:
         for identifier in list(self.profiles):
             remove(identifier, self.store, self.profiles)
         self._save()
-        self.managed = False
-        if self._folder is not None:
-            identities.forget(self._folder)
+        self._left()
 
     def _signature(self, data: bytes) -> str:
         builder = pkcs7.PKCS7SignatureBuilder().set_data(data)
@@ -268,11 +245,7 @@ class AppleDevice:
             raise self._bad_replacement("it names another server or topic")
         if wanted.access_rights & ~present.access_rights:
             raise self._bad_replacement("it adds access rights")
-        renewed = await self._new_identity(wanted)
-        self.enrolled = self.enrolled.with_identity(renewed)
-        self._tls = None
-        if self._folder is not None:
-            identities.save(self._folder, self.enrolled)
+        self._renewed(await self._new_identity(wanted))
 
     async def _new_identity(self, profile: EnrollmentProfile) -> MdmIdentity:
         try:

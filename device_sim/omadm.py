@@ -3,21 +3,18 @@
 Windows (windows.py) and the Android agent (android.py) are made of it. Sources: reference devices A5, A6, A11.
 """
 
-import asyncio
 import json
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
-from device_sim import identity as identities
 from device_sim import mde2
 from device_sim.certstore import CertStore, write_private
+from device_sim.device import ManagedDevice
 from device_sim.errors import EnrollmentRefused, SessionFailed
-from device_sim.identity import Enrolled, MdmIdentity
-from device_sim.keys import NewKey, generate
+from device_sim.identity import Enrolled
 from device_sim.management_tree import Action, ManagementTree
 from device_sim.pfx_cert_install import BAD_REQUEST, OK, Outcome, PfxCertInstall, Tree
 from device_sim.schedule import is_due_for_renewal
@@ -29,7 +26,7 @@ UNENROLL: Final = "./Vendor/MSFT/DMClient/Unenroll"
 _LONGEST_SESSION: Final = 200
 
 
-class OmaDmDevice:
+class OmaDmDevice(ManagedDevice):
     """A device that is managed by OMA-DM. With a folder, node tree and store survive the process.
 
     `user_active`: whether the user it belongs to is signed in, which LoginStatus tells.
@@ -39,16 +36,13 @@ class OmaDmDevice:
     parameters: Mapping[str, str] = {}
 
     def __init__(self, enrolled: Enrolled, ca_pem: bytes, clock: Clock, folder: Path | None = None) -> None:
-        self.enrolled, self._ca_pem, self._clock, self._folder = enrolled, ca_pem, clock, folder
+        super().__init__(enrolled, ca_pem, folder)
+        self._clock = clock
         self._open(folder)
         self.user_token: str | None = None
-        self.new_key: NewKey = generate
         self.user_active = True
-        self.managed = True
         self._leaving: str | None = None
-        self._tls: ssl.SSLContext | None = None
         self._sessions = 0
-        self._busy = asyncio.Lock()
 
     def _open(self, folder: Path | None) -> None:
         """Take the node tree and store of one user, kept in a folder."""
@@ -58,16 +52,6 @@ class OmaDmDevice:
         self._tree = ManagementTree(
             self.csp, self._facts(), {WIPE: self._wipe, UNENROLL: self._unenroll, **self.actions()}
         )
-
-    @property
-    def identity(self) -> MdmIdentity:
-        """Return key and certificate of the management channel."""
-        return self.enrolled.identity
-
-    @property
-    def hardware(self) -> identities.Hardware:
-        """Return what the device says about itself."""
-        return self.enrolled.hardware
 
     def _saved_tree(self) -> Tree:
         if self._tree_file is None or not self._tree_file.exists():
@@ -110,9 +94,7 @@ class OmaDmDevice:
             self._sessions += 1
             outgoing: syncml.Message | None = self._first_message(pushed=pushed)
             sent = 0
-            self._tls = self._tls or self.identity.tls(self._ca_pem)
-            connector = aiohttp.TCPConnector(ssl=self._tls)
-            async with aiohttp.ClientSession(connector=connector) as http:
+            async with self._session() as http:
                 while outgoing is not None and sent < _LONGEST_SESSION:
                     answer = await self._post(http, outgoing)
                     sent += 1
@@ -130,10 +112,8 @@ class OmaDmDevice:
             renewed = await mde2.renew(self.enrolled, self._ca_pem, self.new_key)
         except EnrollmentRefused as error:
             raise SessionFailed(f"the identity could not be renewed: {error}") from None
-        self.enrolled = self.enrolled.with_identity(renewed)
-        self.csp.identity, self._tls = renewed, None
-        if self._folder is not None:
-            identities.save(self._folder, self.enrolled)
+        self._renewed(renewed)
+        self.csp.identity = renewed
 
     def _save(self) -> None:
         # After each message and before it is answered: what was installed must be known after a crash.
@@ -232,9 +212,8 @@ class OmaDmDevice:
         if self._leaving is None:
             return
         self._forget()
-        self.managed, self._leaving = False, None
-        if self._folder is not None:
-            identities.forget(self._folder)
+        self._left()
+        self._leaving = None
 
     def _forget(self) -> None:
         """Lose everything that management has brought."""

@@ -1,0 +1,49 @@
+"""What every simulated device has on any platform: an identity that may be renewed, and management it may leave."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import aiohttp
+
+from device_sim import identity as identities
+from device_sim.identity import Enrolled, Hardware, MdmIdentity
+from device_sim.keys import NewKey, generate
+
+
+class ManagedDevice:
+    """An enrolled device. With a folder it survives the process. `managed`: it has not left management."""
+
+    def __init__(self, enrolled: Enrolled, ca_pem: bytes, folder: Path | None) -> None:
+        self.enrolled, self._ca_pem, self._folder = enrolled, ca_pem, folder
+        self.new_key: NewKey = generate
+        self.managed = True
+        self._tls: ssl.SSLContext | None = None
+        self._busy = asyncio.Lock()
+
+    @property
+    def identity(self) -> MdmIdentity:
+        """Return key and certificate of the management channel."""
+        return self.enrolled.identity
+
+    @property
+    def hardware(self) -> Hardware:
+        """Return what the device says about itself."""
+        return self.enrolled.hardware
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Return an HTTP session that shows the identity; TLS is prepared once, when it is first needed."""
+        self._tls = self._tls or self.identity.tls(self._ca_pem)
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls))
+
+    def _renewed(self, identity: MdmIdentity) -> None:
+        """Take the next identity; it is kept before it is used."""
+        self.enrolled, self._tls = self.enrolled.with_identity(identity), None
+        if self._folder is not None:
+            identities.save(self._folder, self.enrolled)
+
+    def _left(self) -> None:
+        """Be managed no longer, after a restart neither."""
+        self.managed = False
+        if self._folder is not None:
+            identities.forget(self._folder)
