@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from device_sim.certstore import Identity
+from device_sim.certstore import CertStore, Identity
 from device_sim.errors import SessionFailed
-from device_sim.identity import Enrolled
+from device_sim.identity import Enrolled, MdmIdentity
 from device_sim.omadm import OmaDmDevice
-from device_sim.pfx_cert_install import InstallFailed, PfxCertInstall
+from device_sim.pfx_cert_install import InstallFailed, PfxCertInstall, Tree
 from emulator.wire import pfx_cert_install as csp
 from emulator.wire.clock import Clock
 
@@ -36,8 +36,11 @@ class AndroidBehaviour:
 class AgentCertInstall(PfxCertInstall):
     """The agent's side of the nodes: conditions of the system first, then the same opening of the PFX."""
 
-    platform = ""
-    owner = AndroidBehaviour()
+    def __init__(
+        self, identity: MdmIdentity, store: CertStore, tree: Tree, platform: str, owner: AndroidBehaviour
+    ) -> None:
+        super().__init__(identity, store, tree, roots=(csp.USER_ROOT,))
+        self._platform, self._owner = platform, owner
 
     def open_pfx(self, base: str, nodes: dict[str, str]) -> Identity:
         """Return what the agent hands to the key store under the alias `base`.
@@ -46,10 +49,10 @@ class AgentCertInstall(PfxCertInstall):
             InstallFailed: the system or the user does not let it, or the PFX does not open.
 
         """
-        if not (self.owner.screen_lock and self.owner.certificate_access):
+        if not (self._owner.screen_lock and self._owner.certificate_access):
             raise InstallFailed(csp.AGENT_DENIED)
-        if self.platform == DEVICE_ADMINISTRATOR and self.owner.user_answers != "accept":
-            later = self.owner.user_answers == "later"
+        if self._platform == DEVICE_ADMINISTRATOR and self._owner.user_answers != "accept":
+            later = self._owner.user_answers == "later"
             raise InstallFailed(csp.AGENT_ASKS if later else csp.AGENT_DECLINED)
         try:
             return super().open_pfx(base, nodes)
@@ -83,9 +86,7 @@ class AndroidDevice(OmaDmDevice):
         super().__init__(enrolled, ca_pem, clock, folder)
 
     def _pfx_cert_install(self) -> PfxCertInstall:
-        agent = AgentCertInstall(self.identity, self.store, self._saved_tree(), roots=(csp.USER_ROOT,))
-        agent.platform, agent.owner = self.hardware.platform, self.owner
-        return agent
+        return AgentCertInstall(self.identity, self.store, self._saved_tree(), self.hardware.platform, self.owner)
 
     async def check_in(self, *, pushed: bool = False) -> int:
         """Hold one session, as OmaDmDevice.check_in; nothing runs in a paused work profile.
