@@ -13,7 +13,7 @@ import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -138,14 +138,43 @@ class Connector:
         self._stopping = False
         self._lost = 0
         self._untold = log.Untold(clock)
+        self._last_heard: datetime | None = None
         self.dismissed = asyncio.Event()
         """Set once the service has said that it knows this connector no more."""
 
-    async def start(self) -> None:
-        """Begin to work in the background."""
+    @property
+    def connector_id(self) -> str:
+        """Return the id that enrolment gave it."""
+        return self._who.connector_id
+
+    async def start(self, *, background: bool = True) -> None:
+        """Begin to work: in the background, or, for a lab that goes step by step, when told by `step`."""
         self._session = aiohttp.ClientSession(self._settings.service_url)
         self._events(Event(log.SERVICE_STARTED, f"version {self._settings.version}"))
-        self._heart = asyncio.create_task(self._beat(), name=f"connector {self._who.connector_id}")
+        if background:
+            self._heart = asyncio.create_task(self._beat(), name=f"connector {self._who.connector_id}")
+
+    async def step(self) -> bool:
+        """Do what is due now: a heartbeat when the last is old enough, then one batch; return whether there was work.
+
+        What the service refuses, or a network that is down, goes to the event log, as when working in the background.
+        """
+        try:
+            last, now = self._last_heard, self._clock.now()
+            if last is None or abs(now - last) >= timedelta(seconds=self._settings.heartbeat_seconds):
+                await self._beat_once()
+                await self._renew_when_due()
+            return await self.work_once()
+        except (ServiceRefused, contract.ContractError) as error:
+            self._events(Event(log.DOWNLOAD_FAILURE, f"the service gave no work: {error}"))
+            return False
+
+    async def _beat_once(self) -> None:
+        """Send a heartbeat, the first of a process as such."""
+        first = self._last_heard is None
+        answer = await self._heartbeat(started=first)
+        self._hear(_checked("alive", answer), first=first)
+        self._last_heard = self._clock.now()
 
     async def stop(self) -> None:
         """Stop gracefully: take no more work, finish and upload what is at hand, give the rest back."""
@@ -188,20 +217,18 @@ class Connector:
         """Say that this process lives, and what its event log has had since it last did."""
         events = self._untold.lines()
         alive = {"connectorVersion": self._settings.version, "started": False, **more, "events": events}
-        answer = await self._call(contract.HEARTBEAT_PATH, alive)
+        answer = await self.call(contract.HEARTBEAT_PATH, alive)
         self._untold.told(events)
         return answer
 
     async def _beat(self) -> None:
         """Say that this process lives, first of all that it has just begun; then let the slots work."""
-        started = True
         while True:
             try:
-                answer = await self._heartbeat(started=started)
-                self._hear(_checked("alive", answer), first=started)
-                if started:
+                await self._beat_once()
+                if not self._slots:
                     self._slots = [asyncio.create_task(self._work()) for _ in range(self._settings.slots)]
-                started, self._lost = False, 0
+                self._lost = 0
                 await self._renew_when_due()
                 await self._clock.sleep(self._settings.heartbeat_seconds)
             except Exception as error:
@@ -227,7 +254,7 @@ class Connector:
             return
         key, request = identity.new_request(self._who.connector_id)
         body = {"certificateRequest": base64.b64encode(request).decode("ascii")}
-        renewed = _checked("enrolled", await self._call(contract.RENEW_PATH, body))
+        renewed = _checked("enrolled", await self.call(contract.RENEW_PATH, body))
         der = base64.b64decode(renewed["certificate"])
         self._who = identity.save(self._who.path.parent, self._who.connector_id, key, der)
         self._tls = self._who.tls(self._settings.ca_file)
@@ -267,7 +294,13 @@ class Connector:
         finally:
             self._waiting.discard(task)
 
-    async def _call(self, path: str, body: dict[str, Any] | bytes) -> bytes:
+    async def call(self, path: str, body: dict[str, Any] | bytes) -> bytes:
+        """Return the service's answer to a message.
+
+        Raises:
+            ServiceRefused: see `post`, or the connector was stopped.
+
+        """
         if self._session is None:
             raise ServiceRefused("expected a started connector, got one that is stopped")
         data = body if isinstance(body, bytes) else jsontext.encode(body)
@@ -282,7 +315,7 @@ class Connector:
 
         """
         asked = {"max": self._settings.batch, "waitSeconds": self._settings.wait_seconds}
-        answer = await self._interruptible(asyncio.create_task(self._call(contract.LEASE_PATH, asked)))
+        answer = await self._interruptible(asyncio.create_task(self.call(contract.LEASE_PATH, asked)))
         if answer is None:
             return False
         try:
@@ -297,17 +330,22 @@ class Connector:
         self._events(Event(log.DOWNLOAD_SUCCESS, f"{len(items)} requests downloaded"))
         for item in items:
             self._events(Event(log.DOWNLOADED_REQUEST, "request downloaded", {"request": item.request_id}))
-        for results in contract.split_results(await self._workers.recrypt(items)):
-            await self._upload(work.lease_id, results)
+        for results in contract.split_results(await self.recrypt(items)):
+            await self.upload(work.lease_id, results)
         return True
 
-    async def _upload(self, lease_id: str, results: Sequence[contract.Result]) -> None:
+    async def recrypt(self, items: Sequence[contract.WorkItem]) -> list[contract.Result]:
+        """Return the results of a batch."""
+        return await self._workers.recrypt(items)
+
+    async def upload(self, lease_id: str, results: Sequence[contract.Result]) -> None:
+        """Tell the service how requests ended, and write down what it says to that."""
         for result in results:
             if isinstance(result, contract.Recrypted):
                 size = {"request": result.request_id, "bytes": len(result.encrypted_blob)}
                 self._events(Event(log.REENCRYPT_SUCCESS, "re-encrypted for the device", size))
         try:
-            answer = await self._call(contract.COMPLETE_PATH, contract.write_completion(lease_id, results))
+            answer = await self.call(contract.COMPLETE_PATH, contract.write_completion(lease_id, results))
             told = {one["requestId"]: one for one in jsontext.decode(answer)["results"]}
         except (ServiceRefused, ValueError, KeyError, TypeError) as error:
             self._events(Event(log.UPLOAD_FAILURE, f"results not taken: {error}"))

@@ -22,6 +22,7 @@ from device_sim.device import ManagedDevice
 from device_sim.errors import EnrollmentRefused, SessionFailed
 from device_sim.identity import Enrolled, MdmIdentity
 from device_sim.profile import InstalledProfile, InstallRefused, install, open_profile, remove
+from device_sim.trouble import Trouble
 from emulator.wire import apple
 from emulator.wire.apple_enrollment import (
     CHANGE_PROFILES,
@@ -41,6 +42,17 @@ _RIGHT_FOR: Final = {
     "RemoveProfile": CHANGE_PROFILES,
     "ProfileList": INSPECT_PROFILES,
 }
+
+
+_TROUBLES: Final = {
+    Trouble.STORAGE_FULL: (apple.COCOA_ERRORS, apple.OUT_OF_SPACE, "There is not enough space on the device."),
+    Trouble.REFUSES: (
+        apple.MDM_ERRORS,
+        apple.NOT_AUTHORIZED,
+        "The device allows no certificates.",
+    ),
+}
+"""Trouble → the error below “could not be installed”."""
 
 
 class AppleDevice(ManagedDevice):
@@ -226,8 +238,15 @@ class AppleDevice(ManagedDevice):
         elif opened.profile.get("PayloadIdentifier") == IDENTIFIER:
             raise self._bad_replacement("it would take the management payload away")
         else:
+            self._check_trouble(str(opened.profile.get("PayloadDisplayName", "profile")))
             install(data, self.identity, self.store, self.profiles, self._pkcs12)
         return {}
+
+    def _check_trouble(self, name: str) -> None:
+        if self.trouble is None:
+            return
+        top = (apple.INSTALLATION_ERRORS, apple.INSTALLATION_FAILURE, f"The profile “{name}” could not be installed.")
+        raise InstallRefused(top, _TROUBLES[self.trouble])
 
     @staticmethod
     def _bad_replacement(why: str) -> InstallRefused:

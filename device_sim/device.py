@@ -9,6 +9,7 @@ import aiohttp
 from device_sim import identity as identities
 from device_sim.identity import Enrolled, Hardware, MdmIdentity
 from device_sim.keys import NewKey, generate
+from device_sim.trouble import Trouble
 
 
 class ManagedDevice:
@@ -18,6 +19,9 @@ class ManagedDevice:
         self.enrolled, self._ca_pem, self._folder = enrolled, ca_pem, folder
         self.new_key: NewKey = generate
         self.managed = True
+        self.trouble: Trouble | None = None
+        """What keeps it from installing certificates at present."""
+
         self._tls: ssl.SSLContext | None = None
         self._busy = asyncio.Lock()
 

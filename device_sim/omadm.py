@@ -91,6 +91,7 @@ class OmaDmDevice(ManagedDevice):
             if not self.managed:
                 return 0
             await self._renew_when_due()
+            self.csp.trouble = self.trouble
             self._sessions += 1
             outgoing: syncml.Message | None = self._first_message(pushed=pushed)
             sent = 0

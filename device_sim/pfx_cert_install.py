@@ -14,6 +14,7 @@ from device_sim import pkcs12
 from device_sim.certstore import CertStore, Identity
 from device_sim.cms import CannotDecrypt, decrypt
 from device_sim.identity import MdmIdentity
+from device_sim.trouble import Trouble
 from emulator.wire import pfx_cert_install as csp
 from emulator.wire.syncml import Atomic, Verb
 
@@ -58,6 +59,9 @@ class Behaviour:
     roll_back_failed_import: bool = False
 
 
+_TROUBLES: Final = {Trouble.STORAGE_FULL: csp.ERROR_DISK_FULL, Trouble.REFUSES: csp.NTE_PERM}
+
+
 class InstallFailed(Exception):
     """A PFX is not imported; `status` is what the Status node will say."""
 
@@ -79,6 +83,7 @@ class PfxCertInstall:
     ) -> None:
         self.identity, self._store = identity, store
         self.behaviour = behaviour or Behaviour()
+        self.trouble: Trouble | None = None
         self.tree: Tree = tree or {}
         self._roots = roots
 
@@ -218,6 +223,8 @@ class PfxCertInstall:
             InstallFailed: it cannot be imported.
 
         """
+        if self.trouble is not None:
+            raise InstallFailed(_TROUBLES[self.trouble])
         location = int(nodes["KeyLocation"])
         software = location == csp.KEY_LOCATION_SOFTWARE
         if location == csp.KEY_LOCATION_TPM and not self.behaviour.tpm:

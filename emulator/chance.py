@@ -4,6 +4,8 @@ Key material, passwords and client secrets never come from here: they come from 
 """
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 _VERSION_BITS = 0xF000 << 64 | 0xC000 << 48
 _VERSION_4 = 0x4000 << 64 | 0x8000 << 48  # RFC 9562, sections 4.1 and 4.2: variant 10, version 4
@@ -19,6 +21,23 @@ class Chance:
     def __init__(self, seed: int, run: int, purpose: str) -> None:
         self.seed = seed
         self._random = random.Random(f"{seed}/{run}/{purpose}")  # noqa: S311 - repeatable on purpose, see the module
+
+    def saved(self) -> list[Any]:
+        """Return where it stands as JSON values, for a snapshot."""
+        version, words, gauss = self._random.getstate()
+        return [version, list(words), gauss]
+
+    def restore(self, saved: Sequence[Any]) -> None:
+        """Go back to where `saved` was called; the same ids follow as did then.
+
+        Raises:
+            ValueError: it is not what `saved` returns.
+
+        """
+        try:
+            self._random.setstate((saved[0], tuple(saved[1]), saved[2]))
+        except (TypeError, IndexError) as error:
+            raise ValueError(f"expected the state of a generator, got something else ({error})") from None
 
     def guid(self) -> str:
         """Return a version 4 GUID, lower case with dashes."""

@@ -28,6 +28,23 @@ class LabClock:
         else:
             self._offset += step
 
+    def set(self, at: datetime) -> None:
+        """Put the clock forward or back; a running clock runs on from there, a frozen one stays frozen."""
+        if self._frozen is not None:
+            self._frozen = at
+        else:
+            self._offset += at - self.now()
+
+    def resume(self) -> None:
+        """Let a frozen clock run on from where it stands."""
+        if self._frozen is not None:
+            self._offset, self._frozen = self._frozen - datetime.now(UTC), None
+
+    @property
+    def frozen(self) -> bool:
+        """Return whether the clock stands still."""
+        return self._frozen is not None
+
     async def sleep(self, seconds: float) -> None:
         """Wait until `seconds` of lab time have passed; a frozen clock is waited for until it is advanced."""
         left, before = seconds, self.now()

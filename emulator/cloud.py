@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulator.chance import Chance
+from emulator.clock import LabClock
 from emulator.config import Config
 from emulator.entra.keys import SigningKey
 from emulator.entra.tickets import Tickets
 from emulator.graph.throttling import DOCUMENTED, Throttle
+from emulator.lab.faults import Faults
 from emulator.lab.journal import Journal
 from emulator.pki import load_or_create
 from emulator.remembered import Remembered
@@ -17,7 +19,6 @@ from emulator.store.device_configurations import DeviceConfigurations
 from emulator.store.devices import Connectors, Devices
 from emulator.store.directory import Directory, Secrets
 from emulator.store.pfx_certificates import PfxCertificates
-from emulator.wire.clock import Clock
 
 if TYPE_CHECKING:
     from emulator.graph.request import Caller
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Cloud:
     """One emulated cloud: all tenants, in memory or in a folder that outlives the process."""
 
-    def __init__(self, config: Config, clock: Clock, folder: Path | None = None) -> None:
+    def __init__(self, config: Config, clock: LabClock, folder: Path | None = None) -> None:
         self.config, self.clock = config, clock
         self.stopping = False
         self.tls_root = b""
@@ -44,6 +45,10 @@ class Cloud:
         self.throttle = Throttle(DOCUMENTED)
         # A bulk import sends the same token each time: it is verified once.
         self.callers: Remembered[tuple[str, str], Caller] = Remembered(1000)
+        self.faults = Faults(config.seed)
+        self.ended_tokens: set[str] = set()
+        """Digests of tokens that a fault has ended before their time."""
+
         self.last_served: dict[str, str] = {}
         """Tenant → the user whose turn at the connectors was last; a restart begins the round anew."""
         self.tickets = Tickets(self.store)

@@ -9,16 +9,16 @@ from pathlib import Path
 from aiohttp import web
 
 from emulator.admin import routes as admin
+from emulator.clock import LabClock
 from emulator.cloud import Cloud
 from emulator.config import Config
 from emulator.edge import CLOUD
 from emulator.entra import routes as entra
 from emulator.graph import gateway
 from emulator.intune import apple_enrollment, apple_mdm, connector_api, mde2, omadm
-from emulator.lab import control
+from emulator.lab import control, http_faults
 from emulator.proxy import ConnectProxy
 from emulator.tls import ServerTls
-from emulator.wire.clock import Clock
 from emulator.wire.connector import LARGEST_BODY
 
 _SHUTDOWN_SECONDS = 3.0
@@ -32,7 +32,7 @@ class PortTaken(OSError):
 
 def build_app(cloud: Cloud, control_token: str) -> web.Application:
     """Return the application with every room's routes."""
-    app = web.Application(client_max_size=LARGEST_BODY)
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[http_faults.faults])
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
     for room in (gateway, admin, control, mde2, omadm, apple_enrollment, apple_mdm, connector_api, entra):
@@ -44,7 +44,7 @@ def build_app(cloud: Cloud, control_token: str) -> web.Application:
 class Emulator:
     """A running emulator. Loopback only; `folder` keeps its data over restarts."""
 
-    def __init__(self, config: Config, clock: Clock, folder: Path | None = None) -> None:
+    def __init__(self, config: Config, clock: LabClock, folder: Path | None = None) -> None:
         self.cloud = Cloud(config, clock, folder)
         self.tls = ServerTls(folder)
         self.cloud.tls_root = ssl.PEM_cert_to_DER_cert(self.tls.ca_pem.decode("ascii"))

@@ -3,6 +3,7 @@
 The HTTP edge and $batch both come through here.
 """
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -25,6 +26,7 @@ from emulator.graph import (
     errors,
     group_members,
     groups,
+    injected,
     managed_devices,
     service_principals,
     throttling,
@@ -120,9 +122,11 @@ def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
     if caller is None:
         caller = _caller(_claims(cloud, token.strip(), origin))
         cloud.callers.put((token, origin), caller)
-    if caller.expires <= cloud.clock.now().timestamp():
+    ended = cloud.ended_tokens and injected.digest(token) in cloud.ended_tokens
+    if ended or caller.expires <= cloud.clock.now().timestamp():
         text = "Lifetime validation failed, the token is expired."
-        raise errors.unauthenticated(text, f"the token expired at {caller.expires}", "TokenExpired")
+        reason = "a fault of the lab ended the token" if ended else f"the token expired at {caller.expires}"
+        raise errors.unauthenticated(text, reason, "TokenExpired")
     return caller
 
 
@@ -156,7 +160,7 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
     request_id = cloud.traces.guid()
     ids = {"request-id": request_id, "client-request-id": incoming.headers.get("client-request-id") or request_id}
     try:
-        answer = _committed(cloud, incoming, request_id)
+        answer = _unless_struck(cloud, incoming, request_id)
     except errors.GraphError as error:
         return refuse(cloud, incoming, error, ids)
     body = b""
@@ -169,6 +173,36 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
         headers |= {"OData-Version": "4.0", "Content-Type": JSON_TYPE.replace("=minimal", f"={level}")}
         body = jsontext.encode(answer.body if level == "minimal" else at_level(answer.body, level))
     return Outgoing(answer.status, headers, body)
+
+
+def _unless_struck(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
+    """Answer a request, with the fault that befalls it."""
+    planned = injected.struck(cloud, incoming) if cloud.faults.any else None
+    if planned is None:
+        return _committed(cloud, incoming, request_id)
+    fault = planned.fault
+    if fault.kind == "status":
+        if fault.settings["after_write"]:
+            # Whatever came of it: the client hears of the fault only.
+            with contextlib.suppress(errors.GraphError):
+                _committed(cloud, incoming, request_id)
+        raise injected.error_of(cloud, planned, _service_of(incoming))
+    if fault.kind == "expired_token":
+        injected.end_token(cloud, incoming)
+        return _committed(cloud, incoming, request_id)
+    answer = _committed(cloud, incoming, request_id)
+    if not isinstance(answer.body, dict):
+        return answer
+    return replace(answer, body=injected.damaged(answer.body, str(fault.settings["variant"]), incoming))
+
+
+def _service_of(incoming: Incoming) -> str | None:
+    """Return the service behind a path, whose envelope its errors come in; None for Graph's own."""
+    try:
+        route, _ = _ROUTER.find(incoming.method, incoming.version, split_path(incoming.path))
+    except errors.GraphError:
+        return None
+    return route.permissions.service
 
 
 def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict[str, str] | None = None) -> Outgoing:

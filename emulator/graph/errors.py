@@ -19,6 +19,22 @@ _WWW_AUTHENTICATE: Final = (
 )
 
 
+_WORDS: Final = {
+    400: ("BadRequest", "An error has occurred"),
+    401: ("InvalidAuthenticationToken", "Access token validation failure."),
+    403: ("Forbidden", "Forbidden"),
+    404: ("ResourceNotFound", "An error has occurred"),
+    409: ("Conflict", "An error has occurred"),
+    412: ("PreconditionFailed", "An error has occurred"),
+    429: ("TooManyRequests", "An error has occurred"),
+    500: ("InternalServerError", "An internal server error has occurred"),
+    502: ("UnknownError", ""),
+    503: ("ServiceUnavailable", "The service is temporarily unavailable."),
+    504: ("GatewayTimeout", "The server did not answer in time."),
+}
+"""Status → code and text, for what a fault asks for (reference graph-intune 5.3)."""
+
+
 @dataclass
 class GraphError(Exception):
     """A refusal. `service` set: the text goes into the Intune envelope inside error.message.
@@ -347,6 +363,13 @@ def too_many(service: str | None, headers: dict[str, str], reason: str) -> Graph
     """429 of the Intune service, or of Graph when `service` is None."""
     text = "Too many requests." if service is None else "An error has occurred"
     return GraphError(429, "TooManyRequests", text, reason, service, headers=headers, rule="Throttled")
+
+
+def injected(status: int, service: str | None, headers: dict[str, str], fault: str) -> GraphError:
+    """Any error status that a fault of the lab asks for, with the words Graph has for it."""
+    code, text = _WORDS.get(status, ("UnknownError", ""))
+    reason = f"injected by {fault}"
+    return GraphError(status, code, text, reason, service, headers=headers, rule="FaultInjected")
 
 
 def bad_batch(reason: str) -> GraphError:

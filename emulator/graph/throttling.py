@@ -68,6 +68,11 @@ class Throttle:
         self._seen: dict[tuple[str, ...], deque[tuple[float, int]]] = {}
         self._sums: dict[tuple[str, ...], int] = {}
 
+    def clear(self) -> None:
+        """Forget every request."""
+        self._seen.clear()
+        self._sums.clear()
+
     def judge(self, now: float, request: Request) -> Verdict:
         """Count a request and say whether it passes; a refused one is not counted."""
         limits = self._limits[request.group]

@@ -42,6 +42,7 @@ REMEDIES: Final = {
     " say so of a PFX with AES as well; export with 3DES for them.",
     "EncryptedForAnotherKey": "Ask for the certificate again with syncDevice: the device's key has changed.",
     "NotAPfx": "Import a PKCS#12 file; what was imported is none.",
+    "StorageFull": "Make room on the device; syncDevice tries again.",
     "NoTpm": "Choose a key storage provider without TPM in the profile.",
     "KeyStorageRefused": "Choose another key storage provider in the profile, or a key the device's storage takes.",
     "AnotherCertificate": "Import with the thumbprint of the certificate that is in the PFX.",

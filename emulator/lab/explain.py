@@ -274,6 +274,7 @@ _DEVICE_CODES: Final[tuple[tuple[str, str], ...]] = (
     (r"\b9000\b|Status 86\b", "WrongPassword"),
     (r"\b1006\b|NTE_BAD_DATA", "EncryptedForAnotherKey"),
     (r"\b9005\b|\b9006\b|CRYPT_E_BAD_ENCODE|Status 1403\b", "NotAPfx"),
+    (r"ERROR_DISK_FULL|NSCocoaErrorDomain 640|\b640\b", "StorageFull"),
     (r"TBS_E_TPM_NOT_FOUND", "NoTpm"),
     (r"NTE_NOT_SUPPORTED", "KeyStorageRefused"),
     (r"the record says|no identity with thumbprint", "AnotherCertificate"),

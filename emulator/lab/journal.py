@@ -79,6 +79,10 @@ class Journal:
             self._remembered = before
             raise
 
+    def forget_remembered(self) -> None:
+        """Drop what is remembered and not stored: the store is about to be replaced."""
+        self._remembered.clear()
+
     def flush(self) -> None:
         """Store what is remembered."""
         if not self._remembered:

@@ -30,6 +30,7 @@ TIPS: Final = {
     "StorageFull": "Make room on the disk of the lab's data folder; what was answered before is safe.",
     "Quirk": "The real service answers so; the switch named in the reason turns it off.",
     "Changed": "Read the entity again and send the change with its present ETag.",
+    "FaultInjected": "The lab was asked to fail here; `GET /lab/v1/faults` lists what is planned.",
     "Defect": "This is a mistake of the lab; its log has the traceback.",
 }
 """Stable reason code → tip."""

@@ -26,6 +26,7 @@ INSTALLATION_ERRORS: Final = "MCInstallationErrorDomain"
 CERTIFICATE_ERRORS: Final = "MCCertificateErrorDomain"
 MDM_ERRORS: Final = "MCMDMErrorDomain"
 EMAIL_ERRORS: Final = "MCEmailErrorDomain"
+COCOA_ERRORS: Final = "NSCocoaErrorDomain"
 
 MALFORMED_PROFILE: Final = 1000
 MISSING_FIELD: Final = 1002
@@ -34,6 +35,9 @@ EMPTY_PROFILE: Final = 1005
 CANNOT_DECRYPT: Final = 1006
 INSTALLATION_FAILURE: Final = 4001
 DUPLICATE_UUID: Final = 4002
+OUT_OF_SPACE: Final = 640
+"""NSFileWriteOutOfSpaceError of Apple's Foundation."""
+
 SMIME_CERTIFICATE_NOT_FOUND: Final = 7003
 SMIME_CERTIFICATE_BAD: Final = 7004
 INVALID_PASSWORD: Final = 9000

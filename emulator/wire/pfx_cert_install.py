@@ -51,6 +51,8 @@ COMMAND_NOT_ALLOWED: Final = "0x86000011"
 NO_IMPERSONATION_TARGET: Final = "0x86000022"
 
 ERROR_INVALID_PASSWORD: Final = 86
+ERROR_DISK_FULL: Final = 112
+NTE_PERM: Final = -2146893808
 CRYPT_E_BAD_ENCODE: Final = -2146885630
 NTE_BAD_DATA: Final = -2146893819
 NTE_NOT_SUPPORTED: Final = -2146893783
@@ -58,6 +60,8 @@ TBS_E_TPM_NOT_FOUND: Final = -2144845809
 
 STATUS_TEXT: Final = {
     ERROR_INVALID_PASSWORD: "ERROR_INVALID_PASSWORD: the decrypted password does not open the PFX",
+    ERROR_DISK_FULL: "ERROR_DISK_FULL: the device has no room left",
+    NTE_PERM: "NTE_PERM: the device does not allow the key to be stored",
     CRYPT_E_BAD_ENCODE: "CRYPT_E_BAD_ENCODE: the blob is not a PFX",
     NTE_BAD_DATA: "NTE_BAD_DATA: the password could not be decrypted with this device's key",
     NTE_NOT_SUPPORTED: "NTE_NOT_SUPPORTED: the key storage does not take this key",

@@ -1,0 +1,59 @@
+"""Faults of Graph itself: an error in place of an answer, a token that ends, a damaged link to the next page.
+
+They befall each request of a `$batch` by itself, as Graph's own troubles do.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from emulator.graph import errors
+from emulator.lab.fault_kinds import HTTP
+from emulator.lab.faults import Occasion, Planned
+from emulator.lab.injection import actor_of, mark, retry_headers
+
+if TYPE_CHECKING:
+    from emulator.cloud import Cloud
+    from emulator.graph.dispatch import Incoming
+
+KINDS: Final = ("status", "expired_token", "next_link")
+
+
+def struck(cloud: "Cloud", incoming: "Incoming") -> Planned | None:
+    """Return the fault that befalls a request, marked in the journal, or None."""
+    path = f"/{incoming.version}/{incoming.path.strip('/')}"
+    actor = actor_of(incoming.headers.get("authorization", ""), incoming.headers.get("user-agent", ""))
+    body = incoming.body.decode("utf-8", "replace")
+    planned = cloud.faults.strike(Occasion(HTTP, incoming.method, path, actor, f"{path} {body}"), KINDS)
+    if planned is not None:
+        mark(cloud, planned, method=incoming.method, path=path[:500])
+    return planned
+
+
+def error_of(cloud: "Cloud", planned: Planned, service: str | None) -> errors.GraphError:
+    """Return the error that a `status` fault answers with."""
+    settings = planned.fault.settings
+    return errors.injected(settings["status"], service, retry_headers(cloud, settings), planned.id)
+
+
+def digest(token: str) -> str:
+    """Return the name by which the lab remembers a token that has ended before its time."""
+    return hashlib.sha256(token.strip().encode()).hexdigest()
+
+
+def end_token(cloud: "Cloud", incoming: "Incoming") -> None:
+    """Let the token of a request be expired from now on."""
+    cloud.ended_tokens.add(digest(incoming.headers.get("authorization", "").partition(" ")[2]))
+
+
+def damaged(body: Mapping[str, Any], variant: str, incoming: "Incoming") -> dict[str, Any]:
+    """Return a page with the link to the next one damaged; a last page is left as it is."""
+    if "@odata.nextLink" not in body:
+        return dict(body)
+    here = f"{incoming.origin}/{incoming.version}/{incoming.path.strip('/')}"
+    links = {
+        "same_page": f"{here}?{incoming.query}" if incoming.query else here,
+        "missing_page": f"{here}/there-is-no-such-page",
+        "no_url": "next page, please",
+    }
+    return {**body, "@odata.nextLink": links[variant]}

@@ -1,0 +1,118 @@
+"""Faults on the way of an HTTP request: what Graph answers is decided in its own room, the rest here, at the edge."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from emulator.cloud import Cloud
+from emulator.edge import CLOUD, client_certificate
+from emulator.graph.injected import KINDS as GRAPH_KINDS
+from emulator.lab.fault_kinds import HTTP
+from emulator.lab.faults import Occasion, Planned
+from emulator.lab.injection import actor_of, mark, retry_headers
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_BEFORE: Final = ("reset", "status")
+_AFTER: Final = ("lost_answer", "truncated", "malformed")
+_NEVER: Final = "/lab/"
+"""The control API is no part of the world: it can always be reached."""
+
+_GATEWAY_PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1>"
+
+
+def _is_graph(path: str) -> bool:
+    return path.lower().startswith(("/beta", "/v1.0"))
+
+
+async def _occasion(request: web.Request) -> Occasion:
+    certificate = client_certificate(request)
+    name = "" if certificate is None else certificate.subject.rfc4514_string()
+    headers = request.headers
+    actor = actor_of(headers.get("Authorization", ""), headers.get("User-Agent", ""), name)
+    body = ""
+    if _is_graph(request.path) or "/oauth2/" in request.path:
+        try:
+            body = (await request.read()).decode("utf-8", "replace")
+        except web.HTTPRequestEntityTooLarge:
+            body = ""
+    if "/oauth2/" in request.path:
+        # An application that asks for a token has none yet: it says who it is in the form.
+        client = [part.partition("=")[2] for part in body.split("&") if part.startswith("client_id=")]
+        actor = " ".join([actor, *client])
+    return Occasion(HTTP, request.method, request.path, actor, f"{request.path} {body}" if body else request.path)
+
+
+@web.middleware
+async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let planned faults befall a request."""
+    cloud = request.app[CLOUD]
+    if not cloud.faults.any or request.path.startswith(_NEVER):
+        return await handler(request)
+    occasion = await _occasion(request)
+    facts = {"method": request.method, "path": request.path[:500]}
+    late = cloud.faults.strike(occasion, ("latency",))
+    if late is not None:
+        mark(cloud, late, **facts)
+        await asyncio.sleep(float(late.fault.settings["seconds"]))
+    kinds = [kind for kind in _BEFORE if kind not in GRAPH_KINDS or not _is_graph(request.path)]
+    struck = cloud.faults.strike(occasion, kinds)
+    if struck is not None:
+        mark(cloud, struck, **facts)
+        if struck.fault.kind == "reset":
+            return _close(request)
+        if struck.fault.settings["after_write"]:
+            await handler(request)
+        return _refusal(cloud, request, struck)
+    answer = await handler(request)
+    spoiled = cloud.faults.strike(occasion, _AFTER)
+    if spoiled is None or not isinstance(answer, web.Response):
+        return answer
+    mark(cloud, spoiled, **facts)
+    return await _spoil(request, answer, spoiled.fault.kind)
+
+
+def _refusal(cloud: Cloud, request: web.Request, struck: Planned) -> web.Response:
+    """Return an error of a room other than Graph: Entra ID's JSON, or what a gateway in front of a room says."""
+    settings = struck.fault.settings
+    headers = retry_headers(cloud, settings)
+    if "/oauth2/" in request.path:
+        body = {
+            "error": "temporarily_unavailable",
+            "error_description": "AADSTS90033: A transient error has occurred. Please try again.",
+            "error_codes": [90033],
+        }
+        return web.json_response(body, status=settings["status"], headers=headers)
+    return web.Response(text="The service is unavailable.", status=settings["status"], headers=headers)
+
+
+def _close(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)
+
+
+async def _spoil(request: web.Request, answer: web.Response, kind: str) -> web.StreamResponse:
+    if kind == "lost_answer":
+        return _close(request)
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
+    if kind == "malformed":
+        cut = body[: len(body) // 2] if _is_cut_unreadable(body) else _GATEWAY_PAGE
+        return web.Response(status=answer.status, headers=headers, body=cut)
+    response = web.StreamResponse(status=answer.status, headers={**headers, "Content-Length": str(len(body) or 1)})
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    _close(request)
+    return response
+
+
+def _is_cut_unreadable(body: bytes) -> bool:
+    try:
+        json.loads(body[: len(body) // 2])
+    except ValueError:
+        return bool(body)
+    return False

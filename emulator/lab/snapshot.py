@@ -1,0 +1,78 @@
+"""The state of a cloud at one moment: its whole database, clock, switches, faults, and where its generators stand.
+
+Keys of the cloud itself (token signing, authorities) are no part of it: they stay what they are.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from emulator.config import Switches, switches_with
+from emulator.lab.faults import Faults
+
+if TYPE_CHECKING:
+    from emulator.cloud import Cloud
+
+
+class BadSnapshot(ValueError):
+    """A snapshot that cannot be restored; the text says why. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class CloudState:
+    """What `take` returned. `facts` are JSON values; `database` holds hashes and ciphertext, no secret in clear."""
+
+    database: bytes = field(repr=False)
+    facts: Mapping[str, Any]
+
+
+def take(cloud: "Cloud") -> CloudState:
+    """Return the state of a cloud."""
+    cloud.journal.flush()
+    facts = {
+        "time": cloud.clock.now().isoformat(),
+        "frozen": cloud.clock.frozen,
+        "seed": cloud.config.seed,
+        "switches": asdict(cloud.config.switches),
+        "faults": cloud.faults.saved(),
+        "chance": cloud.chance.saved(),
+        "traces": cloud.traces.saved(),
+        "lastServed": dict(cloud.last_served),
+        "endedTokens": sorted(cloud.ended_tokens),
+    }
+    return CloudState(cloud.store.copy(), facts)
+
+
+def restore(cloud: "Cloud", state: CloudState) -> None:
+    """Bring a cloud back to a state.
+
+    Raises:
+        BadSnapshot: it is damaged or of another version; nothing was changed.
+
+    """
+    facts = state.facts
+    try:
+        # Everything is read before anything is changed.
+        moment, frozen = datetime.fromisoformat(facts["time"]), bool(facts["frozen"])
+        switches = switches_with(Switches(), facts["switches"])
+        Faults(cloud.config.seed).restore(facts["faults"])
+        ended, served = set(facts["endedTokens"]), dict(facts["lastServed"])
+        generators = (facts["chance"], facts["traces"])
+        cloud.store.replace_with(state.database)
+    except (ValueError, KeyError, TypeError, sqlite3.Error) as error:
+        raise BadSnapshot(f"expected a snapshot of this version, got a damaged or foreign one ({error})") from None
+    cloud.journal.forget_remembered()
+    cloud.chance.restore(generators[0])
+    cloud.traces.restore(generators[1])
+    cloud.faults.restore(facts["faults"])
+    cloud.config = replace(cloud.config, switches=switches)
+    cloud.ended_tokens, cloud.last_served = ended, served
+    cloud.callers.clear()
+    cloud.throttle.clear()
+    if frozen:
+        cloud.clock.freeze(moment)
+    else:
+        cloud.clock.resume()
+        cloud.clock.set(moment)
