@@ -71,15 +71,16 @@ def new_user_pfx_certificate(
 class GraphClient:
     """A small Graph client for the administrator's side: token, then JSON requests."""
 
-    def __init__(self, graph_url: str, authority_url: str, ca_file: Path | None) -> None:
-        self._graph_url, self._authority_url = graph_url, authority_url
+    def __init__(self, graph_url: str, authority_url: str, ca_file: Path | None, proxy: str | None = None) -> None:
+        """`proxy`: address of an outbound proxy, `http://host:port`."""
+        self._graph_url, self._authority_url, self._proxy = graph_url, authority_url, proxy
         self._tls = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
         self._session: aiohttp.ClientSession | None = None
         self._token: str | None = None
 
     async def __aenter__(self) -> "GraphClient":
         """Open the connection pool."""
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls))
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls), proxy=self._proxy)
         return self
 
     async def __aexit__(self, *_: object) -> None:

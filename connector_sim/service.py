@@ -154,6 +154,11 @@ class Connector:
         if background:
             self._heart = asyncio.create_task(self._beat(), name=f"connector {self._who.connector_id}")
 
+    def interrupt(self) -> None:
+        """Cut short what is waited for, as a network does that goes down: the next call is tried anew."""
+        for waiting in list(self._waiting):
+            waiting.cancel()
+
     async def step(self) -> bool:
         """Do what is due now: a heartbeat when the last is old enough, then one batch; return whether there was work.
 
@@ -287,7 +292,8 @@ class Connector:
         try:
             return await task
         except asyncio.CancelledError:
-            if self._stopping:
+            here = asyncio.current_task()
+            if self._stopping or here is None or not here.cancelling():
                 return None
             task.cancel()
             raise

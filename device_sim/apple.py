@@ -85,6 +85,11 @@ class AppleDevice(ManagedDevice):
         saved = json.loads(self._profiles_file.read_text())
         return {identifier: InstalledProfile(**record) for identifier, record in saved.items()}
 
+    def run(self, os_version: str) -> None:
+        """Run another version of the system, which opens what that version opens."""
+        super().run(os_version)
+        self._pkcs12 = policy_of(self.hardware.platform, os_version)
+
     async def announce(self) -> None:
         """Send Authenticate and TokenUpdate, as after enrolment.
 

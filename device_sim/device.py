@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -34,6 +35,10 @@ class ManagedDevice:
     def hardware(self) -> Hardware:
         """Return what the device says about itself."""
         return self.enrolled.hardware
+
+    def run(self, os_version: str) -> None:
+        """Run another version of the system from now on."""
+        self.enrolled = replace(self.enrolled, hardware=replace(self.hardware, os_version=os_version))
 
     def _session(self) -> aiohttp.ClientSession:
         """Return an HTTP session that shows the identity; TLS is prepared once, when it is first needed."""

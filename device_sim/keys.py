@@ -39,6 +39,10 @@ class KeyPool:
         if self._path is not None:
             write_private(self._path, b"".join(_pem(key) for key in self._keys))
 
+    def begin_anew(self) -> None:
+        """Hand out the first key next."""
+        self._next = 0
+
     def __call__(self) -> rsa.RSAPrivateKey:
         """Return the next key."""
         if self._next >= len(self._keys) and len(self._keys) < self._size:

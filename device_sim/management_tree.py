@@ -30,6 +30,10 @@ class ManagementTree:
         self._pfx = pfx
         self._facts, self._actions = dict(facts), dict(actions)
 
+    def update(self, facts: Mapping[str, str]) -> None:
+        """Take other leaf values."""
+        self._facts = dict(facts)
+
     def single(self, verb: Verb, *, user_active: bool) -> Outcome:
         """Carry out one command outside an Atomic."""
         target = _target(verb)

@@ -80,6 +80,11 @@ class OmaDmDevice(ManagedDevice):
             "./Vendor/MSFT/DMClient/HWDevID": hardware.udid.replace("-", ""),
         }
 
+    def run(self, os_version: str) -> None:
+        """Run another version of the system, which its tree tells."""
+        super().run(os_version)
+        self._tree.update(self._facts())
+
     async def check_in(self, *, pushed: bool = False) -> int:
         """Hold one management session; return how many messages the device sent. `pushed`: the server asked for it.
 

@@ -1,11 +1,13 @@
 """What every room of the emulator shares: the store's aggregates, clock, chance, journal, authorities, switches."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulator.chance import Chance
 from emulator.clock import LabClock
-from emulator.config import Config
+from emulator.config import Config, Switches
 from emulator.entra.keys import SigningKey
 from emulator.entra.tickets import Tickets
 from emulator.graph.throttling import DOCUMENTED, Throttle
@@ -61,6 +63,11 @@ class Cloud:
         self.signing_key = SigningKey.load_or_create(_file(folder, "token-signing.pem"))
         self.device_ca = load_or_create(_file(folder, "device-ca.pem"), "PFX Lab MDM Device CA", clock)
         self.connector_ca = load_or_create(_file(folder, "connector-ca.pem"), "PFX Lab Connector CA", clock)
+
+    def set_switches(self, switches: Switches, told: Mapping[str, object]) -> None:
+        """Let switches have other values from the next request on; `told` is what was asked for."""
+        self.config = replace(self.config, switches=switches)
+        self.journal.record("lab", "switches set", **{name: str(value) for name, value in told.items()})
 
     def close(self) -> None:
         """Close the store."""

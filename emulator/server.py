@@ -17,6 +17,8 @@ from emulator.entra import routes as entra
 from emulator.graph import gateway
 from emulator.intune import apple_enrollment, apple_mdm, connector_api, mde2, omadm
 from emulator.lab import control, http_faults
+from emulator.lab.driver import CloudDriver, Driver
+from emulator.lab.openapi import document
 from emulator.proxy import ConnectProxy
 from emulator.tls import ServerTls
 from emulator.wire.connector import LARGEST_BODY
@@ -30,13 +32,15 @@ class PortTaken(OSError):
     """The wanted port cannot be listened on."""
 
 
-def build_app(cloud: Cloud, control_token: str) -> web.Application:
-    """Return the application with every room's routes."""
+def build_app(cloud: Cloud, control_token: str, driver: Driver | None = None) -> web.Application:
+    """Return the application with every room's routes. `driver` moves what is not the cloud itself."""
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[http_faults.faults])
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
+    app[control.DRIVER] = driver or CloudDriver(cloud)
     for room in (gateway, admin, control, mde2, omadm, apple_enrollment, apple_mdm, connector_api, entra):
         room.add_routes(app)
+    app.router.add_get(f"{control.PREFIX}/openapi.json", _openapi)
     app.router.add_route("*", "/{tail:.*}", gateway.no_version)
     return app
 
@@ -50,6 +54,9 @@ class Emulator:
         self.cloud.tls_root = ssl.PEM_cert_to_DER_cert(self.tls.ca_pem.decode("ascii"))
         self.control_token = secrets.token_urlsafe(24)
         self.port = 0
+        self.driver: Driver | None = None
+        """Moves connectors and devices for the control API; to be set before the start."""
+
         self._runner: web.AppRunner | None = None
         self._proxy: ConnectProxy | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -74,7 +81,7 @@ class Emulator:
         listening = _listen(port)
         context = self.tls.server_context([self.cloud.device_ca.certificate, self.cloud.connector_ca.certificate])
         self._runner = web.AppRunner(
-            build_app(self.cloud, self.control_token), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+            build_app(self.cloud, self.control_token, self.driver), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
         )
         await self._runner.setup()
         for sock in listening:
@@ -105,6 +112,10 @@ class Emulator:
             await self._runner.cleanup()
             self._runner = None
         self.cloud.close()
+
+
+async def _openapi(_: web.Request) -> web.Response:
+    return web.json_response(document())
 
 
 def _listen(port: int) -> list[socket.socket]:

@@ -1,5 +1,6 @@
-"""Lets lab time pass: devices check in when their schedule says so, connectors work in between, in order of time."""
+"""Lets lab time pass: devices check in when their schedule says so, connectors do what is due, in order of time."""
 
+import contextlib
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from device_sim.apple import AppleDevice
 from device_sim.client import Device
 from device_sim.errors import SessionFailed
 from device_sim.schedule import APPLE, next_check_in
-from scenarios import story
+from emulator.store.database import from_text, to_text
 from scenarios.lab import Lab
+
+_CONNECTORS = -1
+"""Stands for the connectors on the agenda; devices have their number. At one moment connectors come first."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,17 @@ def due(lab: Lab, device: Device, after: datetime) -> datetime | None:
     return next_check_in(poll, record.enrolled, after)
 
 
+def next_work(lab: Lab, after: datetime) -> datetime | None:
+    """Return when connectors get work next that they would not get before: a retry, or a lease that has ended."""
+    sql = (
+        "select min(due) from (select min(not_before) as due from deliveries where state = 'requested'"
+        " and not_before > :now union all select min(lease_until) from deliveries where state = 'leased'"
+        " and lease_until > :now)"
+    )
+    found = lab.emulator.cloud.store.scalar(sql, {"now": to_text(after)})
+    return None if found is None else from_text(found)
+
+
 async def pass_time(lab: Lab, step: timedelta, devices: Sequence[Device] | None = None) -> list[CheckIn]:
     """Move the lab's clock forward; return the check-ins of the devices, all unless named, that fell into that time.
 
@@ -47,24 +62,93 @@ async def pass_time(lab: Lab, step: timedelta, devices: Sequence[Device] | None 
         (moment, n) for n, one in enumerate(taking_part) if (moment := due(lab, one, lab.clock.now())) is not None
     ]
     heapq.heapify(agenda)
-    while agenda and agenda[0][0] <= end:
-        moment, number = heapq.heappop(agenda)
-        device = taking_part[number]
+    while (coming := _next(lab, agenda)) is not None and coming[0] <= end:
+        moment, number = coming
         lab.clock.freeze(moment)
-        took_place.append(await _check_in(lab, device))
-        again = due(lab, device, moment)
+        if number == _CONNECTORS:
+            await lab.connectors_work()
+            continue
+        heapq.heappop(agenda)
+        took_place.append(await check_in(lab, taking_part[number]))
+        again = due(lab, taking_part[number], moment)
         if again is not None:
             heapq.heappush(agenda, (again, number))
     lab.clock.freeze(end)
+    await lab.connectors_work()
     return took_place
 
 
-async def _check_in(lab: Lab, device: Device) -> CheckIn:
+async def pass_time_seldom(lab: Lab, step: timedelta, every: timedelta) -> list[CheckIn]:
+    """Move the clock forward as `pass_time`, with devices that are switched on now and then only, all at once."""
+    lab.clock.freeze()
+    end, took_place = lab.clock.now() + step, []
+    while (moment := lab.clock.now() + every) <= end:
+        lab.clock.freeze(moment)
+        await lab.connectors_work()
+        took_place += [await check_in(lab, device) for device in list(lab.devices.values()) if device.managed]
+    lab.clock.freeze(end)
+    await lab.connectors_work()
+    return took_place
+
+
+def _next(lab: Lab, agenda: list[tuple[datetime, int]]) -> tuple[datetime, int] | None:
+    """Return what comes next: the first check-in, or work for connectors before it."""
+    work = next_work(lab, lab.clock.now()) if lab.connectors() else None
+    first = agenda[0] if agenda else None
+    if work is not None and (first is None or work <= first[0]):
+        return work, _CONNECTORS
+    return first
+
+
+async def check_in(lab: Lab, device: Device) -> CheckIn:
+    """Let a device check in now, and connectors do what that asks for."""
     now, name = lab.clock.now(), device.hardware.device_name
     try:
-        messages = await device.check_in()
+        messages = await lab.check_in(device)
     except SessionFailed as error:
         return CheckIn(now, name, 0, str(error))
-    if lab.connector is not None:
-        await story.wait_for_connector(lab, [device])
+    finally:
+        await lab.connectors_work()
     return CheckIn(now, name, messages)
+
+
+async def settle(lab: Lab, most: int = 20) -> int:
+    """Let everything happen that is due at the present moment; return how many check-ins that took.
+
+    Devices that the service has something for are woken as by a push, connectors work, until nothing is left to do
+    or nothing changes any more. No time passes.
+    """
+    came = 0
+    await lab.connectors_work()
+    for _ in range(most):
+        before, waiting = _picture(lab), _waiting(lab)
+        for name in waiting:
+            came += 1
+            # One that cannot come now comes again when it can.
+            with contextlib.suppress(SessionFailed):
+                await lab.check_in(lab.devices[name])
+        await lab.connectors_work()
+        if not waiting or _picture(lab) == before:
+            break
+    return came
+
+
+_FOR_DEVICE = ("wanted", "ready", "offered", "removing")
+
+
+def _waiting(lab: Lab) -> list[str]:
+    """Return the names of devices that the service has something for."""
+    cloud = lab.emulator.cloud
+    return [
+        name
+        for name, device in lab.devices.items()
+        if device.managed
+        and (
+            any(str(d.state) in _FOR_DEVICE for d in cloud.deliveries.of_device(device.identity.device_id))
+            or cloud.devices.leaving(device.identity.device_id)
+        )
+    ]
+
+
+def _picture(lab: Lab) -> list[dict[str, object]]:
+    return lab.emulator.cloud.store.rows("select id, state, attempts, maybe_on_device from deliveries order by id")

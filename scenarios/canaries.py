@@ -8,6 +8,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 _KEY_SLICE = 24
+SHORTEST = 8
+"""Characters of a password that is worth searching for: shorter ones occur by chance."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A lab's configuration file: YAML, checked by JSON Schema, turned into a Config. See docs/configuration.md."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,16 @@ def read_config(path: Path | None, seed: int | None = None, *, explain: bool = F
     if explain:
         plain["explain"] = True
     return Config(**plain)
+
+
+def config_of(*, switches: Mapping[str, Any]) -> Config:
+    """Return the default configuration with some switches set.
+
+    Raises:
+        ValueError: an unknown switch, or a value it does not take.
+
+    """
+    return Config(switches=switches_with(Switches(), switches))
 
 
 def _check_users(path: Path, body: dict[str, Any]) -> None:

@@ -29,7 +29,6 @@ from scenarios.progress import Progress
 from scenarios.proofs import Mail, Proof
 
 PLATFORMS: Final = ("ios", "windows")
-_SHORTEST_CANARY: Final = 8
 Sabotage = Literal["missing-key", "wrong-key"]
 
 
@@ -267,10 +266,10 @@ class Demo:
 
     def _searchable(self, result: Result) -> list[Material]:
         """Return the material whose password is long enough to be searched for; short ones occur by chance."""
-        short = [m.label for m in self._material if len(m.password) < _SHORTEST_CANARY]
+        short = [m.label for m in self._material if len(m.password) < canaries.SHORTEST]
         if short:
             result.unsearched = [f"password of {label}" for label in short]
-            text = f"password of {', '.join(short)} is shorter than {_SHORTEST_CANARY} characters: not searched for"
+            text = f"password of {', '.join(short)} is shorter than {canaries.SHORTEST} characters: not searched for"
             self._progress.hop("proof", text)
         return [m for m in self._material if m.label not in short]
 

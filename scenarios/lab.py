@@ -2,6 +2,7 @@
 
 folder/cloud         the emulator's data
 folder/connector     key store and identity of the connector
+folder/connectors/NAME  those of further connectors, which share the first one's keys
 folder/devices/NAME  each device's identity and certificate store
 folder/operator      what the administrator keeps: credentials, CA file, the connector's public key
 """
@@ -15,6 +16,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,24 +27,29 @@ from connector_sim import identity as connector_identity
 from connector_sim.cmdlets import EncryptionKey, GraphClient
 from connector_sim.errors import KeyNotFound
 from connector_sim.eventlog import Event
-from connector_sim.keys.provider import Providers
+from connector_sim.keys.provider import KeyStorageProvider, Providers
 from connector_sim.keys.software import SoftwareKey, SoftwareKsp
-from connector_sim.service import Connector, Settings, enroll
+from connector_sim.service import Settings, enroll
 from device_sim.client import Device, DeviceClient
 from device_sim.errors import SessionFailed
 from device_sim.identity import Hardware
 from device_sim.keys import NewKey, generate
 from emulator.clock import LabClock
 from emulator.config import Config, switches_with
+from emulator.intune.delivery import State
 from emulator.lab.journal import Entry
 from emulator.pki import write_private
 from emulator.seed import Credentials, add_user, restore, seed, seed_tenants
 from emulator.server import Emulator
 from emulator.wire.ids import check_upn
+from scenarios import device_faults
+from scenarios.faulty_connector import FaultyConnector
 from scenarios.hardware import hardware_of
 
 _EVENTS_KEPT: Final = 5000
 KEY_NAME: Final = "PFXLabKey"
+FIRST: Final = "main"
+"""Name of the connector that every lab has."""
 
 
 class DataUnusable(Exception):
@@ -80,9 +87,12 @@ def _load_operator(path: Path) -> Operator | None:
 class Lab:
     """A lab over a folder; everything in it survives a restart."""
 
-    def __init__(self, folder: Path, config: Config | None = None) -> None:
-        self.folder, self.config = folder, config or Config()
-        self.clock = LabClock()
+    def __init__(
+        self, folder: Path, config: Config | None = None, *, at: datetime | None = None, stepped: bool = False
+    ) -> None:
+        """`at`: the clock stands still at this moment. `stepped`: connectors work when told, not in the background."""
+        self.folder, self.config, self.stepped = folder, config or Config(), stepped
+        self.clock = LabClock(at)
         for part in ("cloud", "connector", "devices", "operator"):
             (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = FileLock(folder / "lock")
@@ -105,13 +115,19 @@ class Lab:
         self.emulator = Emulator(self.config, self.clock, folder / "cloud")
         self.ksp = SoftwareKsp(folder / "connector" / "keys")
         self._exported: EncryptionKey | None = None
-        self.connector: Connector | None = None
+        self.connector: FaultyConnector | None = None
+        self.installed: list[KeyStorageProvider] = []
+        """Key storage providers that connectors have beside the software one, such as an HSM's."""
+
+        self.further: dict[str, FaultyConnector] = {}
+        """Connectors beside the first, by name."""
+
         self.connector_events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self.devices: dict[str, Device] = {}
         self.new_key: NewKey = generate
         self.operator = self._operator()
         seed_tenants(self.emulator.cloud)
-        self._pushes: set[asyncio.Task[None]] = set()
+        self.pushes: set[asyncio.Task[None]] = set()
         self._woken: set[str] = set()
 
     def _operator(self) -> Operator:
@@ -158,12 +174,12 @@ class Lab:
 
     async def stop(self) -> None:
         """Stop every party; data stays."""
-        for task in list(self._pushes):
+        for task in list(self.pushes):
             task.cancel()
         try:
-            if self.connector is not None:
-                await self.connector.stop()
-                self.connector = None
+            for connector in self.connectors():
+                await connector.stop()
+            self.connector, self.further = None, {}
         finally:
             await self.emulator.stop()
             self._lock.release()
@@ -245,14 +261,26 @@ class Lab:
         """Return the password of a user of this lab, whatever the case of the name."""
         return next(secret for name, secret in self.operator.passwords.items() if name.lower() == upn.lower())
 
-    def _connector_settings(self) -> Settings:
-        return Settings(self.emulator.origin, self.ca_file, wait_seconds=10)
+    def connectors(self) -> list[FaultyConnector]:
+        """Return the connectors that run."""
+        return [*([] if self.connector is None else [self.connector]), *self.further.values()]
 
-    async def start_connector(self) -> None:
-        """Enrol the connector on first use, then let it work; one that works already is left alone."""
-        if self.connector is not None:
-            return
-        settings, folder = self._connector_settings(), self.folder / "connector"
+    def key_store(self, name: str = FIRST) -> SoftwareKsp:
+        """Return the software provider of a connector's own server."""
+        return self.ksp if name == FIRST else SoftwareKsp(self.folder / "connectors" / name / "keys")
+
+    async def start_connector(self, name: str = FIRST, batch: int = 500, *, own_keys: bool = False) -> FaultyConnector:
+        """Enrol a connector on first use, then let it work; one that works already is left alone.
+
+        `batch`: how many requests it takes at once. Further ones share the first one's keys unless told.
+        """
+        running = self.connector if name == FIRST else self.further.get(name)
+        if running is not None:
+            return running
+        folder = self.folder / "connector" if name == FIRST else self.folder / "connectors" / name
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wait = 0 if self.stepped else 10
+        settings = Settings(self.emulator.origin, self.ca_file, wait_seconds=wait, batch=batch)
         who = connector_identity.find(folder)
         if who is not None and self.emulator.cloud.connectors.get(who.connector_id) is None:
             # It was deleted in the tenant: like an administrator, enrol anew.
@@ -261,35 +289,106 @@ class Lab:
         if who is None:
             made = self.operator.credentials
             token = await self.user_token(made.operator_upn, made.operator_password)
-            who = await enroll(settings, token, folder, "PFX Lab connector", "LAB-SERVER")
-        self.connector = Connector(
-            settings,
-            who,
-            Providers([SoftwareKsp(self.folder / "connector" / "keys")]),
-            self.clock,
-            self.connector_events.append,
+            shown = "PFX Lab connector" if name == FIRST else f"PFX Lab connector {name}"
+            who = await enroll(settings, token, folder, shown, "LAB-SERVER" if name == FIRST else f"LAB-{name}"[:64])
+        # A provider of its own, as a connector in a process of its own has: what it remembers of keys is its own.
+        store = self.folder / "connector" / "keys" if name == FIRST or not own_keys else folder / "keys"
+        providers = Providers([SoftwareKsp(store), *self.installed])
+        made_connector = FaultyConnector(
+            name, self.emulator.cloud, settings, who, providers, self.connector_events.append
         )
-        await self.connector.start()
+        if name == FIRST:
+            self.connector = made_connector
+        else:
+            self.further[name] = made_connector
+        await made_connector.start(background=not self.stepped)
+        return made_connector
 
-    async def device(self, platform: str, upn: str, os_version: str | None = None) -> Device:
-        """Return the user's device of that platform, enrolled on first use; one for each version that is asked for."""
+    async def stop_connector(self, name: str = FIRST) -> None:
+        """Stop a connector gracefully; one that does not run is left alone."""
+        if name == FIRST:
+            stopped, self.connector = self.connector, None
+        else:
+            stopped = self.further.pop(name, None)
+        if stopped is not None:
+            await stopped.stop()
+
+    async def connectors_work(self, seconds: float = 20.0) -> bool:
+        """Let connectors do what is due at the lab's present moment; return whether nothing is left of it.
+
+        In a stepped lab they take turns; else they are waited for, at most so many real seconds.
+        """
+        cloud, tenant = self.emulator.cloud, self.operator.credentials.tenant_id
+        if self.stepped:
+            while [one for one in self.connectors() if await one.step()]:
+                pass
+        elif self.connectors():
+            for _ in range(int(seconds / 0.02)):
+                if not cloud.deliveries.waiting(tenant, self.clock.now()) and not cloud.deliveries.count(
+                    tenant, State.LEASED
+                ):
+                    break
+                await asyncio.sleep(0.02)
+        return not cloud.deliveries.waiting(tenant, self.clock.now())
+
+    def forget_devices(self) -> None:
+        """Let go of every device object; what their folders hold stays."""
+        self.devices.clear()
+
+    def reopen_device(self, name: str) -> None:
+        """Open a device anew from its folder; one that has left management stays away."""
+        device = self.client.open(self.folder / "devices" / name)
+        if device is not None:
+            self.devices[name] = device
+
+    def reload(self) -> None:
+        """Read what the administrator keeps anew, after a snapshot was put back."""
+        self.operator = self._operator()
+
+    @property
+    def client(self) -> DeviceClient:
+        """Return what opens and enrols devices of this lab."""
+        return DeviceClient(self.emulator.origin, self.emulator.tls.ca_pem, self.clock, self.new_key)
+
+    async def device(
+        self, platform: str, upn: str, os_version: str | None = None, *, name: str | None = None
+    ) -> Device:
+        """Return the user's device of that platform, enrolled on first use; one for each version that is asked for.
+
+        `name` makes it a device of its own, which is shown by that name.
+        """
         owner = upn.lower() if os_version is None else f"{upn.lower()} {os_version}"
-        name = f"{platform}-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
-        if name in self.devices:
-            return self.devices[name]
-        client = DeviceClient(self.emulator.origin, self.emulator.tls.ca_pem, self.clock, self.new_key)
-        device = client.open(self.folder / "devices" / name)
+        label = name or f"{platform}-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
+        if label in self.devices:
+            return self.devices[label]
+        place = self.folder / "devices" / label
+        device = self.client.open(place)
         if device is None:
             token = await self.user_token(upn, self.password_of(upn))
-            hardware = self._hardware(platform, upn, os_version)
-            device = await client.enroll(self.folder / "devices" / name, token, upn, hardware)
-        self.devices[name] = device
+            hardware = self._hardware(platform, upn, os_version, name)
+            device = await self.client.enroll(place, token, upn, hardware)
+        self.devices[label] = device
         return device
 
-    def _hardware(self, platform: str, upn: str, os_version: str | None) -> Hardware:
+    def _hardware(self, platform: str, upn: str, os_version: str | None, name: str | None) -> Hardware:
         which = f"{platform}/{upn.lower()}/{os_version or ''}".rstrip("/")
-        made = hardware_of(platform, upn, self.config.seed, which)
+        made = hardware_of(platform, upn, self.config.seed, which if name is None else f"{which}/{name}")
+        if name is not None:
+            made = replace(made, device_name=name)
         return made if os_version is None else replace(made, os_version=os_version)
+
+    def name_of(self, device: Device) -> str:
+        """Return the name a device has in this lab, or its own."""
+        return next((name for name, one in self.devices.items() if one is device), device.hardware.device_name)
+
+    async def check_in(self, device: Device) -> int:
+        """Let a device check in, with the faults that are planned for it; return how many messages it sent.
+
+        Raises:
+            SessionFailed: it is lost, or the service does not answer.
+
+        """
+        return await device_faults.check_in(self.emulator.cloud, device, self.name_of(device))
 
     def push_when_due(self) -> None:
         """From now on, wake a device when the service has something for it, as APNs and WNS do."""
@@ -303,8 +402,8 @@ class Lab:
         if device is not None and device.identity.device_id not in self._woken:
             self._woken.add(device.identity.device_id)
             task = asyncio.get_running_loop().create_task(self._wake(device))
-            self._pushes.add(task)
-            task.add_done_callback(self._pushes.discard)
+            self.pushes.add(task)
+            task.add_done_callback(self.pushes.discard)
 
     async def _wake(self, device: Device) -> None:
         # Pushes that come close together wake a device once, after the transaction that caused them.
@@ -312,4 +411,4 @@ class Lab:
         self._woken.discard(device.identity.device_id)
         # A device that cannot reach the service comes again with the next push.
         with contextlib.suppress(SessionFailed):
-            await device.check_in()
+            await self.check_in(device)

@@ -1,6 +1,7 @@
 """A small certificate authority for mail certificates, TEST ONLY: three generations of encryption, one of signing."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from device_sim.keys import NewKey, generate
 from emulator.pki import Authority, new_authority
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 
@@ -28,20 +30,27 @@ class MailCertificate:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
+    """What a certificate is to be: validity in days against the authority's present, PFX algorithms, chain in the PFX.
+
+    `legacy`: 3DES and SHA-1, else AES-256 and SHA-256. `password`: a random one when empty.
+    """
+
     label: str
     purpose: IntendedPurpose
     padding: PaddingScheme
     starts_days_ago: int
     lasts_days: int
     legacy: bool
+    chain: bool = False
+    password: str = field(default="", repr=False)
 
 
 _PLANS = (
-    _Plan("encryption 1 (expired)", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha256, 1500, 730, True),
-    _Plan("encryption 2", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha384, 780, 1095, False),
-    _Plan("encryption 3 (current)", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha512, 60, 730, True),
-    _Plan("signing", IntendedPurpose.smimeSigning, PaddingScheme.oaepSha512, 60, 730, False),
+    Plan("encryption 1 (expired)", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha256, 1500, 730, True),
+    Plan("encryption 2", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha384, 780, 1095, False),
+    Plan("encryption 3 (current)", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha512, 60, 730, True),
+    Plan("signing", IntendedPurpose.smimeSigning, PaddingScheme.oaepSha512, 60, 730, False),
 )
 
 
@@ -56,14 +65,20 @@ def _protection(password: str, *, legacy: bool) -> PrivateFormat:  # the builder
 
 
 def export_pfx(
-    name: str, key: rsa.RSAPrivateKey, certificate: x509.Certificate, password: str, *, legacy: bool = False
+    name: str,
+    key: rsa.RSAPrivateKey,
+    certificate: x509.Certificate,
+    password: str,
+    *,
+    legacy: bool = False,
+    chain: Sequence[x509.Certificate] = (),
 ) -> bytes:
     """Return a PKCS#12 with 3DES and SHA-1 (`legacy`, as Windows long wrote it) or AES-256 and SHA-256."""
     return pkcs12.serialize_key_and_certificates(
         name.encode(),
         key,
         certificate,
-        None,
+        list(chain) or None,
         _protection(password, legacy=legacy),  # type: ignore[arg-type]
     )
 
@@ -84,10 +99,10 @@ def _usage(purpose: IntendedPurpose) -> x509.KeyUsage:
 
 
 class MailAuthority:
-    """Issues mail certificates for one user."""
+    """Issues mail certificates. `new_key`: where their keys come from."""
 
-    def __init__(self, now: datetime) -> None:
-        self._now = now
+    def __init__(self, now: datetime, new_key: NewKey = generate) -> None:
+        self._now, self._new_key = now, new_key
         self._root: Authority = new_authority("PFX Lab Mail CA", now - timedelta(days=2000))
 
     @property
@@ -95,10 +110,13 @@ class MailAuthority:
         """Return the root certificate."""
         return self._root.certificate
 
-    def issue(self, upn: str, plan: _Plan) -> MailCertificate:
-        """Return a certificate for an address, exported under a random password."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        starts = self._now - timedelta(days=plan.starts_days_ago)
+    def issue(self, upn: str, plan: Plan) -> MailCertificate:
+        """Return a certificate for an address, exported as its plan says."""
+        return self.issue_from(upn, plan, self._now - timedelta(days=plan.starts_days_ago))
+
+    def issue_from(self, upn: str, plan: Plan, starts: datetime) -> MailCertificate:
+        """Return the same with its validity beginning at a given moment."""
+        key = self._new_key()
         name = x509.Name(
             [
                 x509.NameAttribute(NameOID.ORGANIZATION_NAME, "PFX Lab TEST ONLY"),
@@ -120,8 +138,9 @@ class MailAuthority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(self._root.key, hashes.SHA256())
         )
-        password = secrets.token_urlsafe(16)
-        pfx = export_pfx(plan.label, key, certificate, password, legacy=plan.legacy)
+        password = plan.password or secrets.token_urlsafe(16)
+        chain = [self.certificate] if plan.chain else []
+        pfx = export_pfx(plan.label, key, certificate, password, legacy=plan.legacy, chain=chain)
         return MailCertificate(plan.label, plan.purpose, plan.padding, pfx, password, certificate, key)
 
     def history(self, upn: str) -> list[MailCertificate]:

@@ -3,7 +3,6 @@
 The HTTP edge and $batch both come through here.
 """
 
-import contextlib
 import json
 import logging
 import sqlite3
@@ -182,11 +181,14 @@ def _unless_struck(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
         return _committed(cloud, incoming, request_id)
     fault = planned.fault
     if fault.kind == "status":
+        came = "before it was looked at"
         if fault.settings["after_write"]:
             # Whatever came of it: the client hears of the fault only.
-            with contextlib.suppress(errors.GraphError):
-                _committed(cloud, incoming, request_id)
-        raise injected.error_of(cloud, planned, _service_of(incoming))
+            try:
+                came = f"after it was carried out ({_committed(cloud, incoming, None).status})"
+            except errors.GraphError as error:
+                came = f"after it was refused ({error.status}, {error.rule})"
+        raise injected.error_of(cloud, planned, _service_of(incoming), came)
     if fault.kind == "expired_token":
         injected.end_token(cloud, incoming)
         return _committed(cloud, incoming, request_id)
@@ -239,8 +241,11 @@ def _facts(incoming: Incoming, request_id: str) -> dict[str, str]:
     return {"method": incoming.method, "path": path[:500], "request_id": request_id, "client": agent[:100]}
 
 
-def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
-    """Answer within one transaction, and turn what nobody foresaw into Graph's own 500."""
+def _committed(cloud: Cloud, incoming: Incoming, request_id: str | None) -> Answer:
+    """Answer within one transaction, and turn what nobody foresaw into Graph's own 500.
+
+    Without a `request_id` the answer is not written down: the client will not get it.
+    """
     try:
         if incoming.method in _READS or batch.is_batch(incoming.path):
             answer = _answer(cloud, incoming)
@@ -257,6 +262,8 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
     except Exception as error:
         _LOG.exception("unforeseen error")
         raise errors.internal(f"defect of the lab: {type(error).__name__}") from error
+    if request_id is None:
+        return answer
     facts: dict[str, Any] = {**_facts(incoming, request_id), **answer.facts}
     if answer.notes:
         facts["notes"] = list(answer.notes)

@@ -365,10 +365,10 @@ def too_many(service: str | None, headers: dict[str, str], reason: str) -> Graph
     return GraphError(429, "TooManyRequests", text, reason, service, headers=headers, rule="Throttled")
 
 
-def injected(status: int, service: str | None, headers: dict[str, str], fault: str) -> GraphError:
+def injected(status: int, service: str | None, headers: dict[str, str], fault: str, came: str) -> GraphError:
     """Any error status that a fault of the lab asks for, with the words Graph has for it."""
     code, text = _WORDS.get(status, ("UnknownError", ""))
-    reason = f"injected by {fault}"
+    reason = f"injected by {fault}, {came}"
     return GraphError(status, code, text, reason, service, headers=headers, rule="FaultInjected")
 
 

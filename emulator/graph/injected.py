@@ -30,10 +30,10 @@ def struck(cloud: "Cloud", incoming: "Incoming") -> Planned | None:
     return planned
 
 
-def error_of(cloud: "Cloud", planned: Planned, service: str | None) -> errors.GraphError:
-    """Return the error that a `status` fault answers with."""
+def error_of(cloud: "Cloud", planned: Planned, service: str | None, came: str) -> errors.GraphError:
+    """Return the error that a `status` fault answers with; `came` says what the request had done by then."""
     settings = planned.fault.settings
-    return errors.injected(settings["status"], service, retry_headers(cloud, settings), planned.id)
+    return errors.injected(settings["status"], service, retry_headers(cloud, settings), planned.id, came)
 
 
 def digest(token: str) -> str:

@@ -1,81 +1,227 @@
-"""The lab's control API: health, switches, and the journal with true reasons. Needs its own token."""
+"""The control API: clock, faults, switches, seed data, snapshots, journal, explanations. Needs its own token.
 
+Every verb is a row of VERBS; the routes and the OpenAPI description (openapi.py) are made of it.
+"""
+
+import asyncio
 import hmac
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Final
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 from aiohttp import web
 
 from emulator.cloud import Cloud
 from emulator.config import switches_with
 from emulator.edge import CLOUD
+from emulator.lab import fault_kinds
+from emulator.lab.driver import CannotDo, Driver
 from emulator.lab.explain import explain
+from emulator.lab.faults import BadFault, read_fault
+from emulator.lab.journal import FILTERS
+from emulator.lab.moments import read_duration, read_moment
+from emulator.lab.near_misses import near_misses
+from emulator.lab.snapshot import BadSnapshot
 
 CONTROL_TOKEN = web.AppKey("control_token", str)
-PREFIX = "/lab/v1"
+DRIVER: web.AppKey[Driver] = web.AppKey("driver")
+PREFIX: Final = "/lab/v1"
+_LONGEST_WAIT: Final = 60.0
+_POLL_SECONDS: Final = 0.02
+_LOOKED_AT: Final = 1000
+"""Entries in which near misses are looked for, the newest."""
+
+Json = Mapping[str, Any]
 
 
-async def health(request: web.Request) -> web.Response:
-    """GET /lab/v1/health: the emulator answers."""
-    cloud = request.app[CLOUD]
-    return web.json_response({"status": "ok", "seed": cloud.config.seed, "time": cloud.clock.now().isoformat()})
+class _Refused(Exception):
+    """The control API refuses a request; the text says what was expected and what came."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
 
 
-def _refusal(request: web.Request) -> web.Response | None:
-    """Return the refusal of a request without the control token, or None."""
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), request.app[CONTROL_TOKEN].encode()):
-        return None
-    message = "expected 'Authorization: Bearer' with the control token of the ready file"
-    return web.json_response({"error": {"code": "ControlToken", "message": message}}, status=401)
+@dataclass(frozen=True)
+class Asked:
+    """A request as a verb sees it: the cloud, its driver, path and query values, and the JSON body ({} without)."""
+
+    cloud: Cloud
+    driver: Driver
+    query: Mapping[str, str]
+    place: Mapping[str, str]
+    body: Json
+
+    def number(self, name: str, default: int) -> int:
+        """Return a whole number of the query."""
+        text = self.query.get(name, str(default))
+        if not (text.isascii() and text.isdigit() and len(text) < 16):
+            raise _Refused("BadQuery", f"expected a whole number as {name!r}, got {text[:40]!r}")
+        return int(text)
+
+    def filters(self) -> dict[str, Any]:
+        """Return the conditions on journal entries of the query."""
+        return {name: self.query[name] for name in FILTERS if name in self.query}
 
 
-async def switches(request: web.Request) -> web.Response:
-    """GET /lab/v1/switches: all of them; PATCH with {"name": value, …}: set some, from the next request on."""
-    refused = _refusal(request)
-    if refused is not None:
-        return refused
-    cloud = request.app[CLOUD]
-    if request.method == "PATCH":
-        try:
-            changes = json.loads(await request.read())
-            if not isinstance(changes, dict):
-                raise ValueError(f"expected a JSON object, got {type(changes).__name__}")
-            changed = switches_with(cloud.config.switches, changes)
-        except (ValueError, RecursionError) as error:
-            return web.json_response({"error": {"code": "BadSwitch", "message": str(error)}}, status=400)
-        cloud.config = replace(cloud.config, switches=changed)
-        cloud.journal.record("lab", "switches set", **{name: str(value) for name, value in changes.items()})
-    return web.json_response(asdict(cloud.config.switches))
+@dataclass(frozen=True)
+class Verb:
+    """One operation. `query`: name → what it means; `body`, `answer`: JSON Schemas. `public`: needs no token."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handle: Callable[[Asked], Awaitable[Any]]
+    answer: Json
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Json | None = None
+    public: bool = False
 
 
-_FILTERS: Final = ("outcome", "party", "event", "rule", "path", "client")
+async def _health(asked: Asked) -> Any:
+    return {"status": "ok", "seed": asked.cloud.config.seed, "time": asked.cloud.clock.now().isoformat()}
 
 
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise ValueError(f"expected a whole number as {name!r}, got {text[:40]!r}")
-    return int(text)
+async def _switches(asked: Asked) -> Any:
+    return asdict(asked.cloud.config.switches)
 
 
-async def journal(request: web.Request) -> web.Response:
-    """GET /lab/v1/journal?after=N&limit=N&outcome=refused&party=graph&event=…&rule=…&path=…&client=…: oldest first."""
-    refused = _refusal(request)
-    if refused is not None:
-        return refused
+async def _set_switches(asked: Asked) -> Any:
     try:
-        unknown = sorted(set(request.query) - {"after", "limit", *_FILTERS})
-        if unknown:
-            raise ValueError(f"expected after, limit, {', '.join(_FILTERS)}, got {unknown[0][:40]!r}")
-        after, limit = _number(request, "after", 0), min(_number(request, "limit", 1000), 10_000)
+        changed = switches_with(asked.cloud.config.switches, asked.body)
     except ValueError as error:
-        return web.json_response({"error": {"code": "BadQuery", "message": str(error)}}, status=400)
-    wanted = {name: request.query[name] for name in _FILTERS if name in request.query}
-    entries = request.app[CLOUD].journal.entries(after=after, limit=limit, newest=False, **wanted)
-    return web.json_response({"entries": [asdict(entry) for entry in entries]})
+        raise _Refused("BadSwitch", str(error)) from None
+    asked.cloud.set_switches(changed, asked.body)
+    return asdict(changed)
+
+
+def _clock_of(cloud: Cloud) -> dict[str, Any]:
+    return {"time": cloud.clock.now().isoformat(), "frozen": cloud.clock.frozen}
+
+
+async def _clock(asked: Asked) -> Any:
+    return _clock_of(asked.cloud)
+
+
+async def _set_clock(asked: Asked) -> Any:
+    clock, body = asked.cloud.clock, asked.body
+    if len(body) != 1 or not set(body) <= {"freeze", "resume", "set", "advance"}:
+        given = ", ".join(map(str, body)) or "nothing"
+        raise _Refused("BadClock", f"expected one of freeze, resume, set, advance, got {given[:80]}")
+    came: list[Json] = []
+    try:
+        if "advance" in body:
+            came = list(await asked.driver.pass_time(read_duration(str(body["advance"]))))
+        elif "set" in body:
+            clock.set(read_moment(str(body["set"])))
+        elif "freeze" in body:
+            clock.freeze(None if body["freeze"] is True else read_moment(str(body["freeze"])))
+        else:
+            clock.resume()
+    except ValueError as error:
+        raise _Refused("BadClock", str(error)) from None
+    ((what, value),) = body.items()
+    asked.cloud.journal.record("lab", "clock moved", how=what, value=str(value), checkIns=len(came))
+    return {**_clock_of(asked.cloud), "checkIns": came}
+
+
+async def _faults(asked: Asked) -> Any:
+    return {"faults": [planned.to_json() for planned in asked.cloud.faults.all()]}
+
+
+async def _add_fault(asked: Asked) -> Any:
+    try:
+        return asked.driver.plan_fault(read_fault(dict(asked.body))).to_json()
+    except BadFault as error:
+        raise _Refused("BadFault", str(error)) from None
+
+
+async def _fault(asked: Asked) -> Any:
+    planned = asked.cloud.faults.get(asked.place["id"])
+    if planned is None:
+        raise _Refused("NoSuchFault", f"expected a planned fault, got {asked.place['id'][:40]!r}", 404)
+    return planned.to_json()
+
+
+async def _remove_fault(asked: Asked) -> Any:
+    found = await _fault(asked)
+    asked.cloud.faults.remove(asked.place["id"])
+    return found
+
+
+async def _remove_faults(asked: Asked) -> Any:
+    removed = await _faults(asked)
+    asked.cloud.faults.clear()
+    return removed
+
+
+async def _seed(asked: Asked) -> Any:
+    steps = asked.body.get("steps")
+    if not isinstance(steps, list):
+        raise _Refused("BadSteps", f"expected a list of steps as 'steps', got {type(steps).__name__}")
+    return {"done": await asked.driver.seed(steps)}
+
+
+async def _settle(asked: Asked) -> Any:
+    return {"checkIns": await asked.driver.settle(), **_clock_of(asked.cloud)}
+
+
+_SNAPSHOT_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
+
+
+async def _snapshots(asked: Asked) -> Any:
+    return {"snapshots": asked.driver.snapshots()}
+
+
+async def _take(asked: Asked) -> Any:
+    name = asked.body.get("name")
+    if not isinstance(name, str) or not _SNAPSHOT_NAME.fullmatch(name):
+        raise _Refused("BadSnapshot", f"expected a name of letters, digits, - and _, got {str(name)[:40]!r}")
+    await asked.driver.take(name)
+    return {"name": name}
+
+
+async def _restore(asked: Asked) -> Any:
+    await asked.driver.restore(asked.place["name"])
+    return _clock_of(asked.cloud)
+
+
+async def _reset(asked: Asked) -> Any:
+    began = time.perf_counter()
+    await asked.driver.reset()
+    return {**_clock_of(asked.cloud), "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
+
+
+async def _journal(asked: Asked) -> Any:
+    limit = min(asked.number("limit", 1000), 10_000)
+    entries = asked.cloud.journal.entries(after=asked.number("after", 0), limit=limit, **asked.filters())
+    return {"entries": [asdict(entry) for entry in entries]}
+
+
+async def _count(asked: Asked) -> Any:
+    return {"count": asked.cloud.journal.count(after=asked.number("after", 0), **asked.filters())}
+
+
+async def _near(asked: Asked) -> Any:
+    entries = asked.cloud.journal.entries(after=asked.number("after", 0), limit=_LOOKED_AT, newest=True)
+    return {"nearMisses": [miss.to_json() for miss in near_misses(entries, asked.filters())]}
+
+
+async def _wait(asked: Asked) -> Any:
+    journal, after, wanted = asked.cloud.journal, asked.number("after", 0), asked.filters()
+    count, seconds = max(1, asked.number("count", 1)), min(float(asked.number("seconds", 5)), _LONGEST_WAIT)
+    deadline = asyncio.get_running_loop().time() + seconds
+    while journal.count(after=after, **wanted) < count:
+        if asyncio.get_running_loop().time() >= deadline or asked.cloud.stopping:
+            entries = journal.entries(after=after, limit=count, **wanted)
+            return {"met": False, "entries": [asdict(entry) for entry in entries], **await _near(asked)}
+        await asyncio.sleep(_POLL_SECONDS)
+    entries = journal.entries(after=after, limit=count, **wanted)
+    return {"met": True, "entries": [asdict(entry) for entry in entries], "nearMisses": []}
 
 
 def _tenant_of(cloud: Cloud, asked: Mapping[str, str]) -> str:
@@ -85,25 +231,133 @@ def _tenant_of(cloud: Cloud, asked: Mapping[str, str]) -> str:
     return str(found["id"])
 
 
-async def explain_(request: web.Request) -> web.Response:
-    """GET /lab/v1/explain?user=…&device=…&thumbprint=…&tenant=…: why certificates have, or have not, arrived."""
-    refused = _refusal(request)
-    if refused is not None:
-        return refused
-    cloud, asked = request.app[CLOUD], request.query
-    unknown = sorted(set(asked) - {"user", "device", "thumbprint", "tenant"})
-    tenant = _tenant_of(cloud, asked)
-    if unknown or not asked.get("user"):
-        message = f"expected user, and maybe device, thumbprint and tenant, got {', '.join(unknown) or 'no user'}"
-        return web.json_response({"error": {"code": "BadQuery", "message": message[:300]}}, status=400)
-    told = explain(cloud, tenant, asked["user"], asked.get("device"), asked.get("thumbprint"))
-    return web.json_response({"explanations": [one.to_json() for one in told]})
+async def _explain(asked: Asked) -> Any:
+    query = asked.query
+    if not query.get("user"):
+        raise _Refused("BadQuery", "expected user, and maybe device, thumbprint and tenant, got no user")
+    tenant = _tenant_of(asked.cloud, query)
+    told = explain(asked.cloud, tenant, query["user"], query.get("device"), query.get("thumbprint"))
+    return {"explanations": [one.to_json() for one in told]}
+
+
+async def _bundle(asked: Asked) -> Any:
+    return web.Response(
+        body=await asked.driver.bundle(),
+        content_type="application/zip",
+        headers={"Content-Disposition": 'attachment; filename="run.pfxlab.zip"'},
+    )
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+_TEXT: Final = {"type": "string"}
+_WHOLE: Final = {"type": "integer"}
+_MOMENT: Final = {"type": "string", "format": "date-time"}
+_LIST: Final = {"type": "array", "items": {"type": "object"}}
+_CLOCK: Final = _object(time=_MOMENT, frozen={"type": "boolean"})
+_FAULT: Final = {**_object(id=_TEXT, kind=_TEXT, fitted=_WHOLE, struck=_WHOLE), "additionalProperties": True}
+_FILTERED: Final = {name: f"only entries with this {name}" for name in FILTERS} | {"after": "only later ones than this"}
+
+VERBS: Final = (
+    Verb("GET", "/health", "health", "Say that the emulator answers, with its seed and the lab's time.", _health,
+         _object(status=_TEXT, seed=_WHOLE, time=_MOMENT), public=True),
+    Verb("GET", "/switches", "switches", "Return every switch of docs/divergences.md.", _switches, {"type": "object"}),
+    Verb("PATCH", "/switches", "setSwitches", "Set some switches, from the next request on.", _set_switches,
+         {"type": "object"}, body={"type": "object"}),
+    Verb("GET", "/clock", "clock", "Return the lab's time, and whether it stands still.", _clock, _CLOCK),
+    Verb("POST", "/clock", "setClock",
+         "`freeze` (true, or a moment), `resume`, `set` (a moment; nothing happens in between) or `advance` (a"
+         " duration; all that is scheduled in between happens in order, the clock stands still afterwards).",
+         _set_clock, _object(**_CLOCK["properties"], checkIns=_LIST),
+         body=_object(freeze={"type": ["boolean", "string"]}, resume={"type": "boolean"}, set=_MOMENT, advance=_TEXT)),
+    Verb("GET", "/faults", "faults", "List planned faults with how often each fitted and struck.", _faults,
+         _object(faults={"type": "array", "items": _FAULT})),
+    Verb("POST", "/faults", "addFault", "Plan a fault; see docs/faults.md.", _add_fault, _FAULT,
+         body=fault_kinds.schema()),
+    Verb("DELETE", "/faults", "removeFaults", "Take every fault back.", _remove_faults,
+         _object(faults={"type": "array", "items": _FAULT})),
+    Verb("GET", "/faults/{id}", "fault", "Return one fault.", _fault, _FAULT),
+    Verb("DELETE", "/faults/{id}", "removeFault", "Take one fault back; return what had become of it.", _remove_fault,
+         _FAULT),
+    Verb("POST", "/seed", "seed", "Carry out steps of a story (docs/stories.md): users, devices, profiles, imports.",
+         _seed, _object(done={"type": "array", "items": _TEXT}), body=_object(steps=_LIST)),
+    Verb("POST", "/settle", "settle", "Let everything happen that is due now; no time passes.", _settle,
+         _object(**_CLOCK["properties"], checkIns=_WHOLE)),
+    Verb("GET", "/snapshots", "snapshots", "List what was kept.", _snapshots,
+         _object(snapshots={"type": "array", "items": _TEXT})),
+    Verb("POST", "/snapshots", "takeSnapshot", "Keep the state of the whole lab under a name.", _take,
+         _object(name=_TEXT), body=_object(name=_TEXT)),
+    Verb("POST", "/snapshots/{name}/restore", "restoreSnapshot", "Bring the whole lab back to a state.", _restore,
+         _CLOCK),
+    Verb("POST", "/reset", "reset", "Bring the whole lab back to its beginning.", _reset,
+         _object(**_CLOCK["properties"], milliseconds={"type": "number"})),
+    Verb("GET", "/journal", "journal", "Return entries, oldest first.", _journal, _object(entries=_LIST),
+         query={**_FILTERED, "limit": "at most so many"}),
+    Verb("GET", "/journal/count", "countEntries", "Return how many entries fit.", _count, _object(count=_WHOLE),
+         query=_FILTERED),
+    Verb("GET", "/journal/wait", "waitForEntries", "Wait until entries that fit are there.", _wait,
+         _object(met={"type": "boolean"}, entries=_LIST, nearMisses=_LIST),
+         query={**_FILTERED, "count": "how many", "seconds": "at most so many real seconds"}),
+    Verb("GET", "/journal/near-misses", "nearMisses", "Return the latest entries that nearly fit, and how they differ.",
+         _near, _object(nearMisses=_LIST), query=_FILTERED),
+    Verb("GET", "/explain", "explain", "Say why certificates of a user have, or have not, arrived.", _explain,
+         _object(explanations=_LIST),
+         query={"user": "user principal name", "device": "id or name", "thumbprint": "of one certificate",
+                "tenant": "id or domain"}),
+    Verb("GET", "/bundle", "bundle", "Return the reproduction bundle of this run, for `pfxlab replay`.", _bundle,
+         {"type": "string", "format": "binary"}),
+)  # fmt: skip
+
+
+def _check_token(request: web.Request) -> None:
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), request.app[CONTROL_TOKEN].encode()):
+        text = "expected 'Authorization: Bearer' with the control token of the ready file"
+        raise _Refused("ControlToken", text, 401)
+
+
+async def _read(request: web.Request, verb: Verb) -> Asked:
+    unknown = sorted(set(request.query) - set(verb.query))
+    if unknown:
+        raise _Refused("BadQuery", f"expected {', '.join(verb.query) or 'no query'}, got {unknown[0][:40]!r}")
+    body: Any = {}
+    if verb.body is not None:
+        try:
+            body = json.loads(await request.read() or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise _Refused("NotJson", f"expected a JSON object, got none ({error})") from None
+        if not isinstance(body, dict):
+            raise _Refused("BadSwitch" if verb.name == "setSwitches" else "NotAnObject",
+                           f"expected a JSON object, got {type(body).__name__}")  # fmt: skip
+    return Asked(request.app[CLOUD], request.app[DRIVER], request.query, request.match_info, body)
+
+
+def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            if not verb.public:
+                _check_token(request)
+            told = await verb.handle(await _read(request, verb))
+        except _Refused as refused:
+            return _refusal(refused.code, str(refused), refused.status)
+        except BadSnapshot as error:
+            return _refusal("BadSnapshot", str(error), 409)
+        except CannotDo as error:
+            return _refusal("CannotDo", str(error), 409)
+        except ValueError as error:
+            return _refusal("BadRequest", str(error), 400)
+        return told if isinstance(told, web.StreamResponse) else web.json_response(told)
+
+    return answer
+
+
+def _refusal(code: str, message: str, status: int) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": message[:1000]}}, status=status)
 
 
 def add_routes(app: web.Application) -> None:
-    """Register the control API."""
-    app.router.add_get(f"{PREFIX}/health", health)
-    app.router.add_get(f"{PREFIX}/journal", journal)
-    app.router.add_get(f"{PREFIX}/explain", explain_)
-    app.router.add_get(f"{PREFIX}/switches", switches)
-    app.router.add_patch(f"{PREFIX}/switches", switches)
+    """Register the control API, and what describes it."""
+    for verb in VERBS:
+        app.router.add_route(verb.method, PREFIX + verb.path, _handler(verb))

@@ -72,7 +72,10 @@ KINDS: Final = {
     "corrupt_result": Kind(CONNECTOR, "uploads a result whose encrypted bytes are damaged"),
     "double_delivery": Kind(CONNECTOR, "uploads a result twice"),
     "lost": Kind(DEVICE, "does not check in: switched off, lost, without network"),
-    "not_now": Kind(DEVICE, "is locked: an Apple device answers NotNow, a paused work profile does not come"),
+    "not_now": Kind(
+        DEVICE,
+        "is locked: an Apple device answers NotNow, a PC has nobody signed in, a work profile is paused",
+    ),
     "refuses": Kind(DEVICE, "refuses to install the certificate"),
     "storage_full": Kind(DEVICE, "has no room left to install the certificate"),
     "wrong_os": Kind(

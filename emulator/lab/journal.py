@@ -5,10 +5,10 @@ Entries never hold a password, key, token, secret or certificate blob: callers p
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from emulator.store.database import Store, to_text
 from emulator.wire import jsontext
@@ -27,6 +27,14 @@ class Entry:
     fields: dict[str, Any] = field(default_factory=dict)
     seq: int = 0
 
+
+_COLUMNS: Final = ("outcome", "party", "event")
+CONTAINED: Final = ("path", "client", "told")
+FILTERS: Final = (
+    *_COLUMNS, "rule", "path", "client", "method", "told", "device", "connector", "delivery", "thumbprint", "kind",
+    "fault",
+)  # fmt: skip
+"""What entries are searched by: `rule` is the stable code of a reason, `client` user agent or application."""
 
 _PIECE = 100
 _KEPT_WITHOUT_ROOM = 10_000
@@ -112,33 +120,43 @@ class Journal:
         *,
         after: int = 0,
         limit: int = 1000,
-        outcome: str | None = None,
-        party: str | None = None,
-        event: str | None = None,
-        rule: str | None = None,
-        path: str | None = None,
-        client: str | None = None,
         newest: bool = False,
+        **wanted: Any,
     ) -> list[Entry]:
         """Return entries with a sequence number above `after`, at most `limit`, oldest first or `newest` first.
 
-        `outcome`, `party`, `event` and `rule` (the stable code of a reason) must be equal when given; `path` and
-        `client` (user agent or application) must contain the text.
+        `wanted`: values of FILTERS. Those of CONTAINED must hold the text, all others be equal.
+
+        Raises:
+            ValueError: something entries are not searched by.
+
         """
+        where, values = _condition(after, wanted)
         self.flush()
-        conditions, values = ["seq > :after"], dict[str, Any](after=after, limit=limit)
-        for name, wanted in (("outcome", outcome), ("party", party), ("event", event)):
-            if wanted is not None:
-                conditions.append(f"{name} = :{name}")
-                values[name] = wanted
-        if rule is not None:
-            conditions.append("json_extract(fields, '$.rule') = :rule")
-            values["rule"] = rule
-        for name, text in (("path", path), ("client", client)):
-            if text is not None:
-                conditions.append(f"instr(lower(json_extract(fields, '$.{name}')), lower(:{name})) > 0")
-                values[name] = text
         order = "desc" if newest else "asc"
-        sql = f"select * from journal where {' and '.join(conditions)} order by seq {order} limit :limit"  # noqa: S608 - names are ours
-        rows = self._store.rows(sql, values)
+        sql = f"select * from journal where {where} order by seq {order} limit :limit"  # noqa: S608 - names are ours
+        rows = self._store.rows(sql, {**values, "limit": limit})
         return [Entry(**{**row, "fields": json.loads(row["fields"])}) for row in rows]
+
+    def count(self, *, after: int = 0, **wanted: Any) -> int:
+        """Return how many entries `entries` would return without a limit.
+
+        Raises:
+            ValueError: something entries are not searched by.
+
+        """
+        where, values = _condition(after, wanted)
+        self.flush()
+        return int(self._store.scalar(f"select count(*) from journal where {where}", values))  # noqa: S608 - names are ours
+
+
+def _condition(after: int, wanted: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    unknown = sorted(set(wanted) - set(FILTERS))
+    if unknown:
+        raise ValueError(f"expected {', '.join(FILTERS)}, got {unknown[0][:40]!r}")
+    conditions = ["seq > :after"]
+    for name in wanted:
+        column = name if name in _COLUMNS else f"json_extract(fields, '$.{name}')"
+        contained = name in CONTAINED
+        conditions.append(f"instr(lower({column}), lower(:{name})) > 0" if contained else f"{column} = :{name}")
+    return " and ".join(conditions), {"after": after, **wanted}

@@ -229,7 +229,7 @@ class Store:
         try:
             self._db.conn.backup(held)
             data = held.serialize()
-            # A file in WAL mode says so in its header, and cannot be opened in memory then (SQLite's file format, 1.3.3).
+            # A file in WAL mode says so in its header, and opens in no memory then (SQLite's file format, 1.3.3).
             return data[:18] + b"\x01\x01" + data[20:]
         finally:
             held.close()

@@ -1,0 +1,127 @@
+"""What moves the world when the control API is asked to: the cloud alone, or a whole lab with connectors and devices.
+
+The emulator knows no other party; whoever composes them hands in a driver of its own (scenarios/driver.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from emulator.lab import snapshot
+from emulator.lab.faults import Fault, Planned
+from emulator.lab.moments import within
+from emulator.lab.snapshot import BadSnapshot, CloudState
+
+if TYPE_CHECKING:
+    from emulator.cloud import Cloud
+
+
+class CannotDo(ValueError):
+    """This lab has nothing that could do what was asked for; the text says what there is."""
+
+
+class Driver(Protocol):
+    """Moves everything that is not the cloud itself."""
+
+    async def pass_time(self, step: timedelta) -> list[Mapping[str, Any]]:
+        """Let time pass; return the check-ins that fell into it. The clock stands still afterwards."""
+        ...
+
+    async def settle(self) -> int:
+        """Let everything happen that is due now; return how many check-ins that took."""
+        ...
+
+    def plan_fault(self, fault: Fault) -> Planned:
+        """Plan a fault from now on."""
+        ...
+
+    async def seed(self, steps: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Carry out steps of a story; return one sentence for each."""
+        ...
+
+    async def take(self, name: str) -> None:
+        """Keep the present state under a name."""
+        ...
+
+    def snapshots(self) -> list[str]:
+        """Return the names of what `take` kept."""
+        ...
+
+    async def restore(self, name: str) -> None:
+        """Bring everything back to a state."""
+        ...
+
+    async def reset(self) -> None:
+        """Bring everything back to the beginning."""
+        ...
+
+    async def bundle(self) -> bytes:
+        """Return the reproduction bundle of this run."""
+        ...
+
+
+class CloudDriver:
+    """Drives a cloud that stands alone."""
+
+    def __init__(self, cloud: "Cloud") -> None:
+        self._cloud = cloud
+        self._kept: dict[str, CloudState] = {}
+        self._begin = snapshot.take(cloud)
+
+    async def pass_time(self, step: timedelta) -> list[Mapping[str, Any]]:
+        """Move the clock; nobody checks in."""
+        clock = self._cloud.clock
+        end = within(clock.now() + step)
+        clock.freeze(end)
+        return []
+
+    async def settle(self) -> int:
+        """Do nothing: nothing is due in a cloud that nobody calls."""
+        return 0
+
+    def plan_fault(self, fault: Fault) -> Planned:
+        """Plan a fault from now on."""
+        planned = self._cloud.faults.add(fault)
+        self._cloud.journal.record("lab", "fault planned", fault=planned.id, kind=fault.kind)
+        return planned
+
+    async def seed(self, steps: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Refuse: the steps of a story need a whole lab.
+
+        Raises:
+            CannotDo: always.
+
+        """
+        raise CannotDo("expected a lab with devices and connectors, got the cloud alone; start it with `pfxlab up`")
+
+    async def take(self, name: str) -> None:
+        """Keep the present state in memory."""
+        self._kept[name] = snapshot.take(self._cloud)
+
+    def snapshots(self) -> list[str]:
+        """Return the names of what is kept."""
+        return sorted(self._kept)
+
+    async def restore(self, name: str) -> None:
+        """Bring the cloud back to a state.
+
+        Raises:
+            BadSnapshot: there is none of that name.
+
+        """
+        if name not in self._kept:
+            raise BadSnapshot(f"expected a snapshot ({', '.join(self.snapshots()) or 'none'}), got {name[:80]!r}")
+        snapshot.restore(self._cloud, self._kept[name])
+
+    async def reset(self) -> None:
+        """Bring the cloud back to its beginning."""
+        snapshot.restore(self._cloud, self._begin)
+
+    async def bundle(self) -> bytes:
+        """Refuse: what drove a cloud that stands alone is unknown.
+
+        Raises:
+            CannotDo: always.
+
+        """
+        raise CannotDo("expected a lab with devices and connectors, got the cloud alone; start it with `pfxlab up`")

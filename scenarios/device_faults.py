@@ -1,0 +1,95 @@
+"""Check-ins of the lab's own devices, with the faults that were planned for them."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from device_sim.android import AndroidDevice
+from device_sim.apple import AppleDevice
+from device_sim.client import Device
+from device_sim.errors import SessionFailed
+from device_sim.omadm import OmaDmDevice
+from device_sim.trouble import Trouble
+from emulator.cloud import Cloud
+from emulator.lab.fault_kinds import DEVICE
+from emulator.lab.faults import Occasion, Planned
+from emulator.lab.injection import mark
+
+_TROUBLES: Final = {"refuses": Trouble.REFUSES, "storage_full": Trouble.STORAGE_FULL}
+
+
+async def check_in(cloud: Cloud, device: Device, name: str = "") -> int:
+    """Let a device check in, with what befalls it; return how many messages it sent.
+
+    Raises:
+        SessionFailed: as the device's own check-in, or it is lost.
+
+    """
+    if not cloud.faults.any:
+        return await device.check_in()
+    occasion = _occasion(cloud, device, name)
+    lost = _struck(cloud, occasion, device, "lost")
+    if lost is not None:
+        raise SessionFailed(f"{device.hardware.device_name} does not answer: lost by {lost.id}")
+    with contextlib.ExitStack() as stack:
+        if _struck(cloud, occasion, device, "not_now") is not None:
+            stack.enter_context(_locked(device))
+        trouble = _struck(cloud, occasion, device, "refuses", "storage_full")
+        if trouble is not None:
+            device.trouble = _TROUBLES[trouble.fault.kind]
+            stack.callback(setattr, device, "trouble", None)
+        other = _struck(cloud, occasion, device, "wrong_os")
+        if other is not None:
+            stack.enter_context(_running(device, str(other.fault.settings["os_version"])))
+        return await device.check_in()
+
+
+def _occasion(cloud: Cloud, device: Device, name: str) -> Occasion:
+    deliveries = cloud.deliveries.of_device(device.identity.device_id)
+    actor = f"{name} {device.hardware.device_name} {device.identity.device_id} {device.hardware.platform}"
+    return Occasion(DEVICE, actor=actor, certificate=" ".join(sorted(d.thumbprint for d in deliveries)))
+
+
+def _struck(cloud: Cloud, occasion: Occasion, device: Device, *kinds: str) -> Planned | None:
+    planned = cloud.faults.strike(occasion, kinds)
+    if planned is not None:
+        mark(cloud, planned, device=device.identity.device_id)
+    return planned
+
+
+@contextlib.contextmanager
+def _locked(device: Device) -> Iterator[None]:
+    if isinstance(device, AppleDevice):
+        before, device.locked = device.locked, True
+        try:
+            yield
+        finally:
+            device.locked = before
+    elif isinstance(device, AndroidDevice):
+        paused, device.owner.work_profile_paused = device.owner.work_profile_paused, True
+        try:
+            yield
+        finally:
+            device.owner.work_profile_paused = paused
+    else:
+        with _signed_out(device):
+            yield
+
+
+@contextlib.contextmanager
+def _signed_out(device: OmaDmDevice) -> Iterator[None]:
+    before, device.user_active = device.user_active, False
+    try:
+        yield
+    finally:
+        device.user_active = before
+
+
+@contextlib.contextmanager
+def _running(device: Device, os_version: str) -> Iterator[None]:
+    before = device.hardware.os_version
+    device.run(os_version)
+    try:
+        yield
+    finally:
+        device.run(before)

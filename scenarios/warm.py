@@ -1,0 +1,52 @@
+"""Keys of a lab that are costly to make and no secret of anybody's: made once, kept in the user's own folder.
+
+What is kept: the keys of a lab's authorities and token signing, the connector's key, the TLS authority. A lab that
+begins with them is ready in a fraction of the time. They are of test labs only, 0600, and can be deleted at any time.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from emulator.clock import LabClock
+from emulator.cloud import Cloud
+from emulator.config import Config
+from emulator.tls import ServerTls
+from scenarios.commands.common import data_folder
+
+_NAME: Final = "warm-1"
+VARIABLE: Final = "PFXLAB_CACHE"
+"""Environment variable that names another folder to keep them in."""
+
+
+def _kept() -> Path:
+    chosen = os.environ.get(VARIABLE)
+    return (Path(chosen) if chosen else data_folder() / "cache") / _NAME
+
+
+def lay_out(folder: Path) -> None:
+    """Put the kept keys into the folder of a new lab; where they cannot be kept, the lab makes its own."""
+    try:
+        kept = _kept()
+        if not kept.is_dir():
+            _make(kept)
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+    except OSError:
+        return  # a home that cannot be written costs time, nothing else
+
+
+def _make(kept: Path) -> None:
+    part = kept.with_name(f".{kept.name}.{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True, mode=0o700)
+    cloud = Cloud(Config(), LabClock(), part / "cloud")
+    cloud.close()
+    ServerTls(part / "cloud")
+    for path in (part / "cloud").glob("cloud.db*"):
+        path.unlink()
+    try:
+        part.rename(kept)
+    except OSError:
+        # Another process was faster.
+        shutil.rmtree(part, ignore_errors=True)
