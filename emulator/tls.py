@@ -13,6 +13,7 @@ from emulator.proxy import MICROSOFT_HOSTS
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: the lab's clock may stand years away from the machine's; the rooms that
 # accept client certificates compare validity with the lab's clock themselves.
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _NAMES = ("localhost", "127.0.0.1", "::1", *MICROSOFT_HOSTS)
 
 
@@ -20,23 +21,37 @@ class ServerTls:
     """The server's certificate and the CA clients must trust. Kept in a folder, or fresh."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._ca = _load_or_create(folder)
-        self._leaf = self._ca.issue_cert(
+        self._kept = None if folder is None else folder / "tls-server.pem"
+        self._leaf: trustme.LeafCert | None = None
+        if self._kept is not None and self._kept.exists():
+            # The CA's key is not needed again: reading it would take longer than all else at a start.
+            self._ca_pem = (self._kept.parent / "tls-ca.pem").read_bytes().partition(_CERTIFICATE)[2]
+            self._ca_pem = _CERTIFICATE + self._ca_pem
+            return
+        ca = _load_or_create(folder)
+        self._ca_pem = ca.cert_pem.bytes()
+        self._leaf = ca.issue_cert(
             *_NAMES,
             organization_name="PFX Lab TEST ONLY",
             common_name="localhost",
             key_type=trustme.KeyType.RSA,
         )
+        if self._kept is not None:
+            chain = b"".join(blob.bytes() for blob in self._leaf.cert_chain_pems)
+            write_private(self._kept, self._leaf.private_key_pem.bytes() + chain)
 
     @property
     def ca_pem(self) -> bytes:
         """Return the CA certificate, PEM."""
-        return self._ca.cert_pem.bytes()
+        return self._ca_pem
 
     def server_context(self, client_authorities: list[x509.Certificate]) -> ssl.SSLContext:
         """Return the context of the listening port; client certificates of these authorities are verified."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._leaf.configure_cert(context)
+        if self._leaf is not None:
+            self._leaf.configure_cert(context)
+        else:
+            context.load_cert_chain(str(self._kept))
         context.verify_mode = ssl.CERT_OPTIONAL
         if client_authorities:
             pems = [authority.public_bytes(Encoding.PEM).decode() for authority in client_authorities]
@@ -50,8 +65,8 @@ def _load_or_create(folder: Path | None) -> trustme.CA:
         return _new()
     path = folder / "tls-ca.pem"
     if path.exists():
-        key, certificate = path.read_bytes().split(b"-----BEGIN CERTIFICATE-----")
-        return trustme.CA.from_pem(b"-----BEGIN CERTIFICATE-----" + certificate, key)
+        key, certificate = path.read_bytes().split(_CERTIFICATE)
+        return trustme.CA.from_pem(_CERTIFICATE + certificate, key)
     ca = _new()
     write_private(path, ca.private_key_pem.bytes() + ca.cert_pem.bytes())
     return ca

@@ -30,20 +30,23 @@ from scenarios.commands import connector as connector_commands
 from scenarios.commands import devices as devices_commands
 from scenarios.commands import keys as keys_commands
 from scenarios.commands import pfx as pfx_commands
+from scenarios.commands import replay as replay_commands
+from scenarios.commands import scenario as scenario_commands
 from scenarios.config_file import ConfigProblem, read_config
+from scenarios.control_client import ControlClient, NoLab, facts_of, fetch
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
 from scenarios.explain_view import way
-from scenarios.journal_view import NoLab, ask, box, facts_of, fetch
+from scenarios.journal_view import box
 from scenarios.lab import DataUnusable, Lab
 from scenarios.load import connector as connector_bench
 from scenarios.load import devices as devices_bench
 from scenarios.load import graph
+from scenarios.open_lab import PARTS, open_lab
 from scenarios.openssl import OpenSslFailed, OpenSslMissing
 from scenarios.progress import Progress
 from scenarios.ready import environment, ready, remove_ready_file, write_ready_file
 
 VERDICT_FAILED, USAGE, COULD_NOT_RUN = 1, 2, 3
-_PARTS = ("connector", "devices")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -180,9 +183,9 @@ def _proof_of(result: Result, row: dict[str, str]) -> str:
 
 def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
     parts = tuple(part for part in value.split(",") if part)
-    unknown = [part for part in parts if part not in _PARTS]
+    unknown = [part for part in parts if part not in PARTS]
     if unknown:
-        raise click.BadParameter(f"expected a list of {', '.join(_PARTS)}, got {', '.join(unknown)}")
+        raise click.BadParameter(f"expected a list of {', '.join(PARTS)}, got {', '.join(unknown)}")
     return parts
 
 
@@ -215,17 +218,13 @@ def up(
     async def serve(folder: Path) -> None:
         lab = Lab(folder, config)
         stopped = _stop_event()
-        try:
-            await lab.start(port)
-            await _start_parts(lab, parts)
+        async with open_lab(lab, parts, port):
             facts = ready(lab)
             if ready_file is not None:
                 write_ready_file(ready_file, facts)
                 written.append(facts["control_token"])
             _announce(facts, parts, as_json=as_json)
             await stopped.wait()
-        finally:
-            await lab.stop()
 
     try:
         _run_over(data, serve)
@@ -280,16 +279,6 @@ def _stop_event() -> asyncio.Event:
     return event
 
 
-async def _start_parts(lab: Lab, parts: tuple[str, ...]) -> None:
-    if "connector" in parts:
-        await lab.start_connector()
-    if "devices" in parts:
-        lab.push_when_due()
-        for platform in ("ios", "macos", "windows"):
-            device = await lab.device(platform, lab.operator.credentials.user_upn)
-            await device.check_in()
-
-
 def _announce(facts: dict[str, Any], parts: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
@@ -318,9 +307,8 @@ def exec_command(
 
     async def serve(folder: Path) -> None:
         lab = Lab(folder, config)
-        try:
-            await lab.start()
-            await _start_parts(lab, parts)
+        async with open_lab(lab, parts) as world:
+            world.driven_by_command = True
             facts = ready(lab)
             ready_file = folder / "operator" / "ready.json"
             write_ready_file(ready_file, facts)
@@ -328,8 +316,6 @@ def exec_command(
             process = await asyncio.create_subprocess_exec(*command, env=variables)
             _pass_on_signals(process)
             codes.append(await process.wait())
-        finally:
-            await lab.stop()
 
     if shutil.which(command[0]) is None:
         _stop(USAGE, f"expected a command that exists, got {command[0]!r}")
@@ -387,7 +373,7 @@ def explain(
     wanted = {"user": user, "device": device, "thumbprint": thumbprint}
     try:
         query = {name: value for name, value in wanted.items() if value is not None}
-        told = ask(facts_of(ready_file), "explain", query)["explanations"]
+        told = ControlClient(facts_of(ready_file)).call("GET", "/explain", query=query)["explanations"]
     except NoLab as error:
         _stop(COULD_NOT_RUN, f"Nothing could be explained: {error}")
     if as_json:
@@ -474,6 +460,9 @@ main.add_command(keys_commands.keys)
 main.add_command(connector_commands.connector)
 main.add_command(devices_commands.devices)
 main.add_command(pfx_commands.pfx)
+main.add_command(scenario_commands.scenario)
+main.add_command(replay_commands.bundle_command)
+main.add_command(replay_commands.replay)
 
 if __name__ == "__main__":
     main()

@@ -71,6 +71,11 @@ class WorldDriver:
         """Bring the lab back to its beginning."""
         await self.world.reset()
 
+    def note(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """Remember what the control API was asked to change, with how many requests had come before."""
+        asked = {"afterRequests": self.world.requests(), "method": method, "path": path, "body": dict(body)}
+        self.world.asked.append({**asked, "byCommand": self.world.driven_by_command})
+
     async def bundle(self) -> bytes:
         """Return the reproduction bundle of this run."""
         from scenarios import bundle

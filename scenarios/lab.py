@@ -143,6 +143,10 @@ class Lab:
             restore(self.emulator.cloud, operator.credentials)
         return operator
 
+    def size(self) -> int:
+        """Return how many bytes the cloud's database has on the disk."""
+        return sum(path.stat().st_size for path in (self.folder / "cloud").glob("cloud.db*"))
+
     @property
     def ca_file(self) -> Path:
         """Return the file with the CA that clients must trust."""

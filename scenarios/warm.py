@@ -9,11 +9,14 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from connector_sim.keys.software import SoftwareKsp
+from device_sim.keys import KeyPool
 from emulator.clock import LabClock
 from emulator.cloud import Cloud
 from emulator.config import Config
 from emulator.tls import ServerTls
 from scenarios.commands.common import data_folder
+from scenarios.lab import KEY_NAME
 
 _NAME: Final = "warm-1"
 VARIABLE: Final = "PFXLAB_CACHE"
@@ -36,6 +39,18 @@ def lay_out(folder: Path) -> None:
         return  # a home that cannot be written costs time, nothing else
 
 
+def key_pool(size: int = 8) -> KeyPool:
+    """Return keys for simulated devices and test certificates, kept as the others are."""
+    try:
+        path = _kept().with_name("keys.pem")
+        pool = KeyPool(path, size)
+        if not path.exists():
+            pool.fill()
+        return pool
+    except OSError:
+        return KeyPool(None, size)
+
+
 def _make(kept: Path) -> None:
     part = kept.with_name(f".{kept.name}.{os.getpid()}")
     shutil.rmtree(part, ignore_errors=True)
@@ -43,6 +58,7 @@ def _make(kept: Path) -> None:
     cloud = Cloud(Config(), LabClock(), part / "cloud")
     cloud.close()
     ServerTls(part / "cloud")
+    SoftwareKsp(part / "connector" / "keys").add(KEY_NAME)
     for path in (part / "cloud").glob("cloud.db*"):
         path.unlink()
     try:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient, new_user_pfx_certificate
 from connector_sim.errors import ConnectorError, GraphRefused
 from connector_sim.keys import padding
-from connector_sim.pfx import Pfx, open_pfx
+from connector_sim.pfx import Pfx
 from device_sim.android import AndroidDevice
 from device_sim.apple import AppleDevice
 from device_sim.client import Device
@@ -22,6 +22,7 @@ from emulator.config import switches_with
 from emulator.lab.explain import Explanation, explain
 from emulator.lab.faults import Fault, Planned, read_fault
 from emulator.lab.moments import within
+from emulator.lab.snapshot import BadSnapshot
 from emulator.seed import stable_id
 from emulator.store.database import to_text
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
@@ -82,6 +83,18 @@ class World:
         self._baseline: snapshot.Snapshot | None = None
         self.kept: dict[str, snapshot.Snapshot] = {}
         """Snapshots of a story, by name."""
+
+        self.parts: tuple[str, ...] = ()
+        """What the lab was started with beside the cloud: connector, devices."""
+
+        self.asked: list[Mapping[str, Any]] = []
+        """What the control API was asked to change, for a bundle."""
+
+        self.driven_by_command = False
+        """The lab lives for one command, which is all that asks the control API."""
+
+        self.began_at = 0
+        """The last journal entry of the lab's start; what a tool does comes after."""
 
         self.over: list[Planned] = []
         """Faults that were taken back, as they were then."""
@@ -264,7 +277,7 @@ class World:
         """Let the test CA issue a certificate to a user; `begins` wins over the plan's days."""
         authority = self.authority()
         issued = authority.issue(upn, plan) if begins is None else authority.issue_from(upn, plan, begins)
-        self.certificates[name] = Made(issued, open_pfx(issued.pfx, issued.password), upn)
+        self.certificates[name] = Made(issued, Pfx(issued.pfx, issued.certificate, int(plan.chain)), upn)
         return self.certificates[name]
 
     def made(self, name: str) -> Made:
@@ -455,6 +468,11 @@ class World:
         device_id = None if device is None else self.device(device).identity.device_id
         return explain(self.lab.emulator.cloud, self.lab.operator.credentials.tenant_id, user, device_id, thumbprint)
 
+    def explain_by_thumbprint(self, user: str, device_id: str, thumbprint: str) -> list[Explanation]:
+        """Say the same of a certificate that nobody gave a name."""
+        tenant = self.lab.operator.credentials.tenant_id
+        return explain(self.lab.emulator.cloud, tenant, user, device_id, thumbprint)
+
     def holds(self, device: str) -> list[str]:
         """Return the names of the certificates a device holds; a thumbprint where nobody gave one."""
         names = {made.thumbprint: name for name, made in self.certificates.items()}
@@ -488,12 +506,25 @@ class World:
     async def begin_here(self) -> None:
         """Let `reset` lead back to the present state."""
         self._baseline = await self.take()
+        self.began_at = max((e.seq for e in self.lab.emulator.cloud.journal.entries(newest=True, limit=1)), default=0)
 
     async def reset(self) -> None:
         """Bring the lab back to where `begin_here` was called."""
         if self._baseline is None:
-            raise Unknown("expected a state to go back to, got none: the lab has not begun")
+            text = "expected a state to go back to, got none: the lab's data was too large to keep; take a snapshot"
+            raise BadSnapshot(text)
         await self.restore(self._baseline)
+
+    def requests(self) -> int:
+        """Return how many requests and sign-ins there were since the lab began."""
+        journal = self.lab.emulator.cloud.journal
+        return sum(journal.count(after=self.began_at, event=event) for event in ("request", "token issued"))
+
+    def forget(self) -> None:
+        """Forget what was noted about a run that is over: faults taken back, snapshots, what was asked."""
+        self.over.clear()
+        self.kept.clear()
+        self.asked.clear()
 
     async def _quiet(self) -> None:
         for task in list(self.lab.pushes):

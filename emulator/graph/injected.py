@@ -26,7 +26,7 @@ def struck(cloud: "Cloud", incoming: "Incoming") -> Planned | None:
     body = incoming.body.decode("utf-8", "replace")
     planned = cloud.faults.strike(Occasion(HTTP, incoming.method, path, actor, f"{path} {body}"), KINDS)
     if planned is not None:
-        mark(cloud, planned, method=incoming.method, path=path[:500])
+        mark(cloud, planned, on=f"{incoming.method} {path}"[:500])
     return planned
 
 

@@ -339,7 +339,10 @@ def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.StreamResponse
         try:
             if not verb.public:
                 _check_token(request)
-            told = await verb.handle(await _read(request, verb))
+            asked = await _read(request, verb)
+            told = await verb.handle(asked)
+            if verb.method != "GET":
+                asked.driver.note(verb.method, request.path.removeprefix(PREFIX), asked.body)
         except _Refused as refused:
             return _refusal(refused.code, str(refused), refused.status)
         except BadSnapshot as error:

@@ -55,6 +55,10 @@ class Driver(Protocol):
         """Bring everything back to the beginning."""
         ...
 
+    def note(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """Remember what the control API was asked to change, for a bundle."""
+        ...
+
     async def bundle(self) -> bytes:
         """Return the reproduction bundle of this run."""
         ...
@@ -116,6 +120,9 @@ class CloudDriver:
     async def reset(self) -> None:
         """Bring the cloud back to its beginning."""
         snapshot.restore(self._cloud, self._begin)
+
+    def note(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """Remember nothing: nobody asks a cloud that stands alone for a bundle."""
 
     async def bundle(self) -> bytes:
         """Refuse: what drove a cloud that stands alone is unknown.

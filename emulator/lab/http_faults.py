@@ -53,7 +53,7 @@ async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not cloud.faults.any or request.path.startswith(_NEVER):
         return await handler(request)
     occasion = await _occasion(request)
-    facts = {"method": request.method, "path": request.path[:500]}
+    facts = {"on": f"{request.method} {request.path}"[:500]}
     late = cloud.faults.strike(occasion, ("latency",))
     if late is not None:
         mark(cloud, late, **facts)

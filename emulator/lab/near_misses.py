@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
 from typing import Any, Final
 
 from emulator.lab.journal import CONTAINED, Entry
@@ -39,5 +40,11 @@ def near_misses(entries: Iterable[Entry], wanted: Mapping[str, str]) -> list[Nea
                 differs[name] = (expected, got)
         if 0 < len(differs) < max(2, len(wanted)):
             found.append(NearMiss(entry, differs))
-    found.sort(key=lambda miss: (len(miss.differs), -miss.entry.seq))
+    found.sort(key=lambda miss: (len(miss.differs), -_likeness(miss), -miss.entry.seq))
     return found[:_SHOWN]
+
+
+def _likeness(miss: NearMiss) -> float:
+    """Return how alike the texts are in which an entry differs, 0 to 1: a slip of the pen comes first."""
+    likeness = [SequenceMatcher(None, *pair).ratio() for pair in miss.differs.values()]
+    return round(sum(likeness) / len(likeness), 1)

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ class Run:
     told: list[str] = field(default_factory=list)
     idle_faults: list[str] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
+    end: dict[str, Any] = field(default_factory=dict)
+    """Clock, switches and faults as they were at the end."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -87,6 +89,12 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
             done.told.append(text)
             told(text)
         done.idle_faults = [f"{one.id} ({one.fault.kind})" for one in world.idle_faults()]
+        cloud = lab.emulator.cloud
+        done.end = {
+            "time": cloud.clock.now().isoformat(),
+            "switches": asdict(cloud.config.switches),
+            "faults": [one.to_json() for one in (*world.over, *cloud.faults.all())],
+        }
         done.journal = lab.emulator.cloud.journal.entries(limit=_ALL_ENTRIES)
 
 
