@@ -32,6 +32,7 @@ from scenarios.commands import keys as keys_commands
 from scenarios.commands import pfx as pfx_commands
 from scenarios.commands import replay as replay_commands
 from scenarios.commands import scenario as scenario_commands
+from scenarios.commands import world as world_commands
 from scenarios.config_file import ConfigProblem, read_config
 from scenarios.control_client import ControlClient, NoLab, facts_of, fetch
 from scenarios.demo import Demo, Material, Result, Sabotage, own_material
@@ -461,6 +462,7 @@ main.add_command(connector_commands.connector)
 main.add_command(devices_commands.devices)
 main.add_command(pfx_commands.pfx)
 main.add_command(scenario_commands.scenario)
+main.add_command(world_commands.world)
 main.add_command(replay_commands.bundle_command)
 main.add_command(replay_commands.replay)
 

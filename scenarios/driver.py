@@ -9,6 +9,7 @@ from typing import Any, Final
 from emulator.lab.faults import Fault, Planned
 from emulator.lab.snapshot import BadSnapshot
 from scenarios import snapshot
+from scenarios.hsm_missing import NoHsm
 from scenarios.stories import steps as vocabulary
 from scenarios.world import World
 
@@ -45,7 +46,13 @@ class WorldDriver:
 
         """
         vocabulary.check(list(steps))
-        return [await vocabulary.perform(self.world, step) for step in steps]
+        told = []
+        for number, step in enumerate(steps, 1):
+            try:
+                told.append(await vocabulary.perform(self.world, step))
+            except (ValueError, NoHsm) as error:
+                raise vocabulary.StepFailed(f"step {number}, {next(iter(step))}: {error}") from None
+        return told
 
     async def take(self, name: str) -> None:
         """Keep the present state in a file of the lab's folder."""

@@ -178,8 +178,7 @@ class Lab:
 
     async def stop(self) -> None:
         """Stop every party; data stays."""
-        for task in list(self.pushes):
-            task.cancel()
+        self.forget_pushes()
         try:
             for connector in self.connectors():
                 await connector.stop()
@@ -408,6 +407,17 @@ class Lab:
             task = asyncio.get_running_loop().create_task(self._wake(device))
             self.pushes.add(task)
             task.add_done_callback(self.pushes.discard)
+
+    async def finish_pushes(self, seconds: float = 2.0) -> None:
+        """Wait until devices that were woken have come, at most so many real seconds."""
+        if self.pushes:
+            await asyncio.wait(self.pushes, timeout=seconds)
+
+    def forget_pushes(self) -> None:
+        """Wake nobody whose time had come: the world is about to be another."""
+        for task in list(self.pushes):
+            task.cancel()
+        self._woken.clear()
 
     async def _wake(self, device: Device) -> None:
         # Pushes that come close together wake a device once, after the transaction that caused them.

@@ -1,18 +1,26 @@
-"""Writes the pages under docs/ that are generated: commands, routes, delivery states, behaviour of platforms.
+"""Writes the pages under docs/ that are generated: commands, routes, states, platforms, faults, stories, control API.
 
 python -m scenarios.reference     writes them; a test fails when they are not what this makes
 """
 
 import ast
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from emulator.graph.dispatch import build_router
 from emulator.intune.delivery import mermaid
+from emulator.lab.control import PREFIX, VERBS
+from emulator.lab.fault_kinds import KINDS, MATCHES
+from emulator.lab.openapi import document
 from scenarios.cli import main
+from scenarios.stories import expectations
+from scenarios.stories.loader import catalogue
+from scenarios.stories.loader import schema as story_schema
+from scenarios.stories.steps import STEPS
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -96,11 +104,138 @@ def platforms_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES: Final = {
+def faults_page() -> str:
+    """Return the page of the faults, made of their table."""
+    lines = [
+        "# Faults",
+        "",
+        "Generated from the table in `emulator/lab/fault_kinds.py`: `python -m scenarios.reference`.",
+        "",
+        "Everything that can be made to fail: over the control API (`POST /lab/v1/faults`), in a story",
+        "(`- fault: {…}`), in a test (`with pfxlab.fault(…)`) or by hand (`pfxlab world fault`). Each fault that",
+        "strikes stands in the journal, as `fault injected`. Faults are asked in the order in which they were",
+        "planned; the first that is due strikes alone.",
+        "",
+        "| kind | whose | what happens | settings |",
+        "|---|---|---|---|",
+    ]
+    for name, kind in KINDS.items():
+        settings = [f"`{n}`: {s.meaning} ({_schema_text(s.schema)}; {s.default})" for n, s in kind.settings.items()]
+        lines.append(f"| `{name}` | {kind.party} | {kind.does} | {'<br>'.join(settings)} |")
+    lines += ["", "Which occasions it befalls, and how often:", "", "| setting | meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in MATCHES.items()]
+    lines += [
+        "| `after` | how many fitting occasions are let pass first; 0 when left out, so `after: 2` strikes the third |",
+        "| `times` | how often it strikes: a number, or `always`; 1 when left out; `2` fails twice, then succeeds |",
+        "| `probability` | of each fitting occasion, above 0 up to 1; the throw follows from seed, fault and number |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _schema_text(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " \\| ".join(map(str, schema["enum"]))
+    if "minimum" in schema:
+        return f"{schema['minimum']} to {schema['maximum']}"
+    return str(schema["type"])
+
+
+def stories_page() -> str:
+    """Return the page of the stories' vocabulary, made of its tables."""
+    lines = [
+        "# Stories",
+        "",
+        "Generated from the vocabulary in `scenarios/stories/`: `python -m scenarios.reference`. The JSON Schema for",
+        "editors is [story.schema.json](story.schema.json), or `pfxlab scenario schema`.",
+        "",
+        "A story is a YAML file: what happens in a lab of its own, step by step, and what must be true. The clock",
+        "stands still until a step lets time pass; connectors and devices do what is due, in order. The same seed",
+        "gives the same journal. `pfxlab scenario check FILE` says where a file is wrong, `pfxlab scenario run FILE`",
+        "runs it.",
+        "",
+        "```yaml",
+        catalogue()["wrong-purpose"].text.rstrip(),
+        "```",
+        "",
+        "| key | meaning |",
+        "|---|---|",
+    ]
+    properties = story_schema()["properties"]
+    lines += [f"| `{name}` | {properties[name].get('description', 'what happens, in order')} |" for name in properties]
+    lines += ["", "## Steps", "", "| step | what it does | arguments |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {step.does} | {_SEE.get(name) or _arguments(step.schema)} |" for name, step in STEPS.items()
+    ]
+    lines += ["", "Durations: `1d12h`, `30m`, `P30D`. Moments: `2026-03-01T08:00:00Z`, from 2000 to 2099.", ""]
+    lines += [
+        "## Expectations",
+        "",
+        "Below `expect`, any of:",
+        "",
+        "| expectation | beside it | meaning |",
+        "|---|---|---|",
+    ]
+    for name, (needs, meaning) in expectations.described().items():
+        lines.append(f"| `{name}` | {', '.join(f'`{need}`' for need in needs)} | {meaning} |")
+    lines += ["", "## The catalogue", "", "| story | what it shows | stands for |", "|---|---|---|"]
+    lines += [
+        f"| [{s.name}](../scenarios/stories/catalogue/{s.name}.yaml) | {s.title} | {s.source} |"
+        for s in catalogue().values()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_SEE: Final = {"fault": "see [faults](faults.md)", "expect": "see below"}
+
+
+def _arguments(schema: Mapping[str, Any]) -> str:
+    if "properties" in schema:
+        needed = schema.get("required", ())
+        return ", ".join(f"`{name}`" if name in needed else f"*`{name}`*" for name in schema["properties"])
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(filter(None, (_arguments(one) for one in schema["anyOf"]))))
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "oneOf" in schema or schema.get("type") == "array":
+        return "a name or a list of them"
+    kinds = schema.get("type")
+    return {"string": "a text", "object": "names with values"}.get(str(kinds), "nothing")
+
+
+def control_page() -> str:
+    """Return the table of the control API's verbs."""
+    lines = [
+        "# The control API",
+        "",
+        "Generated from its verbs: `python -m scenarios.reference`. The OpenAPI description is",
+        "[openapi.json](openapi.json), which a lab serves as `/lab/v1/openapi.json` too. Address and token are the",
+        "ready file's `control_url` and `control_token` (`PFXLAB_CONTROL_URL` and `PFXLAB_CONTROL_TOKEN` in",
+        "`pfxlab exec`); send the token as `Authorization: Bearer`. `pfxlab world` speaks it from a shell, the",
+        "fixtures of [pytest](pytest.md) do the same in process.",
+        "",
+        "| method | path | what it does | query |",
+        "|---|---|---|---|",
+    ]
+    for verb in VERBS:
+        query = ", ".join(f"`{name}`" for name in verb.query)
+        lines.append(f"| {verb.method} | `{PREFIX}{verb.path}` | {verb.summary} | {query} |")
+    return "\n".join(lines) + "\n"
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": cli_page,
     "routes.md": routes_page,
     "delivery-states.md": states_page,
     "platforms.md": platforms_page,
+    "faults.md": faults_page,
+    "stories.md": stories_page,
+    "control-api.md": control_page,
+    "openapi.json": lambda: _json(document()),
+    "story.schema.json": lambda: _json(story_schema()),
 }
 
 

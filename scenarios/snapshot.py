@@ -27,7 +27,7 @@ _FORMAT: Final = "pfxlab snapshot 1"
 
 @dataclass(frozen=True)
 class Names:
-    """What the names of a world stand for."""
+    """What the names of a world stand for. Certificates from a file are what their `saved` told."""
 
     certificates: Mapping[str, Any] = field(default_factory=dict, repr=False)
     profiles: Mapping[str, str] = field(default_factory=dict)
@@ -95,7 +95,12 @@ def _put(path: Path, data: bytes | None) -> None:
 
 def write(path: Path, state: Snapshot) -> None:
     """Write a snapshot's file, complete or not at all."""
-    facts = {"cloud": state.cloud.facts, "devices": state.devices, "running": state.running}
+    names = {
+        "certificates": {name: made.saved() for name, made in state.names.certificates.items()},
+        "profiles": dict(state.names.profiles),
+        "groups": dict(state.names.groups),
+    }
+    facts = {"cloud": state.cloud.facts, "devices": state.devices, "running": state.running, "names": names}
     parts = {"state.json": json.dumps(facts).encode(), "cloud.db": state.cloud.database}
     parts |= {f"files/{name}": data for name, data in state.files.items()}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
@@ -126,7 +131,7 @@ def read(path: Path) -> Snapshot:
         facts = json.loads(parts.pop("state.json"))
         state = CloudState(parts.pop("cloud.db"), facts["cloud"])
         files = {name.removeprefix("files/"): data for name, data in parts.items()}
-        return Snapshot(state, _safe(files), tuple(facts["devices"]), tuple(facts["running"]))
+        return Snapshot(state, _safe(files), tuple(facts["devices"]), tuple(facts["running"]), Names(**facts["names"]))
     except FileNotFoundError:
         raise BadSnapshot(f"{path.name}: expected a snapshot, got no such file") from None
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:

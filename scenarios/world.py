@@ -3,13 +3,15 @@
 Stories in YAML, the control API, the pytest plugin and `pfxlab replay` all speak through here.
 """
 
-import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient, new_user_pfx_certificate
 from connector_sim.errors import ConnectorError, GraphRefused
@@ -55,6 +57,33 @@ class Made:
     def thumbprint(self) -> str:
         """Return its SHA-1, lower case."""
         return self.pfx.thumbprint
+
+    def saved(self) -> dict[str, Any]:
+        """Return it as JSON values, PFX and password included, for a snapshot's file."""
+        return {
+            "upn": self.upn,
+            "label": self.issued.label,
+            "purpose": self.issued.purpose.name,
+            "padding": self.issued.padding.name,
+            "pfx": base64.b64encode(self.issued.pfx).decode("ascii"),
+            "password": self.issued.password,
+            "chain": self.pfx.chain_length,
+            "certificate": base64.b64encode(self.issued.certificate.public_bytes(Encoding.DER)).decode("ascii"),
+        }
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> "Made":
+        """Return what `saved` told of."""
+        data, certificate = base64.b64decode(saved["pfx"]), base64.b64decode(saved["certificate"])
+        issued = MailCertificate(
+            saved["label"],
+            IntendedPurpose[saved["purpose"]],
+            PaddingScheme[saved["padding"]],
+            data,
+            saved["password"],
+            x509.load_der_x509_certificate(certificate),
+        )
+        return cls(issued, Pfx(data, issued.certificate, saved["chain"]), saved["upn"])
 
 
 @dataclass(frozen=True)
@@ -336,6 +365,7 @@ class World:
 
     async def import_certificate(self, name: str, **changes: Any) -> Imported:
         """Import a certificate as an administrator's tool does, and return what came of it."""
+        self.made(name)
         try:
             record = self.record(name, **changes)
         except ConnectorError as error:
@@ -487,7 +517,7 @@ class World:
 
     async def take(self) -> snapshot.Snapshot:
         """Return the state of the whole lab."""
-        await self._quiet()
+        await self.lab.finish_pushes()
         return snapshot.take(self.lab, self.names())
 
     async def restore(self, state: snapshot.Snapshot) -> None:
@@ -497,9 +527,10 @@ class World:
             BadSnapshot: it is damaged; nothing was changed.
 
         """
-        await self._quiet()
+        self.lab.forget_pushes()
         await snapshot.restore(self.lab, state)
-        self.certificates = dict(state.names.certificates)
+        kept = state.names.certificates
+        self.certificates = {name: one if isinstance(one, Made) else Made.of(one) for name, one in kept.items()}
         self.profiles, self.groups = dict(state.names.profiles), dict(state.names.groups)
         self._signed_in = None
 
@@ -525,11 +556,6 @@ class World:
         self.over.clear()
         self.kept.clear()
         self.asked.clear()
-
-    async def _quiet(self) -> None:
-        for task in list(self.lab.pushes):
-            task.cancel()
-        await asyncio.sleep(0)
 
 
 def _found(known: Mapping[str, Any], name: str, what: str) -> Any:

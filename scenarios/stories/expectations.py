@@ -266,6 +266,29 @@ SCHEMA: Final = {
 """What may stand below `expect`: what is spoken of, and at least one thing that must be true of it."""
 
 
+_MEANINGS: Final = {
+    "holds": "the device holds exactly these certificates",
+    "lacks": "the device holds none of these",
+    "opens": "mail that OpenSSL encrypted to these certificates opens on the device",
+    "signs_with": "a mail signed on the device is signed with this certificate, and OpenSSL verifies it",
+    "managed": "whether the device is still managed",
+    "identity_age_below_days": "the device's management identity began less than so many days ago",
+    "state": "the delivery's state, see [the life of a delivery](delivery-states.md); `none` without one",
+    "because": "what `pfxlab explain` says: the code of the first broken link, or `arrived`",
+    "records": "how many records Graph has, of the `certificate` or of all",
+    "active": "whether the connector counts as active",
+    "processed_at_least": "how many requests the connector has taken at least",
+    "struck": "how often the fault has struck",
+    "journal": "how many entries with these values the journal has: `count`, or `at_least` (1 when left out)",
+    "secrets": "`absent`: no password and no private key of the story's certificates in what the cloud keeps",
+}
+
+
+def described() -> dict[str, tuple[tuple[str, ...], str]]:
+    """Return each expectation with what must stand beside it and what it means."""
+    return {name: (_NEEDS.get(name, ()), _MEANINGS[name]) for name in _CHECKS}
+
+
 async def check(world: World, given: Given) -> str:
     """Check everything that is expected; return what was found in a sentence.
 

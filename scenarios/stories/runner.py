@@ -8,15 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from connector_sim.errors import ConnectorError
-from device_sim.errors import EnrollmentRefused
 from device_sim.keys import KeyPool
 from emulator.config import Config
 from emulator.lab.journal import Entry
 from scenarios.config_file import config_of
 from scenarios.hsm_missing import NoHsm
 from scenarios.lab import Lab
-from scenarios.openssl import OpenSslFailed, OpenSslMissing
 from scenarios.stories import steps
 from scenarios.stories.loader import Story
 from scenarios.warm import lay_out
@@ -82,7 +79,7 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
             except NoHsm as error:
                 done.outcome, done.why = "skipped", str(error)
                 break
-            except _FAILURES as error:
+            except ValueError as error:
                 done.outcome = "failed"
                 done.why = f"line {done.story.lines[number]}, {next(iter(step))}: {error}"
                 break
@@ -96,9 +93,6 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
             "faults": [one.to_json() for one in (*world.over, *cloud.faults.all())],
         }
         done.journal = lab.emulator.cloud.journal.entries(limit=_ALL_ENTRIES)
-
-
-_FAILURES = (steps.StepFailed, ValueError, ConnectorError, EnrollmentRefused, OpenSslFailed, OpenSslMissing)
 
 
 def run_all(stories: Sequence[Story], seed: int | None, began: Callable[[Story], Told], ended: Callable[[Run], None], *,

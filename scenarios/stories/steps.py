@@ -8,8 +8,9 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator
 
 from connector_sim.bulk_import import Item, import_all
+from connector_sim.errors import ConnectorError
 from device_sim.client import PLATFORMS
-from device_sim.errors import SessionFailed
+from device_sim.errors import EnrollmentRefused, SessionFailed
 from emulator.config import Switches, switches_with
 from emulator.lab import fault_kinds
 from emulator.lab.faults import read_fault
@@ -18,6 +19,7 @@ from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios.hsm_missing import NoHsm
 from scenarios.lab import FIRST, KEY_NAME
 from scenarios.mail_authority import Plan
+from scenarios.openssl import OpenSslFailed, OpenSslMissing
 from scenarios.stories import expectations
 from scenarios.stories.expectations import NotMet
 from scenarios.stories.schemas import LIST_OF_NAMES, MOMENT, NAME, PURPOSE, SPAN, TEXT, UPN, closed, either
@@ -26,7 +28,7 @@ from scenarios.world import Imported, World
 Arguments = Mapping[str, Any]
 
 
-class StepFailed(Exception):
+class StepFailed(ValueError):
     """A step could not be done, or something was not as expected; the text says what."""
 
 
@@ -455,7 +457,7 @@ async def perform(world: World, step: Mapping[str, Any]) -> str:
     ((name, given),) = step.items()
     try:
         return await STEPS[name].perform(world, given)
-    except SessionFailed as error:
+    except (ConnectorError, EnrollmentRefused, SessionFailed, OpenSslFailed, OpenSslMissing) as error:
         raise StepFailed(str(error)) from None
 
 

@@ -24,6 +24,7 @@ from device_sim.apple import AppleDevice
 from device_sim.client import Device
 from device_sim.identity import MdmIdentity
 from device_sim.pfx_cert_install import Behaviour
+from device_sim.trouble import Trouble
 from device_sim.windows import WindowsDevice
 from emulator.intune import deliveries
 from emulator.lab.causes import REMEDIES
@@ -304,6 +305,14 @@ async def test_signed_out_user_is_told(lab: Lab, history: History) -> None:
     await bring(lab, history[0])
     await worked(lab, device)
     assert why(lab) == "UserNotSignedIn"
+
+
+async def test_full_device_is_told(lab: Lab, history: History) -> None:
+    """A phone without room for the certificate is told."""
+    device = await ready(lab, "ios", history)
+    device.trouble = Trouble.STORAGE_FULL
+    await worked(lab, device)
+    assert why(lab) == "StorageFull"
 
 
 @pytest.mark.parametrize(("answer", "code"), [("later", "UserAsked"), ("decline", "UserDeclined")])

@@ -50,7 +50,7 @@ class Raw:
 
     def __init__(self, lab: Lab, token: str | None) -> None:
         self._tls = ssl.create_default_context(cafile=str(lab.ca_file))
-        self.origin, self._token = lab.emulator.origin, token
+        self.lab, self.origin, self._token = lab, lab.emulator.origin, token
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, data: bytes | io.BytesIO | None = None, headers: Any = None
