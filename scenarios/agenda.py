@@ -151,4 +151,7 @@ def _waiting(lab: Lab) -> list[str]:
 
 
 def _picture(lab: Lab) -> list[dict[str, object]]:
-    return lab.emulator.cloud.store.rows("select id, state, attempts, maybe_on_device from deliveries order by id")
+    """Return what check-ins and connectors change: where nothing changes, coming again would be no use."""
+    store = lab.emulator.cloud.store
+    deliveries = store.rows("select id, state, attempts, maybe_on_device from deliveries order by id")
+    return deliveries + store.rows("select id, state from mdm_commands order by id")

@@ -1,17 +1,20 @@
 """The reproduction bundle: one file that says how a run began, what was done to the world, and what came of it.
 
 It holds seed, clock, switches, faults, configuration, the story or what the control API was asked, and the journal. No
-password, token or key is in it: a replay makes key material of its own, so thumbprints are told by number.
+password, token or key is in it: a replay makes key material of its own, so thumbprints are told by number, and a
+story's passwords are replaced by others of the same shape.
 """
 
 import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
+
+import yaml
 
 from emulator.lab.journal import Entry
 from scenarios.stories.loader import Story, StoryProblem, parse_story
@@ -68,11 +71,42 @@ def canonical(entries: Iterable[Entry], *, timed: bool = True) -> list[str]:
     return lines
 
 
+def _shape(secret: str) -> str:
+    """Return a text of the same length and kinds of characters, which is what a password does in a run."""
+    return "".join("x" if c.isascii() and c.isalpha() else "0" if c.isascii() and c.isdigit() else c for c in secret)
+
+
+def without_passwords(text: str) -> str:
+    """Return a story with each password replaced by one of the same shape."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    found = sorted(_passwords(root), key=lambda node: node.start_mark.index, reverse=True)
+    for node in found:
+        shown = json.dumps(_shape(node.value), ensure_ascii=False)
+        text = text[: node.start_mark.index] + shown + text[node.end_mark.index :]
+    return text
+
+
+def _passwords(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    for child in node.value if isinstance(node, yaml.CollectionNode) else ():
+        pair = child if isinstance(child, tuple) else (None, child)
+        if pair[0] is not None and pair[0].value == "password" and isinstance(pair[1], yaml.ScalarNode):
+            yield pair[1]
+        else:
+            yield from _passwords(pair[1])
+
+
+def _masked(body: Any) -> Any:
+    """Return JSON values with each password replaced by one of the same shape."""
+    if isinstance(body, dict):
+        return {n: _shape(v) if n == "password" and isinstance(v, str) else _masked(v) for n, v in body.items()}
+    return [_masked(one) for one in body] if isinstance(body, list) else body
+
+
 def of_run(run: Run) -> Bundle:
     """Return the bundle of a story that has run."""
     start = {"seed": run.seed, "time": run.story.start.isoformat(), "story": run.story.name}
     end = {"outcome": run.outcome, "why": run.why, **run.end}
-    return Bundle("story", start, end, canonical(run.journal), story=run.story.text)
+    return Bundle("story", start, end, canonical(run.journal), story=without_passwords(run.story.text))
 
 
 def _without_secrets(tenants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -106,7 +140,7 @@ def of_world(world: "World") -> Bundle:
         "switches": asdict(cloud.config.switches),
         "faults": [planned.to_json() for planned in cloud.faults.all()],
     }
-    return Bundle("lab", start, end, canonical(entries, timed=False), tuple(world.asked), timed=False)
+    return Bundle("lab", start, end, canonical(entries, timed=False), tuple(map(_masked, world.asked)), timed=False)
 
 
 def pack(bundle: Bundle) -> bytes:
