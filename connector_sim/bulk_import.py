@@ -8,17 +8,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
 from connector_sim.cmdlets import GraphClient
 from connector_sim.errors import GraphRefused
+from connector_sim.retry import pause_of
 from emulator.wire.clock import Clock
 
 State = Literal["created", "updated", "there", "failed"]
 _ATTEMPTS: Final = 6
-_LONGEST_PAUSE: Final = 300.0
 _WAIT: Final = (429, 503, 504)
 
 
@@ -43,22 +41,6 @@ class Outcome:
     state: State
     attempts: int
     reason: str | None = None
-
-
-def pause_of(headers: Mapping[str, str], attempt: int, now: datetime) -> float:
-    """Return how many seconds to wait: as the answer says, in any of its forms, else longer each time. Pure."""
-    given = {name.lower(): value for name, value in headers.items()}
-    for name, unit in (("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if name in given:
-            try:
-                return min(max(0.0, float(given[name]) * unit), _LONGEST_PAUSE)
-            except ValueError:
-                pass
-    try:
-        when = parsedate_to_datetime(given["retry-after"])
-        return min(max(0.0, (when.astimezone(UTC) - now).total_seconds()), _LONGEST_PAUSE)
-    except (KeyError, ValueError, TypeError):
-        return float(min(2**attempt, 60))
 
 
 async def import_one(client: GraphClient, item: Item, clock: Clock, *, update: bool = False) -> Outcome:

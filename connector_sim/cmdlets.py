@@ -1,12 +1,14 @@
 """The import side: what New-IntuneUserPfxCertificate and Import-IntuneUserPfxCertificate do, over any Graph."""
 
+import asyncio
 import base64
 import json
 import ssl
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
@@ -16,9 +18,13 @@ from yarl import URL
 from connector_sim.errors import GraphRefused
 from connector_sim.keys import padding
 from connector_sim.pfx import Pfx
+from connector_sim.retry import pause_of
+from emulator.wire.clock import Clock
 from emulator.wire.edm import format_date_time
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 
+_ATTEMPTS: Final = 5
+_WAIT: Final = (429, 503, 504)
 COLLECTION = "/beta/deviceManagement/userPfxCertificates"
 
 
@@ -71,12 +77,26 @@ def new_user_pfx_certificate(
 class GraphClient:
     """A small Graph client for the administrator's side: token, then JSON requests."""
 
-    def __init__(self, graph_url: str, authority_url: str, ca_file: Path | None, proxy: str | None = None) -> None:
-        """`proxy`: address of an outbound proxy, `http://host:port`."""
+    def __init__(
+        self,
+        graph_url: str,
+        authority_url: str,
+        ca_file: Path | None,
+        proxy: str | None = None,
+        patience: Clock | None = None,
+    ) -> None:
+        """`proxy`: address of an outbound proxy, `http://host:port`.
+
+        `patience`: the clock by which a request other than POST waits when Graph asks for it, and is repeated; without
+        one the caller decides.
+        """
+        self._patience = patience
+        self._form: dict[str, str] | None = None
         self._graph_url, self._authority_url, self._proxy = graph_url, authority_url, proxy
         self._tls = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
         self._session: aiohttp.ClientSession | None = None
         self._token: str | None = None
+        self._renewing = asyncio.Lock()
 
     async def __aenter__(self) -> "GraphClient":
         """Open the connection pool."""
@@ -106,7 +126,7 @@ class GraphClient:
             body = await response.json()
         if response.status != 200:
             raise GraphRefused(str(body.get("error_description", response.status)), response.status)
-        self._token = str(body["access_token"])
+        self._token, self._form = str(body["access_token"]), dict(form)
         return self._token
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -116,7 +136,29 @@ class GraphClient:
             GraphRefused: an error answer, with its code, message and request-id.
 
         """
-        headers = {"Authorization": f"Bearer {self._token}"}
+        for attempt in range(1, _ATTEMPTS + 1):
+            token = self._token
+            try:
+                return await self._call_once(method, path, body)
+            except GraphRefused as error:
+                if error.status == 401 and self._form is not None and attempt == 1:
+                    # A token can end before its time. The request was refused, so that it may be sent again, once.
+                    await self._renew(token)
+                elif error.status in _WAIT and self._patience is not None and method != "POST" and attempt < _ATTEMPTS:
+                    await self._patience.sleep(pause_of(error.headers, attempt, self._patience.now()))
+                else:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _renew(self, refused: str | None) -> None:
+        """Get a new token, unless somebody else has done so since one was refused."""
+        async with self._renewing:
+            if self._token == refused and self._form is not None:
+                await self.sign_in(self._form)
+
+    async def _call_once(self, method: str, path: str, body: Any) -> Any:
+        # An id for support, as Graph's guidance has it; it is the client's own and derives from no seed.
+        headers = {"Authorization": f"Bearer {self._token}", "client-request-id": str(uuid.uuid4())}
         url = URL(path if path.startswith("https:") else f"{self._graph_url}{path}", encoded=True)
         try:
             async with self._open().request(method, url, json=body, headers=headers) as response:
@@ -149,7 +191,11 @@ class GraphClient:
         """
         items: list[dict[str, Any]] = []
         following: str | None = path
+        read: set[str] = set()
         while following is not None:
+            if following in read:
+                raise GraphRefused(f"expected a nextLink to a page not read yet, got {following[:100]} again", 502)
+            read.add(following)
             page = await self.call("GET", following)
             items += page["value"]
             following = page.get("@odata.nextLink")

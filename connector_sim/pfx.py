@@ -40,7 +40,7 @@ class Pfx:
         return self.certificate.not_valid_after_utc
 
 
-def _count_keys(data: bytes) -> int:
+def count_keys(data: bytes) -> int:
     """Return how many private keys lie in the parts that are not encrypted as a whole; exporters put keys there."""
     pfx = asn1_pkcs12.Pfx.load(data, strict=True)
     bags = [
@@ -93,7 +93,7 @@ def open_pfx(data: bytes, password: str) -> Pfx:
 
 def _count(data: bytes) -> int:
     try:
-        return _count_keys(data)
+        return count_keys(data)
     except (ValueError, TypeError, KeyError):
         # An unusual inner structure that OpenSSL could read all the same: it found one key.
         return 1

@@ -1,7 +1,9 @@
 """The lab's movable clock: real time plus an offset, or frozen."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 
 class LabClock:
@@ -39,6 +41,27 @@ class LabClock:
         """Let a frozen clock run on from where it stands."""
         if self._frozen is not None:
             self._offset, self._frozen = self._frozen - datetime.now(UTC), None
+
+    def saved(self) -> dict[str, Any]:
+        """Return where it stands as JSON values: the moment of a frozen clock, the lead of a running one."""
+        if self._frozen is not None:
+            return {"frozen": self._frozen.isoformat()}
+        return {"ahead": self._offset.total_seconds()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go back to what `saved` told; a clock that ran then runs on with the lead it had, its past is over.
+
+        Raises:
+            ValueError: it is not what `saved` returns.
+
+        """
+        try:
+            if "frozen" in saved:
+                self._frozen = datetime.fromisoformat(saved["frozen"])
+            else:
+                self._offset, self._frozen = timedelta(seconds=saved["ahead"]), None
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"expected the state of a clock, got something else ({error})") from None
 
     @property
     def frozen(self) -> bool:

@@ -32,6 +32,7 @@ class Cloud:
     def __init__(self, config: Config, clock: LabClock, folder: Path | None = None) -> None:
         self.config, self.clock = config, clock
         self.stopping = False
+        self._exchanges = 0
         self.tls_root = b""
         """DER of the CA of the TLS port, which enrolment tells devices to trust."""
         if folder is not None:
@@ -63,6 +64,11 @@ class Cloud:
         self.signing_key = SigningKey.load_or_create(_file(folder, "token-signing.pem"))
         self.device_ca = load_or_create(_file(folder, "device-ca.pem"), "PFX Lab MDM Device CA", clock)
         self.connector_ca = load_or_create(_file(folder, "connector-ca.pem"), "PFX Lab Connector CA", clock)
+
+    def next_exchange(self) -> int:
+        """Return the number of the next request that an observer hears of, from 1."""
+        self._exchanges += 1
+        return self._exchanges
 
     def set_switches(self, switches: Switches, told: Mapping[str, object]) -> None:
         """Let switches have other values from the next request on; `told` is what was asked for."""

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -16,7 +17,7 @@ from emulator.edge import CLOUD
 from emulator.entra import routes as entra
 from emulator.graph import gateway
 from emulator.intune import apple_enrollment, apple_mdm, connector_api, mde2, omadm
-from emulator.lab import control, http_faults
+from emulator.lab import control, exchanges, http_faults
 from emulator.lab.driver import CloudDriver, Driver
 from emulator.lab.openapi import document
 from emulator.proxy import ConnectProxy
@@ -32,12 +33,19 @@ class PortTaken(OSError):
     """The wanted port cannot be listened on."""
 
 
-def build_app(cloud: Cloud, control_token: str, driver: Driver | None = None) -> web.Application:
+def build_app(
+    cloud: Cloud,
+    control_token: str,
+    driver: Driver | None = None,
+    observer: Callable[[exchanges.Exchange], None] | None = None,
+) -> web.Application:
     """Return the application with every room's routes. `driver` moves what is not the cloud itself."""
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[http_faults.faults])
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[exchanges.observed, http_faults.faults])
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
     app[control.DRIVER] = driver or CloudDriver(cloud)
+    if observer is not None:
+        app[exchanges.OBSERVER] = observer
     for room in (gateway, admin, control, mde2, omadm, apple_enrollment, apple_mdm, connector_api, entra):
         room.add_routes(app)
     app.router.add_get(f"{control.PREFIX}/openapi.json", _openapi)
@@ -54,6 +62,9 @@ class Emulator:
         self.cloud.tls_root = ssl.PEM_cert_to_DER_cert(self.tls.ca_pem.decode("ascii"))
         self.control_token = secrets.token_urlsafe(24)
         self.port = 0
+        self.observer: Callable[[exchanges.Exchange], None] | None = None
+        """Hears of every request but the control API's; to be set before the start."""
+
         self.driver: Driver | None = None
         """Moves connectors and devices for the control API; to be set before the start."""
 
@@ -81,7 +92,9 @@ class Emulator:
         listening = _listen(port)
         context = self.tls.server_context([self.cloud.device_ca.certificate, self.cloud.connector_ca.certificate])
         self._runner = web.AppRunner(
-            build_app(self.cloud, self.control_token, self.driver), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+            build_app(self.cloud, self.control_token, self.driver, self.observer),
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await self._runner.setup()
         for sock in listening:

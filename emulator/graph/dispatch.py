@@ -192,10 +192,7 @@ def _unless_struck(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
     if fault.kind == "expired_token":
         injected.end_token(cloud, incoming)
         return _committed(cloud, incoming, request_id)
-    answer = _committed(cloud, incoming, request_id)
-    if not isinstance(answer.body, dict):
-        return answer
-    return replace(answer, body=injected.damaged(answer.body, str(fault.settings["variant"]), incoming))
+    return injected.changed(_committed(cloud, incoming, request_id), planned, incoming)
 
 
 def _service_of(incoming: Incoming) -> str | None:

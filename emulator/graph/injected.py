@@ -5,9 +5,11 @@ They befall each request of a `$batch` by itself, as Graph's own troubles do.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from emulator.graph import errors
+from emulator.graph.request import Answer
 from emulator.lab.fault_kinds import HTTP
 from emulator.lab.faults import Occasion, Planned
 from emulator.lab.injection import actor_of, mark, retry_headers
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from emulator.cloud import Cloud
     from emulator.graph.dispatch import Incoming
 
-KINDS: Final = ("status", "expired_token", "next_link")
+KINDS: Final = ("status", "expired_token", "next_link", "odd_answer")
+_OTHER_STATUS: Final = {201: 200, 204: 200, 200: 206}
 
 
 def struck(cloud: "Cloud", incoming: "Incoming") -> Planned | None:
@@ -46,6 +49,26 @@ def end_token(cloud: "Cloud", incoming: "Incoming") -> None:
     cloud.ended_tokens.add(digest(incoming.headers.get("authorization", "").partition(" ")[2]))
 
 
+def changed(answer: Answer, planned: Planned, incoming: "Incoming") -> Answer:
+    """Return an answer as a `next_link` or `odd_answer` fault changes it."""
+    settings = planned.fault.settings
+    if planned.fault.kind == "odd_answer" and settings["form"] == "other_status":
+        return replace(answer, status=_OTHER_STATUS.get(answer.status, answer.status))
+    if not isinstance(answer.body, dict):
+        return answer
+    if planned.fault.kind == "odd_answer":
+        return replace(answer, body=_with_unknown(answer.body))
+    return replace(answer, body=damaged(answer.body, str(settings["variant"]), incoming))
+
+
+def _with_unknown(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entity or list with what a later version of the service might say."""
+    if isinstance(body.get("value"), list):
+        return {**body, "value": [_with_unknown(one) if isinstance(one, dict) else one for one in body["value"]]}
+    enums = {name: "unknownFutureValue" for name in ("intendedPurpose", "paddingScheme") if name in body}
+    return {**body, **enums, "propertyOfALaterVersion": {"kind": "unknown", "values": [1, None]}}
+
+
 def damaged(body: Mapping[str, Any], variant: str, incoming: "Incoming") -> dict[str, Any]:
     """Return a page with the link to the next one damaged; a last page is left as it is."""
     if "@odata.nextLink" not in body:
@@ -55,5 +78,15 @@ def damaged(body: Mapping[str, Any], variant: str, incoming: "Incoming") -> dict
         "same_page": f"{here}?{incoming.query}" if incoming.query else here,
         "missing_page": f"{here}/there-is-no-such-page",
         "no_url": "next page, please",
+        "other_host": _elsewhere(body["@odata.nextLink"]),
     }
     return {**body, "@odata.nextLink": links[variant]}
+
+
+def _elsewhere(link: str) -> str:
+    """Return a link to another name of this very server, so that whoever follows it is seen."""
+    scheme, _, rest = link.partition("://")
+    host, _, path = rest.partition("/")
+    port = host.rpartition(":")[2] if ":" in host else "443"
+    name = "localhost" if host.startswith("127.") else "127.0.0.1"
+    return f"{scheme}://{name}:{port}/{path}"

@@ -61,7 +61,12 @@ KINDS: Final = {
     "next_link": Kind(
         HTTP,
         "damages the link to the next page of a list that has one",
-        {"variant": _choice("same_page", "where it leads", "missing_page", "no_url")},
+        {"variant": _choice("same_page", "where it leads", "missing_page", "no_url", "other_host")},
+    ),
+    "odd_answer": Kind(
+        HTTP,
+        "gives a right answer that is unusual: properties and enum values nobody knows, or another 2xx status",
+        {"form": _choice("unknown_values", "what is unusual", "other_status")},
     ),
     "offline": Kind(CONNECTOR, "reaches the service no more"),
     "key_missing": Kind(CONNECTOR, "does not find the key that the record names"),

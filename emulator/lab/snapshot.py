@@ -6,9 +6,9 @@ Keys of the cloud itself (token signing, authorities) are no part of it: they st
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from emulator.clock import LabClock
 from emulator.config import Switches, switches_with
 from emulator.lab.faults import Faults
 
@@ -32,8 +32,7 @@ def take(cloud: "Cloud") -> CloudState:
     """Return the state of a cloud."""
     cloud.journal.flush()
     facts = {
-        "time": cloud.clock.now().isoformat(),
-        "frozen": cloud.clock.frozen,
+        "clock": cloud.clock.saved(),
         "seed": cloud.config.seed,
         "switches": asdict(cloud.config.switches),
         "faults": cloud.faults.saved(),
@@ -55,7 +54,7 @@ def restore(cloud: "Cloud", state: CloudState) -> None:
     facts = state.facts
     try:
         # Everything is read before anything is changed.
-        moment, frozen = datetime.fromisoformat(facts["time"]), bool(facts["frozen"])
+        LabClock().restore(facts["clock"])
         switches = switches_with(Switches(), facts["switches"])
         Faults(cloud.config.seed).restore(facts["faults"])
         ended, served = set(facts["endedTokens"]), dict(facts["lastServed"])
@@ -71,8 +70,4 @@ def restore(cloud: "Cloud", state: CloudState) -> None:
     cloud.ended_tokens, cloud.last_served = ended, served
     cloud.callers.clear()
     cloud.throttle.clear()
-    if frozen:
-        cloud.clock.freeze(moment)
-    else:
-        cloud.clock.resume()
-        cloud.clock.set(moment)
+    cloud.clock.restore(facts["clock"])

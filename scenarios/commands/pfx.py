@@ -102,7 +102,7 @@ def _place(ready_file: Path | None) -> _Place:
 
 @asynccontextmanager
 async def _client(place: _Place) -> AsyncIterator[GraphClient]:
-    async with GraphClient(place.graph_url, place.authority_url, place.ca_file) as client:
+    async with GraphClient(place.graph_url, place.authority_url, place.ca_file, patience=LabClock()) as client:
         if place.token is not None:
             client.use_token(place.token)
         elif place.form is not None:
@@ -233,7 +233,11 @@ def _record(path: Path, password: str, upn: str, purpose: str, padding: str, key
         check_usable(opened, password)
     except PfxProblem as problem:
         click.echo(f"WARNING {path}: {problem}", err=True)
-    meant = purpose_of(opened.certificate) if purpose == "auto" else parse_member(IntendedPurpose, purpose)
+    suggested = purpose_of(opened.certificate)
+    meant = suggested if purpose == "auto" else parse_member(IntendedPurpose, purpose)
+    mail = (IntendedPurpose.smimeEncryption, IntendedPurpose.smimeSigning)
+    if meant in mail and meant is not suggested:
+        click.echo(f"WARNING {path}: its key usage suggests {suggested.name}, not {meant.name}.", err=True)
     return new_user_pfx_certificate(opened, password, upn, meant, key, parse_member(PaddingScheme, padding))
 
 

@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from connector_sim.bulk_import import Item, import_all, import_one, pause_of
+from connector_sim.bulk_import import Item, import_all, import_one
 from connector_sim.cmdlets import COLLECTION, GraphClient, new_user_pfx_certificate
 from connector_sim.errors import GraphRefused
 from connector_sim.keys.software import SoftwareKsp
 from connector_sim.pfx import open_pfx
+from connector_sim.retry import pause_of
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios.cli import main
 from scenarios.lab import Lab

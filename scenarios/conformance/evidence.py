@@ -1,0 +1,145 @@
+"""What a rule is judged by: the runs of a tool, each with its requests, what it was given, and what it left behind."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Literal, TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from emulator.lab.exchanges import Exchange
+from emulator.lab.journal import Entry
+from scenarios.conformance import forensics
+from scenarios.conformance.forensics import Container, Password
+
+COLLECTION: Final = "/devicemanagement/userpfxcertificates"
+Severity: TypeAlias = Literal["must", "should", "may"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A certificate that a tool was to deal with, and what the lab knows about it."""
+
+    upn: str
+    user_id: str
+    thumbprint: str
+    purpose: str
+    start: str
+    end: str
+    pfx: bytes = field(repr=False)
+    password: str = field(repr=False)
+    key_material: bytes = field(repr=False)
+    """A part of the private key that stands in every clear form of it, raw."""
+
+    @property
+    def record_id(self) -> str:
+        """Return the id its record has."""
+        return f"{self.user_id.replace('-', '')}-{self.thumbprint}"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A record that a tool sent in a POST or PATCH, and what it really holds."""
+
+    exchange: Exchange
+    body: Mapping[str, Any]
+    given: Given | None
+    password: Password
+    container: Container
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether the client was told that it is there."""
+        return 200 <= self.exchange.status < 300
+
+
+@dataclass
+class ToolRun:
+    """One run of the tool in one module. `exit_code` None: it was ended after too long a time.
+
+    `records`: what Graph has in the end, by id, as it was sent. `wanted`: whether the tool could reach what it was
+    asked for. `struck`: how often each planned fault struck. `rights`: what its application was granted.
+    """
+
+    module: str
+    exchanges: Sequence[Exchange]
+    exit_code: int | None
+    output: str
+    given: Sequence[Given]
+    keys: Mapping[str, rsa.RSAPrivateKey] = field(repr=False)
+    provider: str = ""
+    key_name: str = ""
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    before: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    wanted: bool = True
+    struck: Mapping[str, int] = field(default_factory=dict)
+    rights: frozenset[str] = frozenset()
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    journal: Sequence[Entry] = ()
+
+    @cached_property
+    def graph(self) -> list[Exchange]:
+        """Return the requests to Graph."""
+        return [one for one in self.exchanges if one.is_graph]
+
+    @cached_property
+    def tokens(self) -> list[Exchange]:
+        """Return the requests for tokens."""
+        return [one for one in self.exchanges if one.is_token]
+
+    def on_records(self, *methods: str) -> list[Exchange]:
+        """Return the requests to imported certificates, by any of these methods or all."""
+        found = [one for one in self.graph if COLLECTION in one.path.lower()]
+        return [one for one in found if not methods or one.method in methods]
+
+    @cached_property
+    def uploads(self) -> list[Upload]:
+        """Return the records that were sent."""
+        return [self._upload(one) for one in self.on_records("POST", "PATCH") if isinstance(one.json(), dict)]
+
+    def _upload(self, exchange: Exchange) -> Upload:
+        body: dict[str, Any] = exchange.json()
+        thumbprint = str(body.get("thumbprint", "")).replace(" ", "").replace(":", "").lower()
+        upn = str(body.get("userPrincipalName", "")).lower()
+        given = next((g for g in self.given if g.thumbprint == thumbprint and g.upn.lower() == upn), None)
+        given = given or next((g for g in self.given if g.thumbprint == thumbprint or g.upn.lower() == upn), None)
+        given = given or (self.given[0] if len(self.given) == 1 else None)
+        likely = b"" if given is None else given.password.encode()
+        password = forensics.examine_password(body.get("encryptedPfxPassword"), self.keys, likely)
+        tried = [p for p in (password.clear, likely) if p]
+        return Upload(exchange, body, given, password, forensics.examine_pfx(body.get("encryptedPfxBlob"), tried))
+
+    @property
+    def succeeded(self) -> bool:
+        """Return whether the tool said that it succeeded."""
+        return self.exit_code == 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One look at one thing: whether it is as the rule says, what was seen, in which request (0: none of them)."""
+
+    ok: bool
+    text: str
+    exchange: int = 0
+
+
+Judge: TypeAlias = Callable[[ToolRun], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: its sentence, where it is from, how it is judged, and what to do when it is broken.
+
+    `modules`: the modules that exercise it, all when empty.
+    """
+
+    id: str
+    group: str
+    severity: Severity
+    sentence: str
+    source: str
+    tip: str
+    judge: Judge
+    modules: tuple[str, ...] = ()

@@ -1,0 +1,127 @@
+"""What a client really did to a PFX and its password, found out with the keys the lab holds. Pure.
+
+Tries every key and every padding, whatever was declared: reference graph-intune 1.9, peers-and-habits 1.4 no. 2.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from connector_sim.pfx import count_keys
+from device_sim.apple_pkcs12 import is_modern
+
+_HASHES: Final = {
+    "oaepSha512": hashes.SHA512(), "oaepSha384": hashes.SHA384(), "oaepSha256": hashes.SHA256(),
+    "oaepSha1": hashes.SHA1(),  # noqa: S303 - what old tools used
+}  # fmt: skip
+PROCESSED: Final = ("oaepSha256", "oaepSha384", "oaepSha512")
+"""Padding schemes that connectors process (reference graph-intune 1.2)."""
+
+
+@dataclass(frozen=True)
+class Password:
+    """What became of the password: the ciphertext, by which key and padding it opens, and its bytes. None: unknown."""
+
+    ciphertext: bytes | None
+    encoded_twice: bool = False
+    key_name: str | None = None
+    padding: str | None = None
+    clear: bytes | None = None
+    in_clear: bool = False
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a PFX holds: whether it is one, whether the password opens it, its leaf, keys, further certificates."""
+
+    is_pfx: bool = False
+    opens: bool = False
+    leaf: x509.Certificate | None = None
+    keys: int = 0
+    others: int = 0
+    modern: bool = False
+
+
+def decoded(value: Any) -> bytes | None:
+    """Return the bytes of standard base64, None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _padding_of(name: str) -> padding.AsymmetricPadding:
+    if name == "pkcs1":
+        return padding.PKCS1v15()
+    algorithm = _HASHES[name]
+    return padding.OAEP(padding.MGF1(algorithm), algorithm, None)
+
+
+def _opened(ciphertext: bytes, key: rsa.RSAPrivateKey, likely: bytes) -> tuple[str, bytes] | None:
+    """Return padding and plaintext; PKCS#1 v1.5 only when the likely plaintext comes out, since it never fails."""
+    for name in _HASHES:
+        try:
+            return name, key.decrypt(ciphertext, _padding_of(name))
+        except ValueError:
+            continue
+    try:
+        clear = key.decrypt(ciphertext, padding.PKCS1v15())
+    except ValueError:
+        return None
+    return ("pkcs1", clear) if clear == likely else None
+
+
+def examine_password(value: Any, keys: Mapping[str, rsa.RSAPrivateKey], likely: bytes) -> Password:
+    """Return what a record's encryptedPfxPassword is; `keys`: name → key, `likely`: the password that was given."""
+    ciphertext = decoded(value)
+    if ciphertext is None:
+        return Password(None, in_clear=isinstance(value, str) and likely != b"" and likely in value.encode())
+    if ciphertext == likely:
+        return Password(ciphertext, in_clear=True)
+    for twice in (False, True):
+        data = decoded(ciphertext.decode("ascii", "replace")) if twice else ciphertext
+        for name, key in keys.items() if data is not None else ():
+            if data is None or len(data) != key.key_size // 8:
+                continue
+            found = _opened(data, key, likely)
+            if found is not None:
+                return Password(data, twice, name, found[0], found[1])
+    return Password(ciphertext)
+
+
+def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
+    """Return what a record's encryptedPfxBlob holds, opened by the first of the passwords that fits."""
+    data = decoded(value)
+    if data is None:
+        return Container()
+    for number, password in enumerate(passwords):
+        try:
+            opened = pkcs12.load_pkcs12(data, password)
+        except (ValueError, TypeError):
+            continue
+        leaf = None if opened.cert is None else opened.cert.certificate
+        return Container(
+            is_pfx=True,
+            opens=number == 0,
+            leaf=leaf,
+            keys=_keys(data, has_key=opened.key is not None),
+            others=len(opened.additional_certs),
+            modern=is_modern(data),
+        )
+    return Container(is_pfx=data.startswith(b"\x30"))
+
+
+def _keys(data: bytes, *, has_key: bool) -> int:
+    try:
+        return count_keys(data)
+    except (ValueError, TypeError, KeyError):
+        return int(has_key)

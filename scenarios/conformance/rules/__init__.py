@@ -1,0 +1,9 @@
+"""Every rule that a tool can be judged by."""
+
+from typing import Final
+
+from scenarios.conformance.evidence import Rule
+from scenarios.conformance.rules import behaviour, material, requests
+
+RULES: Final[dict[str, Rule]] = {rule.id: rule for room in (requests, material, behaviour) for rule in room.RULES}
+"""Id → rule, in the order in which they are shown."""

@@ -1,0 +1,358 @@
+"""Rules on what a tool does when things go wrong, on lists, updates, removals, and on its rights."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from emulator.lab.exchanges import Exchange
+from scenarios.conformance.evidence import COLLECTION, Finding, Rule, ToolRun
+
+_GRACE: Final = timedelta(seconds=0.08)
+"""What clocks and schedulers may be off by."""
+
+_ON_ITS_WAY: Final = timedelta(seconds=0.5)
+"""How long another worker of the tool may not have heard of a refusal."""
+
+_SILENT: Final = timedelta(seconds=0.5)
+_BOUND: Final = 25
+"""Requests after which a tool that is refused each time, or led in a circle, should have given up."""
+
+_MASKED: Final = ("AA==", "")
+
+
+def _asked_wait(answer: Exchange) -> dict[str, timedelta]:
+    """Return the waits an answer asks for, by form."""
+    found: dict[str, timedelta] = {}
+    text = answer.answer_headers.get("retry-after")
+    if text is not None:
+        try:
+            seconds = float(text)
+            found["fraction" if "." in text else "seconds"] = timedelta(seconds=seconds)
+        except ValueError:
+            moment = parsedate_to_datetime(text)
+            found["date"] = max(timedelta(), moment - answer.ended.replace(microsecond=0))
+    if "x-ms-retry-after-ms" in answer.answer_headers:
+        found["milliseconds"] = timedelta(milliseconds=float(answer.answer_headers["x-ms-retry-after-ms"]))
+    return found or {"silent": _SILENT}
+
+
+def _waits(form: str) -> Callable[[ToolRun], Iterator[Finding]]:
+    """Return a judge of whether a form of being asked to wait is heeded."""
+
+    def judge(run: ToolRun) -> Iterator[Finding]:
+        requests = run.on_records()
+        for place, answer in enumerate(requests):
+            if answer.status != 429:
+                continue
+            asked = _asked_wait(answer).get(form)
+            following = next((one for one in requests[place + 1 :] if _same_request(answer, one)), None)
+            if asked is not None and following is not None:
+                waited = _since(answer, following, form)
+                text = f"asked to wait {asked.total_seconds():.1f} s, came after {waited.total_seconds():.1f} s"
+                yield Finding(waited >= asked - _GRACE, text, following.number)
+
+    return judge
+
+
+def _same_request(one: Exchange, other: Exchange) -> bool:
+    return (one.method, one.path, one.query, one.body) == (other.method, other.path, other.query, other.body)
+
+
+def _since(answer: Exchange, following: Exchange, form: str) -> timedelta:
+    # A date has whole seconds: what it asks for is counted from the second it was written in.
+    begin: datetime = answer.ended.replace(microsecond=0) if form == "date" else answer.ended
+    return following.began - begin
+
+
+def _same_record(one: Exchange, other: Exchange) -> bool:
+    bodies = one.json(), other.json()
+    keys = [
+        (str(body.get("userPrincipalName")).lower(), str(body.get("thumbprint")).lower())
+        if isinstance(body, dict)
+        else None
+        for body in bodies
+    ]
+    return keys[0] is not None and keys[0] == keys[1]
+
+
+def _no_blind_repeat(run: ToolRun) -> Iterator[Finding]:
+    requests = run.on_records()
+    for place, one in enumerate(requests):
+        unclear = one.method == "POST" and (one.status == 0 or one.status >= 500 or _unreadable(one))
+        if not unclear:
+            continue
+        later = requests[place + 1 :]
+        again = next((n for n, two in enumerate(later) if two.method == "POST" and _same_record(one, two)), None)
+        looked = again is None or any(two.method == "GET" for two in later[:again])
+        text = (
+            "not sent again"
+            if again is None
+            else "looked up before it was sent again"
+            if looked
+            else "sent again blindly"
+        )
+        yield Finding(looked, f"{one.line()}: {text}", one.number if again is None else later[again].number)
+
+
+def _unreadable(one: Exchange) -> bool:
+    return one.status in (200, 201) and one.answer_json() is None
+
+
+def _no_duplicate(run: ToolRun) -> Iterator[Finding]:
+    posts = run.on_records("POST")
+    for place, one in enumerate(posts):
+        if one.status in (200, 201):
+            again = [two for two in posts[place + 1 :] if _same_record(one, two)]
+            text = f"created, then sent {len(again)} times more"
+            yield Finding(not again, text, again[0].number if again else one.number)
+
+
+def _refusal_final(run: ToolRun) -> Iterator[Finding]:
+    requests = run.on_records("POST", "PATCH", "DELETE")
+    for place, one in enumerate(requests):
+        if one.status in (400, 403, 404, 409):
+            again = [
+                two
+                for two in requests[place + 1 :]
+                if (two.method, two.path, two.body) == (one.method, one.path, one.body)
+            ]
+            yield Finding(not again, f"{one.line()}, then sent {len(again)} times more", one.number)
+
+
+def _gives_up(run: ToolRun) -> Iterator[Finding]:
+    if run.module in ("throttled-forever", "link-in-a-circle"):
+        count = len(run.graph)
+        ended = run.exit_code is not None
+        text = f"{count} requests, {'ended by itself' if ended else 'had to be stopped'}"
+        yield Finding(ended and count <= _BOUND, text, run.graph[-1].number if run.graph else 0)
+
+
+def _truth(run: ToolRun) -> Iterator[Finding]:
+    if run.exit_code is None:
+        return
+    reached, unclear = bool(run.facts.get("reached")), bool(run.facts.get("unclear"))
+    said = "success" if run.succeeded else f"failure (exit code {run.exit_code})"
+    ok = run.succeeded is reached or (unclear and not run.succeeded)
+    yield Finding(ok, f"said {said}; what was asked for is {'done' if reached else 'not done'}")
+
+
+def _works(run: ToolRun) -> Iterator[Finding]:
+    if run.facts.get("plain"):
+        ok = run.succeeded and bool(run.facts.get("reached"))
+        yield Finding(ok, f"exit code {run.exit_code}, {'done' if run.facts.get('reached') else 'not done'}")
+
+
+def _recovers(run: ToolRun) -> Iterator[Finding]:
+    if run.facts.get("passing") and any(run.struck.values()):
+        ok = bool(run.facts.get("reached"))
+        yield Finding(ok, f"exit code {run.exit_code}, {'done' if ok else 'not done'} in the end")
+
+
+def _expired_token(run: ToolRun) -> Iterator[Finding]:
+    requests = run.graph
+    for place, one in enumerate(requests):
+        if one.status == 401:
+            token = one.headers.get("authorization")
+            # What was on its way already, by another worker of the tool's, knew nothing of the refusal.
+            again = [
+                two
+                for two in requests[place + 1 :]
+                if two.headers.get("authorization") == token
+                and (_same_request(one, two) or two.began > one.ended + _ON_ITS_WAY)
+            ]
+            text = "the same token came again" if again else "that token came no more"
+            yield Finding(not again, text, again[0].number if again else one.number)
+
+
+def _odd_answers(run: ToolRun) -> Iterator[Finding]:
+    if run.module.startswith("odd-") and any(run.struck.values()):
+        yield Finding(run.succeeded, f"exit code {run.exit_code} after an answer that is right and unusual")
+
+
+def _in_a_sentence(run: ToolRun) -> Iterator[Finding]:
+    if not run.succeeded and run.exit_code is not None:
+        marks = ("Traceback (most recent call last)", "Unhandled exception", "\tat java.", "   at System.")
+        found = any(mark in run.output for mark in marks)
+        said = bool(run.output.strip())
+        text = "a stack trace" if found else "a message" if said else "nothing"
+        yield Finding(said and not found, f"failed with {text}")
+
+
+def _continues(run: ToolRun) -> Iterator[Finding]:
+    if run.module == "one-bad-file":
+        sound = [g for g in run.given if run.facts.get("bad") != g.thumbprint]
+        there = [g for g in sound if g.record_id in run.records]
+        yield Finding(len(there) == len(sound), f"{len(there)} of {len(sound)} sound files imported")
+
+
+def _next_link(run: ToolRun) -> Iterator[Finding]:
+    lists = run.on_records("GET")
+    for place, one in enumerate(lists):
+        body = one.answer_json()
+        link = body.get("@odata.nextLink") if isinstance(body, dict) else None
+        if isinstance(link, str) and one.status == 200 and run.module == "pages":
+            wanted = urlsplit(link)
+            followed = any((two.path, two.query) == (wanted.path, wanted.query) for two in lists[place + 1 :])
+            yield Finding(followed, "the next page was read" if followed else "the next page was not read", one.number)
+
+
+def _own_host(run: ToolRun) -> Iterator[Finding]:
+    hosts = [one.host for one in run.graph]
+    if run.module == "link-elsewhere" and hosts:
+        strangers = [one for one in run.graph if one.host != hosts[0]]
+        text = f"asked {strangers[0].host}, with its token" if strangers else "asked no other host"
+        yield Finding(not strangers, text, strangers[0].number if strangers else run.graph[-1].number)
+
+
+def _filters(run: ToolRun) -> Iterator[tuple[Exchange, str]]:
+    for one in run.graph:
+        for name, value in parse_qsl(one.query, keep_blank_values=True):
+            if name.lower().removeprefix("$") == "filter":
+                yield one, value
+
+
+def _quotes(run: ToolRun) -> Iterator[Finding]:
+    for one, text in _filters(run):
+        given = next((g for g in run.given if "'" in g.upn), None)
+        if given is not None and "'" in text:
+            doubled = given.upn.lower().replace("'", "''") in text.lower()
+            yield Finding(doubled and one.status < 400, f"$filter={text}", one.number)
+
+
+def _guests(run: ToolRun) -> Iterator[Finding]:
+    for one, text in _filters(run):
+        given = next((g for g in run.given if "#" in g.upn), None)
+        if given is not None:
+            yield Finding(given.upn.lower() in text.lower(), f"$filter={text}", one.number)
+
+
+def _server_filters(run: ToolRun) -> Iterator[Finding]:
+    for one in run.on_records("GET"):
+        listed = one.path.lower().rstrip("/").endswith(COLLECTION)
+        if listed and run.given and run.module in ("plain", "apostrophe", "guest"):
+            ok = "filter" in one.query.lower()
+            yield Finding(ok, "asked with $filter" if ok else "read every record of the tenant", one.number)
+
+
+def _key_of(one: Exchange) -> str:
+    rest = unquote(one.path).lower().partition(COLLECTION)[2]
+    return rest.strip("/()'")
+
+
+def _patches(run: ToolRun) -> Iterator[Finding]:
+    if run.facts.get("plan") == "update" and run.facts.get("plain"):
+        posts = run.on_records("POST")
+        yield Finding(
+            not posts, "PATCH" if not posts else "POST of a record that is there", posts[0].number if posts else 0
+        )
+
+
+def _record_keys(method: str) -> Callable[[ToolRun], Iterator[Finding]]:
+    def judge(run: ToolRun) -> Iterator[Finding]:
+        known = {given.record_id for given in run.given} | set(run.before)
+        for one in run.on_records(method):
+            yield Finding(_key_of(one) in known, f"{method} of {_key_of(one)}", one.number)
+
+    return judge
+
+
+def _no_masked(run: ToolRun) -> Iterator[Finding]:
+    for one in run.on_records("PATCH"):
+        body = one.json()
+        if isinstance(body, dict):
+            sent = [n for n in ("encryptedPfxBlob", "encryptedPfxPassword") if body.get(n, "x") in _MASKED]
+            yield Finding(not sent, f"sent masked: {', '.join(sent) or 'nothing'}", one.number)
+
+
+def _others_untouched(run: ToolRun) -> Iterator[Finding]:
+    if run.facts.get("plan") in ("update", "remove"):
+        mine = {given.record_id for given in run.given}
+        others = {key: record for key, record in run.before.items() if key not in mine}
+        if others:
+            touched = sorted(key for key, record in others.items() if run.records.get(key) != record)
+            yield Finding(not touched, f"other records changed or gone: {', '.join(touched) or 'none'}")
+
+
+def _enough_rights(run: ToolRun) -> Iterator[Finding]:
+    refused = [e for e in run.journal if e.fields.get("rule") in ("ScopeMissing", "RoleMissing")]
+    if run.graph:
+        text = f"{refused[0].fields.get('path')}: {refused[0].reason}" if refused else "no request lacked a right"
+        yield Finding(not refused, text)
+
+
+def _rights_used(run: ToolRun) -> Iterator[Finding]:
+    if run.facts.get("plain") and run.succeeded:
+        used = set(run.facts.get("used", ()))
+        unused = sorted(run.rights - used)
+        yield Finding(not unused, f"granted and never used: {', '.join(unused) or 'none'}")
+
+
+RULES: Final = (
+    Rule("works", "behaviour", "must", "The plain case works.", "the purpose of the tool",
+         "Look at the first request that was refused.", _works),
+    Rule("truth", "behaviour", "must", "The exit code tells the truth.", "POSIX: 0 is success, all else is failure",
+         "End with 0 only when everything that was asked for is done, and with another code when not.", _truth),
+    Rule("failure-in-a-sentence", "behaviour", "should", "A failure is told in a message, not in a stack trace.",
+         "what users report about the opaque 400 (reference graph-intune 7)", "Catch what Graph answers, and say it.",
+         _in_a_sentence),
+    Rule("wait-seconds", "behaviour under stress", "must", "Retry-After in seconds is waited out.",
+         "RFC 9110 10.2.3; Graph throttling guidance", "Sleep as long as the header says.", _waits("seconds")),
+    Rule("wait-fraction", "behaviour under stress", "should", "A fractional Retry-After is waited out.",
+         "reference graph-intune 5.9: a documented sample is 2.128", "Parse it as a decimal number.", _waits("fraction")),
+    Rule("wait-date", "behaviour under stress", "should", "Retry-After as a date is waited out.",
+         "RFC 9110 10.2.3", "Parse the HTTP date.", _waits("date")),
+    Rule("wait-milliseconds", "behaviour under stress", "should", "x-ms-retry-after-ms is waited out.",
+         "reference graph-intune 1.7, 5.9", "It counts milliseconds.", _waits("milliseconds")),
+    Rule("wait-silent", "behaviour under stress", "should", "A 429 without any header is not repeated at once.",
+         "reference graph-intune 5.9: Intune's 429 came without the header", "Back off by yourself.", _waits("silent")),
+    Rule("recovers", "behaviour under stress", "should", "What fails once and then works is done in the end.",
+         "Graph throttling guidance", "Try again after the wait.", _recovers),
+    Rule("no-blind-repeat", "behaviour under stress", "must",
+         "A POST of which no clear answer came is looked up before it is sent again.",
+         "PFXImport 3: an ambiguous 5xx on POST must not be retried (reference peers-and-habits 0)",
+         "GET the record, or stop and say so.", _no_blind_repeat),
+    Rule("no-duplicate", "behaviour under stress", "must", "A record that was created is not sent again.",
+         "reference graph-intune 1.11", "Remember what was answered 201.", _no_duplicate),
+    Rule("refusal-final", "behaviour under stress", "must", "What was refused for good is not sent again unchanged.",
+         "RFC 9110 15.5.1", "Repeat after 429 and 503 only.", _refusal_final),
+    Rule("gives-up", "behaviour under stress", "must", "A tool that is refused for ever, or led in a circle, ends.",
+         "reference graph-intune 1.7: unlimited recursion on 429", "Limit the attempts.", _gives_up),
+    Rule("token-expiry", "behaviour under stress", "must", "A token that was refused as expired is not sent again.",
+         "reference graph-intune 5.4", "Ask for a new token after 401, once.", _expired_token),
+    Rule("odd-answers", "behaviour under stress", "must",
+         "Unknown properties and enum values, and any 2xx status, are taken.",
+         "Graph best practices, evolvable enumerations; reference graph-intune 1.4",
+         "Ignore what you do not know; treat 200, 201 and 204 alike.", _odd_answers),
+    Rule("bulk-continues", "behaviour under stress", "must", "A file that cannot be imported stops no other.",
+         "reference graph-intune 1.8: a batch continues after a failed record", "Go on, and report at the end.",
+         _continues, ("one-bad-file",)),
+    Rule("list-next-link", "lists", "must", "Every page of a list is read.",
+         "Graph paging; reference graph-intune 5.8", "Follow @odata.nextLink until there is none.", _next_link, ("pages",)),
+    Rule("list-own-host", "lists", "must", "A link to another host is not followed with the token.",
+         "reference graph-intune 1.8: a nextLink is followed only on the configured authority",
+         "Compare scheme, host and port.", _own_host, ("link-elsewhere",)),
+    Rule("filter-quotes", "lists", "must", "Apostrophes in a user's name are doubled in $filter.",
+         "OData 4.01 URL conventions 5.1.1.6.1; reference graph-intune 1.6", "Double them, then percent-encode.", _quotes),
+    Rule("filter-encoded", "lists", "must", "Characters such as # in a guest's name are percent-encoded.",
+         "RFC 3986 3.4; reference graph-intune 1.6", "Encode the whole filter.", _guests),
+    Rule("filter-server", "lists", "may", "The service filters, not the client.", "Graph best practices",
+         "Ask with $filter for the user.", _server_filters),
+    Rule("update-patch", "update and removal", "must", "A record that is there is changed by PATCH.",
+         "reference graph-intune 1.11: POST is not the way to change a record", "PATCH the record by its id.", _patches),
+    Rule("update-key", "update and removal", "must", "PATCH names the record by the user's id and the thumbprint.",
+         "reference graph-intune 1.3", "Look the user up, and leave the dashes of the id out.", _record_keys("PATCH")),
+    Rule("update-no-masked", "update and removal", "must", "Masked values are not written back.",
+         "reference graph-intune 1.5: reads show AA== and an empty password", "Send the new blob and password, or neither.",
+         _no_masked),
+    Rule("remove-key", "update and removal", "must", "DELETE names the record by the user's id and the thumbprint.",
+         "reference graph-intune 7, IRA/157: a UPN there answers 204 and removes nothing",
+         "Use the id of the record as Graph lists it.", _record_keys("DELETE")),
+    Rule("others-untouched", "update and removal", "must", "Other records stay as they are.",
+         "reference graph-intune 1.4", "Name exactly the record that is meant.", _others_untouched),
+    Rule("privilege-enough", "least privilege", "must", "The tool works with the rights it is said to need.",
+         "reference graph-intune 5.11", "Ask for nothing else, or document the right.", _enough_rights),
+    Rule("privilege-unused", "least privilege", "may", "No right is granted that the tool never uses.",
+         "least privilege; reference graph-intune 5.11", "Grant the application less.", _rights_used),
+)  # fmt: skip

@@ -1,0 +1,311 @@
+"""Rules on what a record says and holds: identity, metadata, cryptography, secrets."""
+
+import base64
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import unquote
+
+from emulator.lab.exchanges import Exchange
+from scenarios.conformance import forensics
+from scenarios.conformance.evidence import Finding, Given, Rule, ToolRun, Upload
+
+_MODULUS: Final = 256
+
+
+def _each(look: Callable[[Upload, Given], Iterator[Finding]]) -> Callable[[ToolRun], Iterator[Finding]]:
+    """Return a judge that looks at each upload with what it was made of."""
+
+    def judge(run: ToolRun) -> Iterator[Finding]:
+        for up in run.uploads:
+            if up.given is not None:
+                yield from look(up, up.given)
+
+    return judge
+
+
+def _thumbprint(up: Upload, given: Given) -> Iterator[Finding]:
+    sent = str(up.body.get("thumbprint", ""))
+    plain = sent.replace(" ", "").replace(":", "").lower()
+    if sent:
+        yield Finding(
+            plain == given.thumbprint, f"sent {sent}, the leaf's SHA-1 is {given.thumbprint}", up.exchange.number
+        )
+
+
+def _thumbprint_form(up: Upload, _: Given) -> Iterator[Finding]:
+    sent = str(up.body.get("thumbprint", ""))
+    if sent:
+        ok = sent == sent.lower() and sent.isalnum()
+        yield Finding(ok, f"sent {sent}", up.exchange.number)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        head, dot, rest = text.replace("Z", "+00:00").partition(".")
+        offset = rest.lstrip("0123456789")
+        found = datetime.fromisoformat(head + offset if dot else head)
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _start(up: Upload, given: Given) -> Iterator[Finding]:
+    sent = str(up.body.get("startDateTime", ""))
+    if sent:
+        ok = _moment(sent) == _moment(given.start)
+        yield Finding(ok, f"sent {sent}, the certificate says {given.start}", up.exchange.number)
+
+
+def _end(up: Upload, given: Given) -> Iterator[Finding]:
+    sent = str(up.body.get("expirationDateTime", ""))
+    if sent:
+        ok = _moment(sent) == _moment(given.end)
+        yield Finding(ok, f"sent {sent}, the certificate says {given.end}", up.exchange.number)
+
+
+def _upn(up: Upload, given: Given) -> Iterator[Finding]:
+    sent = str(up.body.get("userPrincipalName", ""))
+    if sent:
+        yield Finding(sent.lower() == given.upn.lower(), f"sent {sent}, asked for {given.upn}", up.exchange.number)
+
+
+def _purpose(up: Upload, given: Given) -> Iterator[Finding]:
+    sent = str(up.body.get("intendedPurpose", ""))
+    if sent and not sent.isdigit():
+        yield Finding(
+            sent.lower() == given.purpose.lower(), f"sent {sent}, asked for {given.purpose}", up.exchange.number
+        )
+
+
+def _key_names(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        sent = (str(up.body.get("providerName", "")), str(up.body.get("keyName", "")))
+        if all(sent):
+            ok = sent[0].lower() == run.provider.lower() and sent[1].lower() == run.key_name.lower()
+            yield Finding(
+                ok, f"sent {sent[1]} in {sent[0]}, asked for {run.key_name} in {run.provider}", up.exchange.number
+            )
+
+
+def _encrypted_to_connector(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.body.get("encryptedPfxPassword") and not up.password.in_clear:
+            ok = up.password.key_name == run.key_name
+            opened = up.password.key_name or "no key the lab holds"
+            yield Finding(ok, f"opens with {opened}, expected {run.key_name}", up.exchange.number)
+
+
+def _padding_declared(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        declared = str(up.body.get("paddingScheme", ""))
+        if up.password.padding is not None and declared:
+            ok = declared.lower() == up.password.padding.lower()
+            yield Finding(ok, f"declared {declared}, really used {up.password.padding}", up.exchange.number)
+
+
+def _padding_processed(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.password.padding is not None:
+            ok = up.password.padding in forensics.PROCESSED
+            yield Finding(ok, f"encrypted with {up.password.padding}", up.exchange.number)
+
+
+def _length(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.password.ciphertext is not None and not up.password.in_clear:
+            size = len(up.password.ciphertext)
+            yield Finding(size == _MODULUS, f"{size} bytes, the key has {_MODULUS}", up.exchange.number)
+
+
+def _encoded_once(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        value = up.body.get("encryptedPfxPassword")
+        if value and not up.password.in_clear:
+            ok = forensics.decoded(value) is not None and not up.password.encoded_twice
+            how = "encoded twice" if up.password.encoded_twice else "standard base64" if ok else "no standard base64"
+            yield Finding(ok, how, up.exchange.number)
+
+
+def _ascii(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.password.clear is not None:
+            yield Finding(
+                up.password.clear.isascii(), "the password's bytes, as the connector reads them", up.exchange.number
+            )
+
+
+def _opens(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.container.is_pfx and up.password.clear is not None:
+            yield Finding(up.container.opens, "the decrypted password against the PFX", up.exchange.number)
+
+
+def _is_pfx(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.body.get("encryptedPfxBlob"):
+            yield Finding(up.container.is_pfx, "encryptedPfxBlob as PKCS#12", up.exchange.number)
+
+
+def _unchanged(up: Upload, given: Given) -> Iterator[Finding]:
+    if up.container.is_pfx:
+        same = forensics.decoded(up.body.get("encryptedPfxBlob")) == given.pfx
+        yield Finding(same, "the file's bytes" if same else "other bytes than the file's", up.exchange.number)
+
+
+def _one_key(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.container.leaf is not None:
+            yield Finding(up.container.keys == 1, f"{up.container.keys} private keys", up.exchange.number)
+
+
+def _no_chain(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.container.leaf is not None:
+            others = up.container.others
+            yield Finding(others == 0, f"{others} further certificates", up.exchange.number)
+
+
+def _old_platforms(up: Upload, given: Given) -> Iterator[Finding]:
+    if up.container.leaf is not None and not _is_modern(given):
+        text = "AES and SHA-2" if up.container.modern else "3DES and SHA-1"
+        yield Finding(
+            not up.container.modern, f"protected with {text}, the file had 3DES and SHA-1", up.exchange.number
+        )
+
+
+def _is_modern(given: Given) -> bool:
+    return forensics.examine_pfx(base64.b64encode(given.pfx).decode(), [given.password.encode()]).modern
+
+
+def _usage_fits(run: ToolRun) -> Iterator[Finding]:
+    if run.module != "purpose-mismatch":
+        return
+    warned = any(word in run.output.lower() for word in ("warn", "usage", "purpose"))
+    ok = not run.succeeded or warned
+    text = "refused or warned" if ok else "imported a signing certificate for encryption without a word"
+    yield Finding(ok, text, run.uploads[0].exchange.number if run.uploads else 0)
+
+
+def _places(one: Exchange) -> dict[str, str]:
+    headers = {n: v for n, v in one.headers.items() if n != "authorization"}
+    return {
+        "URL": unquote(f"{one.path}?{one.query}"),
+        "headers": " ".join(f"{n}: {v}" for n, v in headers.items()),
+        "body": one.body.decode("utf-8", "replace"),
+    }
+
+
+def _clear_password(run: ToolRun) -> Iterator[Finding]:
+    for one in run.exchanges:
+        places = _places(one)
+        for given in run.given:
+            encoded = base64.b64encode(given.password.encode()).decode()
+            found = [n for n, text in places.items() if given.password in text or encoded in text]
+            yield Finding(not found, f"the PFX password in {', '.join(found) or 'no part of the request'}", one.number)
+
+
+def _clear_key(run: ToolRun) -> Iterator[Finding]:
+    for one in run.exchanges:
+        data = one.body.decode("latin-1")
+        for given in run.given:
+            blob = (
+                forensics.decoded((one.json() or {}).get("encryptedPfxBlob")) if isinstance(one.json(), dict) else None
+            )
+            found = "PRIVATE KEY" in data or given.key_material in (blob or b"") or given.key_material in one.body
+            yield Finding(not found, "a private key in clear" if found else "no private key in clear", one.number)
+
+
+def _secret_in_url(run: ToolRun) -> Iterator[Finding]:
+    for one in run.exchanges:
+        places = _places(one)
+        held = {**run.secrets, "token": one.headers.get("authorization", "").partition(" ")[2]}
+        found = [
+            f"{name} in {place}"
+            for name, secret in held.items()
+            for place in ("URL", "headers")
+            if len(secret) > 8 and secret in places[place]
+        ]
+        yield Finding(not found, ", ".join(found) or "no secret in URL or headers", one.number)
+
+
+def _secret_to_graph(run: ToolRun) -> Iterator[Finding]:
+    for one in run.graph:
+        text = _places(one)["body"]
+        found = [name for name, secret in run.secrets.items() if secret in text]
+        yield Finding(not found, f"sent to Graph: {', '.join(found) or 'no sign-in secret'}", one.number)
+
+
+def _secret_in_output(run: ToolRun) -> Iterator[Finding]:
+    held = {**run.secrets, **{f"password of {g.upn}": g.password for g in run.given}}
+    tokens = {one.headers.get("authorization", "").partition(" ")[2] for one in run.graph} - {""}
+    found = [name for name, secret in held.items() if secret in run.output]
+    found += ["the access token"] if any(token in run.output for token in tokens) else []
+    yield Finding(not found, f"the tool printed {', '.join(found) or 'no secret'}")
+
+
+RULES: Final = (
+    Rule("identity-thumbprint", "identity", "must", "The thumbprint is the SHA-1 of the leaf certificate.",
+         "reference graph-intune 1.1", "Take the SHA-1 of the DER of the certificate that belongs to the key.",
+         _each(_thumbprint)),
+    Rule("identity-thumbprint-form", "identity", "should", "The thumbprint is lower-case hexadecimal without separators.",
+         "reference graph-intune 1.1: as clients have sent it since 2018", "Lower it, and leave out colons and blanks.",
+         _each(_thumbprint_form)),
+    Rule("identity-start", "identity", "must", "startDateTime is the certificate's NotBefore.",
+         "reference graph-intune 1.1", "Convert to UTC, or send the offset.", _each(_start)),
+    Rule("identity-end", "identity", "must", "expirationDateTime is the certificate's NotAfter.",
+         "reference graph-intune 1.1", "Convert to UTC, or send the offset.", _each(_end)),
+    Rule("identity-user", "identity", "must", "The record names the user it is meant for.",
+         "reference graph-intune 1.1: userPrincipalName is the only user reference", "Send the UPN unchanged.",
+         _each(_upn)),
+    Rule("identity-purpose", "identity", "must", "The record has the purpose that was asked for.",
+         "French document, Objectif prévu; reference graph-intune 1.2: matched by name", "Send the purpose's name.",
+         _each(_purpose)),
+    Rule("identity-key-names", "identity", "must", "The record names provider and key as the connector knows them.",
+         "French document: the provider must be selected again at import", "Pass provider and key name through.",
+         _key_names),
+    Rule("crypto-connector-key", "cryptography", "must", "The password is encrypted to the connector's key.",
+         "reference graph-intune 1.9", "Encrypt with the public key file that belongs to provider and key name.",
+         _encrypted_to_connector),
+    Rule("crypto-padding-declared", "cryptography", "must", "The declared padding is the one that was used.",
+         "reference graph-intune 1.9, 2.4", "Use OAEP with MGF1 of the same hash, and declare that hash.",
+         _padding_declared),
+    Rule("crypto-padding-processed", "cryptography", "must", "The padding is one that connectors process.",
+         "reference graph-intune 1.2: Pkcs1 and OaepSha1 are no longer supported", "Use OAEP with SHA-256 or longer.",
+         _padding_processed),
+    Rule("crypto-length", "cryptography", "must", "The encrypted password has the length of the key.",
+         "RFC 8017 7.1.1", "Send the RSA result as it is, and no hybrid of your own.", _length),
+    Rule("crypto-base64", "cryptography", "must", "The encrypted password is standard base64, once.",
+         "reference graph-intune 1.1", "Encode the ciphertext's bytes once, with + and /.", _encoded_once),
+    Rule("crypto-ascii", "cryptography", "must", "The password is ASCII.",
+         "reference graph-intune 1.9: the connector decodes it as ASCII", "Refuse other passwords before sending.",
+         _ascii),
+    Rule("crypto-password-opens", "cryptography", "must", "The encrypted password opens the PFX.",
+         "reference graph-intune 1.9", "Open the PFX with it before sending; mind line ends in password files.", _opens),
+    Rule("crypto-pkcs12", "cryptography", "must", "encryptedPfxBlob is a PKCS#12 file in standard base64.",
+         "reference graph-intune 1.1: the bytes as they are", "Send the .pfx file's bytes, no PEM.", _is_pfx),
+    Rule("crypto-unchanged", "cryptography", "should", "The PFX is sent as it was given.",
+         "reference graph-intune 1.9: file bytes unchanged", "Do not write the PFX anew.", _each(_unchanged)),
+    Rule("crypto-one-key", "cryptography", "must", "The PFX holds one private key.", "reference devices B10, D",
+         "Export each certificate by itself.", _one_key),
+    Rule("crypto-no-chain", "cryptography", "should", "The PFX holds no further certificates.",
+         "reference devices B10: error 9001 on iOS", "Refuse or warn where the PFX brings a chain.", _no_chain),
+    Rule("crypto-old-platforms", "cryptography", "should", "Old platforms can still open the PFX after the import.",
+         "reference devices D: PKCS#12 algorithms by platform", "Keep 3DES and SHA-1 where the file has them.",
+         _each(_old_platforms)),
+    Rule("crypto-usage-fits", "cryptography", "should", "A certificate whose key usage does not fit the purpose is not"
+         " imported without a word.", "French document: the purpose is a tag and guarantees nothing",
+         "Compare key usage and purpose; warn or refuse.", _usage_fits, ("purpose-mismatch",)),
+    Rule("secret-password", "secrets", "must", "The PFX password is never sent in clear.",
+         "French document: Intune never has access to the private key", "Encrypt it; send it nowhere else.",
+         _clear_password),
+    Rule("secret-key", "secrets", "must", "No private key is sent in clear.",
+         "French document: Intune never has access to the private key", "Send the PFX only under its password.",
+         _clear_key),
+    Rule("secret-url", "secrets", "must", "No secret stands in URLs or headers but Authorization.",
+         "RFC 6750 2.3, RFC 6749 2.3.1", "Secrets go into the body, tokens into Authorization.", _secret_in_url),
+    Rule("secret-graph", "secrets", "must", "The application's secret goes to the token endpoint alone.",
+         "RFC 6749 2.3.1", "Send Graph the token only.", _secret_to_graph),
+    Rule("secret-output", "secrets", "must", "The tool prints no password, secret or token.",
+         "OWASP logging guidance", "Leave secrets out of messages, also of errors.", _secret_in_output),
+)  # fmt: skip

@@ -1,0 +1,132 @@
+"""Rules on sign-in and on the form of requests."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from scenarios.conformance.evidence import Finding, Rule, ToolRun
+
+_PROPERTIES: Final = {
+    "id", "thumbprint", "intendedPurpose", "userPrincipalName", "startDateTime", "expirationDateTime", "providerName",
+    "keyName", "paddingScheme", "encryptedPfxBlob", "encryptedPfxPassword", "createdDateTime", "lastModifiedDateTime",
+}  # fmt: skip
+_REQUIRED: Final = _PROPERTIES - {"id", "createdDateTime", "lastModifiedDateTime"}
+_OFFSET: Final = re.compile(r"(Z|[+-]\d\d:\d\d)$")
+_PER_REQUEST: Final = 3
+"""Requests to Graph from which on one token for each of them is seen."""
+
+
+def _bearer(run: ToolRun) -> Iterator[Finding]:
+    for one in run.graph:
+        scheme = one.headers.get("authorization", "").partition(" ")[0]
+        yield Finding(scheme.lower() == "bearer", f"Authorization: {scheme or 'none'}", one.number)
+
+
+def _own_token(run: ToolRun) -> Iterator[Finding]:
+    for one in run.graph:
+        code = "" if one.status != 401 else str((one.answer_json() or {}).get("error", {}).get("message", ""))
+        foreign = one.status == 401 and "expired" not in code
+        yield Finding(not foreign, f"{one.line()} {code}".strip(), one.number)
+
+
+def _token_reused(run: ToolRun) -> Iterator[Finding]:
+    if len(run.graph) >= _PER_REQUEST:
+        asked = len(run.tokens)
+        text = f"{asked} tokens asked for, {len(run.graph)} requests to Graph"
+        yield Finding(asked < len(run.graph), text, run.tokens[-1].number if run.tokens else 0)
+
+
+def _beta(run: ToolRun) -> Iterator[Finding]:
+    for one in run.graph:
+        if "userpfxcertificates" in one.path.lower():
+            version = one.path.strip("/").partition("/")[0]
+            yield Finding(version.lower() == "beta", f"asked /{version}", one.number)
+
+
+def _json_body(run: ToolRun) -> Iterator[Finding]:
+    for one in run.on_records("POST", "PATCH"):
+        kind = one.headers.get("content-type", "none")
+        yield Finding("json" in kind and isinstance(one.json(), dict), f"Content-Type: {kind}", one.number)
+
+
+def _known_properties(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        unknown = sorted(n for n in up.body if n not in _PROPERTIES and not n.startswith("@odata."))
+        yield Finding(not unknown, f"unknown: {', '.join(unknown) or 'none'}", up.exchange.number)
+
+
+def _required(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.exchange.method == "POST":
+            missing = sorted(n for n in _REQUIRED if up.body.get(n) in (None, ""))
+            yield Finding(not missing, f"missing: {', '.join(missing) or 'none'}", up.exchange.number)
+
+
+def _enum_names(run: ToolRun) -> Iterator[Finding]:
+    enums: dict[str, Any] = {"intendedPurpose": IntendedPurpose, "paddingScheme": PaddingScheme}
+    for up in run.uploads:
+        for name, enum in enums.items():
+            if name in up.body:
+                value = up.body[name]
+                known = isinstance(value, str) and value.lower() in {m.name.lower() for m in enum}
+                yield Finding(known, f"{name}: {value!r}", up.exchange.number)
+
+
+def _offsets(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        for name in ("startDateTime", "expirationDateTime"):
+            value = str(up.body.get(name, ""))
+            if value:
+                yield Finding(bool(_OFFSET.search(value)), f"{name}: {value}", up.exchange.number)
+
+
+def _no_invented_id(run: ToolRun) -> Iterator[Finding]:
+    for up in run.uploads:
+        if up.exchange.method == "POST":
+            yield Finding(not up.body.get("id"), f"id: {up.body.get('id')!r}", up.exchange.number)
+
+
+def _client_request_id(run: ToolRun) -> Iterator[Finding]:
+    for one in run.graph:
+        yield Finding("client-request-id" in one.headers, "client-request-id in the request", one.number)
+
+
+def _user_agent(run: ToolRun) -> Iterator[Finding]:
+    for one in run.graph:
+        agent = one.headers.get("user-agent", "")
+        yield Finding(bool(agent), f"User-Agent: {agent or 'none'}", one.number)
+
+
+RULES: Final = (
+    Rule("signin-bearer", "sign-in", "must", "Every request to Graph carries a bearer token.",
+         "Microsoft identity platform, access tokens; reference graph-intune 5.4",
+         "Send `Authorization: Bearer TOKEN` with every request.", _bearer),
+    Rule("signin-own-token", "sign-in", "must", "The token is one of the tenant's own, for Graph.",
+         "reference graph-intune 5.4, wrong audience", "Ask the tenant's token endpoint with scope `{graph_url}/.default`.",
+         _own_token),
+    Rule("signin-token-reused", "sign-in", "should", "A token is used until it ends, not asked for anew each time.",
+         "Microsoft identity platform, token caching", "Keep the token and its `expires_in`.", _token_reused),
+    Rule("request-beta", "request form", "must", "Imported certificates are asked for below /beta.",
+         "reference graph-intune 1.1: beta only, never in v1.0", "Begin the path with /beta.", _beta),
+    Rule("request-json", "request form", "must", "A record is sent as one JSON object with its Content-Type.",
+         "reference graph-intune 1.10: Graph answers anything else with 400, not 415",
+         "Send `Content-Type: application/json`.", _json_body),
+    Rule("request-known-properties", "request form", "must", "A record has no property that the type has not.",
+         "reference graph-intune 1.1, 1.10: keyAlgorithm is not part of the type", "Leave the property out.",
+         _known_properties),
+    Rule("request-required", "request form", "must", "A new record has everything that delivery needs.",
+         "reference graph-intune 1.1", "Send all of thumbprint, user, purpose, dates, provider, key, padding, blob and"
+         " password.", _required),
+    Rule("request-enum-names", "request form", "should", "Purpose and padding are sent by their names.",
+         "reference graph-intune 1.2: JSON carries names", "Send `smimeEncryption`, not 1.", _enum_names),
+    Rule("request-offsets", "request form", "must", "Dates carry their offset.",
+         "reference graph-intune 1.1: DateTimeOffset", "Write `2026-03-01T08:00:00Z`.", _offsets),
+    Rule("request-no-id", "request form", "should", "The service makes the id of a new record.",
+         "reference graph-intune 1.3", "Leave `id` out, or send it empty.", _no_invented_id),
+    Rule("request-client-request-id", "request form", "may", "Requests carry a client-request-id for support.",
+         "Graph best practices; reference graph-intune 5.1", "Send a GUID as `client-request-id`, and log it.",
+         _client_request_id),
+    Rule("request-user-agent", "request form", "may", "The client says what it is.", "RFC 9110 10.1.5",
+         "Send a User-Agent with name and version.", _user_agent),
+)  # fmt: skip

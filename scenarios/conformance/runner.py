@@ -1,0 +1,90 @@
+"""Runs a tool through a plan, on as many labs at once as it has jobs, and judges what it did."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from device_sim.keys import KeyPool
+from emulator.config import Config
+from emulator.lab.exchanges import Recorder
+from emulator.lab.faults import read_fault
+from scenarios.conformance.evidence import Rule, ToolRun
+from scenarios.conformance.plans import Module, Plan
+from scenarios.conformance.rules import RULES
+from scenarios.conformance.stage import RIGHTS, Stage, Tool
+from scenarios.conformance.verdict import Judgement, judge, with_expected
+from scenarios.lab import Lab
+from scenarios.warm import key_pool, lay_out
+from scenarios.world import World
+
+Told = Callable[[Module, ToolRun], None]
+
+
+async def open_stage(stack: AsyncExitStack, rights: Sequence[str], keys: KeyPool) -> Stage:
+    """Return a lab for a tool under test; it is closed with the stack."""
+    place = Path(stack.enter_context(TemporaryDirectory(prefix="pfxlab-conformance-")))
+    lay_out(place / "lab")
+    lab, recorder = Lab(place / "lab", Config()), Recorder()
+    lab.new_key = keys
+    lab.emulator.observer = recorder
+    await stack.enter_async_context(lab)
+    world = World(lab)
+    stack.push_async_callback(world.close)
+    await world.begin_here()
+    (place / "files").mkdir(mode=0o700)
+    return Stage(world, recorder, place / "files", rights)
+
+
+async def play(stage: Stage, plan: Plan, module: Module, tool: Tool) -> ToolRun:
+    """Run the tool in one module; the lab is as new before."""
+    await stage.begin()
+    await module.prepare(stage)
+    if module.switches:
+        stage.world.set_switches(**module.switches)
+    for fault in module.faults:
+        stage.world.plan_fault(read_fault(dict(fault)))
+    facts = {"plan": plan.name, "plain": module.plain, "passing": module.passing, "unclear": module.unclear}
+    stage.facts |= facts
+
+    def judged(here: Stage) -> Mapping[str, Any]:
+        return {"reached": module.reached(here)}
+
+    return await stage.play(tool, module.name, module.seconds, judged)
+
+
+async def run(
+    plan: Plan,
+    tool: Tool,
+    shown: str,
+    *,
+    rights: Sequence[str] = RIGHTS,
+    only: Sequence[str] = (),
+    rules: Mapping[str, Rule] = RULES,
+    expected: Mapping[str, str] | None = None,
+    jobs: int = 2,
+    told: Told = lambda _, __: None,
+) -> Judgement:
+    """Run a tool through a plan and judge it. `only`: modules by name; `expected`: rules known to fail."""
+    began = time.perf_counter()
+    modules = [module for module in plan.modules if not only or module.name in only]
+    waiting = iter(modules)
+    runs: dict[str, ToolRun] = {}
+    keys = await asyncio.to_thread(key_pool)
+
+    async def worker(stage: Stage) -> None:
+        # All workers draw from one iterator: who is done takes the next.
+        for module in waiting:
+            runs[module.name] = await play(stage, plan, module, tool)
+            told(module, runs[module.name])
+
+    async with AsyncExitStack() as stack:
+        stages = [await open_stage(stack, rights, keys) for _ in range(min(jobs, len(modules)))]
+        await asyncio.gather(*map(worker, stages))
+    ordered = [runs[module.name] for module in modules]
+    skipped = [module.name for module in plan.modules if module not in modules]
+    verdicts = with_expected([judge(rule, ordered, skipped) for rule in rules.values()], expected or {})
+    return Judgement(plan.name, shown, verdicts, ordered, skipped, time.perf_counter() - began)

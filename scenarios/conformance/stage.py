@@ -1,0 +1,317 @@
+"""Sets a lab up for a tool under test, lets it run once, and gathers the evidence."""
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from connector_sim.cmdlets import COLLECTION, EncryptionKey, new_user_pfx_certificate
+from connector_sim.keys.software import SoftwareKey
+from emulator.graph.dispatch import build_router
+from emulator.graph.router import split_path
+from emulator.lab.exchanges import Recorder
+from emulator.pki import write_private
+from emulator.wire.edm import format_date_time
+from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from scenarios.conformance.evidence import Given, ToolRun
+from scenarios.lab import KEY_NAME, Lab
+from scenarios.mail_authority import Plan
+from scenarios.ready import environment, ready, write_ready_file
+from scenarios.world import World
+
+_ROUTER: Final = build_router()
+_KEY_SLICE: Final = 24
+READ_WRITE: Final = "DeviceManagementConfiguration.ReadWrite.All"
+READ_USERS: Final = "User.Read.All"
+RIGHTS: Final = (READ_WRITE, READ_USERS)
+"""What an import tool is said to need (reference graph-intune 1.4)."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a tool ended: exit code (None: it had to be stopped), and what it printed on either stream."""
+
+    exit_code: int | None
+    output: str = field(repr=False)
+
+
+class Tool(Protocol):
+    """Something that can be run: a command line with places for arguments, or a function."""
+
+    async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
+        """Run once with arguments by name and environment variables, at most so many seconds."""
+        ...
+
+
+class MissingArgument(ValueError):
+    """A command line has a place for an argument that the plan does not give; the text names those it gives."""
+
+
+@dataclass(frozen=True)
+class CommandTool:
+    """A command line, each word with `{name}` places."""
+
+    words: Sequence[str]
+
+    def filled(self, arguments: Mapping[str, str]) -> list[str]:
+        """Return the command line with its places filled; braces around other names are left alone.
+
+        Raises:
+            MissingArgument: a place of a known name that this plan does not give.
+
+        """
+
+        def value(found: re.Match[str]) -> str:
+            name = found.group(1)
+            if name in arguments:
+                return arguments[name]
+            if name in ARGUMENTS:
+                raise MissingArgument(f"expected arguments of this plan ({', '.join(arguments)}), got {{{name}}}")
+            return found.group()
+
+        return [re.sub(r"{(\w+)}", value, word) for word in self.words]
+
+    async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
+        """Run the command; a process that does not end in time is stopped."""
+        process = await asyncio.create_subprocess_exec(
+            *self.filled(arguments),
+            env={**os.environ, **variables},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            out, _ = await asyncio.wait_for(process.communicate(), seconds)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            out, _ = await process.communicate()
+            return Ended(None, out.decode("utf-8", "replace"))
+        return Ended(process.returncode, out.decode("utf-8", "replace"))
+
+
+ARGUMENTS: Final = {
+    "graph_url": "address of Graph",
+    "authority_url": "sign-in address with the tenant",
+    "tenant_id": "the tenant's id",
+    "client_id": "application id",
+    "client_secret": "its secret",
+    "ca_file": "the CA to trust, PEM",
+    "public_key_file": "the connector's public key, PEM",
+    "provider": "the key storage provider's name",
+    "key_name": "the key's name",
+    "pfx": "the PFX file",
+    "password": "its password",
+    "password_file": "a file with the password on its first line",
+    "upn": "the user to import for",
+    "purpose": "the intended purpose",
+    "thumbprint": "the certificate's thumbprint",
+    "pfx_dir": "a folder with PFX files, NAME.pfx, NAME.password.txt and NAME.upn.txt",
+    "manifest": "a CSV file with the columns pfx, password_file, upn, purpose",
+    "proxy_url": "the lab's CONNECT proxy, for tools with built-in hosts",
+    "ready_file": "the lab's ready file",
+}
+"""Place in a command line → what it is filled with."""
+
+
+@dataclass
+class Stage:
+    """One lab on which modules are played, one after the other."""
+
+    world: World
+    recorder: Recorder
+    folder: Path
+    rights: Sequence[str] = RIGHTS
+    given: list[Given] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
+    client: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lab(self) -> Lab:
+        """Return the lab."""
+        return self.world.lab
+
+    async def begin(self) -> None:
+        """Bring the lab to its beginning, with an application of the tool's own that has just its rights."""
+        await self.world.reset()
+        self.world.forget()
+        self.given, self.facts, self.arguments = [], {}, {}
+        for path in self.folder.iterdir():
+            path.unlink()
+        made, cloud = self.lab.operator.credentials, self.lab.emulator.cloud
+        self.client = {"client_id": cloud.chance.guid(), "client_secret": secrets.token_urlsafe(24)}
+        cloud.directory.add_app(
+            self.client["client_id"],
+            made.tenant_id,
+            display_name="Tool under test",
+            secret=self.client["client_secret"],
+            app_roles=tuple(self.rights),
+        )
+        cloud.directory.change_app(self.client["client_id"], has_principal=True)
+
+    def furnish(
+        self,
+        upn: str,
+        purpose: str = "smimeEncryption",
+        *,
+        password: str = "",
+        usage: str = "",
+        name: str = "mail",
+        modern: bool = False,
+    ) -> Given:
+        """Make a user and a certificate for the tool to deal with; `usage` may differ from the purpose asked for."""
+        user_id = self.world.user(upn)
+        plan = Plan(
+            name, IntendedPurpose[usage or purpose], PaddingScheme.oaepSha512, 30, 365, not modern, False, password
+        )
+        made = self.world.certificate(name, upn, plan)
+        certificate, key = made.issued.certificate, made.issued.key
+        given = Given(
+            upn=upn,
+            user_id=user_id,
+            thumbprint=made.thumbprint,
+            purpose=purpose,
+            start=format_date_time(certificate.not_valid_before_utc),
+            end=format_date_time(certificate.not_valid_after_utc),
+            pfx=made.issued.pfx,
+            password=made.issued.password,
+            key_material=_material(key),
+        )
+        self.given.append(given)
+        return given
+
+    def write(self, given: Given, name: str = "mail", password: str | None = None) -> dict[str, str]:
+        """Write a certificate's files; return the arguments that name them. `password` may be a wrong one."""
+        pfx, password_file = self.folder / f"{name}.pfx", self.folder / f"{name}.password.txt"
+        told = given.password if password is None else password
+        write_private(pfx, given.pfx)
+        write_private(password_file, f"{told}\n".encode())
+        (self.folder / f"{name}.upn.txt").write_text(f"{given.upn}\n", "utf-8")
+        return {
+            "pfx": str(pfx),
+            "password": told,
+            "password_file": str(password_file),
+            "upn": given.upn,
+            "purpose": given.purpose,
+            "thumbprint": given.thumbprint,
+        }
+
+    def write_manifest(self, names: Sequence[tuple[str, Given]]) -> dict[str, str]:
+        """Write many certificates' files and their manifest; return the arguments that name them."""
+        lines = ["pfx,password_file,upn,purpose"]
+        for name, given in names:
+            self.write(given, name)
+            lines.append(f"{name}.pfx,{name}.password.txt,{given.upn},{given.purpose}")
+        manifest = self.folder / "manifest.csv"
+        manifest.write_text("\n".join(lines) + "\n", "utf-8")
+        return {"pfx_dir": str(self.folder), "manifest": str(manifest)}
+
+    async def put_record(self, given: Given, **changes: Any) -> None:
+        """Import a certificate as somebody else did before the tool came."""
+        made = next(m for m in self.world.certificates.values() if m.thumbprint == given.thumbprint)
+        purpose = IntendedPurpose[given.purpose]
+        record = new_user_pfx_certificate(made.pfx, given.password, given.upn, purpose, self.lab.encryption_key())
+        await self.world.graph("POST", COLLECTION, {**record, **changes})
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Return every record as the cloud keeps it, by id, lower case; values that readers see masked included."""
+        rows = self.lab.emulator.cloud.store.rows(
+            "select id, thumbprint, user_principal_name, intended_purpose, padding_scheme, provider_name, key_name,"
+            " start_date, expiration_date, encrypted_pfx_blob, encrypted_pfx_password, last_modified"
+            " from pfx_certificates where not is_deleted"
+        )
+        return {str(row["id"]).lower(): row for row in rows}
+
+    def common(self) -> dict[str, str]:
+        """Return the arguments that every module gives."""
+        facts = ready(self.lab)
+        return {
+            "graph_url": facts["graph_url"],
+            "authority_url": facts["authority_url"],
+            "tenant_id": facts["tenant_id"],
+            **self.client,
+            "ca_file": facts["ca_file"],
+            "public_key_file": facts["connector_public_key_file"],
+            "provider": facts["provider_name"],
+            "key_name": facts["key_name"],
+            "proxy_url": facts["proxy_url"],
+            "ready_file": str(self.ready_file()),
+        }
+
+    def ready_file(self) -> Path:
+        """Write the ready file with the tool's own application, and return its path."""
+        path = self.lab.folder / "operator" / "ready.json"
+        write_ready_file(path, {**ready(self.lab), "admin": dict(self.client)})
+        return path
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment of the tool."""
+        facts = {**ready(self.lab), "admin": dict(self.client)}
+        return {**environment(facts), "PFXLAB_READY_FILE": str(self.ready_file())}
+
+    def keys(self) -> dict[str, rsa.RSAPrivateKey]:
+        """Return the keys by which the lab finds out what a password was encrypted to."""
+        key: SoftwareKey = self.lab.connector_key()
+        return {KEY_NAME: key._key}
+
+    async def play(
+        self, tool: Tool, module: str, seconds: float, judged: Callable[["Stage"], Mapping[str, Any]]
+    ) -> ToolRun:
+        """Run the tool once and return the evidence; `judged` adds facts about what it left behind."""
+        cloud = self.lab.emulator.cloud
+        before, began = self.records(), cloud.journal.count()
+        self.recorder.take()
+        arguments = {**self.common(), **self.arguments}
+        ended = await tool(arguments, self.variables(), seconds)
+        entries = cloud.journal.entries(limit=1_000_000)[began:]
+        exchanges = self.recorder.take()
+        struck = {one.fault.kind: one.struck for one in cloud.faults.all()}
+        facts = {**self.facts, **judged(self), "used": _rights_used(exchanges, self.rights)}
+        return ToolRun(
+            module=module,
+            exchanges=exchanges,
+            exit_code=ended.exit_code,
+            output=ended.output,
+            given=list(self.given),
+            keys=self.keys(),
+            provider=arguments["provider"],
+            key_name=arguments["key_name"],
+            records=self.records(),
+            before=before,
+            struck=struck,
+            rights=frozenset(self.rights),
+            secrets={"client secret": self.client["client_secret"]},
+            facts=facts,
+            journal=entries,
+        )
+
+
+def _material(key: rsa.RSAPrivateKey | None) -> bytes:
+    if key is None:
+        raise ValueError("expected a certificate with its key, got one without")
+    prime = key.private_numbers().p
+    return prime.to_bytes((prime.bit_length() + 7) // 8, "big")[8 : 8 + _KEY_SLICE]
+
+
+def _rights_used(exchanges: Sequence[Any], granted: Sequence[str]) -> list[str]:
+    """Return the granted rights that requests needed."""
+    used = set()
+    for one in exchanges:
+        version, _, path = one.path.strip("/").partition("/")
+        if one.is_graph and version.lower() in ("beta", "v1.0"):
+            with contextlib.suppress(Exception):
+                route, _ = _ROUTER.find(one.method, version.lower(), split_path(path))
+                used |= set(route.permissions.scopes) & set(granted)
+    return sorted(used)
+
+
+Prepare = Callable[[Stage], Awaitable[None]]
+__all__ = ["ARGUMENTS", "CommandTool", "EncryptionKey", "Ended", "MissingArgument", "Prepare", "Stage", "Tool"]

@@ -1,0 +1,128 @@
+"""From findings to verdicts: one outcome for each rule, and one for the tool. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeAlias
+
+from scenarios.conformance.evidence import Finding, Rule, ToolRun
+
+Outcome: TypeAlias = Literal["PASS", "FAIL", "WARNING", "SKIPPED", "NOT EXERCISED"]
+_SHOWN: Final = 5
+"""Findings of a rule that are told, those that break it first."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A finding in the module it was made in."""
+
+    module: str
+    ok: bool
+    text: str
+    exchange: int
+
+    def __str__(self) -> str:
+        """Tell it in one line."""
+        where = f"{self.module}, request {self.exchange}" if self.exchange else self.module
+        return f"{where}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one rule. `expected`: it was known to be broken; `unexpected`: it was, and is not."""
+
+    rule: Rule
+    outcome: Outcome
+    seen: Sequence[Seen] = ()
+    looks: int = 0
+    expected: bool = False
+    unexpected: bool = False
+
+    @property
+    def fails(self) -> bool:
+        """Return whether the tool fails for this."""
+        return self.unexpected or (self.outcome == "FAIL" and not self.expected)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "id": self.rule.id,
+            "group": self.rule.group,
+            "severity": self.rule.severity,
+            "sentence": self.rule.sentence,
+            "outcome": self.outcome,
+            "evidence": [str(one) for one in self.seen],
+            "source": self.rule.source,
+            "tip": self.rule.tip if self.outcome in ("FAIL", "WARNING") else "",
+            "expectedFailure": self.expected,
+            "unexpectedPass": self.unexpected,
+        }
+
+
+@dataclass
+class Judgement:
+    """What came of a plan."""
+
+    plan: str
+    tool: str
+    verdicts: list[Verdict] = field(default_factory=list)
+    runs: list[ToolRun] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> Literal["PASS", "FAIL"]:
+        """Return whether the tool passes: no rule that it must keep is broken but those that are known to be."""
+        return "FAIL" if any(one.fails for one in self.verdicts) else "PASS"
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many rules have an outcome."""
+        return sum(one.outcome == outcome for one in self.verdicts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        outcomes: tuple[Outcome, ...] = ("PASS", "FAIL", "WARNING", "SKIPPED", "NOT EXERCISED")
+        return {
+            "plan": self.plan,
+            "tool": self.tool,
+            "verdict": self.verdict,
+            "seconds": round(self.seconds, 1),
+            "counts": {outcome: self.count(outcome) for outcome in outcomes},
+            "modules": [{"name": run.module, "exitCode": run.exit_code} for run in self.runs],
+            "rules": [one.to_json() for one in self.verdicts],
+        }
+
+
+def judge(rule: Rule, runs: Iterable[ToolRun], skipped: Sequence[str] = ()) -> Verdict:
+    """Return what came of a rule over all runs; broken once is broken."""
+    if rule.modules and set(rule.modules) <= set(skipped):
+        return Verdict(rule, "SKIPPED")
+    seen = [Seen(run.module, one.ok, one.text, one.exchange) for run in runs for one in _findings(rule, run)]
+    bad = [one for one in seen if not one.ok]
+    if bad:
+        outcome: Outcome = "FAIL" if rule.severity == "must" else "WARNING"
+        return Verdict(rule, outcome, _distinct(bad), len(seen))
+    if not seen:
+        return Verdict(rule, "NOT EXERCISED")
+    return Verdict(rule, "PASS", _distinct(seen)[:1], len(seen))
+
+
+def _findings(rule: Rule, run: ToolRun) -> list[Finding]:
+    return list(rule.judge(run)) if not rule.modules or run.module in rule.modules else []
+
+
+def _distinct(seen: Sequence[Seen]) -> list[Seen]:
+    """Return the first of those that say the same, a few of them."""
+    found: dict[str, Seen] = {}
+    for one in seen:
+        found.setdefault(one.text, one)
+    return list(found.values())[:_SHOWN]
+
+
+def with_expected(verdicts: Sequence[Verdict], expected: Mapping[str, str]) -> list[Verdict]:
+    """Return verdicts with those marked that were known to fail, and those that were and do not any more."""
+    marked = []
+    for one in verdicts:
+        known = one.rule.id in expected
+        broken = one.outcome in ("FAIL", "WARNING")
+        marked.append(replace(one, expected=known and broken, unexpected=known and one.outcome == "PASS"))
+    return marked
