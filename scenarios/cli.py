@@ -26,6 +26,7 @@ from device_sim.errors import EnrollmentRefused, SessionFailed
 from emulator.config import Config
 from emulator.server import PortTaken
 from emulator.wire.ids import check_upn
+from scenarios.commands import conformance as conformance_commands
 from scenarios.commands import connector as connector_commands
 from scenarios.commands import devices as devices_commands
 from scenarios.commands import keys as keys_commands
@@ -461,6 +462,7 @@ main.add_command(keys_commands.keys)
 main.add_command(connector_commands.connector)
 main.add_command(devices_commands.devices)
 main.add_command(pfx_commands.pfx)
+main.add_command(conformance_commands.conformance)
 main.add_command(scenario_commands.scenario)
 main.add_command(world_commands.world)
 main.add_command(replay_commands.bundle_command)

@@ -1,0 +1,186 @@
+"""`pfxlab conformance`: a verdict on a tool, by rules with their sources."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+
+from emulator.clock import LabClock
+from scenarios.commands.common import FILE, NEW_FILE, USAGE, VERDICT_FAILED, stop
+from scenarios.conformance import report, runner
+from scenarios.conformance.evidence import ToolRun
+from scenarios.conformance.plans import PLANS, Module, Plan
+from scenarios.conformance.rules import RULES
+from scenarios.conformance.stage import ARGUMENTS, RIGHTS, CommandTool, MissingArgument
+from scenarios.conformance.verdict import Judgement
+
+
+@click.group()
+def conformance() -> None:
+    """Judge a tool: which rules it keeps, which it breaks, with evidence and the sentence behind each."""
+
+
+@conformance.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the rules as JSON and nothing else.")
+def rules(*, as_json: bool) -> None:
+    """List every rule with its severity and source."""
+    if as_json:
+        shown = [
+            {
+                "id": r.id,
+                "group": r.group,
+                "severity": r.severity,
+                "sentence": r.sentence,
+                "source": r.source,
+                "tip": r.tip,
+            }
+            for r in RULES.values()
+        ]
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    group = ""
+    for rule in RULES.values():
+        if rule.group != group:
+            group = rule.group
+            click.echo(f"\n{group}")
+        click.echo(f"  {rule.severity:<7} {rule.id:<28} {rule.sentence}")
+    click.echo("\nNext: pfxlab conformance run --plan import -- COMMAND; docs/conformance.md has each rule's source.")
+
+
+@conformance.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the plans as JSON and nothing else.")
+def plans(*, as_json: bool) -> None:
+    """List the plans with their modules, and the arguments a command line may have."""
+    if as_json:
+        shown = [
+            {"name": p.name, "title": p.title, "arguments": list(p.arguments),
+             "modules": [{"name": m.name, "title": m.title} for m in p.modules]}
+            for p in PLANS.values()
+        ]  # fmt: skip
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    for plan in PLANS.values():
+        click.echo(f"\n{plan.name}: a tool that {plan.title}; {', '.join(f'{{{name}}}' for name in plan.arguments)}")
+        for module in plan.modules:
+            click.echo(f"  {module.name:<24} {module.title}")
+    click.echo("\nIn every plan: " + ", ".join(f"{{{name}}}" for name in ARGUMENTS))
+    click.echo("Next: pfxlab conformance run --plan import -- my-tool --pfx {pfx} --password {password} --user {upn}")
+
+
+def _expected(path: Path | None) -> dict[str, str]:
+    """Return the rules a file says are known to fail: YAML, rule id → reason."""
+    if path is None:
+        return {}
+    try:
+        body: Any = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        stop(USAGE, f"{path}: expected YAML with rule ids and reasons, got something else ({error})")
+    if not isinstance(body, dict):
+        stop(USAGE, f"{path}: expected rule ids with reasons, got {type(body).__name__}")
+    unknown = sorted(str(name) for name in body if name not in RULES)
+    if unknown:
+        stop(USAGE, f"{path}: expected rules of `pfxlab conformance rules`, got {', '.join(unknown)}")
+    return {str(name): str(reason) for name, reason in body.items()}
+
+
+@conformance.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--plan", "plan_name", type=click.Choice(list(PLANS)), required=True, help="What kind of tool it is.")
+@click.option("--module", "only", multiple=True, help="Only this module; may be repeated.")
+@click.option("--rights", default=",".join(RIGHTS), show_default=True, help="Application rights the tool is granted.")
+@click.option("--expected-failures", "known", type=FILE, help="YAML: rule id and why it is known to fail.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 16), help="Runs at the same time.")
+@click.option(
+    "--json", "json_file", type=NEW_FILE, help="Write the verdicts as JSON here; - prints them and nothing else."
+)
+@click.option("--junit", "junit_file", type=NEW_FILE, help="Write the verdicts as JUnit XML here.")
+@click.option("--html", "html_file", type=NEW_FILE, help="Write one page with all the evidence here.")
+@click.option("--attach", is_flag=True, help="No command: start the tool by hand, once for each module.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def run(
+    plan_name: str, only: Sequence[str], rights: str, known: Path | None, jobs: int, json_file: Path | None,
+    junit_file: Path | None, html_file: Path | None, command: Sequence[str], *, attach: bool,
+) -> None:  # fmt: skip
+    """Run COMMAND once for each module of a plan, and judge it. Exit code 1: it breaks a rule that it must keep.
+
+    Words of COMMAND may have places such as {pfx} or {upn}; `pfxlab conformance plans` lists them. The environment is
+    that of `pfxlab exec`, with an application of its own that has just the rights named.
+    """
+    plan, expected = PLANS[plan_name], _expected(known)
+    unknown = sorted(set(only) - {module.name for module in plan.modules})
+    if unknown:
+        raise click.UsageError(f"--module: expected one of plan {plan.name}, got {', '.join(unknown)}.")
+    words = command[1:] if command[:1] == ("--",) else command
+    quiet = str(json_file) == "-"
+    console = Console(highlight=False, quiet=quiet)
+    tool, shown = _tool(plan, words, attach=attach)
+    if attach:
+        jobs = 1
+    console.print(f"Plan {plan.name}: a tool that {plan.title}\n")
+
+    def told(module: Module, done: ToolRun) -> None:
+        code = "stopped" if done.exit_code is None else f"exit {done.exit_code}"
+        console.print(f"  {module.name:<24} {code:<8} {len(done.exchanges):>4} requests  {module.title}", markup=False)
+
+    granted = [right for right in rights.split(",") if right]
+    judgement = asyncio.run(
+        runner.run(plan, tool, shown, rights=granted, only=only, expected=expected, jobs=jobs, told=told)
+    )
+    _write(judgement, json_file, junit_file, html_file)
+    console.print()
+    report.print_judgement(console, judgement)
+    _lead_on(console, judgement, html_file)
+    if judgement.verdict == "FAIL":
+        raise SystemExit(VERDICT_FAILED)
+
+
+def _tool(plan: Plan, words: Sequence[str], *, attach: bool) -> tuple[Any, str]:
+    if attach == bool(words):
+        raise click.UsageError("expected a COMMAND after --, or --attach.")
+    if attach:
+        from scenarios.conformance.attached import AttachedTool
+
+        return AttachedTool(), "a tool started by hand"
+    if shutil.which(words[0]) is None:
+        stop(USAGE, f"expected a command that exists, got {words[0]!r}")
+    tool = CommandTool(words)
+    try:
+        tool.filled(dict.fromkeys([*_COMMON, *plan.arguments], "x"))
+    except MissingArgument as error:
+        stop(USAGE, str(error))
+    return tool, " ".join(words)
+
+
+_COMMON = (
+    "graph_url", "authority_url", "tenant_id", "client_id", "client_secret", "ca_file", "public_key_file", "provider",
+    "key_name", "proxy_url", "ready_file",
+)  # fmt: skip
+
+
+def _write(judgement: Judgement, json_file: Path | None, junit_file: Path | None, html_file: Path | None) -> None:
+    if json_file is not None:
+        text = json.dumps(judgement.to_json(), indent=2, ensure_ascii=False)
+        if str(json_file) == "-":
+            click.echo(text)
+        else:
+            json_file.write_text(text + "\n", "utf-8")
+    if junit_file is not None:
+        junit_file.write_bytes(report.junit(judgement))
+    if html_file is not None:
+        when = LabClock().now().strftime("%Y-%m-%d %H:%M UTC")
+        html_file.write_text(report.html(judgement, when), "utf-8")
+
+
+def _lead_on(console: Console, judgement: Judgement, html_file: Path | None) -> None:
+    if html_file is not None:
+        console.print(f"Next: open {html_file.resolve().as_uri() if os.name == 'posix' else html_file}", soft_wrap=True)
+    elif judgement.verdict == "FAIL":
+        console.print("Next: --html FILE writes a page with each request; mend what is broken and run it again.")
+    else:
+        console.print("Next: --html FILE writes a page with the evidence; other plans: pfxlab conformance plans.")

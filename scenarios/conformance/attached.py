@@ -1,0 +1,22 @@
+"""A tool that a person starts by hand: the lab says with which arguments, and is told when it has ended."""
+
+import asyncio
+from collections.abc import Mapping
+
+import click
+
+from scenarios.conformance.stage import Ended
+
+
+class AttachedTool:
+    """Shows the arguments of each module, waits, and asks for the exit code."""
+
+    async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
+        """Let the person run the tool once."""
+        click.echo("\nStart the tool now with:")
+        for name, value in arguments.items():
+            click.echo(f"  {name:<16} {value}")
+        for name in ("SSL_CERT_FILE", "HTTPS_PROXY"):
+            click.echo(f"  {name:<16} {variables[name]}")
+        code = await asyncio.to_thread(click.prompt, "Exit code of the tool", type=int, default=0)
+        return Ended(code, "(started by hand)")

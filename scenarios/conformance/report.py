@@ -1,0 +1,132 @@
+"""What came of a plan, for people in a terminal and a browser, for CI as JUnit, for programs as JSON."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from emulator.lab.exchanges import shown
+from scenarios.conformance.verdict import Judgement, Outcome, Verdict
+
+_COLOURS: Final[dict[str, str]] = {
+    "PASS": "green", "FAIL": "bold red", "WARNING": "yellow", "SKIPPED": "dim", "NOT EXERCISED": "dim",
+}  # fmt: skip
+_TEMPLATES: Final = Environment(
+    loader=PackageLoader("scenarios.conformance"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+_OUTPUT_SHOWN: Final = 2000
+
+
+def _label(one: Verdict) -> str:
+    if one.unexpected:
+        return "UNEXPECTED PASS"
+    return f"{one.outcome} (expected)" if one.expected else one.outcome
+
+
+def print_judgement(console: Console, judgement: Judgement) -> None:
+    """Print what was broken in boxes, a count of the rest, and the verdict."""
+    for one in judgement.verdicts:
+        if one.outcome in ("FAIL", "WARNING") or one.unexpected:
+            console.print(_box(one))
+    table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
+    for column in ("group", "pass", "fail", "warning", "not exercised"):
+        table.add_column(column, justify="left" if column == "group" else "right")
+    for group in dict.fromkeys(one.rule.group for one in judgement.verdicts):
+        mine = [one for one in judgement.verdicts if one.rule.group == group]
+        counts = [
+            sum(one.outcome == outcome for one in mine) for outcome in ("PASS", "FAIL", "WARNING", "NOT EXERCISED")
+        ]
+        table.add_row(group, *(str(count) if count else "" for count in counts))
+    console.print(table)
+    style = "bold green" if judgement.verdict == "PASS" else "bold red"
+    runs = f"{len(judgement.runs)} runs in {judgement.seconds:.1f} s"
+    console.print(f"\n[{style}]{judgement.verdict}[/]  plan {judgement.plan}, {runs}")
+
+
+def _box(one: Verdict) -> Panel:
+    lines = [Text(one.rule.sentence, style="bold")]
+    lines += [Text(f"seen    {seen}", style="red" if one.outcome == "FAIL" else "yellow") for seen in one.seen]
+    if one.outcome != "PASS":
+        lines.append(Text(f"do      {one.rule.tip}", style="green"))
+    lines.append(Text(f"source  {one.rule.source}", style="dim"))
+    title = f"{_label(one)}  {one.rule.id} ({one.rule.severity})"
+    return Panel(Group(*lines), title=title, title_align="left", border_style=_COLOURS[one.outcome])
+
+
+def junit(judgement: Judgement) -> bytes:
+    """Return JUnit XML: a test case for each rule."""
+    outcomes: tuple[Outcome, ...] = ("SKIPPED", "NOT EXERCISED")
+    suite = ET.Element(
+        "testsuite",
+        name=f"pfxlab conformance {judgement.plan}",
+        tests=str(len(judgement.verdicts)),
+        failures=str(sum(one.fails for one in judgement.verdicts)),
+        skipped=str(sum(judgement.count(outcome) for outcome in outcomes)),
+        errors="0",
+        time=f"{judgement.seconds:.3f}",
+    )
+    for one in judgement.verdicts:
+        name = f"pfxlab.conformance.{judgement.plan}"
+        case = ET.SubElement(suite, "testcase", classname=name, name=one.rule.id, time="0")
+        seen = "\n".join(map(str, one.seen))
+        if one.fails:
+            message = f"{_label(one)}: {one.rule.sentence}"
+            ET.SubElement(case, "failure", message=message).text = f"{seen}\n{one.rule.tip}\n{one.rule.source}"
+        elif one.outcome in outcomes:
+            ET.SubElement(case, "skipped", message=one.outcome)
+        elif one.outcome in ("WARNING", "FAIL"):
+            ET.SubElement(case, "system-out").text = f"{_label(one)}: {one.rule.sentence}\n{seen}"
+    return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True))
+
+
+def html(judgement: Judgement, when: str) -> str:
+    """Return one page with everything in it: verdicts first, each with its evidence, then request by request.
+
+    No script, no font and no picture from elsewhere; secrets are left out as in `exchanges.shown`.
+    """
+    template = _TEMPLATES.get_template("report.html")
+    order = ("FAIL", "WARNING", "PASS", "NOT EXERCISED", "SKIPPED")
+    groups = [
+        {"name": name, "verdicts": [one for one in judgement.verdicts if one.rule.group == name]}
+        for name in dict.fromkeys(one.rule.group for one in judgement.verdicts)
+    ]
+    return template.render(
+        judgement=judgement,
+        when=when,
+        groups=groups,
+        counts=[(outcome, judgement.count(outcome)) for outcome in order],
+        broken=[one for one in judgement.verdicts if one.outcome in ("FAIL", "WARNING") or one.unexpected],
+        label=_label,
+        modules=[_module(run) for run in judgement.runs],
+        numbers=_numbers(judgement.verdicts),
+    )
+
+
+def _module(run: Any) -> dict[str, Any]:
+    output = run.output
+    for name, secret in {**run.secrets, **{"password": given.password for given in run.given}}.items():
+        output = output.replace(secret, f"[{name}]")
+    return {
+        "name": run.module,
+        "exit_code": run.exit_code,
+        "output": output[-_OUTPUT_SHOWN:],
+        "struck": {kind: count for kind, count in run.struck.items() if count},
+        "reached": run.facts.get("reached"),
+        "exchanges": [shown(one) for one in run.exchanges],
+    }
+
+
+def _numbers(verdicts: Sequence[Verdict]) -> dict[tuple[str, int], list[str]]:
+    """Return, for each request that breaks a rule, the rules."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for one in verdicts:
+        if one.outcome in ("FAIL", "WARNING"):
+            for seen in one.seen:
+                if seen.exchange:
+                    found.setdefault((seen.module, seen.exchange), []).append(one.rule.id)
+    return found
