@@ -84,13 +84,14 @@ class GraphClient:
         ca_file: Path | None,
         proxy: str | None = None,
         patience: Clock | None = None,
+        user_agent: str | None = None,
     ) -> None:
         """`proxy`: address of an outbound proxy, `http://host:port`.
 
         `patience`: the clock by which a request other than POST waits when Graph asks for it, and is repeated; without
         one the caller decides.
         """
-        self._patience = patience
+        self._patience, self._user_agent = patience, user_agent
         self._form: dict[str, str] | None = None
         self._graph_url, self._authority_url, self._proxy = graph_url, authority_url, proxy
         self._tls = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
@@ -122,8 +123,13 @@ class GraphClient:
         """
         fields = {"scope": f"{self._graph_url}/.default", **form}
         url = f"{self._authority_url}/oauth2/v2.0/token"
-        async with self._open().post(url, data=fields) as response:
-            body = await response.json()
+        try:
+            async with self._open().post(url, data=fields) as response:
+                body = json.loads(await response.text())
+        except (aiohttp.ClientError, OSError, TimeoutError) as failure:
+            raise GraphRefused(f"expected an answer to the sign-in, got none ({type(failure).__name__})") from None
+        except ValueError:
+            raise GraphRefused(f"expected JSON as answer to the sign-in, got other text ({response.status})") from None
         if response.status != 200:
             raise GraphRefused(str(body.get("error_description", response.status)), response.status)
         self._token, self._form = str(body["access_token"]), dict(form)
@@ -159,6 +165,8 @@ class GraphClient:
     async def _call_once(self, method: str, path: str, body: Any) -> Any:
         # An id for support, as Graph's guidance has it; it is the client's own and derives from no seed.
         headers = {"Authorization": f"Bearer {self._token}", "client-request-id": str(uuid.uuid4())}
+        if self._user_agent is not None:
+            headers["User-Agent"] = self._user_agent
         url = URL(path if path.startswith("https:") else f"{self._graph_url}{path}", encoded=True)
         try:
             async with self._open().request(method, url, json=body, headers=headers) as response:

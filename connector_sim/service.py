@@ -228,14 +228,14 @@ class Connector:
 
     async def _beat(self) -> None:
         """Say that this process lives, first of all that it has just begun; then let the slots work."""
-        while True:
+        while not self._stopping:
             try:
                 await self._beat_once()
                 if not self._slots:
                     self._slots = [asyncio.create_task(self._work()) for _ in range(self._settings.slots)]
                 self._lost = 0
                 await self._renew_when_due()
-                await self._clock.sleep(self._settings.heartbeat_seconds)
+                await self._pause(self._settings.heartbeat_seconds)
             except Exception as error:
                 # Without its heart a service looks alive and does nothing: what nobody foresaw is a lost heartbeat.
                 known = isinstance(error, (ServiceRefused, contract.ContractError))
@@ -245,7 +245,7 @@ class Connector:
                 final = self._lost >= _HEARTBEATS_LOST
                 number = log.HEALTH_UPLOAD_FAILURE if final else log.HEALTH_UPLOAD_FAILED_ATTEMPT
                 self._events(Event(number, f"heartbeat not taken: {error if known else type(error).__name__}"))
-                await self._clock.sleep(min(2.0**self._lost, self._settings.heartbeat_seconds, 30.0))
+                await self._pause(min(2.0**self._lost, self._settings.heartbeat_seconds, 30.0))
 
     def _hear(self, told: dict[str, Any], *, first: bool) -> None:
         self._events(Event(log.HEALTH_UPLOAD_SUCCESS, "heartbeat accepted"))

@@ -85,10 +85,10 @@ class AppleDevice(ManagedDevice):
         saved = json.loads(self._profiles_file.read_text())
         return {identifier: InstalledProfile(**record) for identifier, record in saved.items()}
 
-    def run(self, os_version: str) -> None:
-        """Run another version of the system, which opens what that version opens."""
+    def run(self, os_version: str | None) -> None:
+        """Run another version of the system, which opens what that version opens; None for its own again."""
         super().run(os_version)
-        self._pkcs12 = policy_of(self.hardware.platform, os_version)
+        self._pkcs12 = policy_of(self.hardware.platform, self.hardware.os_version)
 
     async def announce(self) -> None:
         """Send Authenticate and TokenUpdate, as after enrolment.

@@ -20,6 +20,7 @@ class ManagedDevice:
         self.enrolled, self._ca_pem, self._folder = enrolled, ca_pem, folder
         self.new_key: NewKey = generate
         self.managed = True
+        self._other_version: str | None = None
         self.trouble: Trouble | None = None
         """What keeps it from installing certificates at present."""
 
@@ -34,11 +35,13 @@ class ManagedDevice:
     @property
     def hardware(self) -> Hardware:
         """Return what the device says about itself."""
-        return self.enrolled.hardware
+        if self._other_version is None:
+            return self.enrolled.hardware
+        return replace(self.enrolled.hardware, os_version=self._other_version)
 
-    def run(self, os_version: str) -> None:
-        """Run another version of the system from now on."""
-        self.enrolled = replace(self.enrolled, hardware=replace(self.hardware, os_version=os_version))
+    def run(self, os_version: str | None) -> None:
+        """Run another version of the system, in this process only; None for its own again."""
+        self._other_version = os_version
 
     def _session(self) -> aiohttp.ClientSession:
         """Return an HTTP session that shows the identity; TLS is prepared once, when it is first needed."""

@@ -80,8 +80,8 @@ class OmaDmDevice(ManagedDevice):
             "./Vendor/MSFT/DMClient/HWDevID": hardware.udid.replace("-", ""),
         }
 
-    def run(self, os_version: str) -> None:
-        """Run another version of the system, which its tree tells."""
+    def run(self, os_version: str | None) -> None:
+        """Run another version of the system, which its tree tells; None for its own again."""
         super().run(os_version)
         self._tree.update(self._facts())
 

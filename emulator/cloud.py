@@ -1,6 +1,6 @@
 """What every room of the emulator shares: the store's aggregates, clock, chance, journal, authorities, switches."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,9 @@ class Cloud:
     def __init__(self, config: Config, clock: LabClock, folder: Path | None = None) -> None:
         self.config, self.clock = config, clock
         self.stopping = False
+        self.on_restore: list[Callable[[], None]] = []
+        """What rooms remember beside the store, to be forgotten when that is put back to another state."""
+
         self._exchanges = 0
         self.tls_root = b""
         """DER of the CA of the TLS port, which enrolment tells devices to trust."""

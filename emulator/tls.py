@@ -23,7 +23,7 @@ class ServerTls:
     def __init__(self, folder: Path | None = None) -> None:
         self._kept = None if folder is None else folder / "tls-server.pem"
         self._leaf: trustme.LeafCert | None = None
-        if self._kept is not None and self._kept.exists():
+        if self._kept is not None and _is_current(self._kept):
             # The CA's key is not needed again: reading it would take longer than all else at a start.
             self._ca_pem = (self._kept.parent / "tls-ca.pem").read_bytes().partition(_CERTIFICATE)[2]
             self._ca_pem = _CERTIFICATE + self._ca_pem
@@ -58,6 +58,16 @@ class ServerTls:
             context.load_verify_locations(cadata="".join(pems))
         context.verify_flags |= _NO_CHECK_TIME
         return context
+
+
+def _is_current(kept: Path) -> bool:
+    """Return whether a kept server certificate can be used: its CA is there, and it has every name of today."""
+    if not (kept.exists() and (kept.parent / "tls-ca.pem").exists()):
+        return False
+    certificate = x509.load_pem_x509_certificate(_CERTIFICATE + kept.read_bytes().partition(_CERTIFICATE)[2])
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    held = {str(name.value) for name in names}
+    return set(_NAMES) <= held
 
 
 def _load_or_create(folder: Path | None) -> trustme.CA:

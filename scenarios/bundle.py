@@ -9,7 +9,8 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from emulator.lab.journal import Entry
-from scenarios.stories.loader import Story, StoryProblem, parse_story
+from scenarios.stories.loader import Story, StoryProblem, parse_story, read_yaml
 from scenarios.stories.runner import Run
 
 if TYPE_CHECKING:
@@ -78,32 +79,20 @@ def canonical(entries: Iterable[Entry], *, timed: bool = True) -> list[str]:
 
 def _shape(secret: str) -> str:
     """Return a text of the same length and kinds of characters, which is what a password does in a run."""
-    return "".join("x" if c.isascii() and c.isalpha() else "0" if c.isascii() and c.isdigit() else c for c in secret)
+    return "".join("ü" if not c.isascii() else "x" if c.isalpha() else "0" if c.isdigit() else "-" for c in secret)
 
 
 def without_passwords(text: str) -> str:
-    """Return a story with each password replaced by one of the same shape."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    found = sorted(_passwords(root), key=lambda node: node.start_mark.index, reverse=True)
-    for node in found:
-        shown = json.dumps(_shape(node.value), ensure_ascii=False)
-        text = text[: node.start_mark.index] + shown + text[node.end_mark.index :]
-    return text
-
-
-def _passwords(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
-    for child in node.value if isinstance(node, yaml.CollectionNode) else ():
-        pair = child if isinstance(child, tuple) else (None, child)
-        if pair[0] is not None and pair[0].value == "password" and isinstance(pair[1], yaml.ScalarNode):
-            yield pair[1]
-        else:
-            yield from _passwords(pair[1])
+    """Return a story with each password replaced by one of the same shape; one without any is left as it is."""
+    body = read_yaml(text)
+    masked = _masked(body)
+    return text if masked == body else yaml.safe_dump(masked, allow_unicode=True, sort_keys=False, width=120)
 
 
 def _masked(body: Any) -> Any:
     """Return JSON values with each password replaced by one of the same shape."""
     if isinstance(body, dict):
-        return {n: _shape(v) if n == "password" and isinstance(v, str) else _masked(v) for n, v in body.items()}
+        return {n: _shape(str(v)) if n == "password" else _masked(v) for n, v in body.items()}
     return [_masked(one) for one in body] if isinstance(body, list) else body
 
 
@@ -204,7 +193,7 @@ def unpack(data: bytes) -> Bundle:
         )
     except BadBundle:
         raise
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, RecursionError, NotImplementedError, OSError):
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, OSError):
         raise BadBundle("expected a bundle of `pfxlab bundle`, got a damaged or another file; make it anew") from None
 
 

@@ -43,7 +43,9 @@ def facts_of(ready_file: Path | None) -> dict[str, str]:
         raise NoLab("expected --ready-file of a running `pfxlab up`, or the environment it prints; got neither")
     try:
         facts: dict[str, str] = json.loads(ready_file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        if not all(isinstance(facts[name], str) for name in ("control_url", "control_token", "ca_file")):
+            raise ValueError("no addresses in it")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise NoLab(f"expected the ready file of a running lab in {ready_file}, got none ({error})") from None
     return facts
 

@@ -1,8 +1,10 @@
 """Check-ins of the lab's own devices, with the faults that were planned for them."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from device_sim.android import AndroidDevice
 from device_sim.apple import AppleDevice
@@ -11,11 +13,16 @@ from device_sim.errors import SessionFailed
 from device_sim.omadm import OmaDmDevice
 from device_sim.trouble import Trouble
 from emulator.cloud import Cloud
+from emulator.intune.delivery import State
 from emulator.lab.fault_kinds import DEVICE
 from emulator.lab.faults import Occasion, Planned
 from emulator.lab.injection import mark
 
 _TROUBLES: Final = {"refuses": Trouble.REFUSES, "storage_full": Trouble.STORAGE_FULL}
+
+
+_LOCKS: "WeakKeyDictionary[Device, asyncio.Lock]" = WeakKeyDictionary()
+"""One for each device: what befalls one check-in must be over when the next begins."""
 
 
 async def check_in(cloud: Cloud, device: Device, name: str = "") -> int:
@@ -25,23 +32,38 @@ async def check_in(cloud: Cloud, device: Device, name: str = "") -> int:
         SessionFailed: as the device's own check-in, or it is lost.
 
     """
-    if not cloud.faults.any:
-        return await device.check_in()
+    async with _LOCKS.setdefault(device, asyncio.Lock()):
+        if not cloud.faults.any:
+            return await device.check_in()
+        return await _with_faults(cloud, device, name)
+
+
+async def _with_faults(cloud: Cloud, device: Device, name: str) -> int:
     occasion = _occasion(cloud, device, name)
+    gets, asks = _has(cloud, device, *_TO_INSTALL), _has(cloud, device, State.WANTED, *_TO_INSTALL)
     lost = _struck(cloud, occasion, device, "lost")
     if lost is not None:
         raise SessionFailed(f"{device.hardware.device_name} does not answer: lost by {lost.id}")
     with contextlib.ExitStack() as stack:
-        if _struck(cloud, occasion, device, "not_now") is not None:
+        # What concerns installing waits for a check-in in which there is something to install.
+        if asks and _struck(cloud, occasion, device, "not_now") is not None:
             stack.enter_context(_locked(device))
-        trouble = _struck(cloud, occasion, device, "refuses", "storage_full")
+        trouble = _struck(cloud, occasion, device, *_TROUBLES) if gets else None
         if trouble is not None:
             device.trouble = _TROUBLES[trouble.fault.kind]
             stack.callback(setattr, device, "trouble", None)
-        other = _struck(cloud, occasion, device, "wrong_os")
+        other = _struck(cloud, occasion, device, "wrong_os") if gets else None
         if other is not None:
             stack.enter_context(_running(device, str(other.fault.settings["os_version"])))
         return await device.check_in()
+
+
+_TO_INSTALL: Final = (State.READY, State.OFFERED, State.REMOVING)
+
+
+def _has(cloud: Cloud, device: Device, *states: State) -> bool:
+    """Return whether a delivery of a device is in one of these states."""
+    return any(d.state in states for d in cloud.deliveries.of_device(device.identity.device_id))
 
 
 def _occasion(cloud: Cloud, device: Device, name: str) -> Occasion:
@@ -87,9 +109,8 @@ def _signed_out(device: OmaDmDevice) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _running(device: Device, os_version: str) -> Iterator[None]:
-    before = device.hardware.os_version
     device.run(os_version)
     try:
         yield
     finally:
-        device.run(before)
+        device.run(None)

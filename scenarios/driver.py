@@ -34,6 +34,10 @@ class WorldDriver:
         """Let everything happen that is due now."""
         return await self.world.settle()
 
+    def left(self) -> int:
+        """Return how many deliveries wait for a connector that does not take them."""
+        return self.world.left()
+
     def plan_fault(self, fault: Fault) -> Planned:
         """Plan a fault from now on."""
         return self.world.plan_fault(fault)

@@ -64,9 +64,11 @@ class FaultyConnector(Connector):
         who: identity.Identity,
         providers: Providers,
         events: EventSink,
+        *,
+        own_keys: bool = False,
     ) -> None:
         super().__init__(settings, who, providers, cloud.clock, events)
-        self.name, self._cloud = name, cloud
+        self.name, self._cloud, self.batch, self.own_keys = name, cloud, settings.batch, own_keys
 
     def _strike(self, kinds: Collection[str], delivery_id: str = "") -> Planned | None:
         faults = self._cloud.faults

@@ -47,6 +47,9 @@ from scenarios.faulty_connector import FaultyConnector
 from scenarios.hardware import hardware_of
 
 _EVENTS_KEPT: Final = 5000
+_STALLED: Final = 1.0
+"""Real seconds without any journal entry after which connectors are taken not to get on."""
+
 KEY_NAME: Final = "PFXLabKey"
 FIRST: Final = "main"
 """Name of the connector that every lab has."""
@@ -298,7 +301,7 @@ class Lab:
         store = self.folder / "connector" / "keys" if name == FIRST or not own_keys else folder / "keys"
         providers = Providers([SoftwareKsp(store), *self.installed])
         made_connector = FaultyConnector(
-            name, self.emulator.cloud, settings, who, providers, self.connector_events.append
+            name, self.emulator.cloud, settings, who, providers, self.connector_events.append, own_keys=own_keys
         )
         if name == FIRST:
             self.connector = made_connector
@@ -319,20 +322,38 @@ class Lab:
     async def connectors_work(self, seconds: float = 20.0) -> bool:
         """Let connectors do what is due at the lab's present moment; return whether nothing is left of it.
 
-        In a stepped lab they take turns; else they are waited for, at most so many real seconds.
+        In a stepped lab they take turns; else they are waited for: while something moves, at most so many real seconds.
         """
-        cloud, tenant = self.emulator.cloud, self.operator.credentials.tenant_id
         if self.stepped:
             while [one for one in self.connectors() if await one.step()]:
                 pass
         elif self.connectors():
-            for _ in range(int(seconds / 0.02)):
-                if not cloud.deliveries.waiting(tenant, self.clock.now()) and not cloud.deliveries.count(
-                    tenant, State.LEASED
-                ):
-                    break
-                await asyncio.sleep(0.02)
-        return not cloud.deliveries.waiting(tenant, self.clock.now())
+            await self._wait_for_connectors(seconds)
+        return not self._due()
+
+    def _due(self) -> bool:
+        """Return whether a connector would get work now."""
+        tenant = self.operator.credentials.tenant_id
+        return self.emulator.cloud.deliveries.waiting(tenant, self.clock.now())
+
+    async def _wait_for_connectors(self, seconds: float) -> None:
+        cloud, tenant = self.emulator.cloud, self.operator.credentials.tenant_id
+        loop = asyncio.get_running_loop()
+        end, moved, seen = loop.time() + seconds, loop.time(), -1
+        woken = False
+        while self._due() or cloud.deliveries.count(tenant, State.LEASED):
+            now, last = loop.time(), cloud.journal.last()
+            if last != seen:
+                moved, seen = now, last
+            leased = bool(cloud.deliveries.count(tenant, State.LEASED))
+            if now >= end or (now - moved > _STALLED and not leased):
+                break
+            if now - moved > _STALLED / 2 and not woken:
+                # One that waits after a failure waits by the lab's clock, which may stand still.
+                woken = True
+                for connector in self.connectors():
+                    connector.interrupt()
+            await asyncio.sleep(0.02)
 
     def forget_devices(self) -> None:
         """Let go of every device object; what their folders hold stays."""
@@ -346,7 +367,7 @@ class Lab:
 
     def reload(self) -> None:
         """Read what the administrator keeps anew, after a snapshot was put back."""
-        self.operator = self._operator()
+        self.operator, self._exported = self._operator(), None
 
     @property
     def client(self) -> DeviceClient:

@@ -9,11 +9,13 @@ import io
 import json
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from emulator.intune import deliveries
 from emulator.lab import snapshot as cloud_snapshot
 from emulator.lab.snapshot import BadSnapshot, CloudState
 from emulator.pki import write_private
@@ -35,13 +37,22 @@ class Names:
 
 
 @dataclass(frozen=True)
+class Running:
+    """A connector that runs: name, how many requests it takes at once, whether its key store is its own."""
+
+    name: str
+    batch: int
+    own_keys: bool
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """What `take` returned. `files`: path in the lab's folder → content; `running`: connector → batch size."""
+    """What `take` returned. `files`: path in the lab's folder → content; `running`: connectors with their settings."""
 
     cloud: CloudState
     files: Mapping[str, bytes] = field(repr=False)
     devices: tuple[str, ...]
-    running: tuple[str, ...]
+    running: tuple[Running, ...]
     names: Names = field(default_factory=Names)
 
 
@@ -50,13 +61,13 @@ def _files(folder: Path) -> dict[str, bytes]:
         path.relative_to(folder).as_posix(): path.read_bytes()
         for name in _FOLDERS
         for path in sorted((folder / name).rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != "ready.json"
     }
 
 
 def take(lab: "Lab", names: Names) -> Snapshot:
     """Return the state of a lab."""
-    running = tuple(connector.name for connector in lab.connectors())
+    running = tuple(Running(one.name, one.batch, one.own_keys) for one in lab.connectors())
     return Snapshot(cloud_snapshot.take(lab.emulator.cloud), _files(lab.folder), tuple(lab.devices), running, names)
 
 
@@ -67,20 +78,26 @@ async def restore(lab: "Lab", state: Snapshot) -> None:
         BadSnapshot: it is damaged; nothing was changed.
 
     """
+    cloud_snapshot.verify(lab.emulator.cloud, state.cloud)
     present = _files(lab.folder)
-    cloud_snapshot.restore(lab.emulator.cloud, state.cloud)
     changed = {path for path in present.keys() | state.files.keys() if present.get(path) != state.files.get(path)}
-    for connector in lab.connectors():
-        if connector.name not in state.running or any(path.startswith("connector") for path in changed):
-            await lab.stop_connector(connector.name)
+    keys_changed = any(path.startswith("connector") for path in changed)
+    for one in lab.connectors():
+        if Running(one.name, one.batch, one.own_keys) not in state.running or keys_changed:
+            # Before the cloud goes back: their last words belong to the time that is over.
+            await lab.stop_connector(one.name)
+    cloud_snapshot.restore(lab.emulator.cloud, state.cloud)
     for path in changed:
         _put(lab.folder / path, state.files.get(path))
     lab.forget_devices()
     for name in state.devices:
         lab.reopen_device(name)
     lab.reload()
-    for name in state.running:
-        await lab.start_connector(name)
+    for run in state.running:
+        await lab.start_connector(run.name, run.batch, own_keys=run.own_keys)
+    for connector in lab.connectors():
+        # Whatever it was at work on then, it is not any more.
+        deliveries.release(lab.emulator.cloud, connector.connector_id)
 
 
 def _put(path: Path, data: bytes | None) -> None:
@@ -100,7 +117,12 @@ def write(path: Path, state: Snapshot) -> None:
         "profiles": dict(state.names.profiles),
         "groups": dict(state.names.groups),
     }
-    facts = {"cloud": state.cloud.facts, "devices": state.devices, "running": state.running, "names": names}
+    facts = {
+        "cloud": state.cloud.facts,
+        "devices": state.devices,
+        "running": [asdict(one) for one in state.running],
+        "names": names,
+    }
     parts = {"state.json": json.dumps(facts).encode(), "cloud.db": state.cloud.database}
     parts |= {f"files/{name}": data for name, data in state.files.items()}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
@@ -131,10 +153,16 @@ def read(path: Path) -> Snapshot:
         facts = json.loads(parts.pop("state.json"))
         state = CloudState(parts.pop("cloud.db"), facts["cloud"])
         files = {name.removeprefix("files/"): data for name, data in parts.items()}
-        return Snapshot(state, _safe(files), tuple(facts["devices"]), tuple(facts["running"]), Names(**facts["names"]))
+        return Snapshot(
+            state,
+            _safe(files),
+            tuple(facts["devices"]),
+            tuple(Running(**one) for one in facts["running"]),
+            Names(**facts["names"]),
+        )
     except FileNotFoundError:
         raise BadSnapshot(f"{path.name}: expected a snapshot, got no such file") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
         if isinstance(error, BadSnapshot):
             raise
         raise BadSnapshot(f"{path.name}: expected a snapshot, got a damaged file; take a new one") from None

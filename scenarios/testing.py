@@ -29,6 +29,7 @@ from emulator.lab.moments import read_duration, read_moment
 from emulator.lab.near_misses import near_misses
 from emulator.pki import write_private
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from scenarios.driver import WorldDriver
 from scenarios.lab import KEY_NAME, Lab
 from scenarios.mail_authority import Plan
 from scenarios.ready import environment, ready, write_ready_file
@@ -360,7 +361,7 @@ class TestLab:
     ) -> str:
         """Create a PKCS imported certificate profile and assign it; return its id."""
         shown = name or f"{platform} {purpose}"
-        return self.run(self.world.profile(shown, platform, purpose, list(groups), list(excluded), **properties))
+        return self.run(self.world.profile(shown, platform, purpose, list(groups), list(excluded), properties))
 
     def assign(self, profile: str, groups: Sequence[str] = (), excluded: Sequence[str] = ()) -> None:
         """Assign a profile, by its name, to other groups; none takes it back."""
@@ -475,7 +476,11 @@ class LabSession:
     def __enter__(self) -> TestLab:
         """Start it; with kept keys (scenarios/warm.py) it is ready in a fraction of a second."""
         self._thread.start()
-        return asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        try:
+            return asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        except BaseException:
+            self._end()
+            raise
 
     async def _start(self) -> TestLab:
         folder = Path(self._folder.name)
@@ -483,16 +488,20 @@ class LabSession:
         now = self._at or LabClock().now().replace(microsecond=0)
         lab = Lab(folder, replace(Config(), seed=self._seed), at=now, stepped=True)
         lab.new_key = key_pool()
+        self._world = World(lab)
+        lab.emulator.driver = WorldDriver(self._world)
         await lab.start()
         await lab.start_connector()
         await lab.connectors_work()
-        self._world = World(lab)
         await self._world.begin_here()
         return TestLab(self._world, self._loop, folder)
 
     def __exit__(self, *_: object) -> None:
         """Stop it and remove its folder."""
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

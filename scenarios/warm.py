@@ -19,6 +19,9 @@ from scenarios.commands.common import data_folder
 from scenarios.lab import KEY_NAME
 
 _NAME: Final = "warm-1"
+_FILES: Final = tuple(
+    f"cloud/{name}.pem" for name in ("token-signing", "device-ca", "connector-ca", "tls-ca", "tls-server")
+)
 VARIABLE: Final = "PFXLAB_CACHE"
 """Environment variable that names another folder to keep them in."""
 
@@ -32,11 +35,14 @@ def lay_out(folder: Path) -> None:
     """Put the kept keys into the folder of a new lab; where they cannot be kept, the lab makes its own."""
     try:
         kept = _kept()
-        if not kept.is_dir():
+        if not all((kept / name).is_file() for name in _FILES):
+            shutil.rmtree(kept, ignore_errors=True)
             _make(kept)
         shutil.copytree(kept, folder, dirs_exist_ok=True)
     except OSError:
-        return  # a home that cannot be written costs time, nothing else
+        # A home that cannot be written costs time, nothing else; half of it would be worse than nothing.
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
 
 
 def key_pool(size: int = 8) -> KeyPool:

@@ -14,15 +14,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient, new_user_pfx_certificate
-from connector_sim.errors import ConnectorError, GraphRefused
+from connector_sim.errors import ConnectorError, GraphRefused, KeyNotFound
 from connector_sim.keys import padding
 from connector_sim.pfx import Pfx
 from device_sim.android import AndroidDevice
 from device_sim.apple import AppleDevice
 from device_sim.client import Device
 from emulator.config import switches_with
+from emulator.intune.delivery import State
 from emulator.lab.explain import Explanation, explain
 from emulator.lab.faults import Fault, Planned, read_fault
+from emulator.lab.journal import Entry
 from emulator.lab.moments import within
 from emulator.lab.snapshot import BadSnapshot
 from emulator.seed import stable_id
@@ -32,6 +34,9 @@ from scenarios import agenda, snapshot
 from scenarios.lab import KEY_NAME, Lab
 from scenarios.mail_authority import MailAuthority, MailCertificate, Plan
 from scenarios.story import PROFILES, TYPE_OF_PLATFORM
+
+_AGENT: Final = "pfxlab-world"
+"""By what requests of this world's own are known from those of a tool."""
 
 _DEVICES: Final = "/beta/deviceManagement/managedDevices"
 _NATIONAL: Final = {
@@ -110,6 +115,8 @@ class World:
         self._hosts: tuple[str, str] | None = None
         self._keys: dict[str, EncryptionKey] = {}
         self._baseline: snapshot.Snapshot | None = None
+        self._requests = 0
+        lab.emulator.cloud.journal.subscribe(self._count)
         self.kept: dict[str, snapshot.Snapshot] = {}
         """Snapshots of a story, by name."""
 
@@ -150,13 +157,12 @@ class World:
         self._hosts = None if name == "lab" else _found(_NATIONAL, name, "cloud")
 
     def _new_client(self) -> GraphClient:
+        lab, tenant = self.lab, self.lab.operator.credentials.tenant_id
         if self._hosts is None:
-            return self.lab.graph()
+            return GraphClient(lab.emulator.origin, lab.authority_url, lab.ca_file, user_agent=_AGENT)
         graph, login = self._hosts
-        tenant = self.lab.operator.credentials.tenant_id
-        return GraphClient(
-            f"https://{graph}", f"https://{login}/{tenant}", self.lab.ca_file, self.lab.emulator.proxy_url
-        )
+        proxy = lab.emulator.proxy_url
+        return GraphClient(f"https://{graph}", f"https://{login}/{tenant}", lab.ca_file, proxy, user_agent=_AGENT)
 
     async def client(self) -> GraphClient:
         """Return a signed-in client of the administrator's application; its token is renewed in good time."""
@@ -254,7 +260,13 @@ class World:
             await self.graph("POST", f"{path}/{action}", {})
 
     async def profile(
-        self, name: str, platform: str, purpose: str, groups: list[str], excluded: list[str], **properties: Any
+        self,
+        name: str,
+        platform: str,
+        purpose: str,
+        groups: list[str],
+        excluded: list[str],
+        properties: Mapping[str, Any] | None = None,
     ) -> str:
         """Create an imported-PFX profile and assign it; return its id.
 
@@ -267,7 +279,7 @@ class World:
         if platform == "windows":
             body["keyStorageProvider"] = "useTpmKspOtherwiseUseSoftwareKsp"
         targets = self._targets(groups, excluded)
-        made = await self.graph("POST", PROFILES, {**body, **properties})
+        made = await self.graph("POST", PROFILES, {**body, **(properties or {})})
         self.profiles[name] = str(made["id"])
         await self._assign(name, targets)
         return self.profiles[name]
@@ -303,9 +315,9 @@ class World:
         return self._authority
 
     def certificate(self, name: str, upn: str, plan: Plan, begins: datetime | None = None) -> Made:
-        """Let the test CA issue a certificate to a user; `begins` wins over the plan's days."""
-        authority = self.authority()
-        issued = authority.issue(upn, plan) if begins is None else authority.issue_from(upn, plan, begins)
+        """Let the test CA issue a certificate to a user; `begins` wins over the plan's days before now."""
+        starts = self.lab.clock.now() - timedelta(days=plan.starts_days_ago) if begins is None else begins
+        issued = self.authority().issue_from(upn, plan, starts)
         self.certificates[name] = Made(issued, Pfx(issued.pfx, issued.certificate, int(plan.chain)), upn)
         return self.certificates[name]
 
@@ -321,12 +333,36 @@ class World:
 
     def encryption_key(self, name: str = KEY_NAME) -> EncryptionKey:
         """Return a public key of the connector's key store with its names; made there when it is missing."""
-        if name == KEY_NAME:
+        if name == KEY_NAME and name not in self._keys:
             return self.lab.encryption_key()
         if name not in self._keys:
-            public = self.lab.ksp.add(name, exportable=True).public_key()
+            try:
+                public = self.lab.ksp.open(name).public_key()
+            except KeyNotFound:
+                public = self.lab.ksp.add(name, exportable=True).public_key()
             self._keys[name] = EncryptionKey(public, self.lab.ksp.name, name)
         return self._keys[name]
+
+    def add_key(self, name: str) -> None:
+        """Make a key on the connector; imports that name it are encrypted to it from now on.
+
+        Raises:
+            KeyExists: there is one of that name.
+
+        """
+        public = self.lab.ksp.add(name, exportable=True).public_key()
+        self._keys[name] = EncryptionKey(public, self.lab.ksp.name, name)
+
+    def remove_key(self, name: str) -> None:
+        """Take a key from the connector; who has its public half can go on encrypting to it.
+
+        Raises:
+            KeyNotFound: there is none.
+
+        """
+        public = self.lab.ksp.open(name).public_key()
+        self._keys.setdefault(name, EncryptionKey(public, self.lab.ksp.name, name))
+        self.lab.ksp.remove(name)
 
     def use_key(self, name: str, key: EncryptionKey) -> None:
         """Let imports that name a key be encrypted to this one."""
@@ -372,15 +408,18 @@ class World:
             return Imported(None, error.code, str(error), 0)
         except ValueError as error:
             return Imported(None, "PasswordUnusable", str(error), 0)
+        journal = self.lab.emulator.cloud.journal
+        before = journal.last()
         try:
             entity = await self.graph("POST", COLLECTION, record)
         except GraphRefused as error:
-            rule, reason = self._last_refusal()
+            rule, reason = self._refusal_since(before)
             return Imported(None, rule or "NoAnswer", reason or str(error), error.status)
         return Imported(str(entity["id"]))
 
-    def _last_refusal(self) -> tuple[str, str]:
-        found = self.lab.emulator.cloud.journal.entries(outcome="refused", party="graph", newest=True, limit=1)
+    def _refusal_since(self, before: int) -> tuple[str, str]:
+        journal = self.lab.emulator.cloud.journal
+        found = journal.entries(after=before, outcome="refused", party="graph", method="POST", newest=True, limit=1)
         return ("", "") if not found else (str(found[0].fields.get("rule", "")), found[0].reason or "")
 
     async def records(self, name: str) -> list[dict[str, Any]]:
@@ -406,10 +445,18 @@ class World:
             ValueError: the clock would leave the years it may stand in.
 
         """
+        if step < timedelta() or (every is not None and every <= timedelta()):
+            raise ValueError(f"expected time to pass forward, got {step if every is None else min(step, every)}")
         within(self.lab.clock.now() + step)
         if every is not None:
             return await agenda.pass_time_seldom(self.lab, step, every)
         return await agenda.pass_time(self.lab, step)
+
+    def left(self) -> int:
+        """Return how many deliveries wait for a connector that does not take them."""
+        return self.lab.emulator.cloud.deliveries.count(
+            self.lab.operator.credentials.tenant_id, State.REQUESTED, State.LEASED
+        )
 
     async def settle(self) -> int:
         """Let everything happen that is due now; return how many check-ins that took."""
@@ -449,13 +496,20 @@ class World:
         faults = self.lab.emulator.cloud.faults
         last = self.add_fault(kind, **settings)
 
+        def present() -> Planned | None:
+            found = faults.get(last.id)
+            return found if found is not None and found.serial == last.serial else None
+
         def struck() -> int:
-            return (faults.get(last.id) or last).struck
+            return (present() or last).struck
 
         try:
             yield struck
         finally:
-            last = faults.remove(last.id) or last
+            # After a restore within the block another fault may have its name.
+            last = present() or last
+            if present() is not None:
+                faults.remove(last.id)
             self.over.append(last)
 
     def clear_faults(self) -> list[Planned]:
@@ -518,6 +572,9 @@ class World:
     async def take(self) -> snapshot.Snapshot:
         """Return the state of the whole lab."""
         await self.lab.finish_pushes()
+        if not self.lab.stepped:
+            # What a connector is at work on belongs to no moment: it is waited for.
+            await self.lab.connectors_work(seconds=5.0)
         return snapshot.take(self.lab, self.names())
 
     async def restore(self, state: snapshot.Snapshot) -> None:
@@ -532,12 +589,15 @@ class World:
         kept = state.names.certificates
         self.certificates = {name: one if isinstance(one, Made) else Made.of(one) for name, one in kept.items()}
         self.profiles, self.groups = dict(state.names.profiles), dict(state.names.groups)
-        self._signed_in = None
+        self._keys.clear()
+        self.lab.installed.clear()
+        await self.close()
+        self._hosts = None
 
     async def begin_here(self) -> None:
         """Let `reset` lead back to the present state."""
         self._baseline = await self.take()
-        self.began_at = max((e.seq for e in self.lab.emulator.cloud.journal.entries(newest=True, limit=1)), default=0)
+        self.began_at = self.lab.emulator.cloud.journal.last()
 
     async def reset(self) -> None:
         """Bring the lab back to where `begin_here` was called."""
@@ -547,9 +607,13 @@ class World:
         await self.restore(self._baseline)
 
     def requests(self) -> int:
-        """Return how many requests and sign-ins there were since the lab began."""
-        journal = self.lab.emulator.cloud.journal
-        return sum(journal.count(after=self.began_at, event=event) for event in ("request", "token issued"))
+        """Return how many requests to Graph there have been, but for this world's own; a reset does not lower it."""
+        self.lab.emulator.cloud.journal.flush()
+        return self._requests
+
+    def _count(self, entry: Entry) -> None:
+        if entry.event == "request" and entry.fields.get("client") != _AGENT:
+            self._requests += 1
 
     def forget(self) -> None:
         """Forget what was noted about a run that is over: faults taken back, snapshots, what was asked."""

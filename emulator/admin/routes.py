@@ -124,7 +124,9 @@ async def _home(_request: web.Request) -> web.Response:
 
 def add_routes(app: web.Application) -> None:
     """Register the pages."""
-    app[SESSIONS] = {}
+    sessions: dict[str, Session] = {}
+    app[SESSIONS] = sessions
+    app[CLOUD].on_restore.append(sessions.clear)
     app.router.add_get(PREFIX, _home)
     app.router.add_get(f"{PREFIX}/style.css", _style)
     app.router.add_get(_SIGN_IN, show_sign_in)

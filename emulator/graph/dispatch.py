@@ -178,7 +178,8 @@ def _unless_struck(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
     """Answer a request, with the fault that befalls it."""
     planned = injected.struck(cloud, incoming) if cloud.faults.any else None
     if planned is None:
-        return _committed(cloud, incoming, request_id)
+        answer = _committed(cloud, incoming, request_id)
+        return injected.spoiled(cloud, incoming, answer) if cloud.faults.any else answer
     fault = planned.fault
     if fault.kind == "status":
         came = "before it was looked at"
@@ -189,10 +190,8 @@ def _unless_struck(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
             except errors.GraphError as error:
                 came = f"after it was refused ({error.status}, {error.rule})"
         raise injected.error_of(cloud, planned, _service_of(incoming), came)
-    if fault.kind == "expired_token":
-        injected.end_token(cloud, incoming)
-        return _committed(cloud, incoming, request_id)
-    return injected.changed(_committed(cloud, incoming, request_id), planned, incoming)
+    injected.end_token(cloud, incoming)
+    return _committed(cloud, incoming, request_id)
 
 
 def _service_of(incoming: Incoming) -> str | None:

@@ -4,7 +4,7 @@ They befall each request of a `$batch` by itself, as Graph's own troubles do.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,18 +19,37 @@ if TYPE_CHECKING:
     from emulator.graph.dispatch import Incoming
 
 KINDS: Final = ("status", "expired_token", "next_link", "odd_answer")
+_BEFORE: Final = ("status", "expired_token")
 _OTHER_STATUS: Final = {201: 200, 204: 200, 200: 206}
 
 
-def struck(cloud: "Cloud", incoming: "Incoming") -> Planned | None:
-    """Return the fault that befalls a request, marked in the journal, or None."""
+def _struck(cloud: "Cloud", incoming: "Incoming", kinds: Sequence[str]) -> Planned | None:
     path = f"/{incoming.version}/{incoming.path.strip('/')}"
     actor = actor_of(incoming.headers.get("authorization", ""), incoming.headers.get("user-agent", ""))
-    body = incoming.body.decode("utf-8", "replace")
-    planned = cloud.faults.strike(Occasion(HTTP, incoming.method, path, actor, f"{path} {body}"), KINDS)
+    spoken_of = f"{path} {incoming.query} {incoming.body.decode('utf-8', 'replace')}"
+    planned = cloud.faults.strike(Occasion(HTTP, incoming.method, path, actor, spoken_of), kinds)
     if planned is not None:
         mark(cloud, planned, on=f"{incoming.method} {path}"[:500])
     return planned
+
+
+def struck(cloud: "Cloud", incoming: "Incoming") -> Planned | None:
+    """Return the fault that befalls a request before it is answered, marked in the journal, or None."""
+    return _struck(cloud, incoming, _BEFORE)
+
+
+def spoiled(cloud: "Cloud", incoming: "Incoming", answer: Answer) -> Answer:
+    """Return an answer with the fault that befalls it: a damaged link where there is one, or something unusual."""
+    if isinstance(answer.body, dict) and "@odata.nextLink" in answer.body:
+        planned = _struck(cloud, incoming, ("next_link",))
+        if planned is not None:
+            return replace(answer, body=damaged(answer.body, str(planned.fault.settings["variant"]), incoming))
+    planned = _struck(cloud, incoming, ("odd_answer",))
+    if planned is None:
+        return answer
+    if planned.fault.settings["form"] == "other_status":
+        return replace(answer, status=_OTHER_STATUS.get(answer.status, answer.status))
+    return replace(answer, body=_with_unknown(answer.body)) if isinstance(answer.body, dict) else answer
 
 
 def error_of(cloud: "Cloud", planned: Planned, service: str | None, came: str) -> errors.GraphError:
@@ -47,18 +66,6 @@ def digest(token: str) -> str:
 def end_token(cloud: "Cloud", incoming: "Incoming") -> None:
     """Let the token of a request be expired from now on."""
     cloud.ended_tokens.add(digest(incoming.headers.get("authorization", "").partition(" ")[2]))
-
-
-def changed(answer: Answer, planned: Planned, incoming: "Incoming") -> Answer:
-    """Return an answer as a `next_link` or `odd_answer` fault changes it."""
-    settings = planned.fault.settings
-    if planned.fault.kind == "odd_answer" and settings["form"] == "other_status":
-        return replace(answer, status=_OTHER_STATUS.get(answer.status, answer.status))
-    if not isinstance(answer.body, dict):
-        return answer
-    if planned.fault.kind == "odd_answer":
-        return replace(answer, body=_with_unknown(answer.body))
-    return replace(answer, body=damaged(answer.body, str(settings["variant"]), incoming))
 
 
 def _with_unknown(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,10 @@ class Sessions:
     def __init__(self) -> None:
         self._running: dict[str, Session] = {}
 
+    def clear(self) -> None:
+        """Forget every session: the store is another."""
+        self._running.clear()
+
     def of(self, device: Device, message: syncml.Message, digest: bytes) -> Session:
         """Return the session a message with that SHA-256 belongs to; a device has one, message 1 begins a new one."""
         session = self._running.get(device.id)
@@ -406,6 +410,8 @@ async def handle(request: web.Request) -> web.Response:
 
 def add_routes(app: web.Application) -> None:
     """Register the endpoints of Windows and of Android's agent."""
-    app[SESSIONS] = Sessions()
+    sessions = Sessions()
+    app[SESSIONS] = sessions
+    app[CLOUD].on_restore.append(sessions.clear)
     app.router.add_post(OMADM_PATH, handle)
     app.router.add_post(ANDROID_PATH, handle)

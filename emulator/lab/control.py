@@ -6,6 +6,7 @@ Every verb is a row of VERBS; the routes and the OpenAPI description (openapi.py
 import asyncio
 import hmac
 import json
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +30,8 @@ from emulator.lab.snapshot import BadSnapshot
 CONTROL_TOKEN = web.AppKey("control_token", str)
 DRIVER: web.AppKey[Driver] = web.AppKey("driver")
 PREFIX: Final = "/lab/v1"
+_CHANGING = web.AppKey("changing", asyncio.Lock)
+_LOG = logging.getLogger(__name__)
 _LONGEST_WAIT: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 _LOOKED_AT: Final = 1000
@@ -120,12 +123,14 @@ async def _set_clock(asked: Asked) -> Any:
             clock.set(read_moment(str(body["set"])))
         elif "freeze" in body:
             clock.freeze(None if body["freeze"] is True else read_moment(str(body["freeze"])))
-        else:
+        elif body["resume"] is True:
             clock.resume()
+        else:
+            raise ValueError(f"expected resume to be true, got {str(body['resume'])[:40]}")
     except ValueError as error:
         raise _Refused("BadClock", str(error)) from None
     ((what, value),) = body.items()
-    asked.cloud.journal.record("lab", "clock moved", how=what, value=str(value), checkIns=len(came))
+    asked.cloud.journal.record("lab", "clock moved", how=what, value=str(value)[:60], checkIns=len(came))
     return {**_clock_of(asked.cloud), "checkIns": came}
 
 
@@ -167,10 +172,11 @@ async def _seed(asked: Asked) -> Any:
 
 
 async def _settle(asked: Asked) -> Any:
-    return {"checkIns": await asked.driver.settle(), **_clock_of(asked.cloud)}
+    came = await asked.driver.settle()
+    return {"checkIns": came, "left": asked.driver.left(), **_clock_of(asked.cloud)}
 
 
-_SNAPSHOT_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
+_SNAPSHOT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 async def _snapshots(asked: Asked) -> Any:
@@ -180,7 +186,7 @@ async def _snapshots(asked: Asked) -> Any:
 async def _take(asked: Asked) -> Any:
     name = asked.body.get("name")
     if not isinstance(name, str) or not _SNAPSHOT_NAME.fullmatch(name):
-        raise _Refused("BadSnapshot", f"expected a name of letters, digits, - and _, got {str(name)[:40]!r}")
+        raise _Refused("BadSnapshot", f"expected a name of letters, digits, dots, - and _, got {str(name)[:40]!r}")
     await asked.driver.take(name)
     return {"name": name}
 
@@ -284,7 +290,7 @@ VERBS: Final = (
     Verb("POST", "/seed", "seed", "Carry out steps of a story (docs/stories.md): users, devices, profiles, imports.",
          _seed, _object(done={"type": "array", "items": _TEXT}), body=_object(steps=_LIST)),
     Verb("POST", "/settle", "settle", "Let everything happen that is due now; no time passes.", _settle,
-         _object(**_CLOCK["properties"], checkIns=_WHOLE)),
+         _object(**_CLOCK["properties"], checkIns=_WHOLE, left=_WHOLE)),
     Verb("GET", "/snapshots", "snapshots", "List what was kept.", _snapshots,
          _object(snapshots={"type": "array", "items": _TEXT})),
     Verb("POST", "/snapshots", "takeSnapshot", "Keep the state of the whole lab under a name.", _take,
@@ -318,6 +324,10 @@ def _check_token(request: web.Request) -> None:
         raise _Refused("ControlToken", text, 401)
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 async def _read(request: web.Request, verb: Verb) -> Asked:
     unknown = sorted(set(request.query) - set(verb.query))
     if unknown:
@@ -325,7 +335,7 @@ async def _read(request: web.Request, verb: Verb) -> Asked:
     body: Any = {}
     if verb.body is not None:
         try:
-            body = json.loads(await request.read() or b"{}")
+            body = json.loads(await request.read() or b"{}", parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise _Refused("NotJson", f"expected a JSON object, got none ({error})") from None
         if not isinstance(body, dict):
@@ -340,9 +350,13 @@ def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.StreamResponse
             if not verb.public:
                 _check_token(request)
             asked = await _read(request, verb)
-            told = await verb.handle(asked)
-            if verb.method != "GET":
-                asked.driver.note(verb.method, request.path.removeprefix(PREFIX), asked.body)
+            if verb.method == "GET":
+                told = await verb.handle(asked)
+            else:
+                # One change at a time: time that passes in one must not pass again in another.
+                async with request.app[_CHANGING]:
+                    asked.driver.note(verb.method, request.path.removeprefix(PREFIX), asked.body)
+                    told = await verb.handle(asked)
         except _Refused as refused:
             return _refusal(refused.code, str(refused), refused.status)
         except BadSnapshot as error:
@@ -351,6 +365,9 @@ def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.StreamResponse
             return _refusal("CannotDo", str(error), 409)
         except ValueError as error:
             return _refusal("BadRequest", str(error), 400)
+        except Exception as error:
+            _LOG.exception("unforeseen error")
+            return _refusal("Defect", f"a mistake of the lab, its log has the traceback: {type(error).__name__}", 500)
         return told if isinstance(told, web.StreamResponse) else web.json_response(told)
 
     return answer
@@ -361,6 +378,7 @@ def _refusal(code: str, message: str, status: int) -> web.Response:
 
 
 def add_routes(app: web.Application) -> None:
-    """Register the control API, and what describes it."""
+    """Register the control API."""
+    app[_CHANGING] = asyncio.Lock()
     for verb in VERBS:
         app.router.add_route(verb.method, PREFIX + verb.path, _handler(verb))

@@ -98,7 +98,7 @@ KINDS: Final = {
 MATCHES: Final = {
     "route": "`METHOD PATH` or `PATH`; `*` stands for anything, case does not count, the query is left out",
     "actor": "who: application id, user, user agent; connector or device by name or id; a part is enough",
-    "certificate": "thumbprint of the certificate that is spoken of, or its beginning",
+    "certificate": "thumbprint of the certificate that is spoken of, or its beginning; of a device: one that it gets",
 }
 """Name of a condition → what it is compared with."""
 

@@ -4,7 +4,10 @@ Pure but for its counters: whoever is about to do something asks `strike`, and c
 """
 
 import fnmatch
+import itertools
+import math
 import random
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -15,6 +18,8 @@ from jsonschema import Draft202012Validator
 from emulator.lab.fault_kinds import KINDS, MATCHES, schema
 
 ALWAYS: Final = "always"
+_THUMBPRINT: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+_SERIAL: Final = itertools.count(1)
 
 
 class BadFault(ValueError):
@@ -55,11 +60,19 @@ class Fault:
         """Return whether an occasion is of the kind's party and meets every condition."""
         if KINDS[self.kind].party != occasion.party:
             return False
-        texts = ((self.actor, occasion.actor), (self.certificate, occasion.certificate))
-        return self._on_route(occasion) and all(part.lower() in text.lower() for part, text in texts)
+        if self.actor.lower() not in occasion.actor.lower() or not self._of_certificate(occasion):
+            return False
+        return self._on_route(occasion)
+
+    def _of_certificate(self, occasion: Occasion) -> bool:
+        wanted = self.certificate.lower()
+        return not wanted or any(one.startswith(wanted) for one in _THUMBPRINT.findall(occasion.certificate.lower()))
 
     def _on_route(self, occasion: Occasion) -> bool:
         method, _, path = self.route.rpartition(" ")
+        if occasion.path.lower().endswith("/$batch") and not self.route.lower().endswith("$batch"):
+            # A batch is no request of its own: what is in it is asked one by one.
+            return False
         if method and method.upper() != occasion.method.upper():
             return False
         return not path or fnmatch.fnmatchcase(occasion.path.lower().rstrip("/"), path.lower().rstrip("/"))
@@ -88,6 +101,9 @@ def read_fault(asked: object) -> Fault:
         where = "/".join(str(part) for part in error.absolute_path) or "fault"
         raise BadFault(f"{where}: {error.message[:200]}")
     body: dict[str, Any] = dict(asked)  # type: ignore[call-overload]
+    endless = next((n for n, v in body.items() if isinstance(v, float) and not math.isfinite(v)), None)
+    if endless is not None:
+        raise BadFault(f"{endless}: expected a number, got {body[endless]}")
     kind = KINDS[body["kind"]]
     known = {"kind", "after", "times", "probability", *MATCHES}
     foreign = sorted(set(body) - known - set(kind.settings))
@@ -113,6 +129,8 @@ class Planned:
     fault: Fault
     fitted: int = 0
     struck: int = 0
+    serial: int = field(default_factory=_SERIAL.__next__, compare=False)
+    """Tells it from another fault that is given the same name after a restore."""
 
     @property
     def spent(self) -> bool:

@@ -1,7 +1,6 @@
 """Faults on the way of an HTTP request: what Graph answers is decided in its own room, the rest here, at the edge."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -43,7 +42,8 @@ async def _occasion(request: web.Request) -> Occasion:
         # An application that asks for a token has none yet: it says who it is in the form.
         client = [part.partition("=")[2] for part in body.split("&") if part.startswith("client_id=")]
         actor = " ".join([actor, *client])
-    return Occasion(HTTP, request.method, request.path, actor, f"{request.path} {body}" if body else request.path)
+    spoken_of = f"{request.path} {request.rel_url.raw_query_string} {body}"
+    return Occasion(HTTP, request.method, request.path, actor, spoken_of)
 
 
 @web.middleware
@@ -101,18 +101,12 @@ async def _spoil(request: web.Request, answer: web.Response, kind: str) -> web.S
     body = answer.body if isinstance(answer.body, bytes) else b""
     headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
     if kind == "malformed":
-        cut = body[: len(body) // 2] if _is_cut_unreadable(body) else _GATEWAY_PAGE
-        return web.Response(status=answer.status, headers=headers, body=cut)
+        headers = {
+            name: value for name, value in headers.items() if name.lower() not in ("content-type", "content-encoding")
+        }
+        return web.Response(status=answer.status, headers=headers, body=_GATEWAY_PAGE, content_type="text/html")
     response = web.StreamResponse(status=answer.status, headers={**headers, "Content-Length": str(len(body) or 1)})
     await response.prepare(request)
     await response.write(body[: len(body) // 2])
     _close(request)
     return response
-
-
-def _is_cut_unreadable(body: bytes) -> bool:
-    try:
-        json.loads(body[: len(body) // 2])
-    except ValueError:
-        return bool(body)
-    return False

@@ -138,6 +138,11 @@ class Journal:
         rows = self._store.rows(sql, {**values, "limit": limit})
         return [Entry(**{**row, "fields": json.loads(row["fields"])}) for row in rows]
 
+    def last(self) -> int:
+        """Return the sequence number of the latest entry, 0 without one."""
+        self.flush()
+        return int(self._store.scalar("select coalesce(max(seq), 0) from journal"))
+
     def count(self, *, after: int = 0, **wanted: Any) -> int:
         """Return how many entries `entries` would return without a limit.
 

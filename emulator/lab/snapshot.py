@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from emulator.chance import Chance
 from emulator.clock import LabClock
 from emulator.config import Switches, switches_with
 from emulator.lab.faults import Faults
@@ -44,6 +45,27 @@ def take(cloud: "Cloud") -> CloudState:
     return CloudState(cloud.store.copy(), facts)
 
 
+def verify(cloud: "Cloud", state: CloudState) -> None:
+    """Let a state pass that can be restored; nothing is changed.
+
+    Raises:
+        BadSnapshot: it is damaged or of another version.
+
+    """
+    facts = state.facts
+    try:
+        LabClock().restore(facts["clock"])
+        switches_with(Switches(), facts["switches"])
+        Faults(cloud.config.seed).restore(facts["faults"])
+        for name in ("chance", "traces"):
+            Chance(0, 0, name).restore(facts[name])
+        set(facts["endedTokens"])
+        dict(facts["lastServed"])
+        cloud.store.verify(state.database)
+    except (ValueError, KeyError, TypeError, sqlite3.Error) as error:
+        raise BadSnapshot(f"expected a snapshot of this version, got a damaged or foreign one ({error})") from None
+
+
 def restore(cloud: "Cloud", state: CloudState) -> None:
     """Bring a cloud back to a state.
 
@@ -51,23 +73,23 @@ def restore(cloud: "Cloud", state: CloudState) -> None:
         BadSnapshot: it is damaged or of another version; nothing was changed.
 
     """
+    verify(cloud, state)
     facts = state.facts
     try:
-        # Everything is read before anything is changed.
-        LabClock().restore(facts["clock"])
-        switches = switches_with(Switches(), facts["switches"])
-        Faults(cloud.config.seed).restore(facts["faults"])
-        ended, served = set(facts["endedTokens"]), dict(facts["lastServed"])
-        generators = (facts["chance"], facts["traces"])
         cloud.store.replace_with(state.database)
-    except (ValueError, KeyError, TypeError, sqlite3.Error) as error:
-        raise BadSnapshot(f"expected a snapshot of this version, got a damaged or foreign one ({error})") from None
+    except sqlite3.Error as error:
+        raise BadSnapshot(f"expected room for the snapshot's database, got: {error}") from None
+    switches = switches_with(Switches(), facts["switches"])
+    ended, served = set(facts["endedTokens"]), dict(facts["lastServed"])
     cloud.journal.forget_remembered()
-    cloud.chance.restore(generators[0])
-    cloud.traces.restore(generators[1])
+    cloud.chance.restore(facts["chance"])
+    cloud.traces.restore(facts["traces"])
     cloud.faults.restore(facts["faults"])
     cloud.config = replace(cloud.config, switches=switches)
     cloud.ended_tokens, cloud.last_served = ended, served
     cloud.callers.clear()
+    cloud.directory.forget()
+    for forget in cloud.on_restore:
+        forget()
     cloud.throttle.clear()
     cloud.clock.restore(facts["clock"])

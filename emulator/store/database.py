@@ -223,6 +223,10 @@ class Store:
             self._db.execute("pragma wal_autocheckpoint = 10000")
         migrations.apply(self._db)
 
+    def size(self) -> int:
+        """Return how many bytes the database has."""
+        return int(self.scalar("pragma page_count")) * int(self.scalar("pragma page_size"))
+
     def copy(self) -> bytes:
         """Return the whole database as the bytes of a file."""
         held = sqlite3.connect(":memory:")
@@ -234,11 +238,11 @@ class Store:
         finally:
             held.close()
 
-    def replace_with(self, data: bytes) -> None:
-        """Put what `copy` returned in place of everything.
+    def verify(self, data: bytes) -> None:
+        """Let the bytes of a database of this version pass.
 
         Raises:
-            sqlite3.DatabaseError: it is no database of this version; nothing was changed.
+            sqlite3.DatabaseError: they are none.
 
         """
         held = sqlite3.connect(":memory:")
@@ -248,6 +252,19 @@ class Store:
             ours = {row["name"] for row in self.rows("select name from _sqlite_migrations")}
             if theirs != ours:
                 raise sqlite3.DatabaseError("expected a database of this version, got one of another")
+        finally:
+            held.close()
+
+    def replace_with(self, data: bytes) -> None:
+        """Put what `copy` returned in place of everything.
+
+        Raises:
+            sqlite3.DatabaseError: it is no database; nothing was changed.
+
+        """
+        held = sqlite3.connect(":memory:")
+        try:
+            held.deserialize(data)
             held.backup(self._db.conn)
         finally:
             held.close()

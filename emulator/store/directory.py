@@ -104,6 +104,10 @@ class Directory:
         self._store = store
         self._users: dict[tuple[str, str], Row] = {}
 
+    def forget(self) -> None:
+        """Forget what is remembered of users: the store is another."""
+        self._users.clear()
+
     def add_tenant(self, tenant_id: str, domain: str, display_name: str) -> None:
         """Add or replace a tenant."""
         self._store.put("tenants", {"id": tenant_id, "domain": domain, "display_name": display_name})

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -18,7 +19,7 @@ from scenarios import bundle
 from scenarios.bundle import BadBundle, Bundle
 from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, stop
 from scenarios.config_file import config_of
-from scenarios.control_client import ControlClient, NoLab, facts_of
+from scenarios.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from scenarios.lab import Lab
 from scenarios.open_lab import open_lab
 from scenarios.ready import environment, ready, write_ready_file
@@ -61,6 +62,8 @@ def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_
         came = _story(recorded) if recorded.kind == "story" else _lab(recorded, command, repeat=not command_asks)
     except BadBundle as error:
         stop(USAGE, f"{file}: {error}")
+    except NoLab as error:
+        stop(COULD_NOT_RUN, f"The replay could not go on: {error}")
     if journal is not None:
         journal.write_text("".join(f"{line}\n" for line in came), "utf-8")
     difference = bundle.compare(recorded.journal, came)
@@ -120,7 +123,7 @@ async def _again(
         facts = ready(lab)
         ready_file = folder / "operator" / "ready.json"
         write_ready_file(ready_file, facts)
-        first = [one for one in asked if one["afterRequests"] == 0]
+        first = list(itertools.takewhile(lambda one: one["afterRequests"] == 0, asked))
         await _ask_again(facts, first, world.requests)
         asking = asyncio.create_task(_ask_again(facts, asked[len(first) :], world.requests))
         variables = {**os.environ, **environment(facts), "PFXLAB_READY_FILE": str(ready_file)}
@@ -138,4 +141,6 @@ async def _ask_again(facts: Mapping[str, Any], asked: Sequence[Mapping[str, Any]
     for one in asked:
         while requests() < one["afterRequests"]:  # noqa: ASYNC110 - the tool sends them, in a process of its own
             await asyncio.sleep(_POLL_SECONDS)
-        await asyncio.to_thread(control.send, str(one["method"]), str(one["path"]), one["body"])
+        # What was refused then is refused again.
+        with contextlib.suppress(ControlRefused):
+            await asyncio.to_thread(control.send, str(one["method"]), str(one["path"]), one["body"])

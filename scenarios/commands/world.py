@@ -8,8 +8,11 @@ from typing import Any
 import click
 import yaml
 
+from emulator.lab.fault_kinds import MATCHES
+from emulator.lab.fault_kinds import schema as fault_schema
 from scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, stop
 from scenarios.control_client import ControlClient, ControlRefused, NoLab, facts_of
+from scenarios.stories.loader import read_yaml
 
 
 @click.group()
@@ -66,6 +69,8 @@ def _setting(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign:
         raise click.UsageError(f"expected NAME=VALUE, got {text!r}.")
+    if name in MATCHES or fault_schema()["properties"].get(name, {}).get("type") == "string":
+        return name, value
     try:
         return name, yaml.safe_load(value)
     except yaml.YAMLError:
@@ -98,7 +103,11 @@ def faults(context: click.Context, *, clear: bool) -> None:
 def settle(context: click.Context) -> None:
     """Let everything happen that is due now; no time passes."""
     answer = _ask(context, "POST", "/settle")
-    _tell(context, f"{answer['checkIns']} check-ins; nothing is due any more.")
+    left = answer["left"]
+    waiting = (
+        f"{left} deliveries still wait for a connector that does not take them" if left else "nothing is due any more"
+    )
+    _tell(context, f"{answer['checkIns']} check-ins; {waiting}.")
 
 
 @world.command()
@@ -107,7 +116,7 @@ def settle(context: click.Context) -> None:
 def do(context: click.Context, file: Path) -> None:
     """Carry out the steps of a YAML file (docs/stories.md) in the running lab: users, devices, profiles, imports."""
     try:
-        body = yaml.safe_load(file.read_text("utf-8"))
+        body = read_yaml(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         stop(USAGE, f"{file}: expected YAML, got something else ({error})")
     steps = body.get("steps") if isinstance(body, dict) else body

@@ -90,7 +90,7 @@ def html(judgement: Judgement, when: str) -> str:
     No script, no font and no picture from elsewhere; secrets are left out as in `exchanges.shown`.
     """
     template = _TEMPLATES.get_template("report.html")
-    order = ("FAIL", "WARNING", "PASS", "NOT EXERCISED", "SKIPPED")
+    order: tuple[Outcome, ...] = ("FAIL", "WARNING", "PASS", "NOT EXERCISED", "SKIPPED")
     groups = [
         {"name": name, "verdicts": [one for one in judgement.verdicts if one.rule.group == name]}
         for name in dict.fromkeys(one.rule.group for one in judgement.verdicts)
@@ -109,7 +109,8 @@ def html(judgement: Judgement, when: str) -> str:
 
 def _module(run: Any) -> dict[str, Any]:
     output = run.output
-    for name, secret in {**run.secrets, **{"password": given.password for given in run.given}}.items():
+    held = [*run.secrets.items(), *(("password", given.password) for given in run.given)]
+    for name, secret in held:
         output = output.replace(secret, f"[{name}]")
     return {
         "name": run.module,

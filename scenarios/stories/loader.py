@@ -118,7 +118,7 @@ def parse_story(text: str, name: str, place: str) -> Story:
 
     """
     try:
-        root, body = yaml.compose(text, Loader=yaml.SafeLoader), yaml.load(text, Loader=_Texts)  # noqa: S506 - a SafeLoader
+        root, body = yaml.compose(text, Loader=yaml.SafeLoader), read_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise StoryProblem(f"{place}, line {line}: expected YAML, got {error.problem}") from None
@@ -170,6 +170,16 @@ _Texts.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def read_yaml(text: str) -> Any:
+    """Return the values of a YAML text, with moments as the texts that they are.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+
+    """
+    return yaml.load(text, Loader=_Texts)  # noqa: S506 - a SafeLoader
 
 
 def catalogue() -> dict[str, Story]:

@@ -79,9 +79,11 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
             except NoHsm as error:
                 done.outcome, done.why = "skipped", str(error)
                 break
-            except ValueError as error:
+            except Exception as error:
+                # A mistake of the lab's own ends one story, not all of them.
+                told_as = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 done.outcome = "failed"
-                done.why = f"line {done.story.lines[number]}, {next(iter(step))}: {error}"
+                done.why = f"line {done.story.lines[number]}, {next(iter(step))}: {told_as}"
                 break
             done.told.append(text)
             told(text)

@@ -86,7 +86,7 @@ async def _action(world: World, given: Arguments) -> str:
 async def _profile(world: World, given: Arguments) -> str:
     groups, excluded = _names(given.get("groups", ["Mail users"])), _names(given.get("excluded"))
     settings = given.get("settings", {})
-    await world.profile(given["name"], given["platform"], given["purpose"], groups, excluded, **settings)
+    await world.profile(given["name"], given["platform"], given["purpose"], groups, excluded, settings)
     without = f" without {', '.join(excluded)}" if excluded else ""
     return f"profile {given['name']}, {given['platform']}, {given['purpose']}, for {', '.join(groups)}{without}"
 
@@ -169,12 +169,12 @@ async def _delete(world: World, given: str) -> str:
 
 
 async def _key(world: World, given: Arguments) -> str:
-    name, ksp = given["name"], world.lab.ksp
+    name = given["name"]
     if given["action"] == "remove":
-        ksp.remove(name)
+        world.remove_key(name)
         return f"key {name} taken from the connector"
     if given["action"] == "add":
-        world.encryption_key(name)
+        world.add_key(name)
         return f"key {name} made on the connector"
     # As Export- and Import-IntunePublicKey with the private key: what a new server is given of the old one.
     world.move_key(name, given["to"])
@@ -423,6 +423,11 @@ def check(steps: Sequence[Any]) -> None:
         if error is not None:
             where = "/".join(str(part) for part in error.absolute_path)
             raise ValueError(f"step {number}{f', {where}' if where else ''}: {error.message[:300]}")
+        ((word, given),) = step.items()
+        try:
+            check_values(word, given)
+        except ValueError as problem:
+            raise ValueError(f"step {number}, {word}: {problem}") from None
 
 
 def check_values(word: str, given: Any) -> None:

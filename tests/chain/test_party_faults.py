@@ -1,5 +1,6 @@
 """Faults of connectors and devices: each kind, what becomes of the certificate, and that it arrives afterwards."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from connector_sim.eventlog import UPLOAD_SUCCESS
+from device_sim.apple import AppleDevice
 from emulator.config import Config, Switches
 from emulator.intune.delivery import State
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
@@ -129,8 +131,6 @@ async def test_offline_ends_a_poll_that_waits(lab: Lab) -> None:
 
 async def test_slow_hsm(world: World) -> None:
     """A slow HSM holds a batch up for the seconds asked for and changes nothing else."""
-    import asyncio
-
     phone, loop = await device(world), asyncio.get_running_loop()
     world.add_fault("slow_hsm", seconds=0.3)
     begin = loop.time()
@@ -216,6 +216,25 @@ async def test_device_that_does_not_install(
     await world.check_in(name)
     await world.settle()
     assert world.holds(name) == ["mail"]
+
+
+async def test_overlapping_check_ins(world: World) -> None:
+    """What befalls one check-in is over when another begins, and nothing of it stays on the device."""
+    phone = await device(world)
+    with world.fault("not_now", times="always"), world.fault("wrong_os", times="always"):
+        await asyncio.gather(*(world.check_in(phone) for _ in range(4)))
+    one = world.device(phone)
+    assert isinstance(one, AppleDevice)
+    assert (one.locked, one.trouble, one.hardware.os_version) == (False, None, "18.1")
+
+
+async def test_fault_waits_for_something_to_install(world: World) -> None:
+    """A device that has nothing to install spends no fault on that."""
+    phone = await device(world)
+    await world.settle()
+    with world.fault("refuses") as struck:
+        await world.check_in(phone)
+        assert struck() == 0
 
 
 async def test_wrong_os(world: World) -> None:

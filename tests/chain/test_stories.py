@@ -230,6 +230,16 @@ def test_command_says_what_it_cannot_run(tmp_path: Path) -> None:
     assert command("check", str(tmp_path / "none.yaml")).exit_code == 2
 
 
+async def test_refusal_is_not_one_of_before() -> None:
+    """An import of which no answer comes is not told by the reason of an earlier refusal."""
+    done = await told(
+        "  - import: {certificate: mail, upn: nobody@pfxlab.example, refused: UserUnknown}\n"
+        "  - fault: {kind: reset, route: POST */userPfxCertificates}\n"
+        "  - import: {certificate: mail, refused: NoAnswer}\n"
+    )
+    assert (done.outcome, done.why) == ("passed", "")
+
+
 async def test_five_years_pass_in_seconds() -> None:
     """A story of four years and many check-ins takes seconds, since time passes by what is due in it."""
     begin = time.perf_counter()

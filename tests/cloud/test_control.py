@@ -35,7 +35,6 @@ async def test_switch_holds_from_the_next_request_on(lab: Lab) -> None:
         ({"page_size": "x"}, "expected int from 1"),
         ({"page_size": 0}, "expected int from 1"),
         ({"page_size": 10**30}, "expected int"),
-        ({"connector_lease_seconds": float("inf")}, "expected float"),
         ([], "expected a JSON object, got list"),
     ],
 )
@@ -307,3 +306,102 @@ async def test_cloud_alone_has_no_devices_to_seed(lab: Lab) -> None:
     await control("POST", "/lab/v1/reset")
     assert (await control("GET", CLOCK)).json["frozen"] is False
     assert (await control("GET", "/lab/v1/bundle")).code == "CannotDo"
+
+
+async def test_restore_forgets_what_rooms_remember(control: Raw) -> None:
+    """Users, sign-ins to the admin centre and sessions of PCs that came after a snapshot are gone after the restore."""
+    await control("POST", "/lab/v1/snapshots", {"name": "early"})
+    graph = await admin(control.lab)
+    steps: list[dict[str, Any]] = [
+        {"connector": "main"},
+        {"user": "ghost@pfxlab.example"},
+        {"device": {"name": "pc", "platform": "windows", "user": USER}},
+        {"check_in": "pc"},
+    ]
+    await control("POST", "/lab/v1/seed", {"steps": steps})
+    assert (await graph("GET", "/beta/users/ghost@pfxlab.example")).status == 200
+    assert (await control("POST", "/lab/v1/snapshots/early/restore")).status == 200
+    assert (await graph("GET", "/beta/users/ghost@pfxlab.example")).status == 404
+    steps = [
+        {"connector": "main"},
+        {"device": {"name": "pc", "platform": "windows", "user": USER}},
+        {"certificate": {"name": "mail", "user": USER}},
+        {"profile": {"name": "pcs", "platform": "windows", "purpose": "smimeEncryption"}},
+        {"import": "mail"},
+        {"check_in": "pc"},
+        {"settle": None},
+        {"expect": {"device": "pc", "holds": "mail"}},
+    ]
+    done = await control("POST", "/lab/v1/seed", {"steps": steps})
+    assert done.status == 200, done.text
+
+
+async def test_connectors_come_back_as_they_were(control: Raw) -> None:
+    """After a restore a connector has its own keys and batch again, and nothing of its farewell is in the journal."""
+    steps = [{"connector": {"name": "second", "batch": 3, "own_keys": True}}]
+    await control("POST", "/lab/v1/seed", {"steps": steps})
+    await control("POST", "/lab/v1/snapshots", {"name": "two"})
+    before = (await control("GET", f"{JOURNAL}/count")).json
+    await control("POST", "/lab/v1/seed", {"steps": [{"key": {"name": "K2", "action": "add"}}]})
+    for _ in range(2):
+        assert (await control("POST", "/lab/v1/snapshots/two/restore")).status == 200
+    (second,) = control.lab.connectors()
+    assert (second.name, second.batch, second.own_keys) == ("second", 3, True)
+    events = (await control("GET", f"{JOURNAL}?event=connector%20stopped")).json["entries"]
+    assert events == []
+    assert (await control("GET", f"{JOURNAL}/count")).json["count"] - before["count"] <= 1
+    done = await control("POST", "/lab/v1/seed", {"steps": [{"key": {"name": "K2", "action": "add"}}]})
+    assert done.status == 200, done.text
+
+
+async def test_one_change_at_a_time(control: Raw) -> None:
+    """Time that is let pass twice at once passes one after the other, and never backwards."""
+    await control("POST", CLOCK, {"freeze": "2026-03-02T08:00:00Z"})
+    await control("POST", "/lab/v1/seed", {"steps": [{"device": {"name": "pc", "platform": "windows", "user": USER}}]})
+    told = await asyncio.gather(*(control("POST", CLOCK, {"advance": "2d"}) for _ in range(3)))
+    times = [one["time"] for reply in told for one in reply.json["checkIns"]]
+    assert sorted(times) == sorted(set(times))
+    assert (await control("GET", CLOCK)).json["time"] == "2026-03-08T08:00:00+00:00"
+
+
+async def test_settle_ends_where_a_connector_does_not_get_on(control: Raw) -> None:
+    """With the clock frozen and the connector offline, settling ends in seconds and tells what is left; then it goes on."""
+    await control("POST", CLOCK, {"freeze": True})
+    await control("POST", FAULTS, {"kind": "offline", "times": "always"})
+    await control("POST", "/lab/v1/seed", {"steps": PREPARED})
+    told = (await asyncio.wait_for(control("POST", "/lab/v1/settle"), 30)).json
+    assert told["left"] == 1
+    await control("DELETE", FAULTS)
+    told = (await asyncio.wait_for(control("POST", "/lab/v1/settle"), 30)).json
+    assert told["left"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "text"),
+    [
+        ("POST", CLOCK, '{"advance": "1000000000w"}'),
+        ("POST", CLOCK, '{"set": "0001-01-01T00:00:00+01:00"}'),
+        ("POST", CLOCK, '{"resume": false}'),
+        ("POST", FAULTS, '{"kind": "status", "wait": NaN}'),
+        ("POST", "/lab/v1/snapshots", '{"name": "a𝒳𝒳"}'),
+        ("POST", "/lab/v1/seed", '{"steps": [{"pass": {"time": "1d", "check_in_every": "0d"}}]}'),
+        ("POST", "/lab/v1/seed", '{"steps": [{"pass": "9999999999w"}]}'),
+        ("POST", "/lab/v1/seed", '{"steps": [{"profile": {"name": "p", "platform": "ios", "purpose": "vpn",'
+                                 ' "settings": {"name": "x", "platform": 1}}}]}'),
+        ("PATCH", SWITCHES, "[" * 5000),
+        ("PATCH", SWITCHES, '{"connector_lease_seconds": Infinity}'),
+    ],
+)  # fmt: skip
+async def test_strange_input_gets_a_sentence(control: Raw, method: str, path: str, text: str) -> None:
+    """What no client should send is answered with 400 and a sentence, and the lab goes on."""
+    reply = await control(method, path, data=text.encode())
+    assert (reply.status, bool(reply.message)) == (400, True)
+    assert (await control("GET", "/lab/v1/health")).status == 200
+
+
+async def test_ready_file_survives_a_reset(control: Raw) -> None:
+    """A ready file in the lab's folder is no part of its state."""
+    ready_file = control.lab.folder / "operator" / "ready.json"
+    ready_file.write_text("{}")
+    assert (await control("POST", "/lab/v1/reset")).status == 200
+    assert ready_file.exists()

@@ -159,7 +159,7 @@ async def pages(lab: Lab, variant: str) -> tuple[list[str], str]:
                 return found, link
             found += [one["thumbprint"][-1] for one in page.json["value"]]
             link = page.json.get("@odata.nextLink", "")
-            if not link.startswith("https:"):
+            if not link.startswith(graph.origin):
                 return found, link
     return found, link
 
@@ -185,6 +185,36 @@ async def test_sign_in_fails_as_entra_says_it(lab: Lab) -> None:
         with pytest.raises(GraphRefused, match="AADSTS90033"):
             await client.sign_in(lab.admin_form())
         await client.sign_in(lab.admin_form())
+
+
+async def test_link_fault_waits_for_a_link(lab: Lab) -> None:
+    """A fault on links is not spent on an answer without one, nor one on answers by a batch as a whole."""
+    graph = await admin(lab)
+    planned(lab, "next_link")
+    planned(lab, "status", status=500)
+    requests = [{"id": "1", "method": "GET", "url": "/users"}]
+    reply = await graph("POST", "/v1.0/$batch", {"requests": requests})
+    assert (reply.status, reply.json["responses"][0]["status"]) == (200, 500)
+    assert (await graph("GET", "/v1.0/users")).status == 200
+    assert [one.struck for one in lab.emulator.cloud.faults.all()] == [0, 1]
+
+
+@pytest.mark.parametrize(("form", "status"), [("unknown_values", 201), ("other_status", 200)])
+async def test_odd_answer(lab: Lab, form: str, status: int) -> None:
+    """An unusual answer is right: the record is there, and it has values of a later version or another 2xx status."""
+    graph = await admin(lab)
+    planned(lab, "odd_answer", form=form, route=POST)
+    reply = await graph("POST", PFX, record(lab))
+    assert reply.status == status
+    assert ("propertyOfALaterVersion" in reply.json) is (form == "unknown_values")
+    assert await count(graph) == 1
+
+
+async def test_link_to_another_host(lab: Lab) -> None:
+    """A link to another host leads to another name of this very server, so that who follows it is seen."""
+    found, link = await pages(lab, "other_host")
+    assert found == ["0"]
+    assert link.startswith("https://127.0.0.1:")
 
 
 async def test_actor_and_certificate(lab: Lab) -> None:
