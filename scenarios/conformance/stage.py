@@ -166,11 +166,12 @@ class Stage:
         usage: str = "",
         name: str = "mail",
         modern: bool = False,
+        chain: bool = False,
     ) -> Given:
         """Make a user and a certificate for the tool to deal with; `usage` may differ from the purpose asked for."""
         user_id = self.world.user(upn)
         plan = Plan(
-            name, IntendedPurpose[usage or purpose], PaddingScheme.oaepSha512, 30, 365, not modern, False, password
+            name, IntendedPurpose[usage or purpose], PaddingScheme.oaepSha512, 30, 365, not modern, chain, password
         )
         made = self.world.certificate(name, upn, plan)
         certificate, key = made.issued.certificate, made.issued.key

@@ -27,6 +27,8 @@ def _own_token(run: ToolRun) -> Iterator[Finding]:
     for one in run.graph:
         code = "" if one.status != 401 else str((one.answer_json() or {}).get("error", {}).get("message", ""))
         foreign = one.status == 401 and "expired" not in code
+        if "authorization" not in one.headers:
+            continue
         yield Finding(not foreign, f"{one.line()} {code}".strip(), one.number)
 
 
