@@ -17,6 +17,9 @@ from emulator.lab.control import PREFIX, VERBS
 from emulator.lab.fault_kinds import KINDS, MATCHES
 from emulator.lab.openapi import document
 from scenarios.cli import main
+from scenarios.conformance.plans import PLANS
+from scenarios.conformance.rules import RULES
+from scenarios.conformance.stage import ARGUMENTS
 from scenarios.stories import expectations
 from scenarios.stories.loader import catalogue
 from scenarios.stories.loader import schema as story_schema
@@ -223,6 +226,55 @@ def control_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def conformance_page() -> str:
+    """Return the page of conformance: plans, arguments, and every rule."""
+    lines = [
+        "# Conformance",
+        "",
+        "Generated from the rules and plans in `scenarios/conformance/`: `python -m scenarios.reference`.",
+        "",
+        "A tool is run once for each module of a plan, each time against a lab that is as new: right in some modules,",
+        "wrong on purpose in others. What it sent, what it left behind and how it ended is judged by the rules below.",
+        "A broken rule that it **must** keep fails the tool; one that it **should** or **may** keep is a warning.",
+        "",
+        "```sh",
+        "pfxlab conformance run --plan import --html report.html -- my-tool {pfx} {password} {upn}",
+        "```",
+        "",
+        "The tool finds the lab through its arguments, through the environment of `pfxlab exec`, or with Microsoft's",
+        "host names built in. It signs in as an application of its own that has just the rights named by `--rights`.",
+        "`--expected-failures FILE` (YAML, rule id: reason) lets known failures pass, and fails the run when one",
+        "passes unexpectedly. [What an import script with Microsoft's SDK gets](conformance-example.md) shows a verdict.",
+        "",
+        "## Arguments",
+        "",
+        "| place | filled with |",
+        "|---|---|",
+    ]
+    lines += [f"| `{{{name}}}` | {meaning} |" for name, meaning in ARGUMENTS.items()]
+    lines += ["", "## Plans"]
+    for plan in PLANS.values():
+        places = ", ".join(f"`{{{name}}}`" for name in plan.arguments)
+        lines += ["", f"### {plan.name}", "", f"For a tool that {plan.title}; beside the common places {places}.", ""]
+        lines += ["| module | what happens |", "|---|---|"]
+        lines += [f"| {module.name} | {module.title} |" for module in plan.modules]
+    lines += ["", "## Rules"]
+    for group in dict.fromkeys(rule.group for rule in RULES.values()):
+        lines += [
+            "",
+            f"### {group}",
+            "",
+            "| rule | severity | sentence | source | what to do |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{r.id}` | {r.severity} | {r.sentence} | {r.source} | {r.tip} |"
+            for r in RULES.values()
+            if r.group == group
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def _json(document: Any) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
@@ -235,6 +287,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "faults.md": faults_page,
     "stories.md": stories_page,
     "control-api.md": control_page,
+    "conformance.md": conformance_page,
     "openapi.json": lambda: _json(document()),
     "story.schema.json": lambda: _json(story_schema()),
 }

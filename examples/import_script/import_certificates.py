@@ -35,7 +35,7 @@ def record_of(pfx: bytes, password: str, upn: str, key: rsa.RSAPublicKey, provid
     certificate = pkcs12.load_pkcs12(pfx, password.encode()).cert.certificate
     oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA512()), algorithm=hashes.SHA512(), label=None)
     return {
-        "thumbprint": certificate.fingerprint(hashes.SHA1()).hex(),  # noqa: S303 - Intune's name for it
+        "thumbprint": certificate.fingerprint(hashes.SHA1()).hex(),
         "intendedPurpose": "smimeEncryption",
         "userPrincipalName": upn,
         "startDateTime": iso(certificate, "not_valid_before_utc"),

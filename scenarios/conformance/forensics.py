@@ -5,7 +5,7 @@ Tries every key and every padding, whatever was declared: reference graph-intune
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,6 +47,7 @@ class Container:
     keys: int = 0
     others: int = 0
     modern: bool = False
+    encoded_twice: bool = False
 
 
 def decoded(value: Any) -> bytes | None:
@@ -59,18 +60,21 @@ def decoded(value: Any) -> bytes | None:
         return None
 
 
-def _padding_of(name: str) -> padding.AsymmetricPadding:
-    if name == "pkcs1":
-        return padding.PKCS1v15()
-    algorithm = _HASHES[name]
-    return padding.OAEP(padding.MGF1(algorithm), algorithm, None)
+def _paddings() -> Iterator[tuple[str, padding.AsymmetricPadding]]:
+    """Yield every OAEP by its name: those with one hash first, then those that mix two, which some libraries make."""
+    for name, algorithm in _HASHES.items():
+        yield name, padding.OAEP(padding.MGF1(algorithm), algorithm, None)
+    for name, algorithm in _HASHES.items():
+        for other, mask in _HASHES.items():
+            if other != name:
+                yield f"{name} with the mask of {other}", padding.OAEP(padding.MGF1(mask), algorithm, None)
 
 
 def _opened(ciphertext: bytes, key: rsa.RSAPrivateKey, likely: bytes) -> tuple[str, bytes] | None:
     """Return padding and plaintext; PKCS#1 v1.5 only when the likely plaintext comes out, since it never fails."""
-    for name in _HASHES:
+    for name, scheme in _paddings():
         try:
-            return name, key.decrypt(ciphertext, _padding_of(name))
+            return name, key.decrypt(ciphertext, scheme)
         except ValueError:
             continue
     try:
@@ -117,7 +121,8 @@ def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
             others=len(opened.additional_certs),
             modern=is_modern(data),
         )
-    return Container(is_pfx=data.startswith(b"\x30"))
+    twice = decoded(data.decode("ascii", "replace"))
+    return Container(is_pfx=data.startswith(b"\x30"), encoded_twice=twice is not None and twice.startswith(b"\x30"))
 
 
 def _keys(data: bytes, *, has_key: bool) -> int:

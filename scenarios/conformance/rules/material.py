@@ -145,7 +145,10 @@ def _opens(run: ToolRun) -> Iterator[Finding]:
 def _is_pfx(run: ToolRun) -> Iterator[Finding]:
     for up in run.uploads:
         if up.body.get("encryptedPfxBlob") not in (None, "", _MASKED_BLOB):
-            yield Finding(up.container.is_pfx, "encryptedPfxBlob as PKCS#12", up.exchange.number)
+            text = (
+                "base64 twice" if up.container.encoded_twice else "a PKCS#12" if up.container.is_pfx else "no PKCS#12"
+            )
+            yield Finding(up.container.is_pfx, f"encryptedPfxBlob is {text}", up.exchange.number)
 
 
 def _unchanged(up: Upload, given: Given) -> Iterator[Finding]:
@@ -273,7 +276,7 @@ RULES: Final = (
          "reference graph-intune 1.9, 2.4", "Use OAEP with MGF1 of the same hash, and declare that hash.",
          _padding_declared),
     Rule("crypto-padding-processed", "cryptography", "must", "The padding is one that connectors process.",
-         "reference graph-intune 1.2: Pkcs1 and OaepSha1 are no longer supported", "Use OAEP with SHA-256 or longer.",
+         "reference graph-intune 1.2: Pkcs1 and OaepSha1 are no longer supported", "Use OAEP with SHA-256 or longer, for the hash and its mask alike.",
          _padding_processed),
     Rule("crypto-length", "cryptography", "must", "The encrypted password has the length of the key.",
          "RFC 8017 7.1.1", "Send the RSA result as it is, and no hybrid of your own.", _length),

@@ -1,0 +1,137 @@
+"""Verdicts on real tools by the command: our own passes every plan, a script with Microsoft's SDK gets what docs show."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from defusedxml import ElementTree
+
+from scenarios.cli import main
+from scenarios.conformance.plans import PLANS
+from scenarios.conformance.rules import RULES
+from scenarios.conformance.verdict import Judgement, Seen, Verdict, judge, with_expected
+from tests.chain.test_official_sdk import PFXLAB
+from tests.test_house_rules import ROOT
+
+FILES = ("{pfx}", "--password-file", "{password_file}", "--upn", "{upn}", "--purpose", "{purpose}")
+OWN = {
+    "import": ("pfx", "import", *FILES),
+    "bulk": ("pfx", "import", "--manifest", "{manifest}"),
+    "update": ("pfx", "import", "--update", *FILES),
+    "remove": ("pfx", "remove", "--pair", "{upn}:{thumbprint}"),
+    "read": ("pfx", "get", "--user", "{upn}"),
+}
+SDK = "examples/sdk_import/import_with_sdk.py"
+
+
+def command(*arguments: str) -> Result:
+    """Return what `pfxlab conformance` printed."""
+    return CliRunner().invoke(main, ["conformance", *arguments])
+
+
+def judged(plan: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Return a run of the command as a user types it."""
+    command = [*PFXLAB, "conformance", "run", "--plan", plan, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize("plan", OWN)
+def test_own_commands_pass(plan: str) -> None:
+    """Our own import commands pass every plan; all they are warned of is a right that one does not need."""
+    begin = time.monotonic()
+    done = judged(plan, "--json", "-", "--", *PFXLAB, *OWN[plan])
+    told = json.loads(done.stdout)
+    broken = {rule["id"] for rule in told["rules"] if rule["outcome"] in ("FAIL", "WARNING")}
+    assert broken <= {"privilege-unused"}, [r["evidence"] for r in told["rules"] if r["id"] in broken]
+    assert (done.returncode, told["verdict"], told["plan"]) == (0, "PASS", plan)
+    assert [one["name"] for one in told["modules"]] == [module.name for module in PLANS[plan].modules]
+    assert time.monotonic() - begin < 120
+
+
+def test_sdk_script_gets_what_the_docs_show(tmp_path: Path) -> None:
+    """The script with Microsoft's SDK breaks the rules that docs/conformance-example.md lists, and no others."""
+    shown = (ROOT / "docs" / "conformance-example.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| (?:FAIL|WARNING) \| `([\w-]+)` \| ([^|]+) \|", shown, re.MULTILINE))
+    words = ("{pfx}", "{password_file}", "{upn}", "{public_key_file}", "{provider}", "{key_name}")
+    done = judged("import", "--json", str(tmp_path / "v.json"), "--html", str(tmp_path / "v.html"),
+                  "--junit", str(tmp_path / "v.xml"), "--", sys.executable, SDK, *words)  # fmt: skip
+    assert done.returncode == 1
+    told = json.loads((tmp_path / "v.json").read_text())
+    assert set(rows) == {rule["id"] for rule in told["rules"] if rule["outcome"] in ("FAIL", "WARNING")}
+    evidence = {rule["id"]: " ".join(rule["evidence"]) for rule in told["rules"]}
+    for rule in ("crypto-pkcs12", "crypto-padding-declared", "identity-purpose", "truth"):
+        assert rows[rule].strip() in evidence[rule]
+    assert f"FAIL  plan import, {len(PLANS['import'].modules)} runs" in done.stdout
+    suite = ElementTree.parse(tmp_path / "v.xml").getroot()
+    assert suite is not None
+    assert int(suite.get("failures", "0")) == sum(rule["outcome"] == "FAIL" for rule in told["rules"])
+    page = (tmp_path / "v.html").read_text("utf-8")
+    assert page.count('<section class="card') == len(rows)
+    assert "<script" not in page
+    assert "http://" not in page
+    assert re.findall(r"(?:src|href)=\"(?!#)", page) == []
+    assert "Bearer …" in page
+    assert re.search(r"eyJ[\w-]{20}", page) is None
+    for anchor in set(re.findall(r"href=\"#([^\"]+)\"", page)):
+        assert f'id="{anchor}"' in page
+
+
+def test_rules_and_plans_are_listed() -> None:
+    """The lists name every rule and plan, as text that leads on and as JSON."""
+    assert [one["id"] for one in json.loads(command("rules", "--json").stdout)] == list(RULES)
+    assert "Next: pfxlab conformance run" in command("rules").stdout
+    plans = json.loads(command("plans", "--json").stdout)
+    assert [one["name"] for one in plans] == list(PLANS)
+    assert "{pfx}" in command("plans").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--plan", "import"), "expected a COMMAND after --, or --attach"),
+        (("run", "--plan", "import", "--module", "nothing", "--", "sh"), "expected one of plan import, got nothing"),
+        (("run", "--plan", "import", "--", "no-such-command-4711"), "expected a command that exists"),
+        (("run", "--plan", "read", "--", "sh", "{pfx}"), "expected arguments of this plan"),
+        (("run", "--plan", "dance", "--", "sh"), "'dance' is not one of"),
+    ],
+)
+def test_bad_usage(arguments: tuple[str, ...], said: str) -> None:
+    """What cannot be run ends with 2 and a sentence before anything is started."""
+    done = command(*arguments)
+    assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
+def test_expected_failures(tmp_path: Path) -> None:
+    """A known failure passes the run, an unexpected pass fails it, and an unknown rule is refused."""
+    known = tmp_path / "known.yaml"
+    known.write_text(yaml.safe_dump({"works": "the tool is not written yet", "truth": "nor this"}))
+    run = ("--module", "plain", "--expected-failures", str(known), "--", "sh", "-c", "exit 0")
+    done = judged("import", *run)
+    assert (done.returncode, "FAIL (expected)" in done.stdout) == (0, True), done.stdout
+    known.write_text(yaml.safe_dump({"works": "x", "truth": "x", "secret-output": "mended since"}))
+    done = judged("import", *run)
+    assert (done.returncode, "UNEXPECTED PASS" in done.stdout) == (1, True), done.stdout
+    known.write_text("no-such-rule: x\n")
+    assert judged("import", *run).returncode == 2
+    known.write_text("- a list\n")
+    assert judged("import", *run).returncode == 2
+
+
+def test_verdicts_are_counted() -> None:
+    """A rule broken once is broken; one that nothing exercised says so; one whose modules were left out is skipped."""
+    rule = RULES["bulk-continues"]
+    assert judge(rule, []).outcome == "NOT EXERCISED"
+    assert judge(rule, [], ["one-bad-file"]).outcome == "SKIPPED"
+    seen = [Seen("m", False, "x", 3)]
+    marked = with_expected(
+        [Verdict(rule, "FAIL", seen, 1), Verdict(RULES["works"], "PASS")], {"works": "y", rule.id: "z"}
+    )
+    assert [(one.expected, one.unexpected, one.fails) for one in marked] == [(True, False, False), (False, True, True)]
+    assert Judgement("import", "t", marked).verdict == "FAIL"
+    assert str(seen[0]) == "m, request 3: x"
