@@ -15,6 +15,7 @@ from emulator.edge import CLOUD, client_certificate
 from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
 from emulator.graph.request import Caller
 from emulator.intune.deliveries import reconcile
+from emulator.lab.exchanges import OBSERVER
 from emulator.pki import thumbprint
 from emulator.store.devices import Device
 from emulator.wire.enrollment import LARGEST_MESSAGE
@@ -128,6 +129,9 @@ async def message_of(request: web.Request) -> bytes:
 
     """
     length = request.content_length or 0
+    if OBSERVER in request.app and length <= LARGEST_MESSAGE:
+        # Whoever observes has read it already; it can be had again, the stream cannot.
+        return await request.read()
     body = b"" if length > LARGEST_MESSAGE else await request.content.read(LARGEST_MESSAGE + 1)
     while body and len(body) <= LARGEST_MESSAGE and not request.content.at_eof():
         body += await request.content.read(LARGEST_MESSAGE + 1 - len(body))

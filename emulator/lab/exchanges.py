@@ -124,7 +124,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     if observer is None or request.path.startswith(_CONTROL):
         return await handler(request)
     cloud = request.app[CLOUD]
-    began = cloud.clock.now()
+    began, certificate = cloud.clock.now(), _shows_certificate(request)
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
@@ -151,7 +151,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
                 status=0 if lost or response is None else response.status,
                 answer_headers={} if response is None else {n.lower(): v for n, v in response.headers.items()},
                 answer=answer,
-                certificate=_shows_certificate(request),
+                certificate=certificate,
             )
         )
 

@@ -132,7 +132,7 @@ Judge: TypeAlias = Callable[[ToolRun], Iterator[Finding]]
 class Rule:
     """One rule: its sentence, where it is from, how it is judged, and what to do when it is broken.
 
-    `modules`: the modules that exercise it, all when empty.
+    `modules`: the modules that exercise it, all when empty; `plans`: those it belongs to.
     """
 
     id: str
@@ -143,3 +143,4 @@ class Rule:
     tip: str
     judge: Judge
     modules: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ("import", "bulk", "update", "remove", "read")

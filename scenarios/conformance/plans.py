@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from scenarios.conformance import parties
 from scenarios.conformance.evidence import Given
 from scenarios.conformance.odd_pfx import with_two_keys
 from scenarios.conformance.stage import Stage
@@ -15,6 +16,7 @@ _RECORDS: Final = "*/userPfxCertificates*"
 _POST: Final = "POST */userPfxCertificates"
 
 Prepare = Callable[[Stage], Awaitable[None]]
+Drive = Callable[[Stage], Awaitable[None]]
 Reached = Callable[[Stage], bool]
 
 
@@ -24,6 +26,7 @@ class Module:
 
     `prepare` furnishes the lab and sets the arguments. `reached`: whether what the tool was asked for is done.
     `plain`: nothing is wrong, it must work. `passing`: what is wrong passes, so that it can be done in the end.
+    `drive`: what happens while a tool runs that ends when it is told to, as connectors do.
     `unclear`: an answer leaves open what happened, so that a tool may say that it failed.
     """
 
@@ -37,6 +40,7 @@ class Module:
     passing: bool = False
     unclear: bool = False
     seconds: float = 40.0
+    drive: Drive | None = None
 
 
 @dataclass(frozen=True)
@@ -288,6 +292,41 @@ _READ: Final = (
            [{"kind": "expired_token", "route": _RECORDS}], unclear=True),
 )  # fmt: skip
 
+
+# connector and device: both run until they are stopped
+
+_PATIENT: Final = {"connector_retry_seconds": 0.2, "connector_attempts": 1, "connector_lease_seconds": 3}
+
+
+async def _nothing(stage: Stage) -> None:
+    stage.arguments = stage.service_places()
+
+
+_CONNECTOR: Final = (
+    Module("plain", "three certificates for a phone and a PC, each padding", _nothing, parties.all_delivered,
+           switches=_PATIENT, drive=parties.deliver, plain=True),
+    Module("key-missing", "one record names a key that the server has not", _nothing, parties.all_delivered,
+           switches=_PATIENT, drive=parties.deliver_with_missing_key),
+    Module("wrong-key", "one password is encrypted to another key of that name", _nothing, parties.all_delivered,
+           switches=_PATIENT, drive=parties.deliver_with_wrong_key),
+    Module("service-busy", "the service answers 503 a few times", _nothing, parties.all_delivered,
+           [{"kind": "status", "route": "*/connector/v1/lease", "status": 503, "times": 6}], _PATIENT,
+           drive=parties.deliver, passing=True),
+    Module("lost-completion", "the answer to a completion is lost", _nothing, parties.all_delivered,
+           [{"kind": "lost_answer", "route": "*/connector/v1/complete"}], _PATIENT, drive=parties.deliver,
+           passing=True),
+)  # fmt: skip
+
+_DEVICE: Final = (
+    Module("plain", "a certificate for the device's user", _nothing, parties.all_delivered, drive=parties.let_install,
+           plain=True),
+    Module("removed", "the record is deleted once the device has it", _nothing, parties.all_removed,
+           drive=parties.let_install_and_remove),
+    Module("wrong-password", "a password that does not open the PFX", _nothing, parties.all_failed,
+           drive=parties.let_fail),
+)  # fmt: skip
+
+_SERVICE: Final = ("folder", "keys_dir", "private_key_file", "operator_upn", "operator_password_file")
 _FILES: Final = ("pfx", "password", "password_file", "upn", "purpose", "thumbprint")
 
 PLANS: Final = {
@@ -298,6 +337,8 @@ PLANS: Final = {
         Plan("update", "changes a record that is there", _UPDATE, _FILES),
         Plan("remove", "removes a record", _REMOVE, _FILES),
         Plan("read", "reads the records of a user", _READ, ("upn", "thumbprint")),
+        Plan("connector", "is a connector: leases, re-encrypts, completes, until it is stopped", _CONNECTOR, _SERVICE),
+        Plan("device", "enrols devices and lets them check in, until it is stopped", _DEVICE, _SERVICE),
     )
 }
 """Name → plan."""

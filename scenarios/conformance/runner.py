@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,6 +54,8 @@ async def play(stage: Stage, plan: Plan, module: Module, tool: Tool) -> ToolRun:
     def judged(here: Stage) -> Mapping[str, Any]:
         return {"reached": module.reached(here)}
 
+    if module.drive is not None:
+        return await stage.play_service(tool, module.name, module.seconds, module.drive, judged)
     return await stage.play(tool, module.name, module.seconds, judged)
 
 
@@ -66,9 +69,13 @@ async def run(
     rules: Mapping[str, Rule] = RULES,
     expected: Mapping[str, str] | None = None,
     jobs: int = 2,
+    limit: float | None = None,
     told: Told = lambda _, __: None,
 ) -> Judgement:
-    """Run a tool through a plan and judge it. `only`: modules by name; `expected`: rules known to fail."""
+    """Run a tool through a plan and judge it. `only`: modules by name; `expected`: rules known to fail.
+
+    `limit`: seconds that no run may take longer than.
+    """
     began = time.perf_counter()
     modules = [module for module in plan.modules if not only or module.name in only]
     waiting = iter(modules)
@@ -78,7 +85,8 @@ async def run(
     async def worker(stage: Stage) -> None:
         # All workers draw from one iterator: who is done takes the next.
         for module in waiting:
-            runs[module.name] = await play(stage, plan, module, tool)
+            shortened = module if limit is None else replace(module, seconds=min(limit, module.seconds))
+            runs[module.name] = await play(stage, plan, shortened, tool)
             told(module, runs[module.name])
 
     async with AsyncExitStack() as stack:
@@ -86,5 +94,6 @@ async def run(
         await asyncio.gather(*map(worker, stages))
     ordered = [runs[module.name] for module in modules]
     skipped = [module.name for module in plan.modules if module not in modules]
-    verdicts = with_expected([judge(rule, ordered, skipped) for rule in rules.values()], expected or {})
+    mine = [rule for rule in rules.values() if plan.name in rule.plans]
+    verdicts = with_expected([judge(rule, ordered, skipped) for rule in mine], expected or {})
     return Judgement(plan.name, shown, verdicts, ordered, skipped, time.perf_counter() - began)

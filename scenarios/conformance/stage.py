@@ -5,6 +5,8 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
+import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ from connector_sim.keys.software import SoftwareKey
 from emulator.graph.dispatch import build_router
 from emulator.graph.router import split_path
 from emulator.lab.exchanges import Recorder
-from emulator.pki import write_private
+from emulator.pki import private_pem, write_private
 from emulator.wire.edm import format_date_time
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios.conformance.evidence import Given, ToolRun
@@ -28,6 +30,10 @@ from scenarios.world import World
 
 _ROUTER: Final = build_router()
 _KEY_SLICE: Final = 24
+_LAST_REQUESTS: Final = 0.1
+_STOP_SECONDS: Final = 15.0
+"""What a tool that is told to end has for it."""
+
 READ_WRITE: Final = "DeviceManagementConfiguration.ReadWrite.All"
 READ_USERS: Final = "User.Read.All"
 RIGHTS: Final = (READ_WRITE, READ_USERS)
@@ -48,6 +54,45 @@ class Tool(Protocol):
     async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
         """Run once with arguments by name and environment variables, at most so many seconds."""
         ...
+
+
+class Running(Protocol):
+    """A tool that runs until it is stopped."""
+
+    async def stop(self) -> Ended:
+        """Tell it to end, and return how it did."""
+        ...
+
+
+class Service(Protocol):
+    """A tool that is started and stopped."""
+
+    async def start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> Running:
+        """Start it."""
+        ...
+
+
+@dataclass
+class _Process:
+    """A command that runs."""
+
+    process: asyncio.subprocess.Process
+    reading: asyncio.Task[bytes]
+
+    async def stop(self) -> Ended:
+        """Send SIGTERM to its process group and wait; what does not end is killed."""
+        group = self.process.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self.process.wait(), _STOP_SECONDS)
+            code = self.process.returncode
+        except TimeoutError:
+            code = None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        await self.process.wait()
+        return Ended(code, (await self.reading).decode("utf-8", "replace"))
 
 
 class MissingArgument(ValueError):
@@ -77,6 +122,20 @@ class CommandTool:
             return found.group()
 
         return [re.sub(r"{(\w+)}", value, word) for word in self.words]
+
+    async def start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> Running:
+        """Start the command in a process group of its own."""
+        process = await asyncio.create_subprocess_exec(
+            *self.filled(arguments),
+            env={**os.environ, **variables},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        if process.stdout is None:
+            raise OSError("expected the output of the command, got none")
+        return _Process(process, asyncio.create_task(process.stdout.read()))
 
     async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
         """Run the command; a process that does not end in time is stopped."""
@@ -115,6 +174,11 @@ ARGUMENTS: Final = {
     "thumbprint": "the certificate's thumbprint",
     "pfx_dir": "a folder with PFX files, NAME.pfx, NAME.password.txt and NAME.upn.txt",
     "manifest": "a CSV file with the columns pfx, password_file, upn, purpose",
+    "folder": "an empty folder of the tool's own",
+    "keys_dir": "the folder of the software provider that holds the connector's key",
+    "private_key_file": "that key as PEM",
+    "operator_upn": "an Intune administrator, who may enrol connectors",
+    "operator_password_file": "a file with that user's password",
     "proxy_url": "the lab's CONNECT proxy, for tools with built-in hosts",
     "ready_file": "the lab's ready file",
 }
@@ -144,8 +208,8 @@ class Stage:
         await self.world.reset()
         self.world.forget()
         self.given, self.facts, self.arguments = [], {}, {}
-        for path in self.folder.iterdir():
-            path.unlink()
+        shutil.rmtree(self.folder)
+        self.folder.mkdir(mode=0o700)
         made, cloud = self.lab.operator.credentials, self.lab.emulator.cloud
         self.client = {"client_id": cloud.chance.guid(), "client_secret": secrets.token_urlsafe(24)}
         cloud.directory.add_app(
@@ -263,6 +327,46 @@ class Stage:
         key: SoftwareKey = self.lab.connector_key()
         return {KEY_NAME: key._key}
 
+    def service_places(self) -> dict[str, str]:
+        """Return the arguments of a tool that is a party of its own: folder, connector's key, administrator."""
+        lab, folder = self.lab, self.folder / "own"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        key_file, password_file = self.folder / "private-key.pem", self.folder / "operator.txt"
+        write_private(key_file, private_pem(lab.connector_key()._key))
+        made = lab.operator.credentials
+        write_private(password_file, f"{made.operator_password}\n".encode())
+        return {
+            "folder": str(folder),
+            "keys_dir": str(lab.folder / "connector" / "keys"),
+            "private_key_file": str(key_file),
+            "operator_upn": made.operator_upn,
+            "operator_password_file": str(password_file),
+        }
+
+    async def play_service(
+        self,
+        tool: Any,
+        module: str,
+        seconds: float,
+        drive: Callable[["Stage"], Awaitable[None]],
+        judged: Callable[["Stage"], Mapping[str, Any]],
+    ) -> ToolRun:
+        """Start the tool, let things happen, stop it, and return the evidence."""
+
+        async def run(arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
+            running = await tool.start(arguments, variables)
+            try:
+                await asyncio.wait_for(drive(self), seconds)
+            except TimeoutError:
+                self.facts["late"] = True
+            finally:
+                self.facts["reached"] = judged(self)["reached"]
+                self.facts["stopped"] = self.lab.clock.now()
+                ended: Ended = await running.stop()
+            return ended
+
+        return await self.play(run, module, seconds, lambda here: {"reached": here.facts["reached"]})
+
     async def play(
         self, tool: Tool, module: str, seconds: float, judged: Callable[["Stage"], Mapping[str, Any]]
     ) -> ToolRun:
@@ -273,6 +377,8 @@ class Stage:
         arguments = {**self.common(), **self.arguments}
         ended = await tool(arguments, self.variables(), seconds)
         entries = cloud.journal.entries(limit=1_000_000)[began:]
+        # Requests that the tool left behind unanswered end within a moment, and belong to this run.
+        await asyncio.sleep(_LAST_REQUESTS)
         exchanges = self.recorder.take()
         struck = {one.fault.kind: one.struck for one in cloud.faults.all()}
         facts = {**self.facts, **judged(self), "used": _rights_used(exchanges, self.rights)}

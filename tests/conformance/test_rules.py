@@ -52,7 +52,7 @@ def told(judgement: Judgement) -> dict[str, list[str]]:
     return {v.rule.id: [str(s) for s in v.seen] for v in judgement.verdicts if v.outcome in ("FAIL", "WARNING")}
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if "import" in rule.plans])
 async def test_flaw_breaks_exactly_its_rule(rule: str) -> None:
     """A tool with one flaw breaks the rule that is named after it, and no other; without the flaw it keeps it."""
     plan, modules = BROKEN_IN.get(rule, ("import", ("plain",)))
@@ -66,7 +66,7 @@ async def test_flaw_breaks_exactly_its_rule(rule: str) -> None:
     assert next(v.outcome for v in good.verdicts if v.rule.id == rule) == "PASS"
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("plan", ["import", "bulk", "update", "remove", "read"])
 async def test_right_tool_passes_every_plan(plan: str) -> None:
     """The tool without a flaw breaks no rule in any module of any plan."""
     judgement = await judged(plan)

@@ -3,7 +3,9 @@
 from typing import Final
 
 from scenarios.conformance.evidence import Rule
-from scenarios.conformance.rules import behaviour, material, requests
+from scenarios.conformance.rules import behaviour, material, parties, requests
 
-RULES: Final[dict[str, Rule]] = {rule.id: rule for room in (requests, material, behaviour) for rule in room.RULES}
+RULES: Final[dict[str, Rule]] = {
+    rule.id: rule for room in (requests, material, behaviour, parties) for rule in room.RULES
+}
 """Id → rule, in the order in which they are shown."""

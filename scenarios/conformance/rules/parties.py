@@ -1,0 +1,232 @@
+"""Rules on connectors and devices: the contract, the work, the secrets."""
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Final
+
+from emulator.lab.exchanges import Exchange
+from emulator.wire import connector as contract
+from emulator.wire.enrollment import ANDROID_PATH, APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, OMADM_PATH
+from scenarios.conformance.evidence import Finding, Rule, ToolRun
+
+_CONNECTOR: Final = ("connector",)
+_DEVICE: Final = ("device",)
+_MANAGEMENT: Final = (OMADM_PATH, ANDROID_PATH, APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH)
+_DEVICE_ERROR: Final = re.compile(r"Status -?[1-9]|MC\w+Domain \d")
+"""How platforms name an error: reference devices A7, B10."""
+
+_PREFIX: Final = "/connector/v1/"
+_PAUSE: Final = timedelta(seconds=0.4)
+_POLLS_A_SECOND: Final = 5
+_AT_ONCE: Final = 4
+
+
+def _to(run: ToolRun, *ends: str) -> list[Exchange]:
+    found = [one for one in run.exchanges if one.path.startswith(_PREFIX)]
+    return [one for one in found if not ends or one.path.rpartition("/")[2] in ends]
+
+
+def _contract(run: ToolRun) -> Iterator[Finding]:
+    for one in _to(run):
+        told = one.answer_json()
+        code = told.get("error", {}).get("code", "") if isinstance(told, dict) else ""
+        yield Finding(one.status not in (400, 413), f"{one.line()} {code}".rstrip(), one.number)
+
+
+def _own_certificate(run: ToolRun) -> Iterator[Finding]:
+    for one in _to(run):
+        if not one.path.endswith("/enroll"):
+            yield Finding(
+                one.certificate, f"{one.path}: {'its certificate' if one.certificate else 'no certificate'}", one.number
+            )
+
+
+def _started(run: ToolRun) -> Iterator[Finding]:
+    beats = _to(run, "heartbeat")
+    if beats:
+        body = beats[0].json()
+        started = isinstance(body, dict) and body.get("started") is True
+        first = next(one for one in _to(run) if not one.path.endswith("/enroll"))
+        ok = started and first.number == beats[0].number
+        yield Finding(ok, "said first that it has begun" if ok else f"first message: {first.path}", first.number)
+
+
+def _completions(run: ToolRun) -> Iterator[tuple[Exchange, contract.Completion]]:
+    for one in _to(run, "complete"):
+        try:
+            yield one, contract.read_completion(one.body)
+        except ValueError:
+            continue
+
+
+def _completes(run: ToolRun) -> Iterator[Finding]:
+    told = {result.request_id for _, done in _completions(run) for result in done.results}
+    for entry in run.journal:
+        if entry.event == "lease taken":
+            missing = [one for one in entry.fields["deliveries"] if one not in told]
+            text = f"{len(missing)} of {len(entry.fields['deliveries'])} leased requests never completed"
+            yield Finding(not missing, text)
+
+
+def _installed(run: ToolRun) -> Iterator[Finding]:
+    if run.facts.get("plan") == "connector" and run.facts.get("plain"):
+        reasons = sorted({e.reason or "" for e in run.journal if e.outcome == "failed" and e.fields.get("device")})
+        text = (
+            "every device proved what it was sent"
+            if run.facts["reached"]
+            else f"devices said: {'; '.join(reasons) or 'nothing'}"
+        )
+        yield Finding(bool(run.facts["reached"]), text)
+
+
+def _reasons(run: ToolRun) -> Iterator[Finding]:
+    expected = run.facts.get("expected")
+    if expected:
+        bad = run.facts["bad"]
+        told = [e.reason or "" for e in run.journal if e.outcome == "failed" and e.fields.get("thumbprint") == bad]
+        ok = bool(told) and all(text.partition(":")[0] in expected for text in told)
+        yield Finding(ok, f"told {'; '.join(sorted(set(told))) or 'no reason'}, expected {' or '.join(expected)}")
+
+
+def _one_bad(run: ToolRun) -> Iterator[Finding]:
+    if run.module in ("key-missing", "wrong-key"):
+        text = "delivered" if run.facts["reached"] else "not all delivered"
+        yield Finding(bool(run.facts["reached"]), f"the sound requests beside a bad one: {text}")
+
+
+def _recovers(run: ToolRun) -> Iterator[Finding]:
+    if run.facts.get("plan") == "connector" and run.facts.get("passing") and any(run.struck.values()):
+        yield Finding(bool(run.facts["reached"]), "delivered in the end" if run.facts["reached"] else "not delivered")
+
+
+def _backs_off(run: ToolRun) -> Iterator[Finding]:
+    leases = _to(run, "lease")
+    for place, one in enumerate(leases):
+        # Several requests may wait at once; each of them may find out by itself.
+        soon = [two for two in leases[place + 1 :] if one.ended <= two.began < one.ended + _PAUSE]
+        if one.status == 503:
+            text = f"asked {len(soon)} times in the {_PAUSE.total_seconds():.1f} s after"
+            yield Finding(len(soon) <= _AT_ONCE, text, soon[0].number if soon else one.number)
+
+
+def _polls(run: ToolRun) -> Iterator[Finding]:
+    idle, stopped = run.facts.get("idle"), run.facts.get("stopped")
+    if idle is not None and stopped is not None:
+        asked = [one for one in _to(run, "lease") if idle <= one.began <= stopped]
+        seconds = (stopped - idle).total_seconds()
+        ok = len(asked) <= _POLLS_A_SECOND * seconds
+        yield Finding(
+            ok, f"{len(asked)} requests for work in {seconds:.1f} idle seconds", asked[0].number if asked else 0
+        )
+
+
+def _farewell(run: ToolRun) -> Iterator[Finding]:
+    if run.facts.get("plan") == "connector":
+        beats = _to(run, "heartbeat")
+        last = beats[-1].json() if beats else None
+        said = isinstance(last, dict) and last.get("stopping") is True
+        ended = run.exit_code is not None
+        text = f"{'said goodbye' if said else 'said nothing'}, {'ended' if ended else 'had to be killed'}"
+        yield Finding(said and ended, text, beats[-1].number if beats else 0)
+
+
+def _clear(which: Callable[[ToolRun], list[Exchange]]) -> Callable[[ToolRun], Iterator[Finding]]:
+    def judge(run: ToolRun) -> Iterator[Finding]:
+        for one in which(run):
+            for given in run.given:
+                clear = given.password.encode()
+                found = clear in one.body or base64.b64encode(clear) in one.body or given.key_material in one.body
+                found = found or b"PRIVATE KEY" in one.body
+                yield Finding(
+                    not found, f"{one.path}: {'a secret in clear' if found else 'no secret in clear'}", one.number
+                )
+
+    return judge
+
+
+def _management(run: ToolRun) -> list[Exchange]:
+    return [one for one in run.exchanges if one.path in _MANAGEMENT]
+
+
+def _of_device(run: ToolRun) -> list[Exchange]:
+    return [o for o in run.exchanges if not (o.is_graph or o.is_token or o.path.startswith(_PREFIX))]
+
+
+def _identity(run: ToolRun) -> Iterator[Finding]:
+    for one in _management(run):
+        yield Finding(
+            one.certificate, f"{one.path}: {'its identity' if one.certificate else 'no identity'}", one.number
+        )
+
+
+def _session(run: ToolRun) -> Iterator[Finding]:
+    for one in _management(run):
+        if one.certificate:
+            # The service answers what it cannot read with 200 and nothing.
+            read = bool(one.answer) or one.path not in (OMADM_PATH, ANDROID_PATH)
+            yield Finding(one.status < 400 and read, f"{one.line()}{'' if read else ', empty'}", one.number)
+
+
+def _device_module(module: str, done: str, not_done: str) -> Callable[[ToolRun], Iterator[Finding]]:
+    def judge(run: ToolRun) -> Iterator[Finding]:
+        if run.module == module:
+            reasons = [
+                e.reason or "" for e in run.journal if e.outcome in ("failed", "refused") and e.fields.get("device")
+            ]
+            why = f" ({reasons[-1]})" if reasons and not run.facts["reached"] else ""
+            yield Finding(bool(run.facts["reached"]), done if run.facts["reached"] else not_done + why)
+
+    return judge
+
+
+def _fails_openly(run: ToolRun) -> Iterator[Finding]:
+    told = [e.reason or "" for e in run.journal if e.outcome == "failed" and e.fields.get("device")]
+    open_ = any(_DEVICE_ERROR.search(reason) for reason in told)
+    yield Finding(open_, f"told {told[-1] if told else 'nothing'}")
+
+
+RULES: Final = (
+    Rule("connector-contract", "connector", "must", "Every message keeps the contract.", "docs of the connector contract",
+         "Look at the answer: it says what was expected and what came.", _contract, (), _CONNECTOR),
+    Rule("connector-certificate", "connector", "must", "After enrolment every message shows the client certificate.",
+         "reference graph-intune 2.2", "Use mutual TLS with the certificate that enrolment gave.", _own_certificate, (),
+         _CONNECTOR),
+    Rule("connector-started", "connector", "must", "A process says first that it has begun.",
+         "docs/decisions/0002", "Send a heartbeat with `started: true` before anything else.", _started, (), _CONNECTOR),
+    Rule("connector-completes", "connector", "must", "Whatever was leased is completed, with a result or a reason.",
+         "reference graph-intune 2.2, 6.5", "Report what cannot be done as well.", _completes, (), _CONNECTOR),
+    Rule("connector-usable", "connector", "must", "Devices can use what it returns.", "reference graph-intune 2.4",
+         "Encrypt for the device's certificate; fill the payload for Apple devices.", _installed, (), _CONNECTOR),
+    Rule("connector-reasons", "connector", "must", "What cannot be done is told with its stable reason.",
+         "reference graph-intune 6.5, 6.6", "Tell KeyNotFound and DecryptFailed apart.", _reasons, (), _CONNECTOR),
+    Rule("connector-one-bad", "connector", "must", "A request that fails takes no other of its batch along.",
+         "reference graph-intune 6.6", "Work on each request by itself.", _one_bad, (), _CONNECTOR),
+    Rule("connector-recovers", "connector", "must", "Work goes on after the service was busy or an answer was lost.",
+         "reference graph-intune 6.5", "Try again; a completion may come twice.", _recovers, (), _CONNECTOR),
+    Rule("connector-backs-off", "connector", "should", "A busy service is not asked again at once.", "RFC 9110 15.6.4",
+         "Wait longer after each failure.", _backs_off, (), _CONNECTOR),
+    Rule("connector-polls", "connector", "should", "An idle connector does not ask all the time.",
+         "reference graph-intune 10.2, connector_poll", "Use `waitSeconds`, or pause between requests.", _polls, (),
+         _CONNECTOR),
+    Rule("connector-farewell", "connector", "should", "A connector that is stopped says so and ends.",
+         "the connector contract", "Send a heartbeat with `stopping: true`, so that its work goes to another at once.",
+         _farewell, (), _CONNECTOR),
+    Rule("connector-clear", "connector", "must", "No password and no private key is sent in clear.",
+         "French document, Fonctionnement", "Encrypt for the device; log identifiers only.", _clear(_to), (), _CONNECTOR),
+    Rule("device-identity", "device", "must", "Every management message shows the identity that enrolment gave.",
+         "reference devices A11, B1", "Use the client certificate.", _identity, (), _DEVICE),
+    Rule("device-session", "device", "must", "Every management message is taken by the service.",
+         "reference devices A6, B3", "Look at the journal for the reason.", _session, (), _DEVICE),
+    Rule("device-installs", "device", "must", "A certificate is installed, and shown by its thumbprint.",
+         "reference devices A7, B3", "Decrypt the password, import the PFX, report what is in the store.",
+         _device_module("plain", "installed and shown", "not installed, or not shown"), ("plain",), _DEVICE),
+    Rule("device-removes", "device", "must", "A certificate that is taken back is removed.", "reference devices A11",
+         "Carry the removal out, and report it.", _device_module("removed", "removed", "still there"), ("removed",), _DEVICE),
+    Rule("device-fails-openly", "device", "must", "A PFX that does not open is reported as failed.",
+         "reference devices A8, B10", "Report the error that the platform has for it.",
+         _fails_openly, ("wrong-password",), _DEVICE),
+    Rule("device-clear", "device", "must", "No password and no private key is sent in clear.",
+         "French document, Fonctionnement", "Report thumbprints and states only.", _clear(_of_device), (), _DEVICE),
+)  # fmt: skip
