@@ -140,7 +140,7 @@ class SmallConnector:
         """Enrol and start."""
         folder, ca_file = Path(arguments["folder"]), Path(arguments["ca_file"])
         settings = Settings(
-            arguments["graph_url"], ca_file, wait_seconds=2, heartbeat_seconds=0.5, slots=1, drain_seconds=1
+            arguments["graph_url"], ca_file, wait_seconds=2, heartbeat_seconds=0.5, slots=3, drain_seconds=1
         )
         password = Path(arguments["operator_password_file"]).read_text().strip()
         token = await operator_token(arguments, arguments["operator_upn"], password)
