@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -19,6 +20,7 @@ _COLOURS: Final[dict[str, str]] = {
 _TEMPLATES: Final = Environment(
     loader=PackageLoader("scenarios.conformance"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
+_TEMPLATES.filters["ticks"] = lambda text: _ticks(text)
 _OUTPUT_SHOWN: Final = 2000
 
 
@@ -28,11 +30,25 @@ def _label(one: Verdict) -> str:
     return f"{one.outcome} (expected)" if one.expected else one.outcome
 
 
+def _broken(judgement: Judgement) -> list[Verdict]:
+    """Return what was broken, and what was expected to be and is not: what fails the tool first."""
+    found = [one for one in judgement.verdicts if one.outcome in ("FAIL", "WARNING") or one.unexpected]
+    return sorted(found, key=lambda one: (not one.fails, one.outcome != "FAIL"))
+
+
+def _ticks(text: str) -> Markup:
+    """Return a text with what stands between backticks as code."""
+    parts = str(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 and number < len(parts) - 1 else part
+        for number, part in enumerate(parts)
+    )
+
+
 def print_judgement(console: Console, judgement: Judgement) -> None:
     """Print what was broken in boxes, a count of the rest, and the verdict."""
-    for one in judgement.verdicts:
-        if one.outcome in ("FAIL", "WARNING") or one.unexpected:
-            console.print(_box(one))
+    for one in _broken(judgement):
+        console.print(_box(one))
     table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
     for column in ("group", "pass", "fail", "warning", "not exercised"):
         table.add_column(column, justify="left" if column == "group" else "right")
@@ -100,7 +116,7 @@ def html(judgement: Judgement, when: str) -> str:
         when=when,
         groups=groups,
         counts=[(outcome, judgement.count(outcome)) for outcome in order],
-        broken=[one for one in judgement.verdicts if one.outcome in ("FAIL", "WARNING") or one.unexpected],
+        broken=_broken(judgement),
         label=_label,
         modules=[_module(run) for run in judgement.runs],
         numbers=_numbers(judgement.verdicts),

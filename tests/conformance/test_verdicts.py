@@ -82,6 +82,16 @@ def test_sdk_script_gets_what_the_docs_show(tmp_path: Path) -> None:
         assert f'id="{anchor}"' in page
 
 
+def test_tool_started_by_hand() -> None:
+    """Without a command the lab says with which arguments the tool is to be started, and asks for its exit code."""
+    words = ["conformance", "run", "--plan", "import", "--module", "wrong-password", "--attach"]
+    done = CliRunner().invoke(main, words, input="1\n")
+    assert done.exit_code == 0, done.output
+    assert "Start the tool now with:" in done.output
+    assert "password_file" in done.output
+    assert "PASS  plan import, 1 runs" in done.output
+
+
 def test_rules_and_plans_are_listed() -> None:
     """The lists name every rule and plan, as text that leads on and as JSON."""
     assert [one["id"] for one in json.loads(command("rules", "--json").stdout)] == list(RULES)

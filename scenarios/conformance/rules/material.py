@@ -139,7 +139,12 @@ def _ascii(run: ToolRun) -> Iterator[Finding]:
 def _opens(run: ToolRun) -> Iterator[Finding]:
     for up in run.uploads:
         if up.container.is_pfx and up.password.clear is not None:
-            yield Finding(up.container.opens, "the decrypted password against the PFX", up.exchange.number)
+            text = (
+                "the decrypted password opens the PFX"
+                if up.container.opens
+                else "the decrypted password does not open the PFX"
+            )
+            yield Finding(up.container.opens, text, up.exchange.number)
 
 
 def _is_pfx(run: ToolRun) -> Iterator[Finding]:

@@ -91,7 +91,8 @@ def _no_invented_id(run: ToolRun) -> Iterator[Finding]:
 
 def _client_request_id(run: ToolRun) -> Iterator[Finding]:
     for one in run.graph:
-        yield Finding("client-request-id" in one.headers, "client-request-id in the request", one.number)
+        there = "client-request-id" in one.headers
+        yield Finding(there, f"{'a' if there else 'no'} client-request-id", one.number)
 
 
 def _user_agent(run: ToolRun) -> Iterator[Finding]:
