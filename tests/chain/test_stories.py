@@ -1,6 +1,7 @@
 """Stories: the catalogue passes, what is no story is said with its line, a story that fails says why."""
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from scenarios.cli import main
 from scenarios.stories.loader import Story, StoryProblem, catalogue, parse_story, schema
 from scenarios.stories.runner import Run, run
 from scenarios.stories.steps import STEPS
+from tests.chain.test_official_sdk import PFXLAB
 from tests.conftest import KEYS
+from tests.connector import softhsm
 
 STORIES = catalogue()
 BEGIN = """title: A story for a test
@@ -43,7 +46,16 @@ def command(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["scenario", *arguments])
 
 
-@pytest.mark.parametrize("name", STORIES)
+def test_story_of_an_hsm() -> None:
+    """The story of an HSM passes; SoftHSM is configured for a whole process, so that it has one of its own."""
+    command = [*PFXLAB, "scenario", "run", "hsm-key", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    (told_as,) = json.loads(done.stdout)["scenarios"]
+    assert told_as["outcome"] in ("passed", "skipped"), told_as
+    assert (told_as["outcome"] == "skipped") is softhsm.missing
+
+
+@pytest.mark.parametrize("name", [name for name in STORIES if name != "hsm-key"])
 async def test_catalogue(name: str) -> None:
     """Every story of the catalogue passes, and each of its faults has struck."""
     KEYS.begin_anew()

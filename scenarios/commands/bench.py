@@ -1,0 +1,82 @@
+"""`pfxlab bench`: the lab against a baseline of the same run."""
+
+import json
+from pathlib import Path
+
+import click
+
+from device_sim.errors import SessionFailed
+from scenarios.commands.common import COULD_NOT_RUN, stop
+from scenarios.load import connector as connector_bench
+from scenarios.load import devices as devices_bench
+from scenarios.load import graph
+
+
+@click.group()
+def bench() -> None:
+    """Measure the lab against a baseline of the same run."""
+
+
+@bench.command(name="graph")
+@click.option("--imports", default=4000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
+@click.option(
+    "--records", default=1_000_000, show_default=True, type=click.IntRange(2000), help="Size of the large store."
+)
+@click.option("--turns", default=7, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
+    """Imports per second against a bare handler; lists and filters at a million records against a thousand."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = graph.run(tell, imports, records, turns)
+    except (OSError, RuntimeError) as error:
+        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
+
+
+@bench.command(name="connector")
+@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--seconds", default=2, show_default=True, type=click.IntRange(1), help="Length of each OpenSSL run.")
+@click.option(
+    "--requests", default=20_000, show_default=True, type=click.IntRange(1000), help="Requests of an end-to-end turn."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> None:
+    """Re-encryptions per second against `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = connector_bench.run(tell, turns, seconds, requests)
+    except (OSError, RuntimeError) as error:
+        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
+
+
+@bench.command(name="devices")
+@click.option("--devices", "count", default=10_000, show_default=True, type=click.IntRange(10), help="In the store.")
+@click.option("--sample", default=1000, show_default=True, type=click.IntRange(10), help="Those of them that check in.")
+@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--delivered", default=1000, show_default=True, type=click.IntRange(2), help="Devices of the delivery.")
+@click.option("--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write the delivery's profile here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_devices(
+    count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """Idle check-ins against a bare handler with the same client certificates; what a delivery's time goes into."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = devices_bench.run(tell, count, min(sample, count), turns, delivered, profile)
+    except (OSError, RuntimeError, SessionFailed) as error:
+        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
