@@ -5,13 +5,13 @@ Ids follow from the seed. Secrets are random; only their hashes enter the store,
 """
 
 import json
-import secrets
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
 from emulator.cloud import Cloud
 from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
+from emulator.secret_words import secret_word
 from emulator.store.database import to_text
 
 _NAMESPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's namespace for URLs
@@ -125,16 +125,16 @@ def seed(cloud: Cloud) -> Credentials:
     made = Credentials(
         tenant_id=stable_id(cloud, "tenant"),
         admin_client_id=stable_id(cloud, "app/admin"),
-        admin_client_secret=secrets.token_urlsafe(30),
+        admin_client_secret=secret_word(30),
         limited_client_id=stable_id(cloud, "app/limited"),
-        limited_client_secret=secrets.token_urlsafe(30),
+        limited_client_secret=secret_word(30),
         setup_client_id=stable_id(cloud, "app/setup"),
-        setup_client_secret=secrets.token_urlsafe(30),
+        setup_client_secret=secret_word(30),
         public_client_id=stable_id(cloud, "app/public"),
         operator_upn=f"admin@{domain}",
-        operator_password=secrets.token_urlsafe(18),
+        operator_password=secret_word(18),
         user_upn=f"user@{domain}",
-        user_password=secrets.token_urlsafe(18),
+        user_password=secret_word(18),
         group_id=stable_id(cloud, "group/users"),
     )
     with cloud.store.atomic():

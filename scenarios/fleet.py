@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import secrets
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from device_sim.identity import Hardware
 from device_sim.keys import KeyPool, NewKey, generate
 from emulator.clock import LabClock
 from emulator.lab.control import PREFIX
+from emulator.secret_words import secret_word
 from scenarios.hardware import hardware_of
 
 
@@ -74,7 +74,7 @@ class FleetUsers:
         return names
 
     async def _make(self, client: GraphClient, group_id: str, upn: str) -> None:
-        password = secrets.token_urlsafe(18)
+        password = secret_word(18)
         body = {
             "accountEnabled": True,
             "displayName": upn.partition("@")[0],

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import secrets
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ from emulator.config import Config, switches_with
 from emulator.intune.delivery import State
 from emulator.lab.journal import Entry
 from emulator.pki import write_private
+from emulator.secret_words import secret_word
 from emulator.seed import Credentials, add_user, restore, seed, seed_tenants
 from emulator.server import Emulator
 from emulator.wire.ids import check_upn
@@ -255,7 +255,7 @@ class Lab:
         made, cloud = self.operator.credentials, self.emulator.cloud
         known = cloud.directory.user(made.tenant_id, check_upn(upn))
         if known is None or known["user_principal_name"] not in self.operator.passwords:
-            password = secrets.token_urlsafe(18)
+            password = secret_word(18)
             add_user(cloud, made.tenant_id, upn, password)
             self.operator.passwords[upn if known is None else str(known["user_principal_name"])] = password
             self.operator.save(self.folder / "operator" / "credentials.json")

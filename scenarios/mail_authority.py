@@ -1,6 +1,5 @@
 """A small certificate authority for mail certificates, TEST ONLY: three generations of encryption, one of signing."""
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from device_sim.keys import NewKey, generate
 from emulator.pki import Authority, new_authority
+from emulator.secret_words import secret_word
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 
@@ -138,7 +138,7 @@ class MailAuthority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(self._root.key, hashes.SHA256())
         )
-        password = plan.password or secrets.token_urlsafe(16)
+        password = plan.password or secret_word(16)
         chain = [self.certificate] if plan.chain else []
         pfx = export_pfx(plan.label, key, certificate, password, legacy=plan.legacy, chain=chain)
         return MailCertificate(plan.label, plan.purpose, plan.padding, pfx, password, certificate, key)

@@ -19,7 +19,7 @@ from emulator.lab.openapi import document
 from scenarios.cli import main
 from scenarios.conformance.plans import PLANS
 from scenarios.conformance.rules import RULES
-from scenarios.conformance.stage import ARGUMENTS
+from scenarios.conformance.tool import ARGUMENTS
 from scenarios.stories import expectations
 from scenarios.stories.loader import catalogue
 from scenarios.stories.loader import schema as story_schema

@@ -5,7 +5,6 @@ A secret's text is in the answer of addPassword and nowhere else: the store keep
 """
 
 import base64
-import secrets
 from datetime import timedelta
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from emulator.graph.graph_permissions import BY_ROLE, BY_SCOPE, PERMISSIONS
 from emulator.graph.permissions import APPLICATION_READ, APPLICATION_WRITE
 from emulator.graph.request import Answer, GraphRequest, Json
 from emulator.graph.router import Route, Router
+from emulator.secret_words import secret_word
 from emulator.store.database import from_text, to_text
 from emulator.store.directory import App, AppPassword, hash_secret
 from emulator.wire.edm import format_binary, format_date_time, parse_binary, parse_date_time
@@ -227,7 +227,7 @@ def add_password(request: GraphRequest) -> Answer:
     end = parse_date_time(asked["endDateTime"]) if asked.get("endDateTime") else now + timedelta(days=_SECRET_DAYS)
     if end <= start:
         raise errors.directory_invalid("endDateTime", "expected an end after the start")
-    secret = secrets.token_urlsafe(30)
+    secret = secret_word(30)
     made = AppPassword(
         cloud.chance.guid(),
         app.id,

@@ -13,6 +13,7 @@ from emulator.graph.request import Answer
 from emulator.lab.fault_kinds import HTTP
 from emulator.lab.faults import Occasion, Planned
 from emulator.lab.injection import actor_of, mark, retry_headers
+from emulator.proxy import GRAPH_HOSTS
 
 if TYPE_CHECKING:
     from emulator.cloud import Cloud
@@ -95,5 +96,8 @@ def _elsewhere(link: str) -> str:
     scheme, _, rest = link.partition("://")
     host, _, path = rest.partition("/")
     port = host.rpartition(":")[2] if ":" in host else "443"
+    if host in GRAPH_HOSTS:
+        # Asked through the proxy: another name that leads to this server.
+        return f"{scheme}://{next(other for other in GRAPH_HOSTS if other != host)}/{path}"
     name = "localhost" if host.startswith("127.") else "127.0.0.1"
     return f"{scheme}://{name}:{port}/{path}"

@@ -3,6 +3,7 @@
 Requests hold tokens, secrets and ciphertext: what is shown of them goes through `shown`.
 """
 
+import gzip
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -72,18 +73,21 @@ def _json(data: bytes) -> Any:
         return None
 
 
-def shown(exchange: Exchange) -> dict[str, Any]:
-    """Return an exchange as it may be shown: no token, no secret, long values cut."""
+def shown(exchange: Exchange, clean: Callable[[str], str] = str) -> dict[str, Any]:
+    """Return an exchange as it may be shown: no token, no secret, long values cut.
+
+    `clean` takes out what only the caller knows to be a secret.
+    """
     headers = {n: "Bearer …" if n == "authorization" else v for n, v in exchange.headers.items()}
     return {
         "number": exchange.number,
         "time": exchange.began.isoformat(timespec="milliseconds"),
-        "line": exchange.line(),
-        "headers": headers,
-        "body": _cut(_without_secrets(exchange.body)),
+        "line": clean(exchange.line()),
+        "headers": {name: clean(value) for name, value in headers.items()},
+        "body": _cut(clean(_without_secrets(exchange.body))),
         "status": exchange.status,
-        "answerHeaders": dict(exchange.answer_headers),
-        "answer": _cut(_without_tokens(exchange.answer)),
+        "answerHeaders": {name: clean(value) for name, value in exchange.answer_headers.items()},
+        "answer": _cut(clean(_without_tokens(exchange.answer))),
     }
 
 
@@ -146,14 +150,24 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
                 host=request.host,
                 path=request.path,
                 query=request.rel_url.raw_query_string,
-                headers={name.lower(): value for name, value in request.headers.items()},
+                headers={name.lower(): _text(value) for name, value in request.headers.items()},
                 body=body,
                 status=0 if lost or response is None else response.status,
                 answer_headers={} if response is None else {n.lower(): v for n, v in response.headers.items()},
-                answer=answer,
+                answer=_unpacked(response, answer),
                 certificate=certificate,
             )
         )
+
+
+def _text(value: str) -> str:
+    """Return a header's value; bytes that are no UTF-8, which some clients send, become U+FFFD."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _unpacked(response: web.StreamResponse | None, answer: bytes) -> bytes:
+    packed = response is not None and response.headers.get("Content-Encoding") == "gzip"
+    return gzip.decompress(answer) if packed and answer else answer
 
 
 def _shows_certificate(request: web.Request) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,18 @@ import yaml
 from rich.console import Console
 
 from emulator.clock import LabClock
-from scenarios.commands.common import FILE, NEW_FILE, USAGE, VERDICT_FAILED, stop
+from emulator.graph.graph_permissions import PERMISSIONS
+from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, stop
 from scenarios.conformance import report, runner
 from scenarios.conformance.evidence import ToolRun
 from scenarios.conformance.plans import PLANS, Module, Plan
 from scenarios.conformance.rules import RULES
-from scenarios.conformance.stage import ARGUMENTS, RIGHTS, CommandTool, MissingArgument
+from scenarios.conformance.stage import RIGHTS
+from scenarios.conformance.tool import CommandTool, MissingArgument
 from scenarios.conformance.verdict import Judgement
+
+_INTERRUPTED = 130
+"""As shells tell of a command that SIGINT ended."""
 
 
 @click.group()
@@ -70,7 +75,7 @@ def plans(*, as_json: bool) -> None:
         click.echo(f"\n{plan.name}: a tool that {plan.title}; {', '.join(f'{{{name}}}' for name in plan.arguments)}")
         for module in plan.modules:
             click.echo(f"  {module.name:<24} {module.title}")
-    click.echo("\nIn every plan: " + ", ".join(f"{{{name}}}" for name in ARGUMENTS))
+    click.echo("\nIn every plan: " + ", ".join(f"{{{name}}}" for name in _COMMON))
     click.echo("Next: pfxlab conformance run --plan import -- my-tool --pfx {pfx} --password {password} --user {upn}")
 
 
@@ -95,6 +100,9 @@ def _expected(path: Path | None) -> dict[str, str]:
 @click.option("--module", "only", multiple=True, help="Only this module; may be repeated.")
 @click.option("--rights", default=",".join(RIGHTS), show_default=True, help="Application rights the tool is granted.")
 @click.option("--expected-failures", "known", type=FILE, help="YAML: rule id and why it is known to fail.")
+@click.option(
+    "--timeout", "seconds", type=click.FloatRange(1), help="Seconds for each run, in place of the module's own."
+)
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 16), help="Runs at the same time.")
 @click.option(
     "--json", "json_file", type=NEW_FILE, help="Write the verdicts as JSON here; - prints them and nothing else."
@@ -104,8 +112,8 @@ def _expected(path: Path | None) -> dict[str, str]:
 @click.option("--attach", is_flag=True, help="No command: start the tool by hand, once for each module.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(
-    plan_name: str, only: Sequence[str], rights: str, known: Path | None, jobs: int, json_file: Path | None,
-    junit_file: Path | None, html_file: Path | None, command: Sequence[str], *, attach: bool,
+    plan_name: str, only: Sequence[str], rights: str, known: Path | None, seconds: float | None, jobs: int,
+    json_file: Path | None, junit_file: Path | None, html_file: Path | None, command: Sequence[str], *, attach: bool,
 ) -> None:  # fmt: skip
     """Run COMMAND once for each module of a plan, and judge it. Exit code 1: it breaks a rule that it must keep.
 
@@ -116,6 +124,8 @@ def run(
     unknown = sorted(set(only) - {module.name for module in plan.modules})
     if unknown:
         raise click.UsageError(f"--module: expected one of plan {plan.name}, got {', '.join(unknown)}.")
+    granted = _granted(rights)
+    _can_be_written(json_file, junit_file, html_file)
     words = command[1:] if command[:1] == ("--",) else command
     quiet = str(json_file) == "-"
     console = Console(highlight=False, quiet=quiet)
@@ -128,10 +138,10 @@ def run(
         code = "stopped" if done.exit_code is None else f"exit {done.exit_code}"
         console.print(f"  {module.name:<24} {code:<8} {len(done.exchanges):>4} requests  {module.title}", markup=False)
 
-    granted = [right for right in rights.split(",") if right]
-    judgement = asyncio.run(
-        runner.run(plan, tool, shown, rights=granted, only=only, expected=expected, jobs=jobs, told=told)
+    playing = runner.run(
+        plan, tool, shown, rights=granted, only=only, expected=expected, jobs=jobs, seconds=seconds, told=told
     )
+    judgement = _judged(playing)
     _write(judgement, json_file, junit_file, html_file)
     console.print()
     report.print_judgement(console, judgement)
@@ -140,9 +150,34 @@ def run(
         raise SystemExit(VERDICT_FAILED)
 
 
+def _judged(playing: Coroutine[Any, Any, Judgement]) -> Judgement:
+    try:
+        return asyncio.run(playing)
+    except runner.NotPlayed as error:
+        stop(COULD_NOT_RUN, f"Could not run {error}")
+    except KeyboardInterrupt:
+        stop(_INTERRUPTED, "Interrupted; the tool was stopped.")
+
+
+def _granted(rights: str) -> list[str]:
+    granted = [right for right in map(str.strip, rights.split(",")) if right]
+    strange = ", ".join(sorted(set(granted) - set(PERMISSIONS)))
+    if strange:
+        raise click.UsageError(f"--rights: expected application rights such as {', '.join(RIGHTS)}, got {strange}.")
+    return granted
+
+
+def _can_be_written(*files: Path | None) -> None:
+    for file in files:
+        if file is not None and not file.resolve().parent.is_dir():
+            raise click.UsageError(f"expected a folder that exists for {file}, got {file.resolve().parent}.")
+
+
 def _tool(plan: Plan, words: Sequence[str], *, attach: bool) -> tuple[Any, str]:
     if attach == bool(words):
         raise click.UsageError("expected a COMMAND after --, or --attach.")
+    if attach and any(module.drive is not None for module in plan.modules):
+        raise click.UsageError(f"--attach: expected a plan whose tools end by themselves, got {plan.name}.")
     if attach:
         from scenarios.conformance.attached import AttachedTool
 
@@ -164,17 +199,19 @@ _COMMON = (
 
 
 def _write(judgement: Judgement, json_file: Path | None, junit_file: Path | None, html_file: Path | None) -> None:
-    if json_file is not None:
-        text = json.dumps(judgement.to_json(), indent=2, ensure_ascii=False)
+    text = json.dumps(judgement.to_json(), indent=2, ensure_ascii=False) + "\n"
+    when = LabClock().now().strftime("%Y-%m-%d %H:%M UTC")
+    try:
         if str(json_file) == "-":
-            click.echo(text)
-        else:
-            json_file.write_text(text + "\n", "utf-8")
-    if junit_file is not None:
-        junit_file.write_bytes(report.junit(judgement))
-    if html_file is not None:
-        when = LabClock().now().strftime("%Y-%m-%d %H:%M UTC")
-        html_file.write_text(report.html(judgement, when), "utf-8")
+            click.echo(text, nl=False)
+        elif json_file is not None:
+            json_file.write_text(text, "utf-8")
+        if junit_file is not None:
+            junit_file.write_bytes(report.junit(judgement))
+        if html_file is not None:
+            html_file.write_text(report.html(judgement, when), "utf-8")
+    except OSError as error:
+        stop(COULD_NOT_RUN, f"The verdict is {judgement.verdict}, but could not be written: {error}")
 
 
 def _lead_on(console: Console, judgement: Judgement, html_file: Path | None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from scenarios.conformance.stage import Ended
+from scenarios.conformance.tool import Ended
 
 
 class AttachedTool:
@@ -13,10 +13,10 @@ class AttachedTool:
 
     async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
         """Let the person run the tool once."""
-        click.echo("\nStart the tool now with:")
+        click.echo("\nStart the tool now with:", err=True)
         for name, value in arguments.items():
-            click.echo(f"  {name:<16} {value}")
+            click.echo(f"  {name:<16} {value}", err=True)
         for name in ("SSL_CERT_FILE", "HTTPS_PROXY"):
-            click.echo(f"  {name:<16} {variables[name]}")
-        code = await asyncio.to_thread(click.prompt, "Exit code of the tool", type=int, default=0)
-        return Ended(code, "(started by hand)")
+            click.echo(f"  {name:<16} {variables[name]}", err=True)
+        code = await asyncio.to_thread(click.prompt, "Exit code of the tool", type=int, default=0, err=True)
+        return Ended(code, "", output_seen=False)

@@ -10,9 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from emulator.lab.exchanges import Exchange
 from emulator.lab.journal import Entry
 from scenarios.conformance import forensics
+from scenarios.conformance.batches import expanded
 from scenarios.conformance.forensics import Container, Password
+from scenarios.conformance.scrub import Scrub
 
 COLLECTION: Final = "/devicemanagement/userpfxcertificates"
+_JUDGED: Final = 100
 Severity: TypeAlias = Literal["must", "should", "may"]
 
 
@@ -59,6 +62,7 @@ class ToolRun:
 
     `records`: what Graph has in the end, by id, as it was sent. `wanted`: whether the tool could reach what it was
     asked for. `struck`: how often each planned fault struck. `rights`: what its application was granted.
+    `secrets`: what it must show nobody, by name. `hidden`: further words that are not shown to anybody.
     """
 
     module: str
@@ -75,13 +79,14 @@ class ToolRun:
     struck: Mapping[str, int] = field(default_factory=dict)
     rights: frozenset[str] = frozenset()
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hidden: Sequence[str] = field(default=(), repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
     journal: Sequence[Entry] = ()
 
     @cached_property
     def graph(self) -> list[Exchange]:
-        """Return the requests to Graph."""
-        return [one for one in self.exchanges if one.is_graph]
+        """Return the requests to Graph, those of a `$batch` one by one."""
+        return [part for one in self.exchanges if one.is_graph for part in expanded(one)]
 
     @cached_property
     def tokens(self) -> list[Exchange]:
@@ -95,8 +100,23 @@ class ToolRun:
 
     @cached_property
     def uploads(self) -> list[Upload]:
-        """Return the records that were sent."""
-        return [self._upload(one) for one in self.on_records("POST", "PATCH") if isinstance(one.json(), dict)]
+        """Return the records that were sent, the first hundred of them: what repeats itself is judged elsewhere."""
+        sent = [one for one in self.on_records("POST", "PATCH") if isinstance(one.json(), dict)]
+        return [self._upload(one) for one in sent[:_JUDGED]]
+
+    @cached_property
+    def scrub(self) -> Scrub:
+        """Return what takes secrets out of texts about this run."""
+        passwords = {given.password for given in self.given}
+        seen = {one.headers.get("authorization", "").partition(" ")[2] for one in self.exchanges}
+        told = {answer.get("access_token") for one in self.tokens if isinstance(answer := one.answer_json(), dict)}
+        held = [
+            *self.secrets.items(),
+            *(("secret", word) for word in self.hidden),
+            *(("password", word) for word in passwords),
+            *(("token", t) for t in seen | told),
+        ]
+        return Scrub(held)
 
     def _upload(self, exchange: Exchange) -> Upload:
         body: dict[str, Any] = exchange.json()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from asn1crypto import pkcs12 as asn1_pkcs12
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -21,6 +22,7 @@ _HASHES: Final = {
     "oaepSha512": hashes.SHA512(), "oaepSha384": hashes.SHA384(), "oaepSha256": hashes.SHA256(),
     "oaepSha1": hashes.SHA1(),  # noqa: S303 - what old tools used
 }  # fmt: skip
+_AUTH_SAFES: Final = ("data", "signed_data")
 PROCESSED: Final = ("oaepSha256", "oaepSha384", "oaepSha512")
 """Padding schemes that connectors process (reference graph-intune 1.2)."""
 
@@ -122,7 +124,16 @@ def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
             modern=is_modern(data),
         )
     twice = decoded(data.decode("ascii", "replace"))
-    return Container(is_pfx=data.startswith(b"\x30"), encoded_twice=twice is not None and twice.startswith(b"\x30"))
+    return Container(is_pfx=_is_pkcs12(data), encoded_twice=twice is not None and _is_pkcs12(twice))
+
+
+def _is_pkcs12(data: bytes) -> bool:
+    """Return whether these are the bytes of a PFX (RFC 7292 4), and not of another DER structure."""
+    try:
+        pfx = asn1_pkcs12.Pfx.load(data)
+        return bool(pfx["version"].native == "v3" and pfx["auth_safe"]["content_type"].native in _AUTH_SAFES)
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _keys(data: bytes, *, has_key: bool) -> int:

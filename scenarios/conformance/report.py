@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emulator.lab.exchanges import shown
+from scenarios.conformance.evidence import ToolRun
 from scenarios.conformance.verdict import Judgement, Outcome, Verdict
 
 _COLOURS: Final[dict[str, str]] = {
@@ -103,7 +104,7 @@ def junit(judgement: Judgement) -> bytes:
 def html(judgement: Judgement, when: str) -> str:
     """Return one page with everything in it: verdicts first, each with its evidence, then request by request.
 
-    No script, no font and no picture from elsewhere; secrets are left out as in `exchanges.shown`.
+    No script, no font and no picture from elsewhere; what a tool leaked is left out too (`scrub`).
     """
     template = _TEMPLATES.get_template("report.html")
     order: tuple[Outcome, ...] = ("FAIL", "WARNING", "PASS", "NOT EXERCISED", "SKIPPED")
@@ -117,24 +118,36 @@ def html(judgement: Judgement, when: str) -> str:
         groups=groups,
         counts=[(outcome, judgement.count(outcome)) for outcome in order],
         broken=_broken(judgement),
+        summary=_summary(judgement),
         label=_label,
         modules=[_module(run) for run in judgement.runs],
         numbers=_numbers(judgement.verdicts),
     )
 
 
-def _module(run: Any) -> dict[str, Any]:
-    output = run.output
-    held = [*run.secrets.items(), *(("password", given.password) for given in run.given)]
-    for name, secret in held:
-        output = output.replace(secret, f"[{name}]")
+def _summary(judgement: Judgement) -> str:
+    """Return the verdict in a sentence without its end."""
+    fails = [one for one in judgement.verdicts if one.fails]
+    if fails and all(one.unexpected for one in fails):
+        return "The tool keeps rules that it was expected to break"
+    if fails:
+        return "The tool breaks rules that it must keep"
+    known = any(one.expected and one.outcome == "FAIL" for one in judgement.verdicts)
+    return (
+        "The tool breaks no rule that it must keep but those it is known to break"
+        if known
+        else ("The tool keeps every rule that it must keep")
+    )
+
+
+def _module(run: ToolRun) -> dict[str, Any]:
     return {
         "name": run.module,
         "exit_code": run.exit_code,
-        "output": output[-_OUTPUT_SHOWN:],
+        "output": run.scrub(run.output)[-_OUTPUT_SHOWN:],
         "struck": {kind: count for kind, count in run.struck.items() if count},
         "reached": run.facts.get("reached"),
-        "exchanges": [shown(one) for one in run.exchanges],
+        "exchanges": [shown(one, run.scrub) for one in run.exchanges],
     }
 
 

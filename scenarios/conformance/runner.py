@@ -16,7 +16,8 @@ from emulator.lab.faults import read_fault
 from scenarios.conformance.evidence import Rule, ToolRun
 from scenarios.conformance.plans import Module, Plan
 from scenarios.conformance.rules import RULES
-from scenarios.conformance.stage import RIGHTS, Stage, Tool
+from scenarios.conformance.stage import RIGHTS, Stage
+from scenarios.conformance.tool import Service, Tool
 from scenarios.conformance.verdict import Judgement, judge, with_expected
 from scenarios.lab import Lab
 from scenarios.warm import key_pool, lay_out
@@ -40,8 +41,24 @@ async def open_stage(stack: AsyncExitStack, rights: Sequence[str], keys: KeyPool
     return Stage(world, recorder, place / "files", rights)
 
 
-async def play(stage: Stage, plan: Plan, module: Module, tool: Tool) -> ToolRun:
-    """Run the tool in one module; the lab is as new before."""
+class NotPlayed(Exception):
+    """A module could not be played, by no fault of the tool's answers: it did not start, or the lab failed."""
+
+
+async def play(stage: Stage, plan: Plan, module: Module, tool: Tool | Service) -> ToolRun:
+    """Run the tool in one module; the lab is as new before.
+
+    Raises:
+        NotPlayed: the tool could not be started, or the lab failed.
+
+    """
+    try:
+        return await _play(stage, plan, module, tool)
+    except Exception as error:
+        raise NotPlayed(f"module {module.name}: {error or type(error).__name__}") from error
+
+
+async def _play(stage: Stage, plan: Plan, module: Module, tool: Any) -> ToolRun:
     await stage.begin()
     await module.prepare(stage)
     if module.switches:
@@ -61,7 +78,7 @@ async def play(stage: Stage, plan: Plan, module: Module, tool: Tool) -> ToolRun:
 
 async def run(
     plan: Plan,
-    tool: Tool,
+    tool: Tool | Service,
     shown: str,
     *,
     rights: Sequence[str] = RIGHTS,
@@ -69,13 +86,18 @@ async def run(
     rules: Mapping[str, Rule] = RULES,
     expected: Mapping[str, str] | None = None,
     jobs: int = 2,
-    limit: float | None = None,
+    seconds: float | None = None,
     stages: Sequence[Stage] = (),
     told: Told = lambda _, __: None,
 ) -> Judgement:
     """Run a tool through a plan and judge it. `only`: modules by name; `expected`: rules known to fail.
 
-    `limit`: seconds that no run may take longer than. `stages`: labs that are open already, in place of new ones.
+    `seconds`: how long a run may take, in place of what its module says. `stages`: labs that are open already, in
+    place of new ones.
+
+    Raises:
+        NotPlayed: a module could not be played.
+
     """
     began = time.perf_counter()
     modules = [module for module in plan.modules if not only or module.name in only]
@@ -86,13 +108,20 @@ async def run(
     async def worker(stage: Stage) -> None:
         # All workers draw from one iterator: who is done takes the next.
         for module in waiting:
-            shortened = module if limit is None else replace(module, seconds=min(limit, module.seconds))
-            runs[module.name] = await play(stage, plan, shortened, tool)
+            timed = module if seconds is None else replace(module, seconds=seconds)
+            runs[module.name] = await play(stage, plan, timed, tool)
             told(module, runs[module.name])
 
     async with AsyncExitStack() as stack:
         opened = stages or [await open_stage(stack, rights, keys) for _ in range(min(jobs, len(modules)))]
-        await asyncio.gather(*map(worker, opened))
+        workers = [asyncio.create_task(worker(stage)) for stage in opened]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            # One that fails ends the others, and they their tools.
+            for task in workers:
+                task.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
     ordered = [runs[module.name] for module in modules]
     skipped = [module.name for module in plan.modules if module not in modules]
     mine = [rule for rule in rules.values() if plan.name in rule.plans]

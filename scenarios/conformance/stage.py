@@ -2,27 +2,26 @@
 
 import asyncio
 import contextlib
-import os
-import re
-import secrets
 import shutil
-import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connector_sim.cmdlets import COLLECTION, EncryptionKey, new_user_pfx_certificate
+from connector_sim.cmdlets import COLLECTION, new_user_pfx_certificate
 from connector_sim.keys.software import SoftwareKey
 from emulator.graph.dispatch import build_router
 from emulator.graph.router import split_path
-from emulator.lab.exchanges import Recorder
+from emulator.lab.exchanges import Exchange, Recorder
 from emulator.pki import private_pem, write_private
+from emulator.secret_words import secret_word
 from emulator.wire.edm import format_date_time
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from scenarios.conformance.batches import expanded
 from scenarios.conformance.evidence import Given, ToolRun
+from scenarios.conformance.tool import Ended, Service, Tool
 from scenarios.lab import KEY_NAME, Lab
 from scenarios.mail_authority import Plan
 from scenarios.ready import environment, ready, write_ready_file
@@ -31,158 +30,11 @@ from scenarios.world import World
 _ROUTER: Final = build_router()
 _KEY_SLICE: Final = 24
 _LAST_REQUESTS: Final = 0.1
-_STOP_SECONDS: Final = 15.0
-"""What a tool that is told to end has for it."""
 
 READ_WRITE: Final = "DeviceManagementConfiguration.ReadWrite.All"
 READ_USERS: Final = "User.Read.All"
 RIGHTS: Final = (READ_WRITE, READ_USERS)
 """What an import tool is said to need (reference graph-intune 1.4)."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a tool ended: exit code (None: it had to be stopped), and what it printed on either stream."""
-
-    exit_code: int | None
-    output: str = field(repr=False)
-
-
-class Tool(Protocol):
-    """Something that can be run: a command line with places for arguments, or a function."""
-
-    async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
-        """Run once with arguments by name and environment variables, at most so many seconds."""
-        ...
-
-
-class Running(Protocol):
-    """A tool that runs until it is stopped."""
-
-    async def stop(self) -> Ended:
-        """Tell it to end, and return how it did."""
-        ...
-
-
-class Service(Protocol):
-    """A tool that is started and stopped."""
-
-    async def start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> Running:
-        """Start it."""
-        ...
-
-
-@dataclass
-class _Process:
-    """A command that runs."""
-
-    process: asyncio.subprocess.Process
-    reading: asyncio.Task[bytes]
-
-    async def stop(self) -> Ended:
-        """Send SIGTERM to its process group and wait; what does not end is killed."""
-        group = self.process.pid
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGTERM)
-        try:
-            await asyncio.wait_for(self.process.wait(), _STOP_SECONDS)
-            code = self.process.returncode
-        except TimeoutError:
-            code = None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-        await self.process.wait()
-        return Ended(code, (await self.reading).decode("utf-8", "replace"))
-
-
-class MissingArgument(ValueError):
-    """A command line has a place for an argument that the plan does not give; the text names those it gives."""
-
-
-@dataclass(frozen=True)
-class CommandTool:
-    """A command line, each word with `{name}` places."""
-
-    words: Sequence[str]
-
-    def filled(self, arguments: Mapping[str, str]) -> list[str]:
-        """Return the command line with its places filled; braces around other names are left alone.
-
-        Raises:
-            MissingArgument: a place of a known name that this plan does not give.
-
-        """
-
-        def value(found: re.Match[str]) -> str:
-            name = found.group(1)
-            if name in arguments:
-                return arguments[name]
-            if name in ARGUMENTS:
-                raise MissingArgument(f"expected arguments of this plan ({', '.join(arguments)}), got {{{name}}}")
-            return found.group()
-
-        return [re.sub(r"{(\w+)}", value, word) for word in self.words]
-
-    async def start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> Running:
-        """Start the command in a process group of its own."""
-        process = await asyncio.create_subprocess_exec(
-            *self.filled(arguments),
-            env={**os.environ, **variables},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        if process.stdout is None:
-            raise OSError("expected the output of the command, got none")
-        return _Process(process, asyncio.create_task(process.stdout.read()))
-
-    async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
-        """Run the command; a process that does not end in time is stopped."""
-        process = await asyncio.create_subprocess_exec(
-            *self.filled(arguments),
-            env={**os.environ, **variables},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            out, _ = await asyncio.wait_for(process.communicate(), seconds)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            out, _ = await process.communicate()
-            return Ended(None, out.decode("utf-8", "replace"))
-        return Ended(process.returncode, out.decode("utf-8", "replace"))
-
-
-ARGUMENTS: Final = {
-    "graph_url": "address of Graph",
-    "authority_url": "sign-in address with the tenant",
-    "tenant_id": "the tenant's id",
-    "client_id": "application id",
-    "client_secret": "its secret",
-    "ca_file": "the CA to trust, PEM",
-    "public_key_file": "the connector's public key, PEM",
-    "provider": "the key storage provider's name",
-    "key_name": "the key's name",
-    "pfx": "the PFX file",
-    "password": "its password",
-    "password_file": "a file with the password on its first line",
-    "upn": "the user to import for",
-    "purpose": "the intended purpose",
-    "thumbprint": "the certificate's thumbprint",
-    "pfx_dir": "a folder with PFX files, NAME.pfx, NAME.password.txt and NAME.upn.txt",
-    "manifest": "a CSV file with the columns pfx, password_file, upn, purpose",
-    "folder": "an empty folder of the tool's own",
-    "keys_dir": "the folder of the software provider that holds the connector's key",
-    "private_key_file": "that key as PEM",
-    "operator_upn": "an Intune administrator, who may enrol connectors",
-    "operator_password_file": "a file with that user's password",
-    "proxy_url": "the lab's CONNECT proxy, for tools with built-in hosts",
-    "ready_file": "the lab's ready file",
-}
-"""Place in a command line → what it is filled with."""
 
 
 @dataclass
@@ -195,6 +47,7 @@ class Stage:
     rights: Sequence[str] = RIGHTS
     given: list[Given] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    seen: Sequence[Exchange] = ()
     arguments: dict[str, str] = field(default_factory=dict)
     client: dict[str, str] = field(default_factory=dict)
 
@@ -211,7 +64,7 @@ class Stage:
         shutil.rmtree(self.folder)
         self.folder.mkdir(mode=0o700)
         made, cloud = self.lab.operator.credentials, self.lab.emulator.cloud
-        self.client = {"client_id": cloud.chance.guid(), "client_secret": secrets.token_urlsafe(24)}
+        self.client = {"client_id": cloud.chance.guid(), "client_secret": secret_word(24)}
         cloud.directory.add_app(
             self.client["client_id"],
             made.tenant_id,
@@ -345,7 +198,7 @@ class Stage:
 
     async def play_service(
         self,
-        tool: Any,
+        tool: Service,
         module: str,
         seconds: float,
         drive: Callable[["Stage"], Awaitable[None]],
@@ -380,6 +233,8 @@ class Stage:
         # Requests that the tool left behind unanswered end within a moment, and belong to this run.
         await asyncio.sleep(_LAST_REQUESTS)
         exchanges = self.recorder.take()
+        self.facts["output_seen"] = ended.output_seen
+        self.seen = exchanges
         struck = {one.fault.kind: one.struck for one in cloud.faults.all()}
         facts = {**self.facts, **judged(self), "used": _rights_used(exchanges, self.rights)}
         return ToolRun(
@@ -396,6 +251,7 @@ class Stage:
             struck=struck,
             rights=frozenset(self.rights),
             secrets={"client secret": self.client["client_secret"]},
+            hidden=(self.lab.operator.credentials.operator_password, arguments.get("password", "")),
             facts=facts,
             journal=entries,
         )
@@ -411,14 +267,10 @@ def _material(key: rsa.RSAPrivateKey | None) -> bytes:
 def _rights_used(exchanges: Sequence[Any], granted: Sequence[str]) -> list[str]:
     """Return the granted rights that requests needed."""
     used = set()
-    for one in exchanges:
+    for one in (part for exchange in exchanges for part in expanded(exchange)):
         version, _, path = one.path.strip("/").partition("/")
         if one.is_graph and version.lower() in ("beta", "v1.0"):
             with contextlib.suppress(Exception):
                 route, _ = _ROUTER.find(one.method, version.lower(), split_path(path))
                 used |= set(route.permissions.scopes) & set(granted)
     return sorted(used)
-
-
-Prepare = Callable[[Stage], Awaitable[None]]
-__all__ = ["ARGUMENTS", "CommandTool", "EncryptionKey", "Ended", "MissingArgument", "Prepare", "Stage", "Tool"]

@@ -96,7 +96,7 @@ def judge(rule: Rule, runs: Iterable[ToolRun], skipped: Sequence[str] = ()) -> V
     """Return what came of a rule over all runs; broken once is broken."""
     if rule.modules and set(rule.modules) <= set(skipped):
         return Verdict(rule, "SKIPPED")
-    seen = [Seen(run.module, one.ok, one.text, one.exchange) for run in runs for one in _findings(rule, run)]
+    seen = [Seen(run.module, one.ok, run.scrub(one.text), one.exchange) for run in runs for one in _findings(rule, run)]
     bad = [one for one in seen if not one.ok]
     if bad:
         outcome: Outcome = "FAIL" if rule.severity == "must" else "WARNING"

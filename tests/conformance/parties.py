@@ -24,7 +24,7 @@ from device_sim.windows import WindowsDevice
 from emulator.clock import LabClock
 from emulator.wire import connector as contract
 from emulator.wire import jsontext, syncml
-from scenarios.conformance.stage import Ended
+from scenarios.conformance.tool import Ended
 from scenarios.hardware import hardware_of
 
 KEYS = KeyPool(None, 4)

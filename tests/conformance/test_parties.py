@@ -35,7 +35,7 @@ async def test_flaw_breaks_exactly_its_rule(rule: str) -> None:
     """A connector or device with one flaw breaks the rule that is named after it, and no other."""
     plan = RULES[rule].plans[0]
     module = MODULES.get(rule, "plain")
-    bad = await runner.run(PLANS[plan], TOOLS[plan](rule), "small", only=[module], limit=6)
+    bad = await runner.run(PLANS[plan], TOOLS[plan](rule), "small", only=[module], seconds=6)
     assert set(told(bad)) - ALSO.get(rule, set()) == {rule}, told(bad)
 
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 from urllib3.util import SKIP_HEADER
 
 from connector_sim.pfx import count_keys
-from scenarios.conformance.stage import Ended
+from scenarios.conformance.tool import Ended
 from scenarios.mail_authority import export_pfx
 
 PATH = "/beta/deviceManagement/userPfxCertificates"
@@ -427,9 +427,10 @@ class SmallTool:
 
     plan: str
     flaw: str = ""
+    kind: type[Run] = Run
 
     async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
         """Run in a thread."""
-        run = Run(self.plan, self.flaw, arguments)
+        run = self.kind(self.plan, self.flaw, arguments)
         code = await asyncio.to_thread(run.main)
         return Ended(code, "\n".join(run.printed))

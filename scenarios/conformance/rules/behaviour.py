@@ -1,6 +1,7 @@
 """Rules on what a tool does when things go wrong, on lists, updates, removals, and on its rights."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -57,7 +58,30 @@ def _waits(form: str) -> Callable[[ToolRun], Iterator[Finding]]:
 
 
 def _same_request(one: Exchange, other: Exchange) -> bool:
-    return (one.method, one.path, one.query, one.body) == (other.method, other.path, other.query, other.body)
+    """Return whether a request is another one again; a record may be encrypted anew, which changes its bytes."""
+    if (one.method, _place(one)) != (other.method, _place(other)):
+        return False
+    return one.method in ("GET", "DELETE") or one.body == other.body or _same_record(one, other)
+
+
+def _place(one: Exchange) -> tuple[str, list[tuple[str, str]]]:
+    """Return path and query as the server reads them, however they were quoted."""
+    return unquote(one.path).lower().rstrip("/"), sorted(parse_qsl(one.query, keep_blank_values=True))
+
+
+def _unchanged(one: Exchange, other: Exchange) -> bool:
+    """Return whether a request came again as it was, but for ciphertexts, which are never the same twice."""
+
+    def said(request: Exchange) -> object:
+        body = request.json()
+        if not isinstance(body, dict):
+            return request.body
+        return {n: bool(v) if n.startswith("encrypted") else v for n, v in body.items()}
+
+    def form(request: Exchange) -> tuple[object, ...]:
+        return request.method, _place(request), request.headers.get("content-type"), said(request)
+
+    return form(one) == form(other)
 
 
 def _since(answer: Exchange, following: Exchange, form: str) -> timedelta:
@@ -85,15 +109,30 @@ def _no_blind_repeat(run: ToolRun) -> Iterator[Finding]:
             continue
         later = requests[place + 1 :]
         again = next((n for n, two in enumerate(later) if two.method == "POST" and _same_record(one, two)), None)
-        looked = again is None or any(two.method == "GET" for two in later[:again])
+        if again is None:
+            yield Finding(True, f"{one.line()}: not sent again", one.number)
+            continue
+        looks = [look for two in later[:again] if (look := _looked_up(one, two)) is not None]
         text = (
-            "not sent again"
-            if again is None
-            else "looked up before it was sent again"
-            if looked
-            else "sent again blindly"
-        )
-        yield Finding(looked, f"{one.line()}: {text}", one.number if again is None else later[again].number)
+            "sent again blindly" if not looks
+            else "found, and sent again all the same" if any(looks)
+            else "looked up and not found before it was sent again"
+        )  # fmt: skip
+        yield Finding(bool(looks) and not any(looks), f"{one.line()}: {text}", later[again].number)
+
+
+def _looked_up(one: Exchange, two: Exchange) -> bool | None:
+    """Return whether a request that looked for a record found it, None when it did not look for this one."""
+    body = one.json()
+    if two.method != "GET" or two.status not in (200, 404) or two.began < one.ended or not isinstance(body, dict):
+        return None
+    thumbprint, upn = str(body.get("thumbprint")).lower(), str(body.get("userPrincipalName")).lower()
+    asked = unquote(f"{two.path}?{two.query}").replace("''", "'").lower()
+    if "filter" in asked and thumbprint not in asked and upn not in asked:
+        return None
+    if two.status == 404 and thumbprint not in asked:
+        return None
+    return two.status == 200 and thumbprint in two.answer.decode("utf-8", "replace").lower()
 
 
 def _unreadable(one: Exchange) -> bool:
@@ -113,11 +152,7 @@ def _refusal_final(run: ToolRun) -> Iterator[Finding]:
     requests = run.on_records("POST", "PATCH", "DELETE")
     for place, one in enumerate(requests):
         if one.status in (400, 403, 404, 409):
-            again = [
-                two
-                for two in requests[place + 1 :]
-                if (two.method, two.path, two.body) == (one.method, one.path, one.body)
-            ]
+            again = [two for two in requests[place + 1 :] if _unchanged(one, two)]
             yield Finding(not again, f"{one.line()}, then sent {len(again)} times more", one.number)
 
 
@@ -127,6 +162,8 @@ def _gives_up(run: ToolRun) -> Iterator[Finding]:
         ended = run.exit_code is not None
         text = f"{count} requests, {'ended by itself' if ended else 'had to be stopped'}"
         yield Finding(ended and count <= _BOUND, text, run.graph[-1].number if run.graph else 0)
+    elif run.exit_code is None:
+        yield Finding(False, f"{len(run.graph)} requests, had to be stopped")
 
 
 def _truth(run: ToolRun) -> Iterator[Finding]:
@@ -172,7 +209,7 @@ def _odd_answers(run: ToolRun) -> Iterator[Finding]:
 
 
 def _in_a_sentence(run: ToolRun) -> Iterator[Finding]:
-    if not run.succeeded and run.exit_code is not None:
+    if not run.succeeded and run.exit_code is not None and run.facts.get("output_seen", True):
         marks = ("Traceback (most recent call last)", "Unhandled exception", "\tat java.", "   at System.")
         found = any(mark in run.output for mark in marks)
         said = bool(run.output.strip())
@@ -193,8 +230,9 @@ def _next_link(run: ToolRun) -> Iterator[Finding]:
         body = one.answer_json()
         link = body.get("@odata.nextLink") if isinstance(body, dict) else None
         if isinstance(link, str) and one.status == 200 and run.module == "pages":
-            wanted = urlsplit(link)
-            followed = any((two.path, two.query) == (wanted.path, wanted.query) for two in lists[place + 1 :])
+            parts = urlsplit(link)
+            wanted = _place(replace(one, path=parts.path, query=parts.query))
+            followed = any(_place(two) == wanted for two in lists[place + 1 :])
             yield Finding(followed, "the next page was read" if followed else "the next page was not read", one.number)
 
 
@@ -215,17 +253,21 @@ def _filters(run: ToolRun) -> Iterator[tuple[Exchange, str]]:
 
 def _quotes(run: ToolRun) -> Iterator[Finding]:
     for one, text in _filters(run):
+        # A value that begins like the name is looked at: filters on other things are none of this rule's.
         given = next((g for g in run.given if "'" in g.upn), None)
-        if given is not None and "'" in text:
-            doubled = given.upn.lower().replace("'", "''") in text.lower()
-            yield Finding(doubled and one.status < 400, f"$filter={text}", one.number)
+        head, _, tail = ("" if given is None else given.upn.lower()).partition("'")
+        if head and head in text.lower():
+            yield Finding(f"{head}'{tail[:1]}" not in text.lower(), f"$filter={text}", one.number)
 
 
 def _guests(run: ToolRun) -> Iterator[Finding]:
     for one, text in _filters(run):
         given = next((g for g in run.given if "#" in g.upn), None)
-        if given is not None:
-            yield Finding(given.upn.lower() in text.lower(), f"$filter={text}", one.number)
+        head = "" if given is None else given.upn.lower().partition("#")[0]
+        if head and head in text.lower():
+            # What follows an unencoded # never leaves the client; encoded twice it arrives as %23.
+            whole = not text.lower().endswith(head) and f"{head}%23" not in text.lower()
+            yield Finding(whole, f"$filter={text}", one.number)
 
 
 def _server_filters(run: ToolRun) -> Iterator[Finding]:
@@ -317,8 +359,8 @@ RULES: Final = (
          "reference graph-intune 1.11", "Remember what was answered 201.", _no_duplicate),
     Rule("refusal-final", "behaviour under stress", "must", "What was refused for good is not sent again unchanged.",
          "RFC 9110 15.5.1", "Repeat after 429 and 503 only.", _refusal_final),
-    Rule("gives-up", "behaviour under stress", "must", "A tool that is refused for ever, or led in a circle, ends.",
-         "reference graph-intune 1.7: unlimited recursion on 429", "Limit the attempts.", _gives_up),
+    Rule("gives-up", "behaviour under stress", "must", "A tool ends by itself, refused for ever or led in a circle too.",
+         "reference graph-intune 1.7: unlimited recursion on 429", "Limit the attempts; a slow tool may be given more time with `--timeout`.", _gives_up),
     Rule("token-expiry", "behaviour under stress", "must", "A token that was refused as expired is not sent again.",
          "reference graph-intune 5.4", "Ask for a new token after 401, once.", _expired_token),
     Rule("odd-answers", "behaviour under stress", "must",

@@ -1,6 +1,7 @@
 """Rules on what a record says and holds: identity, metadata, cryptography, secrets."""
 
 import base64
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -12,6 +13,10 @@ from scenarios.conformance.evidence import Finding, Given, Rule, ToolRun, Upload
 
 _MODULUS: Final = 256
 _MASKED_BLOB: Final = "AA=="
+_WARNING: Final = re.compile(r"\bwarn(ing|ed)?\b", re.IGNORECASE)
+"""A warning of the tool's own; what libraries print, such as DeprecationWarning, is one word with another."""
+
+_USAGE: Final = re.compile(r"key ?usage", re.IGNORECASE)
 
 
 def _each(look: Callable[[Upload, Given], Iterator[Finding]]) -> Callable[[ToolRun], Iterator[Finding]]:
@@ -149,7 +154,9 @@ def _opens(run: ToolRun) -> Iterator[Finding]:
 
 def _is_pfx(run: ToolRun) -> Iterator[Finding]:
     for up in run.uploads:
-        if up.body.get("encryptedPfxBlob") not in (None, "", _MASKED_BLOB):
+        # A change with the masked value, as read, is judged by update-no-masked.
+        masked = up.exchange.method == "PATCH" and up.body.get("encryptedPfxBlob") == _MASKED_BLOB
+        if up.body.get("encryptedPfxBlob") not in (None, "") and not masked:
             text = (
                 "base64 twice" if up.container.encoded_twice else "a PKCS#12" if up.container.is_pfx else "no PKCS#12"
             )
@@ -171,7 +178,9 @@ def _one_key(run: ToolRun) -> Iterator[Finding]:
 def _no_chain(run: ToolRun) -> Iterator[Finding]:
     for up in run.uploads:
         if up.container.leaf is not None:
-            others, warned = up.container.others, "warn" in run.output.lower()
+            others, warned = up.container.others, bool(_WARNING.search(run.output))
+            if others and not run.facts.get("output_seen", True):
+                continue
             text = f"{others} further certificates{', with a warning' if others and warned else ''}"
             yield Finding(others == 0 or warned, text, up.exchange.number)
 
@@ -189,9 +198,9 @@ def _is_modern(given: Given) -> bool:
 
 
 def _usage_fits(run: ToolRun) -> Iterator[Finding]:
-    if run.module != "purpose-mismatch":
+    if run.module != "purpose-mismatch" or (run.succeeded and not run.facts.get("output_seen", True)):
         return
-    warned = any(word in run.output.lower() for word in ("warn", "usage", "purpose"))
+    warned = bool(_WARNING.search(run.output) or _USAGE.search(run.output))
     ok = not run.succeeded or warned
     text = "refused or warned" if ok else "imported a signing certificate for encryption without a word"
     yield Finding(ok, text, run.uploads[0].exchange.number if run.uploads else 0)

@@ -13,6 +13,9 @@ _PROPERTIES: Final = {
 }  # fmt: skip
 _REQUIRED: Final = _PROPERTIES - {"id", "createdDateTime", "lastModifiedDateTime"}
 _OFFSET: Final = re.compile(r"(Z|[+-]\d\d:\d\d)$")
+_TOKENS: Final = 2
+"""Tokens that a tool may need at once: of its own and of the user it speaks for, or of two processes."""
+
 _PER_REQUEST: Final = 3
 """Requests to Graph from which on one token for each of them is seen."""
 
@@ -34,9 +37,9 @@ def _own_token(run: ToolRun) -> Iterator[Finding]:
 
 def _token_reused(run: ToolRun) -> Iterator[Finding]:
     if len(run.graph) >= _PER_REQUEST:
-        asked = len(run.tokens)
-        text = f"{asked} tokens asked for, {len(run.graph)} requests to Graph"
-        yield Finding(asked < len(run.graph), text, run.tokens[-1].number if run.tokens else 0)
+        asked, refused = len(run.tokens), sum(one.status == 401 for one in run.graph)
+        text = f"{asked} tokens asked for, {len(run.graph)} requests to Graph, {refused} of them refused with 401"
+        yield Finding(asked <= _TOKENS + refused, text, run.tokens[-1].number if run.tokens else 0)
 
 
 def _beta(run: ToolRun) -> Iterator[Finding]:
@@ -54,7 +57,7 @@ def _json_body(run: ToolRun) -> Iterator[Finding]:
 
 def _known_properties(run: ToolRun) -> Iterator[Finding]:
     for up in run.uploads:
-        unknown = sorted(n for n in up.body if n not in _PROPERTIES and not n.startswith("@odata."))
+        unknown = sorted(n for n in up.body if n not in _PROPERTIES and "@" not in n)
         yield Finding(not unknown, f"unknown: {', '.join(unknown) or 'none'}", up.exchange.number)
 
 

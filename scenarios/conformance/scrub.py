@@ -1,0 +1,50 @@
+"""Takes secrets and unprintable characters out of whatever is told about a tool. Pure."""
+
+import base64
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+_SHORTEST: Final = 6
+"""Characters; what is shorter would be found in innocent words too."""
+
+_SHAPES: Final = (
+    (
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+        "private key",
+    ),
+    (re.compile(r"eyJ[\w-]{10,}\.[\w-]+\.?[\w-]*"), "token"),
+)
+_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Control characters, which terminals obey and XML refuses, and halves of characters."""
+
+
+class Scrub:
+    """Replaces secrets by their names, in every form in which tools send them, and whatever looks like a key."""
+
+    def __init__(self, held: Iterable[tuple[str, str | None]]) -> None:
+        """Take names and secrets; what is empty or very short is left alone."""
+        forms: dict[str, str] = {}
+        for name, secret in held:
+            if secret is not None and len(secret) >= _SHORTEST:
+                forms |= dict.fromkeys(_forms(secret), name)
+        self._names = forms
+        # The longest first: one form may be a part of another.
+        self._found = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+
+    def __call__(self, text: str) -> str:
+        """Return a text that can be shown anywhere."""
+        if self._found is not None:
+            text = self._found.sub(lambda found: f"[{self._names[found.group()]}]", text)
+        for shape, name in _SHAPES:
+            text = shape.sub(f"[{name}]", text)
+        return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _forms(secret: str) -> set[str]:
+    plain = secret.encode("utf-8", "surrogateescape")
+    encoded = base64.b64encode(plain).decode()
+    spelt: tuple[Callable[[str], str], ...] = (str, quote, quote_plus, partial(quote, safe=""))
+    return {how(text) for text in (secret, encoded, encoded.rstrip("=")) for how in spelt}

@@ -1,0 +1,207 @@
+"""A tool under test: a command line with places for arguments, run once or until it is stopped."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, Self
+
+_STOP_SECONDS: Final = 15.0
+"""What a tool that is told to end has for it."""
+
+_LAST_WORDS: Final = 0.5
+"""How long the output of a command is waited for that has ended, seconds: what it left behind may hold it open."""
+
+_OUTPUT_KEPT: Final = 1024 * 1024
+_PIECE: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a tool ended: exit code (None: it had to be stopped), and what it printed on either stream, where seen."""
+
+    exit_code: int | None
+    output: str = field(repr=False)
+    output_seen: bool = True
+
+
+class Tool(Protocol):
+    """Something that can be run: a command line with places for arguments, or a function."""
+
+    async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
+        """Run once with arguments by name and environment variables, at most so many seconds."""
+        ...
+
+
+class Running(Protocol):
+    """A tool that runs until it is stopped."""
+
+    async def stop(self) -> Ended:
+        """Tell it to end, and return how it did."""
+        ...
+
+
+class Service(Protocol):
+    """A tool that is started and stopped."""
+
+    async def start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> Running:
+        """Start it."""
+        ...
+
+
+class _Output:
+    """Reads what a command prints, and keeps the first part of it."""
+
+    def __init__(self, stream: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
+        self._kept, self._left_out, self._transport = bytearray(), 0, transport
+        self._reading = asyncio.create_task(self._read(stream))
+
+    @classmethod
+    async def from_pipe(cls, read_end: int) -> Self:
+        """Return the reader of a pipe, which it closes in the end."""
+        loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
+        pipe = os.fdopen(read_end, "rb", buffering=0)
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
+        return cls(stream, transport)
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        while piece := await stream.read(_PIECE):
+            room = max(0, _OUTPUT_KEPT - len(self._kept))
+            self._kept += piece[:room]
+            self._left_out += len(piece[room:])
+
+    async def end(self) -> str:
+        """Return what was printed, once the stream has ended or a moment has gone by."""
+        await asyncio.wait([self._reading], timeout=_LAST_WORDS)
+        self._reading.cancel()
+        self._transport.close()
+        more = f"\n({self._left_out} bytes more)" if self._left_out else ""
+        return self._kept.decode("utf-8", "replace") + more
+
+
+@dataclass
+class _Process:
+    """A command that runs, in a process group of its own."""
+
+    process: asyncio.subprocess.Process
+    output: _Output
+
+    async def wait(self, seconds: float) -> Ended:
+        """Wait for its end; what does not end in time, and what it leaves behind, is killed."""
+        code: int | None = None
+        try:
+            code = await asyncio.wait_for(self.process.wait(), seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._signal(signal.SIGKILL)
+        await self.process.wait()
+        return Ended(code, await self.output.end())
+
+    async def stop(self) -> Ended:
+        """Send SIGTERM to its process group and wait; what does not end is killed."""
+        self._signal(signal.SIGTERM)
+        return await self.wait(_STOP_SECONDS)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The group stays until its last process has ended, and its number with it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+
+class MissingArgument(ValueError):
+    """A command line has a place for an argument that the plan does not give; the text names those it gives."""
+
+
+@dataclass(frozen=True)
+class CommandTool:
+    """A command line, each word with `{name}` places."""
+
+    words: Sequence[str]
+
+    def filled(self, arguments: Mapping[str, str]) -> list[str]:
+        """Return the command line with its places filled; braces around other names are left alone.
+
+        Raises:
+            MissingArgument: a place of a known name that this plan does not give.
+
+        """
+
+        def value(found: re.Match[str]) -> str:
+            name = found.group(1)
+            if name in arguments:
+                return arguments[name]
+            if name in ARGUMENTS:
+                raise MissingArgument(f"expected arguments of this plan ({', '.join(arguments)}), got {{{name}}}")
+            return found.group()
+
+        return [re.sub(r"{(\w+)}", value, word) for word in self.words]
+
+    async def start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> Running:
+        """Start the command in a process group of its own.
+
+        Raises:
+            OSError: it cannot be started.
+
+        """
+        return await self._start(arguments, variables)
+
+    async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
+        """Run the command; a process that does not end in time is stopped.
+
+        Raises:
+            OSError: it cannot be started.
+
+        """
+        return await (await self._start(arguments, variables)).wait(seconds)
+
+    async def _start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> _Process:
+        # With a pipe of asyncio's own, the end of a command would come only when all its children have let go of it.
+        read_end, write_end = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.filled(arguments),
+                env={**os.environ, **variables},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        return _Process(process, await _Output.from_pipe(read_end))
+
+
+ARGUMENTS: Final = {
+    "graph_url": "address of Graph",
+    "authority_url": "sign-in address with the tenant",
+    "tenant_id": "the tenant's id",
+    "client_id": "application id",
+    "client_secret": "its secret",
+    "ca_file": "the CA to trust, PEM",
+    "public_key_file": "the connector's public key, PEM",
+    "provider": "the key storage provider's name",
+    "key_name": "the key's name",
+    "pfx": "the PFX file",
+    "password": "its password",
+    "password_file": "a file with the password on its first line",
+    "upn": "the user to import for",
+    "purpose": "the intended purpose",
+    "thumbprint": "the certificate's thumbprint",
+    "pfx_dir": "a folder with PFX files, NAME.pfx, NAME.password.txt and NAME.upn.txt",
+    "manifest": "a CSV file with the columns pfx, password_file, upn, purpose",
+    "folder": "an empty folder of the tool's own",
+    "keys_dir": "the folder of the software provider that holds the connector's key",
+    "private_key_file": "that key as PEM",
+    "operator_upn": "an Intune administrator, who may enrol connectors",
+    "operator_password_file": "a file with that user's password",
+    "proxy_url": "the lab's CONNECT proxy, for tools with built-in hosts",
+    "ready_file": "the lab's ready file",
+}
+"""Place in a command line → what it is filled with."""
