@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from connector_sim.errors import GraphRefused
 from emulator.lab.fault_kinds import KINDS
 from emulator.lab.faults import BadFault, Fault, Faults, Occasion, read_fault
+from emulator.proxy import decide
 from scenarios.lab import Lab
 from scenarios.world import World
 from tests.cloud.graph import PFX, Raw, Reply, admin, record
@@ -215,6 +216,19 @@ async def test_link_to_another_host(lab: Lab) -> None:
     found, link = await pages(lab, "other_host")
     assert found == ["0"]
     assert link.startswith("https://127.0.0.1:")
+
+
+async def test_link_to_another_host_through_the_proxy(lab: Lab) -> None:
+    """A client with Microsoft's built-in host is led to another host that the proxy leads to this server."""
+    graph = await admin(lab)
+    for number in range(2):
+        await graph("POST", PFX, record(lab, thumbprint=f"{number:040x}"))
+    planned(lab, "next_link", variant="other_host")
+    with lab.switched(page_size=1):
+        reply = await graph("GET", PFX, headers={"Host": "graph.microsoft.com"})
+    host = reply.json["@odata.nextLink"].split("/")[2]
+    assert host != "graph.microsoft.com"
+    assert decide(f"CONNECT {host}:443 HTTP/1.1") is None
 
 
 async def test_actor_and_certificate(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from scenarios.conformance.plans import PLANS
 from scenarios.conformance.rules import RULES
 from scenarios.conformance.verdict import Judgement, Seen, Verdict, judge, with_expected
 from tests.chain.test_official_sdk import PFXLAB
+from tests.conformance.test_tool_process import alive, wait_until
 from tests.test_house_rules import ROOT
 
 FILES = ("{pfx}", "--password-file", "{password_file}", "--upn", "{upn}", "--purpose", "{purpose}")
@@ -113,12 +115,40 @@ def test_rules_and_plans_are_listed() -> None:
         (("run", "--plan", "import", "--", "no-such-command-4711"), "expected a command that exists"),
         (("run", "--plan", "read", "--", "sh", "{pfx}"), "expected arguments of this plan"),
         (("run", "--plan", "dance", "--", "sh"), "'dance' is not one of"),
+        (("run", "--plan", "import", "--rights", "Foo.Bar", "--", "sh"), "got Foo.Bar"),
+        (("run", "--plan", "import", "--json", "no-such-folder/v.json", "--", "sh"), "expected a folder that exists"),
+        (("run", "--plan", "connector", "--attach"), "expected a plan whose tools end by themselves, got connector"),
     ],
 )
 def test_bad_usage(arguments: tuple[str, ...], said: str) -> None:
     """What cannot be run ends with 2 and a sentence before anything is started."""
     done = command(*arguments)
     assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
+def test_tool_that_cannot_be_started(tmp_path: Path) -> None:
+    """A file that the system cannot run ends with 3 and names the module; no verdict is given."""
+    script = tmp_path / "tool"
+    script.write_text("echo no interpreter is named\n")
+    script.chmod(0o755)
+    done = judged("import", "--module", "plain", "--json", "-", "--", str(script))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Could not run module plain: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C ends the tool too, with the exit code that shells expect and without a verdict."""
+    script = f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 60; true"
+    words = [*PFXLAB, "conformance", "run", "--plan", "import", "--module", "plain", "--", "sh", "-c", script]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        wait_until((tmp_path / "pid").exists)
+        running.send_signal(signal.SIGINT)
+        out, told = running.communicate(timeout=60)
+    assert (running.returncode, told) == (130, "Interrupted; the tool was stopped.\n")
+    assert "PASS" not in out
+    number = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not alive(number))
 
 
 def test_expected_failures(tmp_path: Path) -> None:
