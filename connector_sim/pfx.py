@@ -72,6 +72,9 @@ def open_pfx(data: bytes, password: str) -> Pfx:
             "Export the certificate with its private key as .pfx or .p12 (binary, not PEM text).",
         )
     try:
+        if "\0" in password:
+            # cryptography stops the whole process on it.
+            raise ValueError("expected a password without null characters, got one with")
         opened = pkcs12.load_pkcs12(data, password.encode())
     except (ValueError, TypeError):
         raise PfxProblem(

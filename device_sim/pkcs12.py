@@ -32,6 +32,9 @@ def open_container(data: bytes, password: bytes) -> Opened:
         NotPkcs12: it is none.
 
     """
+    if b"\0" in password:
+        # No password of a PKCS#12 holds one, and cryptography stops the whole process on it.
+        raise WrongPassword
     try:
         loaded = pkcs12.load_pkcs12(data, password)
     except TypeError:

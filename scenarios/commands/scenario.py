@@ -159,8 +159,7 @@ def _sum_up(console: Console, runs: Sequence[Run], seconds: float, written: Sequ
     if written:
         console.print(f"Next: pfxlab replay {written[0]}", markup=False, soft_wrap=True)
     elif failed:
-        name = next(one.story.name for one in runs if one.outcome == "failed")
-        console.print(f"Next: pfxlab scenario run {name} --bundle . writes a file that reproduces it.", markup=False)
+        console.print("Next: the same command with --bundle . writes a file that reproduces it.")
     else:
         console.print("Next: pfxlab scenario show NAME, then one of your own; docs/stories.md has every step.")
 

@@ -110,6 +110,9 @@ def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
     if data is None:
         return Container()
     for number, password in enumerate(passwords):
+        if b"\0" in password:
+            # As after UTF-16: it opens nothing, and cryptography stops the whole process on it.
+            continue
         try:
             opened = pkcs12.load_pkcs12(data, password)
         except (ValueError, TypeError):

@@ -26,13 +26,13 @@ class Scrub:
 
     def __init__(self, held: Iterable[tuple[str, str | None]]) -> None:
         """Take names and secrets; what is empty or very short is left alone."""
-        forms: dict[str, str] = {}
+        named: dict[str, str] = {}
         for name, secret in held:
             if secret is not None and len(secret) >= _SHORTEST:
-                forms |= dict.fromkeys(_forms(secret), name)
-        self._names = forms
+                named |= dict.fromkeys(forms(secret), name)
+        self._names = named
         # The longest first: one form may be a part of another.
-        self._found = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+        self._found = re.compile("|".join(map(re.escape, sorted(named, key=len, reverse=True)))) if named else None
 
     def __call__(self, text: str) -> str:
         """Return a text that can be shown anywhere."""
@@ -43,7 +43,8 @@ class Scrub:
         return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _forms(secret: str) -> set[str]:
+def forms(secret: str) -> set[str]:
+    """Return the forms in which tools send or print a secret: clear, base64, percent-encoded."""
     plain = secret.encode("utf-8", "surrogateescape")
     encoded = base64.b64encode(plain).decode()
     spelt: tuple[Callable[[str], str], ...] = (str, quote, quote_plus, partial(quote, safe=""))

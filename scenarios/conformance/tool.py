@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Final, Protocol, Self
 
 _STOP_SECONDS: Final = 15.0
@@ -126,7 +127,7 @@ class CommandTool:
         """Return the command line with its places filled; braces around other names are left alone.
 
         Raises:
-            MissingArgument: a place of a known name that this plan does not give.
+            MissingArgument: a place of a known name that this plan does not give, or a name mistyped.
 
         """
 
@@ -136,6 +137,9 @@ class CommandTool:
                 return arguments[name]
             if name in ARGUMENTS:
                 raise MissingArgument(f"expected arguments of this plan ({', '.join(arguments)}), got {{{name}}}")
+            meant = get_close_matches(name, arguments, 1)
+            if meant and found.group() == found.string:
+                raise MissingArgument(f"expected a place of this plan, such as {{{meant[0]}}}, got {{{name}}}")
             return found.group()
 
         return [re.sub(r"{(\w+)}", value, word) for word in self.words]

@@ -111,6 +111,13 @@ class ByThumbprint(Run):
         self.printed.append(str(self.call("GET", f"{PATH}?$filter={text}")))
 
 
+class Wide(Run):
+    """Encrypts the password as UTF-16, as a string in PowerShell or C# lies in memory."""
+
+    def encrypt(self, password: str) -> bytes:
+        return super().encrypt(password.encode("utf-16-le").decode("latin-1"))
+
+
 class Umlaut(Run):
     """Names itself with bytes that are no UTF-8, as `requests` does with an umlaut."""
 
@@ -160,6 +167,30 @@ async def test_not_blamed(stage: Stage, kind: type[Run], plan: str, modules: tup
     json.dumps(judgement.to_json(), ensure_ascii=False).encode()
     report.html(judgement, "now").encode()
     report.junit(judgement)
+
+
+async def test_password_in_utf_16(stage: Stage) -> None:
+    """A password that was encrypted as UTF-16 is named as that, though cryptography stops at its null bytes."""
+    judgement = await judged(stage, Wide, "import", "plain")
+    assert "encrypted as UTF-16" in told(judgement)["crypto-password-opens"][0]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "echo no module named x; exit 4",
+            "exit code 4 before any request to the lab, its last words: no module named x",
+        ),
+        ("kill -9 $$", "ended by signal 9 before any request"),
+        ("sleep 30; true", "had to be stopped after 0 requests"),
+    ],
+)
+async def test_tool_that_never_came(stage: Stage, script: str, said: str) -> None:
+    """A tool that ends before it reached the lab is quoted, one that a signal ended or that hung is called that."""
+    tool = CommandTool(["sh", "-c", script])
+    judgement = await runner.run(PLANS["import"], tool, "t", only=["plain"], seconds=1, stages=[stage])
+    assert said in told(judgement)["works"][0]
 
 
 async def test_hanging_tool_fails(stage: Stage) -> None:

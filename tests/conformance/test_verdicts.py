@@ -115,6 +115,7 @@ def test_rules_and_plans_are_listed() -> None:
         (("run", "--plan", "import", "--", "no-such-command-4711"), "expected a command that exists"),
         (("run", "--plan", "read", "--", "sh", "{pfx}"), "expected arguments of this plan"),
         (("run", "--plan", "dance", "--", "sh"), "'dance' is not one of"),
+        (("run", "--plan", "import", "--", "sh", "{pxf}"), "such as {pfx}, got {pxf}"),
         (("run", "--plan", "import", "--rights", "Foo.Bar", "--", "sh"), "got Foo.Bar"),
         (("run", "--plan", "import", "--json", "no-such-folder/v.json", "--", "sh"), "expected a folder that exists"),
         (("run", "--plan", "connector", "--attach"), "expected a plan whose tools end by themselves, got connector"),

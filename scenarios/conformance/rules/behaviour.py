@@ -20,6 +20,7 @@ _SILENT: Final = timedelta(seconds=0.5)
 _BOUND: Final = 25
 """Requests after which a tool that is refused each time, or led in a circle, should have given up."""
 
+_LAST_WORDS: Final = 200
 _MASKED: Final = ("AA==", "")
 
 
@@ -178,7 +179,18 @@ def _truth(run: ToolRun) -> Iterator[Finding]:
 def _works(run: ToolRun) -> Iterator[Finding]:
     if run.facts.get("plain"):
         ok = run.succeeded and bool(run.facts.get("reached"))
-        yield Finding(ok, f"exit code {run.exit_code}, {'done' if run.facts.get('reached') else 'not done'}")
+        yield Finding(ok, f"{_ending(run)}, {'done' if run.facts.get('reached') else 'not done'}")
+
+
+def _ending(run: ToolRun) -> str:
+    """Return how a tool ended, with its last words where it never reached the lab: they say why."""
+    if run.exit_code is None:
+        return f"had to be stopped after {len(run.exchanges)} requests"
+    how = f"ended by signal {-run.exit_code}" if run.exit_code < 0 else f"exit code {run.exit_code}"
+    if run.exchanges or run.succeeded:
+        return how
+    last = next((line.strip() for line in reversed(run.output.splitlines()) if line.strip()), "nothing")
+    return f"{how} before any request to the lab, its last words: {last[:_LAST_WORDS]}"
 
 
 def _recovers(run: ToolRun) -> Iterator[Finding]:
@@ -333,7 +345,7 @@ def _rights_used(run: ToolRun) -> Iterator[Finding]:
 
 RULES: Final = (
     Rule("works", "behaviour", "must", "The plain case works.", "the purpose of the tool",
-         "Look at the first request that was refused.", _works),
+         "Look at the first request that was refused, or at what the tool printed when it made none.", _works),
     Rule("truth", "behaviour", "must", "The exit code tells the truth.", "POSIX: 0 is success, all else is failure",
          "End with 0 only when everything that was asked for is done, and with another code when not.", _truth),
     Rule("failure-in-a-sentence", "behaviour", "should", "A failure is told in a message, not in a stack trace.",

@@ -10,9 +10,13 @@ from urllib.parse import unquote
 from emulator.lab.exchanges import Exchange
 from scenarios.conformance import forensics
 from scenarios.conformance.evidence import Finding, Given, Rule, ToolRun, Upload
+from scenarios.conformance.scrub import forms
 
 _MODULUS: Final = 256
 _MASKED_BLOB: Final = "AA=="
+_TOKEN_END: Final = 100
+"""Characters at the end of a token, most of its signature, by which a part of it is known."""
+
 _WARNING: Final = re.compile(r"\bwarn(ing|ed)?\b", re.IGNORECASE)
 """A warning of the tool's own; what libraries print, such as DeprecationWarning, is one word with another."""
 
@@ -144,11 +148,12 @@ def _ascii(run: ToolRun) -> Iterator[Finding]:
 def _opens(run: ToolRun) -> Iterator[Finding]:
     for up in run.uploads:
         if up.container.is_pfx and up.password.clear is not None:
+            wide = up.given is not None and up.password.clear == up.given.password.encode("utf-16-le")
             text = (
-                "the decrypted password opens the PFX"
-                if up.container.opens
+                "the decrypted password opens the PFX" if up.container.opens
+                else "the password was encrypted as UTF-16, which opens no PFX" if wide
                 else "the decrypted password does not open the PFX"
-            )
+            )  # fmt: skip
             yield Finding(up.container.opens, text, up.exchange.number)
 
 
@@ -202,6 +207,9 @@ def _usage_fits(run: ToolRun) -> Iterator[Finding]:
         return
     warned = bool(_WARNING.search(run.output) or _USAGE.search(run.output))
     ok = not run.succeeded or warned
+    if not ok and not run.uploads:
+        # Nothing was imported: an exit code that does not say so is judged by truth.
+        return
     text = "refused or warned" if ok else "imported a signing certificate for encryption without a word"
     yield Finding(ok, text, run.uploads[0].exchange.number if run.uploads else 0)
 
@@ -258,8 +266,8 @@ def _secret_to_graph(run: ToolRun) -> Iterator[Finding]:
 def _secret_in_output(run: ToolRun) -> Iterator[Finding]:
     held = {**run.secrets, **{f"password of {g.upn}": g.password for g in run.given}}
     tokens = {one.headers.get("authorization", "").partition(" ")[2] for one in run.graph} - {""}
-    found = [name for name, secret in held.items() if secret in run.output]
-    found += ["the access token"] if any(token in run.output for token in tokens) else []
+    found = [name for name, secret in held.items() if any(form in run.output for form in forms(secret))]
+    found += ["the access token"] if any(token[-_TOKEN_END:] in run.output for token in tokens) else []
     yield Finding(not found, f"the tool printed {', '.join(found) or 'no secret'}")
 
 
