@@ -128,7 +128,8 @@ def _records(cloud: Cloud, tenant_id: str, user: Any, thumbprint: str | None) ->
     refused = _refused_import(cloud, thumbprint or user["user_principal_name"])
     if refused:
         raise _Broken("import", "ImportRefused", refused)
-    raise _Broken("import", "NothingImported", f"{user['user_principal_name']} has {len(records)} records")
+    which = "" if thumbprint is None else f", none with thumbprint {thumbprint}"
+    raise _Broken("import", "NothingImported", f"{user['user_principal_name']} has {len(records)} records{which}")
 
 
 def _devices(cloud: Cloud, user: Any, wanted: str | None) -> list[Device]:

@@ -44,7 +44,7 @@ def _tell(context: click.Context, *lines: str) -> None:
 
 
 @world.command()
-@click.option("--advance", help="Let so much time pass, such as 1d12h; everything due in between happens, in order.")
+@click.option("--advance", help="Let time pass, such as 1d12h, with all that is due in it; then it stands still.")
 @click.option("--set", "moment", help="Put the clock to a moment such as 2026-03-01T08:00:00Z; nothing happens.")
 @click.option("--freeze", is_flag=True, help="Let the clock stand still.")
 @click.option("--resume", is_flag=True, help="Let it run on.")
@@ -60,7 +60,8 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
     for one in came:
         failed = f"in vain: {one['failed']}" if one["failed"] else f"{one['messages']} messages"
         _tell(context, f"{one['time'][:19]}  {one['device']}  {failed}")
-    _tell(context, f"{answer['time']}{', standing still' if answer['frozen'] else ''}")
+    still = ", standing still until `pfxlab world clock --resume`" if answer["frozen"] else ""
+    _tell(context, f"{answer['time']}{still}")
     if came:
         _tell(context, "Next: pfxlab explain --user UPN says what has arrived.")
 

@@ -13,17 +13,23 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True)
 class Seen:
-    """A finding in the module it was made in."""
+    """A finding in the module it was made in. `others`: further modules in which the same was seen."""
 
     module: str
     ok: bool
     text: str
     exchange: int
+    others: Sequence[str] = ()
+
+    @property
+    def elsewhere(self) -> str:
+        """Return a text on the other modules, empty when there are none."""
+        return f" (also in {', '.join(self.others)})" if self.others else ""
 
     def __str__(self) -> str:
         """Tell it in one line."""
         where = f"{self.module}, request {self.exchange}" if self.exchange else self.module
-        return f"{where}: {self.text}"
+        return f"{where}: {self.text}{self.elsewhere}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def judge(rule: Rule, runs: Iterable[ToolRun], skipped: Sequence[str] = ()) -> V
         return Verdict(rule, outcome, _distinct(bad), len(seen))
     if not seen:
         return Verdict(rule, "NOT EXERCISED")
-    return Verdict(rule, "PASS", _distinct(seen)[:1], len(seen))
+    return Verdict(rule, "PASS", [seen[0]], len(seen))
 
 
 def _findings(rule: Rule, run: ToolRun) -> list[Finding]:
@@ -112,10 +118,14 @@ def _findings(rule: Rule, run: ToolRun) -> list[Finding]:
 
 def _distinct(seen: Sequence[Seen]) -> list[Seen]:
     """Return the first of those that say the same, a few of them."""
-    found: dict[str, Seen] = {}
+    found: dict[str, list[Seen]] = {}
     for one in seen:
-        found.setdefault(one.text, one)
-    return list(found.values())[:_SHOWN]
+        found.setdefault(one.text, []).append(one)
+    return [replace(same[0], others=_others(same)) for same in found.values()][:_SHOWN]
+
+
+def _others(same: Sequence[Seen]) -> tuple[str, ...]:
+    return tuple(name for name in dict.fromkeys(one.module for one in same) if name != same[0].module)
 
 
 def with_expected(verdicts: Sequence[Verdict], expected: Mapping[str, str]) -> list[Verdict]:

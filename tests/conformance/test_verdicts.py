@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from defusedxml import ElementTree
 
 from scenarios.cli import main
+from scenarios.conformance.evidence import ToolRun
 from scenarios.conformance.plans import PLANS
 from scenarios.conformance.rules import RULES
 from scenarios.conformance.verdict import Judgement, Seen, Verdict, judge, with_expected
@@ -166,6 +167,17 @@ def test_expected_failures(tmp_path: Path) -> None:
     assert judged("import", *run).returncode == 2
     known.write_text("- a list\n")
     assert judged("import", *run).returncode == 2
+
+
+def test_every_module_is_named() -> None:
+    """Evidence that is the same in several modules is told once, and names them all."""
+    runs = [
+        ToolRun(name, [], 0, "", [], {}, facts={"reached": False}) for name in ("one-here", "two-here", "one-there")
+    ]
+    shown = judge(RULES["truth"], runs).seen
+    assert [str(one) for one in shown] == [
+        "one-here: said success; what was asked for is not done (also in two-here, one-there)"
+    ]
 
 
 def test_verdicts_are_counted() -> None:
