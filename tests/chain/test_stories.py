@@ -227,7 +227,7 @@ def test_command_runs_stories(tmp_path: Path) -> None:
     assert (failure.get("message") or "").startswith("line 7")
     done = command("run", str(bad))
     assert (done.exit_code, "1 FAILED" in done.stdout) == (1, True)
-    assert "Next: pfxlab scenario run bad --bundle ." in done.stdout
+    assert "Next: the same command with --bundle ." in done.stdout
 
 
 def test_command_says_what_it_cannot_run(tmp_path: Path) -> None:

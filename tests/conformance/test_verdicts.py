@@ -143,6 +143,11 @@ def test_interrupted(tmp_path: Path) -> None:
     """Ctrl-C ends the tool too, with the exit code that shells expect and without a verdict."""
     script = f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 60; true"
     words = [*PFXLAB, "conformance", "run", "--plan", "import", "--module", "plain", "--", "sh", "-c", script]
+    # What runs tests in the background ignores SIGINT, and so would the command.
+    heeding = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    words = [sys.executable, "-c", heeding, *words]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         wait_until((tmp_path / "pid").exists)
         running.send_signal(signal.SIGINT)
