@@ -31,12 +31,13 @@ from emulator.pki import write_private
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios.driver import WorldDriver
 from scenarios.lab import KEY_NAME, Lab
+from scenarios.made_certificate import Made
 from scenarios.mail_authority import Plan
 from scenarios.ready import environment, ready, write_ready_file
 from scenarios.snapshot import Snapshot
 from scenarios.stories import steps
 from scenarios.warm import key_pool, lay_out
-from scenarios.world import Made, World
+from scenarios.world import World
 
 T = TypeVar("T")
 _LOOKED_AT: Final = 1000

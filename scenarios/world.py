@@ -6,12 +6,9 @@ Stories in YAML, the control API, the pytest plugin and `pfxlab replay` all spea
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient, new_user_pfx_certificate
 from connector_sim.errors import ConnectorError, GraphRefused, KeyNotFound
@@ -32,7 +29,8 @@ from emulator.store.database import to_text
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios import agenda, snapshot
 from scenarios.lab import KEY_NAME, Lab
-from scenarios.mail_authority import MailAuthority, MailCertificate, Plan
+from scenarios.made_certificate import Made
+from scenarios.mail_authority import MailAuthority, Plan
 from scenarios.story import PROFILES, TYPE_OF_PLATFORM
 
 _AGENT: Final = "pfxlab-world"
@@ -48,47 +46,6 @@ _NATIONAL: Final = {
 
 class Unknown(ValueError):
     """A name that nothing in this world has; the text says which there are."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """A certificate that was made: what the administrator holds of it, and for whom it is."""
-
-    issued: MailCertificate = field(repr=False)
-    pfx: Pfx = field(repr=False)
-    upn: str
-
-    @property
-    def thumbprint(self) -> str:
-        """Return its SHA-1, lower case."""
-        return self.pfx.thumbprint
-
-    def saved(self) -> dict[str, Any]:
-        """Return it as JSON values, PFX and password included, for a snapshot's file."""
-        return {
-            "upn": self.upn,
-            "label": self.issued.label,
-            "purpose": self.issued.purpose.name,
-            "padding": self.issued.padding.name,
-            "pfx": base64.b64encode(self.issued.pfx).decode("ascii"),
-            "password": self.issued.password,
-            "chain": self.pfx.chain_length,
-            "certificate": base64.b64encode(self.issued.certificate.public_bytes(Encoding.DER)).decode("ascii"),
-        }
-
-    @classmethod
-    def of(cls, saved: Mapping[str, Any]) -> "Made":
-        """Return what `saved` told of."""
-        data, certificate = base64.b64decode(saved["pfx"]), base64.b64decode(saved["certificate"])
-        issued = MailCertificate(
-            saved["label"],
-            IntendedPurpose[saved["purpose"]],
-            PaddingScheme[saved["padding"]],
-            data,
-            saved["password"],
-            x509.load_der_x509_certificate(certificate),
-        )
-        return cls(issued, Pfx(data, issued.certificate, saved["chain"]), saved["upn"])
 
 
 @dataclass(frozen=True)

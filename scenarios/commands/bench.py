@@ -1,7 +1,9 @@
 """`pfxlab bench`: the lab against a baseline of the same run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,10 +13,26 @@ from scenarios.load import connector as connector_bench
 from scenarios.load import devices as devices_bench
 from scenarios.load import graph
 
+Tell = Callable[[str], None]
+
 
 @click.group()
 def bench() -> None:
     """Measure the lab against a baseline of the same run."""
+
+
+def _print(measured: Callable[[Tell], dict[str, Any]], *, as_json: bool) -> None:
+    """Measure, telling people how far it is, and print the report."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = measured(tell)
+    except (OSError, RuntimeError, SessionFailed) as error:
+        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
 
 
 @bench.command(name="graph")
@@ -26,16 +44,7 @@ def bench() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
     """Imports per second against a bare handler; lists and filters at a million records against a thousand."""
-
-    def tell(text: str) -> None:
-        if not as_json:
-            click.echo(text)
-
-    try:
-        report = graph.run(tell, imports, records, turns)
-    except (OSError, RuntimeError) as error:
-        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
-    click.echo(json.dumps(report, indent=2))
+    _print(lambda tell: graph.run(tell, imports, records, turns), as_json=as_json)
 
 
 @bench.command(name="connector")
@@ -47,16 +56,7 @@ def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> None:
     """Re-encryptions per second against `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
-
-    def tell(text: str) -> None:
-        if not as_json:
-            click.echo(text)
-
-    try:
-        report = connector_bench.run(tell, turns, seconds, requests)
-    except (OSError, RuntimeError) as error:
-        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
-    click.echo(json.dumps(report, indent=2))
+    _print(lambda tell: connector_bench.run(tell, turns, seconds, requests), as_json=as_json)
 
 
 @bench.command(name="devices")
@@ -70,13 +70,4 @@ def bench_devices(
     count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
 ) -> None:  # fmt: skip
     """Idle check-ins against a bare handler with the same client certificates; what a delivery's time goes into."""
-
-    def tell(text: str) -> None:
-        if not as_json:
-            click.echo(text)
-
-    try:
-        report = devices_bench.run(tell, count, min(sample, count), turns, delivered, profile)
-    except (OSError, RuntimeError, SessionFailed) as error:
-        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
-    click.echo(json.dumps(report, indent=2))
+    _print(lambda tell: devices_bench.run(tell, count, min(sample, count), turns, delivered, profile), as_json=as_json)
