@@ -193,6 +193,15 @@ async def test_tool_that_never_came(stage: Stage, script: str, said: str) -> Non
     assert said in told(judgement)["works"][0]
 
 
+async def test_last_words_hold_no_part_of_a_secret(stage: Stage) -> None:
+    """A password that stands where a quotation is cut off is left out whole."""
+    tool = CommandTool(["sh", "-c", 'printf "%0190d%s" 0 "$0"; exit 4', "{password}"])
+    judgement = await runner.run(PLANS["import"], tool, "t", only=["plain"], stages=[stage])
+    (said,) = told(judgement)["works"]
+    assert "its last words: 000" in said
+    assert judgement.runs[0].given[0].password[:6] not in said
+
+
 async def test_hanging_tool_fails(stage: Stage) -> None:
     """A tool that has to be stopped fails in every module, whatever else it keeps."""
     tool = CommandTool(["sleep", "30"])

@@ -189,7 +189,8 @@ def _ending(run: ToolRun) -> str:
     how = f"ended by signal {-run.exit_code}" if run.exit_code < 0 else f"exit code {run.exit_code}"
     if run.exchanges or run.succeeded:
         return how
-    last = next((line.strip() for line in reversed(run.output.splitlines()) if line.strip()), "nothing")
+    # Cut only what is scrubbed: half a secret would not be known for one.
+    last = next((line.strip() for line in reversed(run.scrub(run.output).splitlines()) if line.strip()), "nothing")
     return f"{how} before any request to the lab, its last words: {last[:_LAST_WORDS]}"
 
 
