@@ -24,6 +24,13 @@ def stop(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
+def can_be_written(*files: Path | None) -> None:
+    """Refuse files in folders that are not there, before the work whose result they are to hold."""
+    for file in files:
+        if file is not None and not file.resolve().parent.is_dir():
+            raise click.UsageError(f"expected a folder that exists for {file}, got {file.resolve().parent}.")
+
+
 def tell(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
     """Print a result: for people as a text, for programs as JSON and nothing else."""
     click.echo(json.dumps(result, indent=2) if as_json else text)

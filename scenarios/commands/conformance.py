@@ -14,7 +14,7 @@ from rich.console import Console
 
 from emulator.clock import LabClock
 from emulator.graph.graph_permissions import PERMISSIONS
-from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, stop
+from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from scenarios.conformance import report, runner
 from scenarios.conformance.evidence import ToolRun
 from scenarios.conformance.plans import PLANS, Module, Plan
@@ -125,7 +125,7 @@ def run(
     if unknown:
         raise click.UsageError(f"--module: expected one of plan {plan.name}, got {', '.join(unknown)}.")
     granted = _granted(rights)
-    _can_be_written(json_file, junit_file, html_file)
+    can_be_written(json_file, junit_file, html_file)
     words = command[1:] if command[:1] == ("--",) else command
     quiet = str(json_file) == "-"
     console = Console(highlight=False, quiet=quiet)
@@ -165,12 +165,6 @@ def _granted(rights: str) -> list[str]:
     if strange:
         raise click.UsageError(f"--rights: expected application rights such as {', '.join(RIGHTS)}, got {strange}.")
     return granted
-
-
-def _can_be_written(*files: Path | None) -> None:
-    for file in files:
-        if file is not None and not file.resolve().parent.is_dir():
-            raise click.UsageError(f"expected a folder that exists for {file}, got {file.resolve().parent}.")
 
 
 def _tool(plan: Plan, words: Sequence[str], *, attach: bool) -> tuple[Any, str]:

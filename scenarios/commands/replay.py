@@ -17,7 +17,7 @@ from emulator.config import Config
 from emulator.pki import write_private
 from scenarios import bundle
 from scenarios.bundle import BadBundle, Bundle
-from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, stop
+from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from scenarios.config_file import config_of
 from scenarios.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from scenarios.lab import Lab
@@ -35,6 +35,7 @@ _POLL_SECONDS: Final = 0.02
 )
 def bundle_command(ready_file: Path | None, target: Path) -> None:
     """Write a running lab's seed, clock, faults, switches, configuration and journal to one file, without secrets."""
+    can_be_written(target)
     try:
         data = ControlClient(facts_of(ready_file)).send("GET", "/bundle")
     except NoLab as error:
@@ -56,6 +57,7 @@ def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_
     A story runs by itself. A lab that a tool drove needs the tool: `pfxlab replay FILE -- COMMAND`. What the control
     API was asked from elsewhere is asked again, when as many requests have come as had come then.
     """
+    can_be_written(journal)
     command = command[1:] if command[:1] == ("--",) else command
     try:
         recorded = bundle.unpack(file.read_bytes())

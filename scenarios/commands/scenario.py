@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from emulator.pki import write_private
 from scenarios import bundle
-from scenarios.commands.common import NEW_FILE, USAGE, VERDICT_FAILED, stop
+from scenarios.commands.common import NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from scenarios.stories import loader, runner
 from scenarios.stories.loader import Story, StoryProblem, catalogue, read_story
 from scenarios.stories.runner import Run
@@ -108,6 +108,7 @@ def run(
     """Run stories of the catalogue by name, or your own from YAML files. Exit code 1: one has failed."""
     if bool(names) == every:
         raise click.UsageError("expected names of stories, or --all.")
+    can_be_written(junit)
     stories = list(catalogue().values()) if every else _found(names)
     console = Console(highlight=False, quiet=as_json)
     began = time.perf_counter()

@@ -239,6 +239,8 @@ def test_command_says_what_it_cannot_run(tmp_path: Path) -> None:
     assert (done.exit_code, "line 2: steps: 3 is not of type 'array'" in done.stderr) == (2, True)
     assert command("run").exit_code == 2
     assert command("run", "--all", "guest-user").exit_code == 2
+    done = command("run", "guest-user", "--junit", str(tmp_path / "none" / "junit.xml"))
+    assert (done.exit_code, "expected a folder that exists" in done.output) == (2, True)
     assert command("check", str(tmp_path / "none.yaml")).exit_code == 2
 
 
