@@ -244,7 +244,7 @@ def conformance_page() -> str:
         "The tool finds the lab through its arguments, through the environment of `pfxlab exec`, or with Microsoft's",
         "host names built in. It signs in as an application of its own that has just the rights named by `--rights`.",
         "`--expected-failures FILE` (YAML, rule id: reason) lets known failures pass, and fails the run when one",
-        "passes unexpectedly. [What an import script with Microsoft's SDK gets](conformance-example.md) shows a",
+        "passes unexpectedly, unless `--module` left others out. [What an import script with Microsoft's SDK gets](conformance-example.md) shows a",
         "verdict.",
         "",
         "## Arguments",

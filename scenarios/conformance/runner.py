@@ -125,5 +125,5 @@ async def run(
     ordered = [runs[module.name] for module in modules]
     skipped = [module.name for module in plan.modules if module not in modules]
     mine = [rule for rule in rules.values() if plan.name in rule.plans]
-    verdicts = with_expected([judge(rule, ordered, skipped) for rule in mine], expected or {})
+    verdicts = with_expected([judge(rule, ordered, skipped) for rule in mine], expected or {}, skipped)
     return Judgement(plan.name, shown, verdicts, ordered, skipped, time.perf_counter() - began)

@@ -159,7 +159,7 @@ def test_interrupted(tmp_path: Path) -> None:
 
 
 def test_expected_failures(tmp_path: Path) -> None:
-    """A known failure passes the run, an unexpected pass fails it, and an unknown rule is refused."""
+    """A known failure passes the run, an unexpected pass of a whole plan fails it, and an unknown rule is refused."""
     known = tmp_path / "known.yaml"
     known.write_text(yaml.safe_dump({"works": "the tool is not written yet", "truth": "nor this"}))
     run = ("--module", "plain", "--expected-failures", str(known), "--", "sh", "-c", "exit 0")
@@ -167,6 +167,8 @@ def test_expected_failures(tmp_path: Path) -> None:
     assert (done.returncode, "FAIL (expected)" in done.stdout) == (0, True), done.stdout
     known.write_text(yaml.safe_dump({"works": "x", "truth": "x", "secret-output": "mended since"}))
     done = judged("import", *run)
+    assert (done.returncode, "UNEXPECTED PASS" in done.stdout) == (0, False), done.stdout
+    done = judged("read", *run[2:])
     assert (done.returncode, "UNEXPECTED PASS" in done.stdout) == (1, True), done.stdout
     known.write_text("no-such-rule: x\n")
     assert judged("import", *run).returncode == 2
