@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from emulator.lab.journal import Entry
-from scenarios.stories.loader import Story, StoryProblem, parse_story, read_yaml
+from scenarios.stories.loader import Story, StoryProblem, parse_story
 from scenarios.stories.runner import Run
+from scenarios.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from scenarios.world import World

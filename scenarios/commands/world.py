@@ -12,7 +12,7 @@ from emulator.lab.fault_kinds import MATCHES
 from emulator.lab.fault_kinds import schema as fault_schema
 from scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, stop
 from scenarios.control_client import ControlClient, ControlRefused, NoLab, facts_of
-from scenarios.stories.loader import read_yaml
+from scenarios.yaml_file import read_yaml
 
 
 @click.group()

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
 
 from emulator.lab.moments import read_moment
+from scenarios import yaml_file
 from scenarios.config_file import config_of
 from scenarios.stories import steps
 from scenarios.stories.schemas import MOMENT, TEXT
@@ -59,43 +58,6 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _line(node: yaml.Node, path: Sequence[str | int]) -> int:
-    """Return the line of what a path leads to, or of the last thing on the way that is there."""
-    line = node.start_mark.line + 1
-    for part in path:
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        elif isinstance(node, yaml.MappingNode):
-            pair = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if pair is None:
-                return line
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        else:
-            return line
-    return line
-
-
-def _narrowed(error: ValidationError) -> ValidationError:
-    """Return the most telling part of an error that has alternatives."""
-    inner = best_match([error])
-    return inner if isinstance(inner, ValidationError) else error
-
-
-def _sentence(error: ValidationError) -> str:
-    schema_, wanted = error.schema, error.validator_value
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict) and isinstance(schema_, dict):
-        known = sorted(schema_.get("properties", {}))
-        unknown = sorted(set(map(str, error.instance)) - set(known))
-        return f"expected one of {', '.join(known)}, got {', '.join(unknown)[:100]}"
-    if error.validator == "enum" and isinstance(wanted, list):
-        return f"expected one of {', '.join(map(str, wanted))}, got {error.instance!r}"[:600]
-    if error.validator == "required" and isinstance(error.instance, dict) and isinstance(wanted, list):
-        missing = [name for name in wanted if name not in error.instance]
-        return f"expected {', '.join(missing)}, got none"
-    return error.message[:300]
-
-
 def read_story(path: Path, name: str | None = None) -> Story:
     """Return the story in a file.
 
@@ -118,22 +80,11 @@ def parse_story(text: str, name: str, place: str) -> Story:
 
     """
     try:
-        root, body = yaml.compose(text, Loader=yaml.SafeLoader), read_yaml(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise StoryProblem(f"{place}, line {line}: expected YAML, got {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise StoryProblem(f"{place}: expected YAML, got something else ({error})") from None
-    if root is None:
-        raise StoryProblem(f"{place}, line 1: expected a story with title and steps, got an empty file")
-    errors = sorted(Draft202012Validator(schema()).iter_errors(body), key=lambda e: _line(root, list(e.absolute_path)))
-    if errors:
-        told = _narrowed(errors[0])
-        where = list(told.absolute_path)
-        shown = "/".join(str(part + 1) if isinstance(part, int) else part for part in where) or "the story"
-        raise StoryProblem(f"{place}, line {_line(root, where)}: {shown}: {_sentence(told)}")
+        root, body = yaml_file.checked(text, schema(), place, "a story with title and steps")
+    except yaml_file.NotAsAsked as problem:
+        raise StoryProblem(str(problem)) from None
     _check_values(root, body, place)
-    lines = [_line(root, ["steps", number]) for number in range(len(body["steps"]))]
+    lines = [yaml_file.line_of(root, ["steps", number]) for number in range(len(body["steps"]))]
     return Story(
         name,
         body["title"],
@@ -159,27 +110,7 @@ def _check_values(root: yaml.Node, body: Mapping[str, Any], place: str) -> None:
             where = ["steps", number, word]
             steps.check_values(word, given)
     except ValueError as error:
-        raise StoryProblem(f"{place}, line {_line(root, where)}: {where[-1]}: {error}") from None
-
-
-class _Texts(yaml.SafeLoader):
-    """Leaves moments the texts that they are: YAML would make dates of some and lose their zone."""
-
-
-_Texts.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def read_yaml(text: str) -> Any:
-    """Return the values of a YAML text, with moments as the texts that they are.
-
-    Raises:
-        yaml.YAMLError: it is not YAML.
-
-    """
-    return yaml.load(text, Loader=_Texts)  # noqa: S506 - a SafeLoader
+        raise StoryProblem(f"{place}, line {yaml_file.line_of(root, where)}: {where[-1]}: {error}") from None
 
 
 def catalogue() -> dict[str, Story]:

@@ -161,7 +161,7 @@ async def test_fault_that_never_struck_is_told() -> None:
     [
         ("", "test.yaml, line 1: expected a story with title and steps, got an empty file"),
         ("title: x\n  y: [", "test.yaml, line 2: expected YAML"),
-        ("title: x\n", "test.yaml, line 1: the story: expected steps, got none"),
+        ("title: x\n", "test.yaml, line 1: the file: expected steps, got none"),
         (BEGIN + "  - jump: 1d\n", "test.yaml, line 7: steps/5: expected one of action, assign"),
         (BEGIN + "  - pass: 5\n", "test.yaml, line 7: steps/5/pass: 5 is not"),
         (BEGIN + "  - pass: soon\n", "test.yaml, line 7: steps/5/pass: 'soon'"),
