@@ -5,7 +5,6 @@ End to end the emulator runs in a process of its own and shares the cores with t
 """
 
 import asyncio
-import base64
 import itertools
 import multiprocessing
 import os
@@ -14,22 +13,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from connector_sim import eventlog, identity
 from connector_sim.cms import envelop
 from connector_sim.keys.installed import InstalledProviders, SoftwarePlace
-from connector_sim.keys.padding import encrypt, oaep
+from connector_sim.keys.padding import oaep
 from connector_sim.keys.software import SoftwareKey, SoftwareKsp
 from connector_sim.private_file import pkcs8_pem
 from connector_sim.recrypt import partition, recrypt
@@ -37,11 +32,7 @@ from connector_sim.service import Connector, Settings, enroll
 from emulator.clock import LabClock
 from emulator.intune import deliveries
 from emulator.intune.connector_api import work_item
-from emulator.store.database import to_text
-from emulator.wire.apple import pkcs12_payload_template
 from emulator.wire.connector import (
-    PasswordRecryption,
-    PayloadEncryption,
     WorkItem,
     read_completion,
     read_work,
@@ -51,76 +42,13 @@ from emulator.wire.connector import (
 from emulator.wire.enums import PaddingScheme
 from scenarios.lab import KEY_NAME, Lab
 from scenarios.load.graph import resident_mb
+from scenarios.load.material import Material, apple, queue_up, windows
 from scenarios.load.openssl_speed import private_operations
 
-_SCHEME: Final = PaddingScheme.oaepSha512
 _BATCH: Final = 100
-_PFX_BYTES: Final = 3072
-_DEVICES: Final = 50
 _LEASED: Final = 500
 
 Tell = Callable[[str], None]
-
-
-def _certificate(key: rsa.RSAPrivateKey, number: int) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"device {number} TEST ONLY")])
-    now = LabClock().now()
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1000 + number)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=30))
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(Encoding.DER)
-
-
-def password(number: int) -> bytes:
-    """Return the PFX password behind a ciphertext."""
-    return f"password {number:09d}".encode()
-
-
-class Material:
-    """Keys, ciphertexts and device certificates, made once before anything is timed."""
-
-    def __init__(self) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.device_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.devices = [_certificate(self.device_key, number) for number in range(_DEVICES)]
-        self.software = SoftwareKey(KEY_NAME, self.key)
-
-    def ciphertexts(self, count: int) -> list[bytes]:
-        """Return so many distinct encrypted passwords."""
-        public = self.key.public_key()
-        return [encrypt(public, password(number), _SCHEME) for number in range(count)]
-
-    def open(self, _provider: str, _name: str) -> SoftwareKey:
-        """Return the one key there is."""
-        return self.software
-
-
-def _windows(material: Material, ciphertexts: list[bytes], fanout: int) -> list[WorkItem]:
-    return [
-        PasswordRecryption(
-            f"{number}-{copy}", "p", KEY_NAME, _SCHEME, text, material.devices[(number + copy) % _DEVICES], "t"
-        )
-        for number, text in enumerate(ciphertexts)
-        for copy in range(fanout)
-    ]
-
-
-def _apple(material: Material, ciphertexts: list[bytes]) -> list[WorkItem]:
-    uuid, pfx = "11111111-2222-4333-8444-555555555555", os.urandom(_PFX_BYTES)
-    template = pkcs12_payload_template(uuid, "id", "name")
-    return [
-        PayloadEncryption(
-            str(number), "p", KEY_NAME, _SCHEME, text, material.devices[number % _DEVICES], "t", template, uuid, pfx
-        )
-        for number, text in enumerate(ciphertexts)
-    ]
 
 
 def _spin(pem: bytes, batches: list[list[WorkItem]], seconds: float, ready: Barrier, told: Pipe) -> None:
@@ -161,7 +89,7 @@ def _rate(material: Material, items: list[WorkItem], processes: int, seconds: fl
 
 def _stages(material: Material) -> dict[str, float]:
     """Return microseconds of each stage of one request, in the emulator, on the wire and in the connector."""
-    padding, (ciphertext,) = oaep(_SCHEME), material.ciphertexts(1)
+    padding, (ciphertext,) = oaep(PaddingScheme.oaepSha512), material.ciphertexts(1)
 
     def micros(work: Callable[[], object], times: int) -> float:
         work()
@@ -220,43 +148,6 @@ def _serve(folder: str, pipe: Pipe) -> None:
 
     with suppress(EOFError, BrokenPipeError):
         asyncio.run(serve())
-
-
-def queue_up(
-    lab: Lab, material: Material, ciphertexts: list[bytes], users: int = 100, *, first: int = 0, named: str = "u"
-) -> None:
-    """Put requests straight into a lab's queue: devices and records of many users, each record to one device.
-
-    `first` numbers them from there on, for a second call; `named` begins the users' ids.
-    """
-    store, tenant, now = lab.emulator.cloud.store, lab.operator.credentials.tenant_id, to_text(lab.clock.now())
-    pfx = b"\x30" * _PFX_BYTES
-    with store.atomic():
-        for number in range(users):
-            store.put(
-                "devices",
-                {"id": f"{named}d{number}", "tenant_id": tenant, "user_id": f"{named}{number}", "platform": "windows",
-                 "device_name": "d", "os_version": "10", "model": "m", "manufacturer": "m", "serial_number": "s",
-                 "udid": "u", "certificate": material.devices[number % _DEVICES], "key_thumbprint": f"t{number}",
-                 "enrolled": now, "last_sync": now},
-            )  # fmt: skip
-        for number, text in enumerate(ciphertexts, first):
-            user, record = f"{named}{number % users}", f"r{number}"
-            store.put(
-                "pfx_certificates",
-                {"id": record, "tenant_id": tenant, "user_id": user, "thumbprint": record, "user_principal_name": user,
-                 "intended_purpose": 1, "start_date": now, "expiration_date": now,
-                 "provider_name": "Microsoft Software Key Storage Provider", "key_name": KEY_NAME, "padding_scheme": 5,
-                 "encrypted_pfx_blob": pfx, "encrypted_pfx_password": base64.b64encode(text).decode(), "created": now,
-                 "last_modified": now, "is_deleted": 0},
-            )  # fmt: skip
-            store.put(
-                "deliveries",
-                {"id": f"{number:08x}-0000-4000-8000-000000000000", "tenant_id": tenant, "user_id": user,
-                 "device_id": f"{named}d{number % users}", "profile_id": "p", "certificate_id": record,
-                 "thumbprint": record, "purpose": 1, "state": "requested", "attempts": 0, "payload_uuid": "u",
-                 "created": now, "last_modified": now},
-            )  # fmt: skip
 
 
 def _children() -> list[int]:
@@ -335,7 +226,7 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
     tell("making ciphertexts")
     plain = material.ciphertexts(requests)
     some = plain[: _BATCH * 2 * cores]
-    distinct, triple, apple = _windows(material, some, 1), _windows(material, some, 3), _apple(material, some)
+    distinct, triple, payloads = windows(material, some), windows(material, some, 3), apple(material, some)
     seen: dict[str, list[float]] = {}
     memory: dict[str, list[float]] = {}
     base: dict[int, list[float]] = {}
@@ -343,7 +234,7 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
         "recrypt_one_thread": (1, lambda: _rate(material, distinct, 1, seconds)),
         "recrypt_all_cores": (cores, lambda: _rate(material, distinct, cores, seconds)),
         "recrypt_fanout3": (cores, lambda: _rate(material, triple, cores, seconds)),
-        "recrypt_apple": (cores, lambda: _rate(material, apple, cores, seconds)),
+        "recrypt_apple": (cores, lambda: _rate(material, payloads, cores, seconds)),
         "end_to_end": (cores, lambda: _end_to_end(material, plain, memory)),
     }
     for turn in range(turns):

@@ -29,7 +29,7 @@ from emulator.wire import connector as contract
 from emulator.wire import jsontext
 from emulator.wire.enums import PaddingScheme
 from scenarios.lab import KEY_NAME, Lab
-from scenarios.load.connector import Material, queue_up
+from scenarios.load.material import Material, queue_up
 from tests.cloud.graph import PFX, admin, record
 from tests.connector import softhsm
 

@@ -25,7 +25,7 @@ from connector_sim.keys.software import SoftwareKsp
 from connector_sim.service import Connector, Settings, enroll
 from emulator.clock import LabClock
 from scenarios.lab import KEY_NAME, Lab
-from scenarios.load.connector import Material, password, queue_up
+from scenarios.load.material import Material, password, queue_up
 
 REQUESTS = 16_000
 KILLS = 50

@@ -24,7 +24,7 @@ from connector_sim.worker_process import LENGTH, frame, read_results, serve
 from connector_sim.workers import Workers
 from emulator.wire.connector import NotRecrypted, PasswordRecryption, Recrypted, WorkItem
 from emulator.wire.enums import PaddingScheme
-from scenarios.load.connector import Material, password
+from scenarios.load.material import Material, password
 from tests.connector import softhsm
 
 MANY = 150
@@ -209,7 +209,7 @@ KEPT_BUSY = """
 import asyncio, sys
 from connector_sim.keys.installed import InstalledProviders, SoftwarePlace
 from connector_sim.workers import Workers
-from scenarios.load.connector import Material
+from scenarios.load.material import Material
 from tests.connector.test_workers import MANY, work
 
 async def main():

@@ -1,0 +1,80 @@
+"""What Locust runs: the users, the shape and the measuring of the kit in PFXLAB_LOAD_KIT. `pfxlab load` starts it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import gevent
+import locust.runners
+from locust import LoadTestShape, events
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from scenarios.load.kit import Kit
+from scenarios.load.recorder import Recorder
+from scenarios.load.users import user_class
+
+_KIT = Kit(Path(os.environ["PFXLAB_LOAD_KIT"]))
+_SPAWN_RATE = 100.0 * _KIT.plan.processes
+_READY = "pfxlab ready"
+
+# One second's worth at a time: the live table shows no older news than it must.
+locust.runners.WORKER_REPORT_INTERVAL = 1.0
+
+
+class _Run:
+    """What the parts of this process share."""
+
+    recorder: Recorder | None = None
+    ready = 0
+
+    def left_out(self, name: str, units: int) -> None:
+        """Hand on what users did not get to, once there is a recorder."""
+        if self.recorder is not None:
+            self.recorder.left_out(name, units)
+
+
+_RUN = _Run()
+LoadUser, _TEAM = user_class(_KIT, _RUN)
+
+
+class PlannedLoad(LoadTestShape):
+    """The plan's shape, in simulated users."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = False
+
+    def tick(self) -> tuple[int, float] | None:
+        """Return how many users there should be now; None at the end. The first waits for every crew."""
+        if not self._begun:
+            wanted = _KIT.plan.processes if isinstance(self.runner, MasterRunner) else 1
+            while _RUN.ready < wanted:
+                gevent.sleep(0.05)
+            self._begun = True
+            self.reset_time()
+        rate = _KIT.plan.shape.at(self.get_run_time())
+        return None if rate is None else (_KIT.plan.users_for(rate), _SPAWN_RATE)
+
+
+@events.init.add_listener
+def _begin(environment: Environment, **_: Any) -> None:
+    runner = environment.runner
+    samples = None if isinstance(runner, WorkerRunner) else _KIT.folder / "samples.jsonl"
+    _RUN.recorder = Recorder(environment, _KIT.plan, samples)
+    if isinstance(runner, MasterRunner):
+        runner.register_message(_READY, _one_more)
+        return
+    _TEAM.start(getattr(runner, "worker_index", 0) % _KIT.plan.processes)
+    if isinstance(runner, WorkerRunner):
+        runner.send_message(_READY)
+    _RUN.ready = 1
+
+
+def _one_more(**_: Any) -> None:
+    _RUN.ready += 1
+
+
+@events.quitting.add_listener
+def _end(**_: Any) -> None:
+    _TEAM.stop()

@@ -1,0 +1,283 @@
+"""Load plans: YAML files that say which path of the lab is loaded, how, and what must come out. See docs/load.md."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from math import ceil
+from pathlib import Path
+from typing import Any, Final
+
+from device_sim.client import PLATFORMS
+from scenarios import yaml_file
+from scenarios.load.shapes import KINDS, Shape
+
+PLANS: Final = files(__package__) / "plans"
+PATHS: Final = {
+    "graph": ("requests", "imports, and lists of them, over Graph"),
+    "checkin": ("check-ins", "devices that check in and fetch what is there for them, a connector at work"),
+    "enrollment": ("enrolments", "new devices, from enrolment to the first installed certificate, a connector at work"),
+    "connector": ("deliveries", "connectors that lease, re-encrypt and complete, against a queue that never ends"),
+    "crypto": ("deliveries", "the connector's re-encryption alone, in memory"),
+}
+"""Path → what its rate counts, and what it is."""
+
+GRAPH_REQUESTS: Final = ("import", "filter", "list")
+MEASURES: Final = {
+    "mean_ms": "mean latency",
+    "p50_ms": "median latency",
+    "p90_ms": "90th percentile of latency",
+    "p95_ms": "95th percentile of latency",
+    "p99_ms": "99th percentile of latency",
+    "p99.9_ms": "99.9th percentile of latency",
+    "max_ms": "longest latency",
+    "failures_percent": "share of requests that failed",
+    "unsent_percent": "share of the offered load that the users did not get to",
+    "per_second": "throughput over the whole run",
+    "saturation_per_second": "the saturation point, or the highest throughput when it was not reached",
+    "openssl_ratio": "throughput to OpenSSL's private operations per second on all cores in the same run",
+}
+"""What thresholds are about. Latencies are those of `of`, a kind of request, or of all."""
+
+
+class PlanProblem(ValueError):
+    """A plan that cannot be used; says where, what was expected, and what came."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What a result must not exceed (`most`) or fall below (`least`)."""
+
+    measure: str
+    of: str = ""
+    most: float | None = None
+    least: float | None = None
+
+    def text(self) -> str:
+        """Return it as people would say it."""
+        bounds = [f"at least {self.least:g}"] if self.least is not None else []
+        bounds += [f"at most {self.most:g}"] if self.most is not None else []
+        return f"{self.measure}{f' of {self.of}' if self.of else ''} {' and '.join(bounds)}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A load plan.
+
+    `pace`: beats per second of one simulated user; `batch`: deliveries in one of its beats, 1 but for connector and
+    crypto. `processes`: load generators, each with a process beside it for what needs a core.
+    `openssl_share`: the highest rate is this share of OpenSSL's private operations per second on all cores of the
+    machine, measured when the run begins; 0 when the plan gives a rate.
+    """
+
+    name: str
+    title: str
+    path: str
+    shape: Shape
+    pace: float = 1.0
+    batch: int = 1
+    processes: int = 1
+    seed: int = 7
+    platforms: Mapping[str, int] = field(default_factory=lambda: {"ios": 1, "windows": 1})
+    users: int = 20
+    devices: int = 60
+    certificates: int = 2
+    mix: Mapping[str, int] = field(default_factory=lambda: {"import": 8, "filter": 1, "list": 1})
+    key_bits: int = 2048
+    openssl_share: float = 0.0
+    thresholds: tuple[Threshold, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """Return what the rate counts."""
+        return PATHS[self.path][0]
+
+    def users_for(self, rate: float) -> int:
+        """Return how many simulated users offer that rate, one at least."""
+        return max(1, ceil(rate / (self.pace * self.batch) - 1e-9))
+
+    def offered(self, moment: float) -> float:
+        """Return what is offered at a moment since the begin: what its simulated users ask for together."""
+        rate = self.shape.at(moment)
+        return 0.0 if rate is None else self.users_for(rate) * self.pace * self.batch
+
+
+def _number(least: float = 0, *, above: bool = False, **more: Any) -> dict[str, Any]:
+    return {"type": "number", "exclusiveMinimum" if above else "minimum": least, **more}
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a load plan."""
+    whole = {"type": "integer", "minimum": 1}
+    text = {"type": "string", "minLength": 1}
+    weights = {"type": "object", "minProperties": 1, "additionalProperties": False}
+    paths = "; ".join(f"{name}: {about}, counted in {unit}" for name, (unit, about) in PATHS.items())
+    shape = {
+        "type": "object",
+        "properties": {
+            "kind": {
+                "enum": list(KINDS),
+                "description": "; ".join(f"{name}: {about}" for name, about in KINDS.items()),
+            },
+            "rate": _number(above=True, description="the highest rate, per second"),
+            "openssl_share": _number(
+                above=True,
+                maximum=10,
+                description="connector, crypto: the highest rate as a share of what OpenSSL does on all cores, so that"
+                " the plan fits every machine",
+            ),
+            "start": _number(description="the lowest rate, per second; when left out the first step of a ramp, else 0"),
+            "seconds": _number(above=True, maximum=86_400, description="how long the run is"),
+            "steps": {
+                **whole,
+                "maximum": 1000,
+                "description": "steps of a ramp, pieces of other shapes; 10 when left out",
+            },
+        },
+        "required": ["kind", "seconds"],
+        "oneOf": [{"required": ["rate"]}, {"required": ["openssl_share"]}],
+        "additionalProperties": False,
+    }
+    threshold = {
+        "type": "object",
+        "properties": {
+            "measure": {"enum": list(MEASURES), "description": "; ".join(f"{n}: {t}" for n, t in MEASURES.items())},
+            "of": {
+                **text,
+                "description": "a kind of request as the report names it, such as `import` or `check-in ios`",
+            },
+            "most": _number(description="not more than this"),
+            "least": _number(description="not less than this"),
+        },
+        "required": ["measure"],
+        "anyOf": [{"required": ["most"]}, {"required": ["least"]}],
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A load plan of PFX Lab",
+        "type": "object",
+        "properties": {
+            "title": {**text, "description": "what the run is to find out"},
+            "path": {"enum": list(PATHS), "description": paths},
+            "shape": {**shape, "description": "how the load goes over time"},
+            "pace": _number(above=True, description="beats per second of one simulated user; 1 when left out"),
+            "batch": {
+                **whole,
+                "maximum": 1000,
+                "description": "connector, crypto: deliveries in a beat; 100 when left out",
+            },
+            "processes": {**whole, "maximum": 64, "description": "load generators; 1 when left out"},
+            "seed": {"type": "integer", "minimum": 0, "description": "chances derive from it; 7 when left out"},
+            "platforms": {
+                **weights,
+                "properties": {name: {"type": "integer", "minimum": 0} for name in PLATFORMS},
+                "description": "checkin, enrollment, connector: platforms of the devices by weight",
+            },
+            "users": {**whole, "maximum": 10_000, "description": "test users; 20 when left out"},
+            "devices": {**whole, "maximum": 100_000, "description": "checkin: devices; 60 when left out"},
+            "certificates": {**whole, "maximum": 20, "description": "certificates of each user; 2 when left out"},
+            "mix": {
+                **weights,
+                "properties": {name: {"type": "integer", "minimum": 0} for name in GRAPH_REQUESTS},
+                "description": "graph: requests by weight; 8 imports to 1 filter and 1 list when left out",
+            },
+            "key_bits": {"enum": [2048, 3072, 4096], "description": "connector, crypto: the connector's key"},
+            "thresholds": {"type": "array", "items": threshold, "description": "what the result must be"},
+        },
+        "required": ["title", "path", "shape"],
+        "additionalProperties": False,
+    }
+
+
+def parse_plan(text: str, name: str, place: str) -> Plan:
+    """Return the plan of a text; `place` stands in what is said about it.
+
+    Raises:
+        PlanProblem: it is not YAML, or no plan; with the line.
+
+    """
+    try:
+        root, body = yaml_file.checked(text, schema(), place, "a plan with title, path and shape")
+    except yaml_file.NotAsAsked as problem:
+        raise PlanProblem(str(problem)) from None
+    given = {key: value for key, value in body.items() if key not in ("shape", "thresholds")}
+    if body["path"] in ("connector", "crypto"):
+        given.setdefault("batch", 100)
+    elif given.get("batch", 1) != 1:
+        where = yaml_file.line_of(root, ["batch"])
+        raise PlanProblem(
+            f"{place}, line {where}: batch: expected 1, or the path connector or crypto, got {given['batch']}"
+        )
+    asked = dict(body["shape"])
+    given["openssl_share"] = share = asked.pop("openssl_share", 0.0)
+    if share and body["path"] not in ("connector", "crypto"):
+        where = yaml_file.line_of(root, ["shape", "openssl_share"])
+        raise PlanProblem(f"{place}, line {where}: openssl_share: expected a rate for the path {body['path']}")
+    shape = _shape(asked, share)
+    if shape.start > shape.rate:
+        where = yaml_file.line_of(root, ["shape", "start"])
+        raise PlanProblem(
+            f"{place}, line {where}: start: expected at most the rate, {shape.rate:g}, got {shape.start:g}"
+        )
+    for weights in ("platforms", "mix"):
+        if weights in body and not any(body[weights].values()):
+            where = yaml_file.line_of(root, [weights])
+            raise PlanProblem(f"{place}, line {where}: {weights}: expected a weight above 0, got none")
+    thresholds = tuple(Threshold(**one) for one in body.get("thresholds", ()))
+    return Plan(name=name, shape=shape, thresholds=thresholds, **given)
+
+
+def _shape(asked: Mapping[str, Any], share: float) -> Shape:
+    """Return a shape; of a share of OpenSSL's rate one with the highest rate 1, see `with_rate`."""
+    shape = Shape(**{"rate": 1.0, **asked})
+    if shape.kind != "ramp" or "start" in asked or share:
+        return shape
+    return replace(shape, start=shape.rate / shape.steps)
+
+
+def with_rate(plan: Plan, openssl: float) -> Plan:
+    """Return a plan that has no rate with one: its share of OpenSSL's private operations per second."""
+    rate = plan.openssl_share * openssl
+    start = rate / plan.shape.steps if plan.shape.kind == "ramp" else 0.0
+    return replace(plan, shape=replace(plan.shape, rate=rate, start=start), openssl_share=0.0)
+
+
+def read_plan(path: Path) -> Plan:
+    """Return the plan in a file.
+
+    Raises:
+        PlanProblem: the file cannot be read, is not YAML, or is no plan; with the line.
+
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanProblem(f"{path}: expected a plan as YAML text, got a file that cannot be read ({error})") from None
+    return parse_plan(text, path.stem, str(path))
+
+
+def built_in() -> dict[str, Plan]:
+    """Return the plans that come with the lab, by name."""
+    found = sorted(Path(str(entry)) for entry in PLANS.iterdir() if entry.name.endswith(".yaml"))
+    return {path.stem: read_plan(path) for path in found}
+
+
+def changed(
+    plan: Plan, *, kind: str | None = None, rate: float | None = None, seconds: float | None = None,
+    users: int | None = None, processes: int | None = None,
+) -> Plan:  # fmt: skip
+    """Return a plan with what the command line says otherwise; `users` is how many simulated users share the rate."""
+    shape = plan.shape
+    shape = replace(
+        shape,
+        kind=kind or shape.kind,
+        rate=rate or shape.rate,
+        seconds=seconds or shape.seconds,
+        # A plan's lowest rate is part of its proportions.
+        start=shape.start * (rate / shape.rate if rate else 1),
+    )
+    share = 0.0 if rate else plan.openssl_share
+    if rate and plan.openssl_share and shape.kind == "ramp":
+        shape = replace(shape, start=rate / shape.steps)
+    plan = replace(plan, shape=shape, processes=processes or plan.processes, openssl_share=share)
+    return plan if users is None else replace(plan, pace=shape.rate / (users * plan.batch))

@@ -1,0 +1,64 @@
+"""Shapes of load: how much is offered at each moment of a run. Pure; rates are per second, times in seconds."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+KINDS: Final = {
+    "constant": "the same rate from begin to end",
+    "ramp": "in equal steps from `start` to `rate`: where throughput stops to follow, the target is saturated",
+    "morning": "Monday morning: from `start` steeply to `rate` at a quarter of the time, then slowly down again",
+    "wave": "an enrolment wave: slowly from `start` up to `rate` at half time and down again, as a roll-out spreads",
+}
+_MORNING_PEAK: Final = 0.25
+_MORNING_NARROWNESS: Final = 3.0
+_WAVE_NARROWNESS: Final = 7.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How load goes over time. `start`: the lowest rate, `rate`: the highest; `steps`: of a ramp."""
+
+    kind: str
+    rate: float
+    seconds: float
+    start: float = 0.0
+    steps: int = 10
+
+    def at(self, moment: float) -> float | None:
+        """Return the rate at a moment since the begin; None after the end."""
+        if not 0 <= moment < self.seconds:
+            return None
+        if self.kind == "constant":
+            return self.rate
+        if self.kind == "ramp":
+            step = int(moment / self.seconds * self.steps)
+            return self.start + (self.rate - self.start) * (step / (self.steps - 1) if self.steps > 1 else 1)
+        part = moment / self.seconds
+        return self.start + (self.rate - self.start) * (_morning(part) if self.kind == "morning" else _wave(part))
+
+    def bins(self) -> list[tuple[float, float]]:
+        """Return the (begin, end) of the pieces of a run that are looked at one by one.
+
+        Of a ramp the steps without their first third, in which a queue of the step before may still drain.
+        """
+        length = self.seconds / self.steps
+        settle = length / 3 if self.kind == "ramp" else 0.0
+        return [(number * length + settle, (number + 1) * length) for number in range(self.steps)]
+
+
+def _morning(part: float) -> float:
+    """Return a gamma curve with its top, 1, at a quarter."""
+    x = part / _MORNING_PEAK
+    return float((x * math.exp(1 - x)) ** _MORNING_NARROWNESS)
+
+
+def _wave(part: float) -> float:
+    """Return the derivative of a logistic curve with its top, 1, in the middle."""
+    return float(1 / math.cosh(_WAVE_NARROWNESS / 2 * (2 * part - 1)) ** 2)
+
+
+def peak_share(kind: str) -> float:
+    """Return mean over highest of a shape that starts at 0: what share of its peak a load has on average."""
+    shape, points = Shape(kind, 1.0, 1.0), 10_000
+    return sum(shape.at((number + 0.5) / points) or 0.0 for number in range(points)) / points
