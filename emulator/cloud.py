@@ -45,7 +45,7 @@ class Cloud:
         self.store.set_meta("runs", str(run))
         self.chance = Chance(config.seed, run, "records")
         self.traces = Chance(config.seed, run, "traces")
-        self.journal = Journal(self.store, clock)
+        self.journal = Journal(self.store, clock, config.journal_entries)
         self.directory = Directory(self.store)
         self.secrets = Secrets()
         self.throttle = Throttle(DOCUMENTED)

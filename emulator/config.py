@@ -82,6 +82,9 @@ class Config:
     explain: bool = False
     """Tell the true reason of a refusal in the header x-pfxlab-reason."""
 
+    journal_entries: int = 1_000_000
+    """How many entries the journal keeps; the oldest go first, so that a lab can run for weeks."""
+
     tenants: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     """Tenants beside the lab's own, as in the configuration file (schemas/lab-config.json)."""
 

@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "plan": "plan:plan",
     "replay": "replay:replay",
     "scenario": "scenario:scenario",
+    "soak": "soak:soak",
     "up": "lab:up",
     "world": "world:world",
 }

@@ -1,4 +1,4 @@
-"""Writes the pages under docs/ that are generated: commands, routes, states, platforms, faults, stories, control API.
+"""Writes the pages under docs/ that are generated: commands, routes, states, platforms, faults, stories, load runs, …
 
 python -m scenarios.reference     writes them; a test fails when they are not what this makes
 """
@@ -20,6 +20,9 @@ from scenarios.cli import main
 from scenarios.conformance.plans import PLANS
 from scenarios.conformance.rules import RULES
 from scenarios.conformance.tool import ARGUMENTS
+from scenarios.load import plan_file as load_plans
+from scenarios.load.plan_file import PATHS
+from scenarios.load.shapes import KINDS as SHAPES
 from scenarios.stories import expectations
 from scenarios.stories.loader import catalogue
 from scenarios.stories.loader import schema as story_schema
@@ -276,6 +279,99 @@ def conformance_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def load_page() -> str:
+    """Return the page of load runs, made of the plans' schema and the tables behind it."""
+    lines = [
+        "# Load runs",
+        "",
+        "Generated from the tables in `scenarios/load/`: `python -m scenarios.reference`.",
+        "",
+        "`pfxlab load PLAN` starts a lab, prepares keys, certificates, users and devices, then lets Locust's users put a",
+        "path under load and says where it saturates, what limited it, and whether the plan's thresholds were kept",
+        "(exit code 1 when not). It needs the extra packages: `pip install '.[load]'`. The report is a folder:",
+        "`report.html`, `report.json`, the plots as SVG and PNG, `samples.jsonl` (each second), and Locust's own",
+        "`locust.html`. Ctrl-C ends a run in order; what was measured until then is written, and the exit code is 3.",
+        "",
+        "![Throughput of a connector against offered load](performance/connector-throughput.svg)",
+        "",
+        "## Paths",
+        "",
+        "| path | what is loaded | the rate counts |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{name}` | {about} | {unit} |" for name, (unit, about) in PATHS.items()]
+    lines += ["", "## Shapes", "", "| shape | how the load goes |", "|---|---|"]
+    lines += [f"| `{name}` | {about} |" for name, about in SHAPES.items()]
+    lines += ["", "Any path takes any shape: `pfxlab load graph --shape morning --rate 200 --duration 60`.", ""]
+    lines += ["## Plans that come with the lab", "", "| plan | path | shape | what it finds out |", "|---|---|---|---|"]
+    plans = load_plans.built_in()
+    lines += [
+        f"| [{p.name}](../scenarios/load/plans/{p.name}.yaml) | {p.path} | {p.shape.kind} | {p.title} |"
+        for p in plans.values()
+    ]
+    example = (load_plans.PLANS / "monday-morning.yaml").read_text("utf-8").rstrip()
+    lines += ["", "## A plan of your own", "", "```yaml", example, "```", ""]
+    lines += ["`pfxlab load --schema` prints the JSON Schema for editors.", "", "| key | meaning |", "|---|---|"]
+    properties = load_plans.schema()["properties"]
+    lines += [f"| `{name}` | {one.get('description', '')} |" for name, one in properties.items()]
+    shape = properties["shape"]["properties"]
+    lines += [f"| `shape/{name}` | {one['description']} |" for name, one in shape.items() if name != "kind"]
+    lines += ["", "Thresholds: `measure`, `most` or `least`, and `of` for one kind of request. Measures:", ""]
+    lines += ["| measure | meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {about} |" for name, about in load_plans.MEASURES.items()]
+    lines += [
+        "",
+        "## What is measured, and how",
+        "",
+        "Simulated users act at a steady beat (`pace`), and latency counts from the beat on which a request was due: a",
+        "slow target cannot slow down the clock it is measured by. Who falls behind by whole beats leaves them out, and",
+        "they are counted. The saturation point is the ceiling *c* for which min(offered, *c*) fits the run's steps",
+        "best. What needs a core (RSA, CMS, the TLS of devices) is done in a process beside each load generator, and",
+        "emulator and connector have processes of their own, so that the report can say who used the machine.",
+        "Percentiles and the standard deviation come from HDR histograms, right within 0.1 %.",
+        "",
+        "## A lab that runs already",
+        "",
+        "`--ready-file lab.json` loads the lab that `pfxlab up --ready-file lab.json` started, with the connectors that",
+        "are beside it: so is another connector than ours put under load, by the paths checkin and enrollment.",
+        "`--against URL` says where that lab is reached, if not where its ready file says. Only this machine is ever",
+        "loaded: a lab elsewhere is reached through a tunnel, and a real tenant is refused.",
+        "",
+        "## Many machines",
+        "",
+        "`--processes N` starts N load generators here, Locust workers under a master on loopback. For more than one",
+        "machine, the run waits for workers and writes what they need, keys and tokens included, to a folder:",
+        "",
+        "```sh",
+        "pfxlab load connector --workers 2 --kit ./kit      # says which ports: the master's, 5557, and the lab's",
+        "```",
+        "",
+        "On each other machine, with a copy of that folder and both ports forwarded (`ssh -L 5557:localhost:5557 …`,",
+        "since the lab and the master listen on loopback only):",
+        "",
+        "```sh",
+        "pfxlab load-worker ./kit",
+        "```",
+        "",
+        "`--ui` shows Locust's own page while the run goes on, at 127.0.0.1.",
+        "",
+        "## How many connectors",
+        "",
+        "`pfxlab plan --users 10000 --devices-per-user 2 --certs-per-user 3 --window 2h` measures what one connector does",
+        "on this machine, says how many a tenant needs when all its devices ask within the window, and holds the answer",
+        "against a simulation that moves deliveries through the lab's own queue. `--hsm-rate R` stands for a connector",
+        "whose private operations an HSM does.",
+        "",
+        "## Soak",
+        "",
+        "`pfxlab soak` runs the whole lab for an hour of its own time at a high rate and ends with 1 when memory or",
+        "database grow by more than a twentieth after the first quarter.",
+        "",
+        "![Memory and database in the course of a soak](performance/soak.svg)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _json(document: Any) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
@@ -289,7 +385,9 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "stories.md": stories_page,
     "control-api.md": control_page,
     "conformance.md": conformance_page,
+    "load.md": load_page,
     "openapi.json": lambda: _json(document()),
+    "load-plan.schema.json": lambda: _json(load_plans.schema()),
     "story.schema.json": lambda: _json(story_schema()),
 }
 

@@ -38,6 +38,8 @@ FILTERS: Final = (
 
 _PIECE = 100
 _KEPT_WITHOUT_ROOM = 10_000
+_TRIM_SHARE = 10
+"""The journal is cut when it is longer than it may be by one part in so many: seldom, and by much at once."""
 
 
 def _sound(text: str | None) -> str | None:
@@ -48,8 +50,10 @@ def _sound(text: str | None) -> str | None:
 class Journal:
     """Appends to the store, within the caller's transaction, and tells subscribers."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, kept: int) -> None:
+        """`kept`: how many entries there may be."""
+        self._store, self._clock, self._kept = store, clock, kept
+        self._since_cut = 0
         self._remembered: list[Entry] = []
         self._subscribers: list[Callable[[Entry], None]] = []
 
@@ -104,6 +108,7 @@ class Journal:
                 self._store.run_many(
                     "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)", rows
                 )
+                self._cut(len(rows))
         except sqlite3.OperationalError:
             # No room: what was only told of waits in memory for better times, the newest of it; deeds are undone with
             # the transaction that they are part of.
@@ -114,6 +119,13 @@ class Journal:
         for entry in entries:
             for subscriber in self._subscribers:
                 subscriber(entry)
+
+    def _cut(self, more: int) -> None:
+        """Forget the oldest entries when there are too many."""
+        self._since_cut += more
+        if self._since_cut > self._kept // _TRIM_SHARE:
+            self._since_cut = 0
+            self._store.run("delete from journal where seq <= (select max(seq) from journal) - ?", (self._kept,))
 
     def entries(
         self,

@@ -113,3 +113,15 @@ def save(made: Figure, folder: Path, name: str) -> None:
 def draw_all(result: Mapping[str, Any]) -> dict[str, Figure]:
     """Return every plot of a run by name."""
     return {name: figure(lambda axes, one=one: one(axes, result)) for name, one in PLOTS.items()}  # type: ignore[misc]
+
+
+def draw_soak(axes: Axes, report: Mapping[str, Any]) -> None:
+    """Draw what a soak's memory and database took over the lab's time."""
+    minutes = [one["minute"] for one in report["readings"]]
+    axes.plot(minutes, [one["memory_mb"] for one in report["readings"]], color=_BLUE, label="memory of the whole lab")
+    axes.plot(minutes, [one["database_mb"] for one in report["readings"]], color=_ORANGE, label="database on the disk")
+    axes.set_xlabel("minutes of the lab's time")
+    axes.set_ylabel("MiB")
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.legend(loc="center right")
