@@ -100,8 +100,9 @@ def plan(
     text = _text(tenant, rates, answer, options, max_queue)
     text += (
         f"\n\nSimulated, {answer.connectors} of them: the longest queue {_minutes(planned.flow.queue_seconds)},"
-        f" a wait of {planned.mean_wait:,.1f} s on average and {_minutes(planned.longest_wait)} at most. With"
-        f" {answer.exact:.3g} the queue grows to {_minutes(exact.flow.queue_seconds)}; the plan says {_minutes(max_queue)}.\n\n"
+        f" a wait of {planned.mean_wait:,.1f} s on average and {_minutes(planned.longest_wait)} at most."
+        f" With {answer.exact:.3g} the queue grows to {_minutes(exact.flow.queue_seconds)};"
+        f" the plan says {_minutes(max_queue)}.\n\n"
         "This takes for granted:\n" + "\n".join(f"  - {one}" for one in taken) + "\n"
         "Next: pfxlab load connector shows where one connector saturates against the lab's service."
     )
