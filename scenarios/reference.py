@@ -328,7 +328,7 @@ def load_page() -> str:
         "and they are counted. The saturation point is the ceiling *c* for which min(offered, *c*) fits the run's",
         "steps best. What needs a core (RSA, CMS, the TLS of devices) is done in a process beside each load generator,",
         "and emulator and connector have processes of their own, so that the report can say who used the machine.",
-        "Percentiles and the standard deviation come from HDR histograms, right within 0.1 %.",
+        "Percentiles and the standard deviation are exact: every latency of every generator is kept until the end.",
         "",
         "## A lab that runs already",
         "",

@@ -56,12 +56,27 @@ def checked(text: str, schema: Mapping[str, Any], place: str, holds: str) -> tup
 
 def _narrowed(error: ValidationError) -> ValidationError:
     """Return the most telling part of an error that has alternatives."""
+    if _alternatives(error):
+        return error
     inner = best_match([error])
     return inner if isinstance(inner, ValidationError) else error
 
 
+def _alternatives(error: ValidationError) -> list[str]:
+    """Return the keys of which one must be there, if that is what an error is about."""
+    wanted = error.validator_value
+    if error.validator not in ("anyOf", "oneOf") or not isinstance(wanted, list):
+        return []
+    keys = [one["required"][0] for one in wanted if isinstance(one, dict) and set(one) == {"required"}]
+    return keys if len(keys) == len(wanted) else []
+
+
 def _sentence(error: ValidationError) -> str:
     schema_, wanted = error.schema, error.validator_value
+    keys = _alternatives(error)
+    if keys and isinstance(error.instance, dict):
+        given = [key for key in keys if key in error.instance]
+        return f"expected {' or '.join(keys)}, got {' and '.join(given) or 'neither'}"
     if error.validator == "additionalProperties" and isinstance(error.instance, dict) and isinstance(schema_, dict):
         known = sorted(schema_.get("properties", {}))
         unknown = sorted(set(map(str, error.instance)) - set(known))

@@ -177,9 +177,9 @@ class _Morning:
 
 
 @contextmanager
-def queue_for(tenant: Tenant) -> Iterator[tuple[Queue, float]]:
+def queue_for(tenant: Tenant, largest: int = LARGEST) -> Iterator[tuple[Queue, float]]:
     """Yield the queue of a tenant, or of a small one in its place, and what share of the tenant it is."""
-    share = min(1.0, LARGEST / max(1, tenant.deliveries))
+    share = min(1.0, largest / max(1, tenant.deliveries))
     count = max(1, round(tenant.deliveries * share))
     # A device checks in with all that its user has: that many deliveries come together.
     devices = max(1, round(count / tenant.certificates_per_user))
@@ -191,9 +191,9 @@ def queue_for(tenant: Tenant) -> Iterator[tuple[Queue, float]]:
             queue.close()
 
 
-def simulate(tenant: Tenant, exact: float, per_second: float, seed: int = 7) -> Simulated:
+def simulate(tenant: Tenant, exact: float, per_second: float, seed: int = 7, largest: int = LARGEST) -> Simulated:
     """Return what becomes of a tenant's morning with `exact` connectors of that many deliveries per second each."""
-    with queue_for(tenant) as (queue, share):
+    with queue_for(tenant, largest) as (queue, share):
         capacity = Capacity.of(exact, per_second * share)
         chance = random.Random(seed)  # noqa: S311 - the lab's seed
         found = queue.run(tenant, capacity, chance, even=share < 1)

@@ -1,6 +1,7 @@
 """What Locust runs: the users, the shape and the measuring of the kit in PFXLAB_LOAD_KIT. `pfxlab load` starts it."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,9 @@ def _begin(environment: Environment, **_: Any) -> None:
     runner = environment.runner
     samples = None if isinstance(runner, WorkerRunner) else _KIT.folder / "samples.jsonl"
     _RUN.recorder = Recorder(environment, _KIT.plan, samples)
+    if runner is not None and not isinstance(runner, WorkerRunner):
+        # Locust's own handler comes after the run; until then a signal would end it without a word.
+        gevent.signal_handler(signal.SIGTERM, runner.quit)
     if isinstance(runner, MasterRunner):
         runner.register_message(_READY, _one_more)
         return

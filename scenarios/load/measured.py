@@ -51,8 +51,7 @@ class _Sum:
 
     def add(self, row: Sequence[Any]) -> None:
         latencies, failures, units, unsent, causes = row
-        for latency in latencies:
-            self.latencies.add(latency)
+        self.latencies.add(latencies)
         self.failures += failures
         self.units += units
         self.unsent += unsent

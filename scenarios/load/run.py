@@ -27,6 +27,9 @@ Tell = Callable[[str], None]
 Sample = dict[str, Any]
 
 _OPENSSL_SECONDS: Final = 2
+_LONG: Final = 20
+"""Seconds from which on a run is worth a longer look at OpenSSL."""
+
 _LOOK_SECONDS: Final = 0.5
 _SILENT_SECONDS: Final = 60
 """How long Locust may take before the first second is told of, and after the last, before it is ended."""
@@ -104,7 +107,8 @@ def check_target(url: str, ca_file: Path) -> None:
 def openssl_rate(plan: Plan) -> float | None:
     """Return OpenSSL's private operations per second on all cores now; None where it cannot be asked."""
     try:
-        return private_operations(os.cpu_count() or 1, _OPENSSL_SECONDS, plan.key_bits)
+        seconds = _OPENSSL_SECONDS if plan.shape.seconds >= _LONG else 1
+        return private_operations(os.cpu_count() or 1, seconds, plan.key_bits)
     except NoOpenSsl:
         return None
 
@@ -156,10 +160,10 @@ class LocustProcesses:
 
     def stop(self) -> None:
         """End them in order: what they measured is written, then what does not end is killed."""
+        # The first tells the others, and waits for what they have still to report.
         for process in self._processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_SECONDS)
                 continue

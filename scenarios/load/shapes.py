@@ -56,9 +56,3 @@ def _morning(part: float) -> float:
 def _wave(part: float) -> float:
     """Return the derivative of a logistic curve with its top, 1, in the middle."""
     return float(1 / math.cosh(_WAVE_NARROWNESS / 2 * (2 * part - 1)) ** 2)
-
-
-def peak_share(kind: str) -> float:
-    """Return mean over highest of a shape that starts at 0: what share of its peak a load has on average."""
-    shape, points = Shape(kind, 1.0, 1.0), 10_000
-    return sum(shape.at((number + 0.5) / points) or 0.0 for number in range(points)) / points

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from emulator.clock import LabClock
+from emulator.cloud import Cloud
 from emulator.config import Config
 from emulator.lab.tips import TIPS
 from scenarios.cli import main
@@ -156,3 +158,16 @@ def test_command_without_a_lab_says_so(tmp_path: Path, content: str | None, monk
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 3, sys.exc_info()
     assert "The journal could not be read: expected" in result.stderr
+
+
+def test_journal_keeps_so_many_entries_and_forgets_the_oldest() -> None:
+    """A journal of at most 100 entries never holds more than a tenth above that, and always has the newest."""
+    cloud = Cloud(Config(journal_entries=100), LabClock())
+    for number in range(350):
+        cloud.journal.record("lab", "tick", number=number)
+        assert cloud.journal.count() <= 111
+    kept = [entry.fields["number"] for entry in cloud.journal.entries(event="tick")]
+    assert len(kept) >= 100
+    assert kept == list(range(350 - len(kept), 350))
+    assert cloud.journal.last() == cloud.journal.entries(newest=True, limit=1)[0].seq
+    cloud.close()
