@@ -11,6 +11,7 @@ from emulator.config import Config, Switches
 from emulator.entra.keys import SigningKey
 from emulator.entra.tickets import Tickets
 from emulator.graph.throttling import DOCUMENTED, Throttle
+from emulator.intune.conversations import Conversations
 from emulator.lab.faults import Faults
 from emulator.lab.journal import Journal
 from emulator.pki import load_or_create
@@ -35,6 +36,8 @@ class Cloud:
         self.on_restore: list[Callable[[], None]] = []
         """What rooms remember beside the store, to be forgotten when that is put back to another state."""
 
+        self.conversations = Conversations()
+        self.on_restore.append(self.conversations.clear)
         self._exchanges = 0
         self.tls_root = b""
         """DER of the CA of the TLS port, which enrolment tells devices to trust."""

@@ -5,6 +5,7 @@ Every unknown of the real service is a switch here and a row in docs/divergences
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
@@ -53,6 +54,11 @@ def switches_with(present: Switches, changes: Mapping[str, Any]) -> Switches:
     return replace(present, **{name: _typed(name, types_of[name], value) for name, value in changes.items()})
 
 
+def choices() -> dict[str, tuple[str, ...]]:
+    """Return, for each switch that takes one of some texts, which."""
+    return {name: get_args(kind) for name, kind in get_type_hints(Switches).items() if get_origin(kind) is Literal}
+
+
 _LARGEST = 10**9
 
 
@@ -84,6 +90,9 @@ class Config:
 
     journal_entries: int = 1_000_000
     """How many entries the journal keeps; the oldest go first, so that a lab can run for weeks."""
+
+    reports: Path | None = None
+    """Folder whose reports, of conformance and load runs, the admin centre shows."""
 
     tenants: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     """Tenants beside the lab's own, as in the configuration file (schemas/lab-config.json)."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from emulator.admin.routes import PREFIX as ADMIN_PREFIX
+from emulator.admin.page import PREFIX as ADMIN_PREFIX
 from emulator.lab.control import PREFIX
 from emulator.pki import write_private
 from scenarios.lab import KEY_NAME, Lab

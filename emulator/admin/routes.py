@@ -1,68 +1,142 @@
-"""/admin: routes of the pages. All is rendered here; a page loads its style from here and nothing from elsewhere."""
+"""/admin: routes of the pages. All is rendered here; a page loads style and script from the lab, nothing else."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any, Final
 
 from aiohttp import web
-from jinja2 import Environment, PackageLoader
+from yarl import URL
 
-from emulator.admin import connectors
+from emulator.admin import certificates, connectors, devices, journal, overview, profiles, reports, tour, world
 from emulator.admin.export import as_csv, as_json
-from emulator.admin.session import SESSIONS, Session, begin, current, sign_in
+from emulator.admin.live import Live, as_event
+from emulator.admin.page import PREFIX, Look, Shown, View, render
+from emulator.admin.session import SESSIONS, Session, begin, current, end, is_ours, keep, sign_in
 from emulator.edge import CLOUD
 from emulator.entra import pages
+from emulator.graph import managed_devices
+from emulator.lab import control
 
-PREFIX: Final = "/admin"
+_POLICY: Final = "default-src 'none'; {} form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'",
+    "Content-Security-Policy": _POLICY.format(
+        "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
+    ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 _SIGN_IN: Final = f"{PREFIX}/sign-in"
-# The sign-in form has its style in the page.
-_SIGN_IN_HEADERS: Final = {
-    **_HEADERS,
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'",
+# The sign-in form, and reports that are pages of their own, have their style in the page.
+_INLINE: Final = {**_HEADERS, "Content-Security-Policy": _POLICY.format("style-src 'unsafe-inline';")}
+_STATIC: Final = {"style.css": "text/css", "live.js": "text/javascript"}
+_TOURED: Final = "pfxlab_toured"
+_YEAR: Final = 365 * 86_400
+_LIVE: web.AppKey[Live] = web.AppKey("admin_live")
+
+PAGES: Final[dict[str, View]] = {
+    "": overview.show,
+    "/connectors": connectors.show_all,
+    "/connectors/{id}": connectors.show_one,
+    "/certificates": certificates.show_all,
+    "/certificates/{id}": certificates.show_one,
+    "/profiles": profiles.show_all,
+    "/profiles/new": profiles.show_new,
+    "/profiles/{id}": profiles.show_one,
+    "/devices": devices.show_all,
+    "/devices/{id}": devices.show_one,
+    "/journal": journal.show,
+    "/reports": reports.show_all,
+    "/reports/{name}": reports.show_one,
 }
-_TEMPLATES: Final = Environment(loader=PackageLoader("emulator.admin"), autoescape=True, trim_blocks=True)
+"""Path below /admin → what is shown there. The world is not among them: it moves what is not the cloud's."""
 
-Page = Callable[[web.Request, Session], web.Response]
+_WORLD: Final = f"{PREFIX}/world"
+_PATTERNS: Final = [
+    (re.compile(re.escape(PREFIX) + re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path))), view)
+    for path, view in PAGES.items()
+]
 
-
-def _render(request: web.Request, session: Session, template: str, status: int = 200, **values: Any) -> web.Response:
-    text = _TEMPLATES.get_template(template).render(session=session, path=request.path, **values)
-    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=_HEADERS)
-
-
-def _table(request: web.Request, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> web.Response | None:
-    """Return a page's table in the format the query asks for, or None when it asks for the page."""
-    form = request.query.get("format")
-    if form == "json":
-        return web.Response(text=as_json(rows), content_type="application/json", headers=_HEADERS)
-    if form == "csv":
-        return web.Response(text=as_csv(columns, rows), content_type="text/csv", charset="utf-8", headers=_HEADERS)
-    return None
+Form = Mapping[str, str]
 
 
-def _signed_in(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _look(request: web.Request, session: Session, path: str | None = None, query: Form | None = None) -> Look:
+    return Look(
+        request.app[CLOUD], session.tenant_id, session.upn, session.csrf, request.path if path is None else path,
+        dict(request.query) if query is None else query, dict(request.match_info),
+    )  # fmt: skip
+
+
+def _answer(request: web.Request, look: Look, shown: Shown) -> web.Response:
+    """Return a page, or its table in the format that the query asks for."""
+    form = look.query.get("format")
+    if shown.table is not None and form == "json":
+        text = as_json([dict(row) for row in shown.table.rows()])
+        return web.Response(text=text, content_type="application/json", headers=_HEADERS)
+    if shown.table is not None and form == "csv":
+        text = as_csv(shown.table.columns, [dict(row) for row in shown.table.rows()])
+        return web.Response(text=text, content_type="text/csv", charset="utf-8", headers=_HEADERS)
+    first = _TOURED not in request.cookies
+    text = render(look, shown, exports=shown.table is not None, tour=tour.step_of(look), first_visit=first)
+    response = web.Response(
+        text=text, status=shown.status, content_type="text/html", charset="utf-8", headers=_HEADERS
+    )  # fmt: skip
+    if "tour" in look.query:
+        _remember_tour(response)
+    return response
+
+
+def _remember_tour(response: web.Response) -> None:
+    response.set_cookie(_TOURED, "yes", path=PREFIX, max_age=_YEAR, secure=True, httponly=True, samesite="Strict")
+
+
+def _page(view: View) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Show a page to who has signed in, the sign-in form to anybody else."""
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.StreamResponse:
         session = current(request, request.app[CLOUD].clock.now())
-        return await show_sign_in(request) if session is None else page(request, session)
+        if session is None:
+            return await show_sign_in(request)
+        look = _look(request, session)
+        return _answer(request, look, view(look))
 
     return answer
+
+
+Act = Callable[[web.Request, Look, Any], Awaitable[web.Response]]
+
+
+def _form_of(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Do what a form asks for, when it is one of our pages' and its sender has signed in."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        session = current(request, request.app[CLOUD].clock.now())
+        if session is None:
+            return await show_sign_in(request)
+        form = await request.post()
+        if not is_ours(request, session, form):
+            request.app[CLOUD].journal.record("admin", "form refused", outcome="refused", reason="not from our pages")
+            return web.Response(
+                status=403, text="This form was not sent from a page of the admin centre. Load the page anew.",
+                headers=_HEADERS,
+            )  # fmt: skip
+        return await act(request, _look(request, session), form)
+
+    return answer
+
+
+def _to(path: str) -> web.Response:
+    return web.Response(status=303, headers={**_HEADERS, "Location": path})
 
 
 def _form(request: web.Request, problem: str | None = None) -> web.Response:
     target = request.path_qs if request.path != _SIGN_IN else request.query.get("to", PREFIX)
     text = pages.sign_in("PFX Lab admin centre", _SIGN_IN, {"to": target}, problem)
     status = 401 if problem is not None else 200
-    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=_SIGN_IN_HEADERS)
+    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=_INLINE)
 
 
 async def show_sign_in(request: web.Request) -> web.Response:
@@ -79,47 +153,142 @@ async def do_sign_in(request: web.Request) -> web.Response:
         return _form(request, "User name or password is wrong, or the user is no Intune or Global Administrator.")
     to = str(form.get("to", PREFIX))
     # Only our own pages: another address could be anybody's.
-    inside = to == PREFIX or (to.startswith(f"{PREFIX}/") and "\\" not in to and "\r" not in to and "\n" not in to)
-    response = web.Response(status=303, headers={**_HEADERS, "Location": to if inside else PREFIX})
+    inside = to == PREFIX or to.startswith((f"{PREFIX}/", f"{PREFIX}?"))
+    response = _to(to if inside and not set(to) & set("\\\r\n") else PREFIX)
     begin(request, session, response)
     cloud.journal.record("admin", "signed in", upn=session.upn)
     return response
 
 
-def list_connectors(request: web.Request, session: Session) -> web.Response:
-    """GET /admin/connectors."""
-    rows = connectors.rows(request.app[CLOUD], session.tenant_id)
-    exported = _table(request, connectors.COLUMNS, rows)
-    return exported or _render(request, session, "connectors.html", connectors=rows)
+async def _sign_out(request: web.Request, look: Look, _form: Any) -> web.Response:
+    response = _to(_SIGN_IN)
+    end(request, response)
+    look.cloud.journal.record("admin", "signed out", upn=look.upn)
+    return response
 
 
-def show_connector(request: web.Request, session: Session) -> web.Response:
-    """GET /admin/connectors/{id}: state, what it processed, and its event log; `?level=Error` narrows that down."""
-    cloud, wanted = request.app[CLOUD], request.match_info["id"]
-    connector = cloud.connectors.get(wanted)
-    if connector is None or connector.tenant_id != session.tenant_id:
-        return _render(request, session, "missing.html", 404, what="connector", wanted=wanted)
-    events = connectors.events(cloud, connector.id, request.query)
-    exported = _table(request, connectors.EVENT_COLUMNS, events)
-    return exported or _render(
-        request,
-        session,
-        "connector.html",
-        connector=connectors.summary(cloud, connector, cloud.clock.now()),
-        processed=connectors.processed(cloud, connector.id),
-        events=events,
-        levels=connectors.LEVELS,
-        level=request.query.get("level", ""),
-    )
+async def _create_profile(request: web.Request, look: Look, form: Any) -> web.Response:
+    entered = {name: str(value) for name, value in form.items()}
+    try:
+        made = profiles.create(look, entered)
+    except profiles.NotTaken as problem:
+        return _answer(request, look, profiles.show_new(look, entered, str(problem)))
+    return _to(f"{PREFIX}/profiles/{made}")
 
 
-async def _style(_request: web.Request) -> web.Response:
-    text = files("emulator.admin").joinpath("style.css").read_text("utf-8")
-    return web.Response(text=text, content_type="text/css", charset="utf-8", headers={"Cache-Control": "max-age=300"})
+async def _assign_profile(request: web.Request, look: Look, form: Any) -> web.Response:
+    try:
+        profiles.assign(look, form, form.getall("included", []), form.getall("excluded", []))
+    except profiles.NotTaken as problem:
+        return _answer(request, look, profiles.show_one(look, str(problem)))
+    return _to(f"{PREFIX}/profiles/{look.place['id']}")
 
 
-async def _home(_request: web.Request) -> web.Response:
-    return web.Response(status=302, headers={**_HEADERS, "Location": f"{PREFIX}/connectors"})
+async def _remove_profile(request: web.Request, look: Look, _form: Any) -> web.Response:
+    try:
+        return _to(profiles.remove(look))
+    except profiles.NotTaken as problem:
+        return _answer(request, look, profiles.show_one(look, str(problem)))
+
+
+async def _sync_device(request: web.Request, look: Look, _form: Any) -> web.Response:
+    try:
+        profiles.ask_graph(look, managed_devices.sync_device, None, look.place["id"])
+    except profiles.NotTaken:
+        return _answer(request, look, devices.show_one(look))
+    return _to(f"{PREFIX}/devices/{look.place['id']}")
+
+
+def _show_world(request: web.Request, look: Look, problem: str = "", done: str = "") -> web.Response:
+    return _answer(request, look, world.show(look, request.app[control.DRIVER], problem, done))
+
+
+async def _world(request: web.Request) -> web.StreamResponse:
+    session = current(request, request.app[CLOUD].clock.now())
+    return await show_sign_in(request) if session is None else _show_world(request, _look(request, session))
+
+
+async def _move_world(request: web.Request, look: Look, form: Any) -> web.Response:
+    session = current(request, look.cloud.clock.now())
+    try:
+        verb, body, place, done = world.asked(form)
+        await control.perform(request.app, verb, body, place)
+    except (control.Refused, ValueError) as problem:
+        return _show_world(request, look, str(problem))
+    if session is not None:
+        # Putting back a state ends every session; who asked for it goes on.
+        keep(request, session)
+    return _show_world(request, look, done=done)
+
+
+async def _report_file(request: web.Request) -> web.StreamResponse:
+    session = current(request, request.app[CLOUD].clock.now())
+    if session is None:
+        return await show_sign_in(request)
+    found = await asyncio.to_thread(reports.file_of, _look(request, session))
+    if found is None:
+        raise web.HTTPNotFound
+    content, kind = found
+    return web.Response(body=content, content_type=kind, charset="utf-8", headers=_INLINE)
+
+
+async def _live(request: web.Request) -> web.StreamResponse:
+    """GET /admin/live?page=…: what changes on a page, as server-sent events, until the session or the lab ends."""
+    cloud = request.app[CLOUD]
+    session = current(request, cloud.clock.now())
+    if session is None:
+        raise web.HTTPUnauthorized
+    page = URL(request.query.get("page", ""), encoded=True)
+    view, place = _view_of(request, page.path)
+    if view is None:
+        raise web.HTTPNotFound
+    query = {name: value for name, value in page.query.items() if name not in ("tour", "format")}
+    look = Look(cloud, session.tenant_id, session.upn, "", page.path, query, place)
+    response = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    live = request.app[_LIVE]
+    channel, event = live.join(look, view)
+    sent = ""
+    try:
+        while not cloud.stopping and current(request, cloud.clock.now()) is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), 1.0)
+            if event.is_set() and channel.text != sent:
+                event.clear()
+                sent = channel.text
+                await response.write(as_event(sent))
+    except ConnectionError:
+        pass
+    finally:
+        live.leave(channel, event)
+    return response
+
+
+def _view_of(request: web.Request, path: str) -> tuple[View | None, dict[str, str]]:
+    """Return what is shown at a path, and the values in it."""
+    if path == _WORLD:
+        return lambda look: world.show(look, request.app[control.DRIVER]), {}
+    for pattern, view in _PATTERNS:
+        match = pattern.fullmatch(path)
+        if match is not None:
+            return view, match.groupdict()
+    return None, {}
+
+
+def _static(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    text = files("emulator.admin").joinpath("static", name).read_text("utf-8")
+    headers = {"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text=text, content_type=_STATIC[name], charset="utf-8", headers=headers)
+
+    return answer
+
+
+async def _no_tour(_request: web.Request) -> web.Response:
+    response = _to(PREFIX)
+    _remember_tour(response)
+    return response
 
 
 def add_routes(app: web.Application) -> None:
@@ -127,9 +296,21 @@ def add_routes(app: web.Application) -> None:
     sessions: dict[str, Session] = {}
     app[SESSIONS] = sessions
     app[CLOUD].on_restore.append(sessions.clear)
-    app.router.add_get(PREFIX, _home)
-    app.router.add_get(f"{PREFIX}/style.css", _style)
-    app.router.add_get(_SIGN_IN, show_sign_in)
-    app.router.add_post(_SIGN_IN, do_sign_in)
-    app.router.add_get(f"{PREFIX}/connectors", _signed_in(list_connectors))
-    app.router.add_get(f"{PREFIX}/connectors/{{id}}", _signed_in(show_connector))
+    app[_LIVE] = Live(app[CLOUD])
+    router = app.router
+    for name in _STATIC:
+        router.add_get(f"{PREFIX}/{name}", _static(name))
+    router.add_get(_SIGN_IN, show_sign_in)
+    router.add_post(_SIGN_IN, do_sign_in)
+    router.add_post(f"{PREFIX}/sign-out", _form_of(_sign_out))
+    router.add_get(f"{PREFIX}/live", _live)
+    router.add_get(f"{PREFIX}/no-tour", _no_tour)
+    for path, view in PAGES.items():
+        router.add_get(PREFIX + path, _page(view))
+    router.add_get(_WORLD, _world)
+    router.add_post(_WORLD, _form_of(_move_world))
+    router.add_post(f"{PREFIX}/profiles/new", _form_of(_create_profile))
+    router.add_post(f"{PREFIX}/profiles/{{id}}/assign", _form_of(_assign_profile))
+    router.add_post(f"{PREFIX}/profiles/{{id}}/delete", _form_of(_remove_profile))
+    router.add_post(f"{PREFIX}/devices/{{id}}/sync", _form_of(_sync_device))
+    router.add_get(f"{PREFIX}/reports/{{name}}/{{file}}", _report_file)

@@ -1,9 +1,10 @@
 """Sign-in to the admin centre: an administrator's user name and password once, then a cookie for eight hours."""
 
+import hmac
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,11 +19,12 @@ _LASTS: Final = timedelta(hours=8)
 
 @dataclass(frozen=True)
 class Session:
-    """Who looks at the pages, and until when."""
+    """Who looks at the pages, and until when; `csrf` stands in every form of theirs."""
 
     tenant_id: str
     upn: str
     ends: datetime
+    csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
 
 SESSIONS = web.AppKey("admin_sessions", dict[str, Session])
@@ -47,6 +49,17 @@ def begin(request: web.Request, session: Session, response: web.Response) -> Non
     response.set_cookie(COOKIE, name, path="/admin", httponly=True, secure=True, samesite="Strict")
 
 
+def end(request: web.Request, response: web.Response) -> None:
+    """End the session of a request."""
+    request.app[SESSIONS].pop(request.cookies.get(COOKIE, ""), None)
+    response.del_cookie(COOKIE, path="/admin")
+
+
+def keep(request: web.Request, session: Session) -> None:
+    """Keep the session of a request over a change that ended all of them."""
+    request.app[SESSIONS][request.cookies.get(COOKIE, "")] = session
+
+
 def current(request: web.Request, now: datetime) -> Session | None:
     """Return the session of a request; one that has ended is forgotten."""
     sessions, name = request.app[SESSIONS], request.cookies.get(COOKIE, "")
@@ -55,3 +68,10 @@ def current(request: web.Request, now: datetime) -> Session | None:
         del sessions[name]
         return None
     return found
+
+
+def is_ours(request: web.Request, session: Session, form: Mapping[str, Any]) -> bool:
+    """Return whether a form came from a page of this session, and not from another site."""
+    origin = request.headers.get("Origin", "")
+    here = not origin or origin == f"https://{request.host}"
+    return here and hmac.compare_digest(str(form.get("csrf", "")).encode(), session.csrf.encode())

@@ -260,6 +260,7 @@ async def connect(request: web.Request) -> web.Response:
     if device is None:
         return web.Response(status=401)
     body = answer(cloud, device, data, origin_of(request))
+    cloud.conversations.note(device.id, cloud.clock.now(), data, body or b"")
     if body is None:
         return web.Response(status=400)
     if not body:

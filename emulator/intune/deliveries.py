@@ -251,13 +251,16 @@ def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[
     return lease_id, due
 
 
-def _tell(cloud: Cloud, rows: Iterable[Row], trigger: Trigger, before: State, state: State) -> None:
-    """Write down the same step of many deliveries."""
+def _tell(cloud: Cloud, rows: Iterable[Row], sizes: Iterable[int], before: State, state: State) -> None:
+    """Write down that many deliveries were re-encrypted, each to so many bytes."""
     steps = {"before": str(before), "state": str(state)}
     cloud.journal.record_many(
         "intune",
-        f"delivery {trigger}",
-        [{"delivery": row["id"], "device": row["device_id"], "thumbprint": row["thumbprint"], **steps} for row in rows],
+        f"delivery {Trigger.RECRYPTED}",
+        [
+            {"delivery": row["id"], "device": row["device_id"], "thumbprint": row["thumbprint"], "bytes": size, **steps}
+            for row, size in zip(rows, sizes, strict=True)
+        ],
     )
 
 
@@ -287,7 +290,7 @@ def complete(cloud: Cloud, connector_id: str, lease_id: str, results: Iterable[R
                 done.append(row)
             answers.append({"requestId": result.request_id, "outcome": "accepted", "final": final})
         cloud.deliveries.make_ready(ready, now)
-        _tell(cloud, done, Trigger.RECRYPTED, State.LEASED, after)
+        _tell(cloud, done, [len(blob) for _, blob in ready], State.LEASED, after)
         if ready or failed:
             cloud.connectors.processed(connector_id, now, len(ready), failed)
     return answers

@@ -403,6 +403,7 @@ async def handle(request: web.Request) -> web.Response:
     except MessageTooLarge:
         return web.Response(status=413)
     body = answer(cloud, request.app[SESSIONS], device, data, address)
+    cloud.conversations.note(device.id, cloud.clock.now(), data, body or b"")
     if body is None:
         return web.Response(status=200)
     return web.Response(body=body, content_type=syncml.CONTENT_TYPE)

@@ -40,7 +40,7 @@ _LOOKED_AT: Final = 1000
 Json = Mapping[str, Any]
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The control API refuses a request; the text says what was expected and what came."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
@@ -62,7 +62,7 @@ class Asked:
         """Return a whole number of the query."""
         text = self.query.get(name, str(default))
         if not (text.isascii() and text.isdigit() and len(text) < 16):
-            raise _Refused("BadQuery", f"expected a whole number as {name!r}, got {text[:40]!r}")
+            raise Refused("BadQuery", f"expected a whole number as {name!r}, got {text[:40]!r}")
         return int(text)
 
     def filters(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ async def _set_switches(asked: Asked) -> Any:
     try:
         changed = switches_with(asked.cloud.config.switches, asked.body)
     except ValueError as error:
-        raise _Refused("BadSwitch", str(error)) from None
+        raise Refused("BadSwitch", str(error)) from None
     asked.cloud.set_switches(changed, asked.body)
     return asdict(changed)
 
@@ -114,7 +114,7 @@ async def _set_clock(asked: Asked) -> Any:
     clock, body = asked.cloud.clock, asked.body
     if len(body) != 1 or not set(body) <= {"freeze", "resume", "set", "advance"}:
         given = ", ".join(map(str, body)) or "nothing"
-        raise _Refused("BadClock", f"expected one of freeze, resume, set, advance, got {given[:80]}")
+        raise Refused("BadClock", f"expected one of freeze, resume, set, advance, got {given[:80]}")
     came: list[Json] = []
     try:
         if "advance" in body:
@@ -128,7 +128,7 @@ async def _set_clock(asked: Asked) -> Any:
         else:
             raise ValueError(f"expected resume to be true, got {str(body['resume'])[:40]}")
     except ValueError as error:
-        raise _Refused("BadClock", str(error)) from None
+        raise Refused("BadClock", str(error)) from None
     ((what, value),) = body.items()
     asked.cloud.journal.record("lab", "clock moved", how=what, value=str(value)[:60], checkIns=len(came))
     return {**_clock_of(asked.cloud), "checkIns": came}
@@ -142,13 +142,13 @@ async def _add_fault(asked: Asked) -> Any:
     try:
         return asked.driver.plan_fault(read_fault(dict(asked.body))).to_json()
     except BadFault as error:
-        raise _Refused("BadFault", str(error)) from None
+        raise Refused("BadFault", str(error)) from None
 
 
 async def _fault(asked: Asked) -> Any:
     planned = asked.cloud.faults.get(asked.place["id"])
     if planned is None:
-        raise _Refused("NoSuchFault", f"expected a planned fault, got {asked.place['id'][:40]!r}", 404)
+        raise Refused("NoSuchFault", f"expected a planned fault, got {asked.place['id'][:40]!r}", 404)
     return planned.to_json()
 
 
@@ -167,7 +167,7 @@ async def _remove_faults(asked: Asked) -> Any:
 async def _seed(asked: Asked) -> Any:
     steps = asked.body.get("steps")
     if not isinstance(steps, list):
-        raise _Refused("BadSteps", f"expected a list of steps as 'steps', got {type(steps).__name__}")
+        raise Refused("BadSteps", f"expected a list of steps as 'steps', got {type(steps).__name__}")
     return {"done": await asked.driver.seed(steps)}
 
 
@@ -186,7 +186,7 @@ async def _snapshots(asked: Asked) -> Any:
 async def _take(asked: Asked) -> Any:
     name = asked.body.get("name")
     if not isinstance(name, str) or not _SNAPSHOT_NAME.fullmatch(name):
-        raise _Refused("BadSnapshot", f"expected a name of letters, digits, dots, - and _, got {str(name)[:40]!r}")
+        raise Refused("BadSnapshot", f"expected a name of letters, digits, dots, - and _, got {str(name)[:40]!r}")
     await asked.driver.take(name)
     return {"name": name}
 
@@ -240,7 +240,7 @@ def _tenant_of(cloud: Cloud, asked: Mapping[str, str]) -> str:
 async def _explain(asked: Asked) -> Any:
     query = asked.query
     if not query.get("user"):
-        raise _Refused("BadQuery", "expected user, and maybe device, thumbprint and tenant, got no user")
+        raise Refused("BadQuery", "expected user, and maybe device, thumbprint and tenant, got no user")
     tenant = _tenant_of(asked.cloud, query)
     told = explain(asked.cloud, tenant, query["user"], query.get("device"), query.get("thumbprint"))
     return {"explanations": [one.to_json() for one in told]}
@@ -321,7 +321,7 @@ def _check_token(request: web.Request) -> None:
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), request.app[CONTROL_TOKEN].encode()):
         text = "expected 'Authorization: Bearer' with the control token of the ready file"
-        raise _Refused("ControlToken", text, 401)
+        raise Refused("ControlToken", text, 401)
 
 
 def _no_constant(name: str) -> None:
@@ -331,17 +331,35 @@ def _no_constant(name: str) -> None:
 async def _read(request: web.Request, verb: Verb) -> Asked:
     unknown = sorted(set(request.query) - set(verb.query))
     if unknown:
-        raise _Refused("BadQuery", f"expected {', '.join(verb.query) or 'no query'}, got {unknown[0][:40]!r}")
+        raise Refused("BadQuery", f"expected {', '.join(verb.query) or 'no query'}, got {unknown[0][:40]!r}")
     body: Any = {}
     if verb.body is not None:
         try:
             body = json.loads(await request.read() or b"{}", parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise _Refused("NotJson", f"expected a JSON object, got none ({error})") from None
+            raise Refused("NotJson", f"expected a JSON object, got none ({error})") from None
         if not isinstance(body, dict):
-            raise _Refused("BadSwitch" if verb.name == "setSwitches" else "NotAnObject",
+            raise Refused("BadSwitch" if verb.name == "setSwitches" else "NotAnObject",
                            f"expected a JSON object, got {type(body).__name__}")  # fmt: skip
     return Asked(request.app[CLOUD], request.app[DRIVER], request.query, request.match_info, body)
+
+
+async def perform(app: web.Application, name: str, body: Json, place: Mapping[str, str]) -> Any:
+    """Do what a verb that changes something does, for a page of the lab's own; `place` has the values of its path.
+
+    Raises:
+        Refused: the reason, as the control API would tell it.
+        ValueError: what is asked for cannot be.
+
+    """
+    verb = next(one for one in VERBS if one.name == name)
+    cloud, driver = app[CLOUD], app[DRIVER]
+    async with app[_CHANGING]:
+        driver.note(verb.method, verb.path.format(**place), body)
+        try:
+            return await verb.handle(Asked(cloud, driver, {}, place, body))
+        except BadSnapshot as error:
+            raise Refused("BadSnapshot", str(error), 409) from None
 
 
 def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -357,7 +375,7 @@ def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.StreamResponse
                 async with request.app[_CHANGING]:
                     asked.driver.note(verb.method, request.path.removeprefix(PREFIX), asked.body)
                     told = await verb.handle(asked)
-        except _Refused as refused:
+        except Refused as refused:
             return _refusal(refused.code, str(refused), refused.status)
         except BadSnapshot as error:
             return _refusal("BadSnapshot", str(error), 409)

@@ -131,11 +131,14 @@ class Journal:
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         limit: int = 1000,
         newest: bool = False,
         **wanted: Any,
     ) -> list[Entry]:
-        """Return entries with a sequence number above `after`, at most `limit`, oldest first or `newest` first.
+        """Return entries with a sequence number above `after` and below `before`, at most `limit`, in their order.
+
+        Oldest first, or `newest` first.
 
         `wanted`: values of FILTERS. Those of CONTAINED must hold the text, all others be equal.
 
@@ -144,6 +147,8 @@ class Journal:
 
         """
         where, values = _condition(after, wanted)
+        if before is not None:
+            where, values = f"{where} and seq < :before", {**values, "before": before}
         self.flush()
         order = "desc" if newest else "asc"
         sql = f"select * from journal where {where} order by seq {order} limit :limit"  # noqa: S608 - names are ours

@@ -1,0 +1,101 @@
+"""/admin/world: the lab itself: its clock, faults, switches and snapshots. Forms ask the control API's own verbs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from emulator.admin.page import Look, Shown, Table
+from emulator.config import choices
+from emulator.lab.driver import Driver
+from emulator.lab.fault_kinds import KINDS, MATCHES
+
+_NAMED: Final = tuple(MATCHES)
+
+
+def show(look: Look, driver: Driver, problem: str = "", done: str = "") -> Shown:
+    """Return the page; `problem` and `done` say what became of the form before."""
+    cloud = look.cloud
+    among = choices()
+    switches = [
+        {"name": name, "value": value, "choices": among.get(name, ())}
+        for name, value in asdict(cloud.config.switches).items()
+    ]
+    faults = [
+        {**one.to_json(), "conditions": ", ".join(f"{n} {one.to_json()[n]}" for n in _NAMED if n in one.to_json())}
+        for one in cloud.faults.all()
+    ]
+    values = {
+        "now": cloud.clock.now(),
+        "frozen": cloud.clock.frozen,
+        "switches": switches,
+        "faults": faults,
+        "kinds": {name: (kind.party, kind.does) for name, kind in KINDS.items()},
+        "matches": MATCHES,
+        "snapshots": driver.snapshots(),
+        "problem": problem,
+        "done": done,
+    }
+    return Shown("world.html", values, Table(("name", "value"), lambda: switches), 400 if problem else 200)
+
+
+def asked(form: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, str], str]:
+    """Return (verb of the control API, its body, values of its path, what was done) for a form of the page.
+
+    Raises:
+        ValueError: a form that the page does not have.
+
+    """
+    what = form.get("do", "")
+    if what in ("freeze", "resume"):
+        return "setClock", {what: True}, {}, f"The clock {'stands still' if what == 'freeze' else 'runs on'}."
+    if what == "advance":
+        step = form.get("step", "").strip()
+        return "setClock", {"advance": step}, {}, f"{step} have passed, with all that was due in between."
+    if what == "fault":
+        return "addFault", _fault(form), {}, "The fault is planned."
+    if what == "take-back":
+        return "removeFault", {}, {"id": form.get("id", "")}, "The fault is taken back."
+    if what == "switch":
+        name, value = form.get("name", ""), form.get("value", "").strip()
+        return "setSwitches", {name: _value(value)}, {}, f"{name} is {value}."
+    if what == "snapshot":
+        name = form.get("name", "").strip()
+        return "takeSnapshot", {"name": name}, {}, f"The lab's state is kept as {name}."
+    if what == "restore":
+        name = form.get("name", "")
+        return "restoreSnapshot", {}, {"name": name}, f"The lab is as it was at {name}."
+    if what == "reset":
+        if not form.get("sure"):
+            raise ValueError("expected a tick at 'yes, everything', got none; nothing was reset")
+        return "reset", {}, {}, "The lab is as it was at its beginning."
+    raise ValueError(f"expected a form of this page, got {what[:40]!r}")
+
+
+def _value(text: str) -> Any:
+    """Return a switch's value as JSON would have it."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text, text)
+
+
+def _fault(form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fault of a form: kind, conditions, how often, and settings as `name=value` words.
+
+    Raises:
+        ValueError: a setting without a value.
+
+    """
+    body: dict[str, Any] = {"kind": form.get("kind", "")}
+    body |= {name: text for name in _NAMED if (text := form.get(name, "").strip())}
+    times = form.get("times", "").strip()
+    if times:
+        body["times"] = times if times == "always" else _value(times)
+    for word in form.get("settings", "").split():
+        name, sign, value = word.partition("=")
+        if not sign:
+            raise ValueError(f"expected settings such as status=503, got {word[:40]!r}")
+        body[name] = _value(value)
+    return body
