@@ -1,6 +1,6 @@
 """Fixtures: keys made once, a running lab over a temporary folder."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from device_sim.keys import KeyPool
+from scenarios import warm
 from scenarios.lab import Lab
 
 KEYS = KeyPool(None, 12)
@@ -52,9 +53,18 @@ def certificate(rsa_key: rsa.RSAPrivateKey) -> x509.Certificate:
     return self_signed(rsa_key)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what labs share of costly keys in a folder of this test run's, for commands that tests start as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(warm.VARIABLE, str(tmp_path_factory.mktemp("kept")))
+        yield
+
+
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
-    """Return a running lab, without connector and devices."""
+    """Return a running lab, without connector and devices; its authorities' keys are the test run's, made once."""
+    warm.lay_out(tmp_path / "lab")
     async with Lab(tmp_path / "lab") as running:
         running.new_key = KEYS
         yield running

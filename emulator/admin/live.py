@@ -16,7 +16,7 @@ _SHARE: Final = 20
 """Between two renderings pass so many times what they took, one second at least."""
 
 _STILL: Final = 15.0
-"""Seconds after which a page is rendered anew though nothing happened: a connector falls silent as time passes."""
+"""Seconds after which a page is rendered anew though nothing was written: a connector falls silent as time passes."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Channel:
     look: Look
     view: View
     text: str = ""
-    seen: int = -1
+    seen: tuple[object, ...] = ()
     rendered: float = 0.0
     waiting: set[asyncio.Event] = field(default_factory=set)
 
@@ -64,19 +64,25 @@ class Live:
         """Render what has changed, as long as somebody looks."""
         while self._channels and not self._cloud.stopping:
             began = time.perf_counter()
-            last = self._cloud.journal.last()
+            state = self._state()
             for channel in list(self._channels.values()):
-                if channel.seen != last or began - channel.rendered > _STILL:
-                    self._render(channel, last)
+                if channel.seen != state or began - channel.rendered > _STILL:
+                    self._render(channel, state)
                     # One page at a time: whoever asks Graph meanwhile waits for one rendering and no more.
                     await asyncio.sleep(0)
             self._took = time.perf_counter() - began
             await asyncio.sleep(max(_SECONDS, _SHARE * self._took))
 
-    def _render(self, channel: Channel, last: int) -> None:
+    def _state(self) -> tuple[object, ...]:
+        """Return what differs when anything has happened: rows written, a clock that stands still put elsewhere."""
+        cloud = self._cloud
+        cloud.journal.flush()
+        return cloud.store.changes, cloud.clock.now() if cloud.clock.frozen else None, len(cloud.faults.all())
+
+    def _render(self, channel: Channel, state: tuple[object, ...]) -> None:
         shown: Shown = channel.view(channel.look)
         text = render_live(channel.look, shown)
-        channel.seen, channel.rendered = last, time.perf_counter()
+        channel.seen, channel.rendered = state, time.perf_counter()
         if text != channel.text:
             channel.text = text
             for event in channel.waiting:

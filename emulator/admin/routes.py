@@ -26,13 +26,14 @@ _HEADERS: Final = {
     "Content-Security-Policy": _POLICY.format(
         "style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
     ),
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": browsers would then say of our own forms that they come from nowhere.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 _SIGN_IN: Final = f"{PREFIX}/sign-in"
 # The sign-in form, and reports that are pages of their own, have their style in the page.
 _INLINE: Final = {**_HEADERS, "Content-Security-Policy": _POLICY.format("style-src 'unsafe-inline';")}
-_STATIC: Final = {"style.css": "text/css", "live.js": "text/javascript"}
+_STATIC: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _TOURED: Final = "pfxlab_toured"
 _YEAR: Final = 365 * 86_400
 _LIVE: web.AppKey[Live] = web.AppKey("admin_live")
@@ -300,6 +301,8 @@ def add_routes(app: web.Application) -> None:
     router = app.router
     for name in _STATIC:
         router.add_get(f"{PREFIX}/{name}", _static(name))
+    # Browsers ask for it by themselves, before sign-in as well.
+    router.add_get("/favicon.ico", _static("icon.svg"))
     router.add_get(_SIGN_IN, show_sign_in)
     router.add_post(_SIGN_IN, do_sign_in)
     router.add_post(f"{PREFIX}/sign-out", _form_of(_sign_out))

@@ -18,7 +18,9 @@ from emulator.wire import jsontext
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OBSERVER: "web.AppKey[Callable[[Exchange], None]]" = web.AppKey("observer")
 
-_CONTROL: Final = ("/lab/", "/admin")
+LABS_OWN: Final = ("/lab/", "/admin", "/favicon.ico")
+"""Where the lab itself is looked at and moved: no client's business, and no fault befalls it."""
+
 _SECRET_FIELDS: Final = re.compile(r"((?:client_secret|password|assertion|client_assertion|refresh_token|code)=)[^&]*")
 _LONGEST_SHOWN: Final = 600
 
@@ -125,7 +127,7 @@ class Recorder:
 async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Tell an observer, where there is one, what was asked and what the client got."""
     observer = request.app.get(OBSERVER)
-    if observer is None or request.path.startswith(_CONTROL):
+    if observer is None or request.path.startswith(LABS_OWN):
         return await handler(request)
     cloud = request.app[CLOUD]
     began, certificate = cloud.clock.now(), _shows_certificate(request)

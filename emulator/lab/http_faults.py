@@ -9,6 +9,7 @@ from aiohttp import web
 from emulator.cloud import Cloud
 from emulator.edge import CLOUD, client_certificate
 from emulator.graph.injected import KINDS as GRAPH_KINDS
+from emulator.lab.exchanges import LABS_OWN
 from emulator.lab.fault_kinds import HTTP
 from emulator.lab.faults import Occasion, Planned
 from emulator.lab.injection import actor_of, mark, retry_headers
@@ -17,8 +18,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _BEFORE: Final = ("reset", "status")
 _AFTER: Final = ("lost_answer", "truncated", "malformed")
-_NEVER: Final = "/lab/"
-"""The control API is no part of the world: it can always be reached."""
 
 _GATEWAY_PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1>"
 
@@ -50,7 +49,7 @@ async def _occasion(request: web.Request) -> Occasion:
 async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let planned faults befall a request."""
     cloud = request.app[CLOUD]
-    if not cloud.faults.any or request.path.startswith(_NEVER):
+    if not cloud.faults.any or request.path.startswith(LABS_OWN):
         return await handler(request)
     occasion = await _occasion(request)
     facts = {"on": f"{request.method} {request.path}"[:500]}

@@ -282,6 +282,11 @@ class Store:
         """Return whether something is written that is not committed yet."""
         return self._db.conn.in_transaction
 
+    @property
+    def changes(self) -> int:
+        """Return a number that grows with every row that is written: where it stands still, nothing has changed."""
+        return int(self._db.conn.total_changes)
+
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Return all rows of a query as dictionaries."""
         cursor = self._db.conn.execute(sql, parameters)

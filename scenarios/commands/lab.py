@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 @click.option("--config", "config_file", type=FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
 @click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")
 @click.option("--explain", is_flag=True, help="Tell clients the true reason of a refusal in x-pfxlab-reason.")
+@click.option(
+    "--reports", type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of conformance and load reports that the admin centre shows.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the ready facts as JSON and nothing else.")
 def up(
     port: int,
@@ -52,12 +57,13 @@ def up(
     config_file: Path | None,
     seed: int | None,
     explain: bool,
+    reports: Path | None,
     as_json: bool,
 ) -> None:
     """Run a lab that stays, for your own tool. SIGTERM or Ctrl-C ends it; --data keeps every record."""
 
     written: list[str] = []
-    config = _config(config_file, seed, explain=explain)
+    config = replace(_config(config_file, seed, explain=explain), reports=reports)
     if ready_file is not None and not ready_file.resolve().parent.is_dir():
         raise click.UsageError(f"--ready-file: expected a folder {ready_file.parent} that exists, got none.")
 

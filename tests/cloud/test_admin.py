@@ -1,8 +1,11 @@
 """The admin centre as a browser sees it: sign-in, connectors, their event logs, exports; nothing for strangers."""
 
 import asyncio
+import base64
 import csv
 import io
+import json
+import re
 import ssl
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -13,7 +16,13 @@ import pytest
 from yarl import URL
 
 from connector_sim.eventlog import HEALTH_UPLOAD_SUCCESS, VERSION_DEPRECATED, Event
+from connector_sim.pfx import open_pfx
+from emulator.admin.messages import pretty
+from emulator.wire.enums import IntendedPurpose
+from scenarios import story
 from scenarios.lab import Lab
+from scenarios.mail_authority import MailAuthority, MailCertificate
+from tests.conftest import KEYS
 
 UNTRUSTED = '<script>alert("x")</script>'
 
@@ -50,7 +59,7 @@ async def admin(lab: Lab, browser: Browser) -> Browser:
     """Return a browser an administrator has signed in with."""
     made = lab.operator.credentials
     status, text, _ = await browser.sign_in(made.operator_upn, made.operator_password)
-    assert (status, "Certificate connectors" in text) == (200, True)
+    assert (status, "<h1>Overview</h1>" in text) == (200, True)
     return browser
 
 
@@ -87,10 +96,10 @@ async def test_sign_in_leads_to_the_page_asked_for_and_to_no_other_site(lab: Lab
     made = lab.operator.credentials
     for to, lands in (
         ("/admin/connectors", "/admin/connectors"),
-        ("https://elsewhere.example/", "/admin/connectors"),
-        ("//elsewhere.example/admin", "/admin/connectors"),
-        ("/adminelsewhere", "/admin/connectors"),
-        ("/beta/users", "/admin/connectors"),
+        ("https://elsewhere.example/", "/admin"),
+        ("//elsewhere.example/admin", "/admin"),
+        ("/adminelsewhere", "/admin"),
+        ("/beta/users", "/admin"),
     ):
         _, _, url = await browser.sign_in(made.operator_upn, made.operator_password, to)
         assert url == URL(f"{lab.emulator.origin}{lands}")
@@ -179,3 +188,202 @@ async def test_a_heartbeat_sent_again_tells_nothing_twice(lab: Lab) -> None:
     kept = connectors.events("one", limit=5000)
     assert (len(kept), kept[0]["time"]) == (1000, lines[-1]["time"])
     assert len(connectors.events("two")) == 1
+
+
+def pages(lab: Lab) -> list[str]:
+    """Return every page of the admin centre, those of one thing included."""
+    store = lab.emulator.cloud.store
+    tables = {"certificates": "pfx_certificates", "profiles": "device_configurations", "devices": "devices",
+              "connectors": "connectors"}  # fmt: skip
+    single = [
+        f"/admin/{page}/{row['id']}"
+        for page, table in tables.items()
+        for row in store.rows(f"select id from {table}")  # noqa: S608 - a test's tables
+    ]
+    lists = [f"/admin/{page}" for page in (*tables, "journal", "world", "reports", "profiles/new")]
+    return ["/admin", *lists, *single]
+
+
+async def with_a_story(lab: Lab) -> list[MailCertificate]:
+    """Bring a user's certificates to an iPhone and a PC; return the certificates."""
+    await lab.start_connector()
+    upn = lab.operator.credentials.user_upn
+    history = MailAuthority(lab.clock.now(), KEYS).history(upn)
+    async with lab.graph() as client:
+        await client.sign_in(lab.admin_form())
+        for made in history:
+            pfx, key = open_pfx(made.pfx, made.password), lab.encryption_key()
+            await story.import_pfx(client, pfx, made.password, upn, made.purpose, key, made.padding)
+        for platform in ("ios", "windows"):
+            group = lab.operator.credentials.group_id
+            await story.assign_profile(client, platform, IntendedPurpose.smimeEncryption, group)
+    for platform in ("ios", "windows"):
+        device = await lab.device(platform, upn)
+        for _ in range(2):
+            await lab.check_in(device)
+            await lab.connectors_work()
+        await lab.check_in(device)
+    return history
+
+
+async def test_no_page_shows_a_secret(lab: Lab, admin: Browser) -> None:
+    """Passwords, client secrets, keys, tokens and ciphertext stand on no page, and in no export of one."""
+    history = await with_a_story(lab)
+    made = lab.operator.credentials
+    cloud = lab.emulator.cloud
+    canaries = [one.password for one in history] + list(lab.operator.passwords.values())
+    canaries += [made.admin_client_secret, made.limited_client_secret, made.setup_client_secret]
+    canaries += [lab.emulator.control_token, "PRIVATE KEY"]
+    for row in cloud.store.rows("select encrypted_pfx_password, encrypted_pfx_blob from pfx_certificates"):
+        canaries += [row["encrypted_pfx_password"][:40], base64.b64encode(row["encrypted_pfx_blob"]).decode()[:40]]
+    found = []
+    for path in pages(lab):
+        for shown in (path, f"{path}?format=json", f"{path}?format=csv"):
+            status, text, _ = await admin.get(shown)
+            assert status == 200, shown
+            found += [shown for canary in canaries if canary in text]
+    assert found == []
+
+
+async def test_each_page_has_a_strict_policy_and_each_table_is_exported(lab: Lab, admin: Browser) -> None:
+    """Every page allows only what the lab itself serves; every table comes as JSON and, with the same rows, as CSV."""
+    await with_a_story(lab)
+    for path in pages(lab):
+        _, text, headers = await admin.get(path)
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert " style=" not in text
+        assert " onclick=" not in text
+        if path.endswith("/new"):
+            continue
+        assert "format=json" in text or "reports" in path, path
+        _, as_json, kind = await admin.get(f"{path}?format=json")
+        rows = json.loads(as_json)
+        assert kind["Content-Type"].startswith("application/json")
+        table = list(csv.DictReader(io.StringIO((await admin.get(f"{path}?format=csv"))[1])))
+        assert len(table) >= len(rows) > 0 or "reports" in path or "journal" in path, path
+
+
+async def test_forms_of_other_sites_do_nothing(lab: Lab, admin: Browser) -> None:
+    """A form without the session's secret, or from another origin, is refused and changes nothing."""
+    page = (await admin.get("/admin/world"))[1]
+    token = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
+    before = lab.emulator.cloud.config.switches
+    switch = {"do": "switch", "name": "page_size", "value": "3"}
+    for form, origin in (
+        (switch, None),
+        ({**switch, "csrf": "guess"}, None),
+        ({**switch, "csrf": token}, "https://evil.example"),
+    ):
+        headers = {} if origin is None else {"Origin": origin}
+        async with admin._session.post("/admin/world", data=form, headers=headers) as response:
+            assert response.status == 403
+    assert lab.emulator.cloud.config.switches == before
+    async with admin._session.post("/admin/world", data={**switch, "csrf": token}) as response:
+        assert response.status == 200
+    assert lab.emulator.cloud.config.switches.page_size == 3
+
+
+async def test_strangers_get_no_live_page_no_report_and_move_nothing(lab: Lab, browser: Browser) -> None:
+    """Without a session there is no event stream, no report's file, and no form that does anything."""
+    assert (await browser.get("/admin/live?page=/admin"))[0] == 401
+    assert "Sign in" in (await browser.get("/admin/reports/x/report.html"))[1]
+    for path in ("/admin/world", "/admin/profiles/new", "/admin/profiles/x/delete", "/admin/devices/x/sync"):
+        async with browser._session.post(path, data={"do": "reset", "sure": "yes"}) as response:
+            assert "Sign in" in await response.text()
+    assert lab.emulator.cloud.journal.count(event="clock moved") == 0
+
+
+async def test_live_page_sends_what_changed_and_ends_with_the_session(lab: Lab, admin: Browser) -> None:
+    """The event stream of a page begins with its present part, sends the next when something happens, and ends."""
+    async with admin._session.get("/admin/live", params={"page": "/admin/journal?event=tick"}) as stream:
+        assert stream.headers["Content-Type"] == "text/event-stream"
+        assert b"Nothing that fits." in await stream.content.readuntil(b"\n\n")
+        lab.emulator.cloud.journal.record("lab", "tick", number=1)
+        assert b"number 1" in await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 5)
+        lab.clock.advance(timedelta(hours=9))
+        rest = await asyncio.wait_for(stream.content.read(), 5)
+        assert b"number 1" in rest or rest == b""
+    assert (await admin.get("/admin/live?page=/admin"))[0] == 401
+
+
+async def test_live_page_of_nothing_is_not_found(lab: Lab, admin: Browser) -> None:
+    """There is no event stream of an address that is no page."""
+    for page in ("/beta/users", "/admin/nothing", "", "//x", "/admin/live"):
+        async with admin._session.get("/admin/live", params={"page": page}) as response:
+            assert response.status == 404
+
+
+async def test_certificates_are_searched_filtered_and_paged(lab: Lab, admin: Browser) -> None:
+    """Certificates are found by user, thumbprint, purpose and validity; fifty stand on a page."""
+    await with_a_story(lab)
+    cloud = lab.emulator.cloud
+    (one,) = cloud.store.rows("select * from pfx_certificates order by rowid limit 1")
+    for number in range(120):
+        name = f"many-{number:03}@pfxlab.example"
+        cloud.store.put("pfx_certificates", {**one, "id": f"m{number:03}", "thumbprint": f"{number:040x}",
+                                             "user_principal_name": name, "intended_purpose": 2})  # fmt: skip
+
+    async def users(query: str) -> list[str]:
+        return re.findall(
+            r'<td><a href="/admin/certificates/[^"]+">([^<]+)</a>', (await admin.get(f"/admin/certificates?{query}"))[1]
+        )
+
+    assert await users("search=many-007") == ["many-007@pfxlab.example"]
+    assert await users(f"search={7:040x}") == ["many-007@pfxlab.example"]
+    assert await users("search=MANY-00") == [f"many-{n:03}@pfxlab.example" for n in range(9, -1, -1)]
+    first, second, third = [await users(f"search=many&skip={skip}") for skip in (0, 50, 100)]
+    assert (len(first), len(second), len(third)) == (50, 50, 20)
+    assert len({*first, *second, *third}) == 120
+    assert len(await users("purpose=smimeSigning&search=many")) == 50
+    assert await users("purpose=smimeEncryption&search=many") == []
+    upn = lab.operator.credentials.user_upn
+    assert (len(await users(f"search={upn}")), len(await users(f"search={upn}&expiry=expired"))) == (4, 1)
+    assert await users("search=nobody") == []
+    exported = json.loads((await admin.get("/admin/certificates?search=many&format=json"))[1])
+    assert len(exported) == 120
+
+
+async def test_bad_entries_for_a_profile_are_told_and_kept(lab: Lab, admin: Browser) -> None:
+    """What cannot be a profile is refused with its reason, and what was entered stands in the form again."""
+    token = re.findall(r'name="csrf" value="([^"]+)"', (await admin.get("/admin/profiles/new"))[1])[0]
+    good = {"csrf": token, "displayName": "Mail", "platform": "windows", "intendedPurpose": "smimeEncryption",
+            "keyStorageProvider": "useSoftwareKsp", "validityYears": "1"}  # fmt: skip
+    for name, value, said in (
+        ("displayName", " ", "expected a name"),
+        ("platform", "toaster", "expected a platform"),
+        ("intendedPurpose", "x", "expected an intended purpose"),
+        ("keyStorageProvider", "<b>", "expected a key storage provider"),
+        ("validityYears", "one", "expected a whole number of years"),
+    ):
+        async with admin._session.post("/admin/profiles/new", data={**good, name: value}) as response:
+            text = await response.text()
+            assert (response.status, said in text, "<b>" in text) == (400, True, False)
+            assert 'value="1"' in text or name == "validityYears"
+    assert lab.emulator.cloud.profiles.all(lab.operator.credentials.tenant_id) == []
+    async with admin._session.post("/admin/profiles/new", data=good) as response:
+        profile = response.url.path.rpartition("/")[2]
+    stored = lab.emulator.cloud.profiles.get(lab.operator.credentials.tenant_id, profile)
+    assert stored is not None
+    assert stored.properties["certificateValidityPeriodScale"] == "years"
+    group = lab.operator.credentials.group_id
+    twice = {"csrf": token, "included": group, "excluded": group}
+    async with admin._session.post(f"/admin/profiles/{profile}/assign", data=twice) as response:
+        assert (response.status, "expected each group once" in await response.text()) == (400, True)
+    async with admin._session.post(f"/admin/profiles/{profile}/delete", data={"csrf": token}) as response:
+        assert response.url.path == "/admin/profiles"
+    assert lab.emulator.cloud.profiles.all(lab.operator.credentials.tenant_id) == []
+
+
+def test_messages_are_shown_without_what_is_secret() -> None:
+    """Of a message, long words and data are shown by their size; what is no XML is told as such."""
+    token = "eyJ" + "a" * 400
+    text = pretty(f"<a xmlns='x'><b>short</b><c>{token}</c><data>QUJD</data></a>".encode())
+    assert token[:40] not in text
+    assert "QUJD" not in text
+    assert "<b>short</b>" in text
+    assert "‹403 characters›" in text
+    assert pretty(b"\x00\x01") == "(2 bytes that are no XML)"
+    assert pretty(b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>").endswith("no XML)")
+    assert pretty(None) == "(too large to be kept)"
+    assert "session is over" in pretty(b"")
