@@ -9,9 +9,9 @@ import click
 
 from device_sim.errors import SessionFailed
 from scenarios.commands.common import COULD_NOT_RUN, stop
+from scenarios.load import admin_pages, graph
 from scenarios.load import connector as connector_bench
 from scenarios.load import devices as devices_bench
-from scenarios.load import graph
 
 Tell = Callable[[str], None]
 
@@ -71,3 +71,17 @@ def bench_devices(
 ) -> None:  # fmt: skip
     """Idle check-ins against a bare handler with the same client certificates; what a delivery's time goes into."""
     _print(lambda tell: devices_bench.run(tell, count, min(sample, count), turns, delivered, profile), as_json=as_json)
+
+
+@bench.command(name="admin")
+@click.option("--certificates", default=100_000, show_default=True, type=click.IntRange(100), help="In the store.")
+@click.option("--devices", default=10_000, show_default=True, type=click.IntRange(10), help="In the store.")
+@click.option("--viewers", default=50, show_default=True, type=click.IntRange(1, 500), help="Overviews that are open.")
+@click.option("--imports", default=6000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
+@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_admin(
+    certificates: int, devices: int, viewers: int, imports: int, turns: int, as_json: bool
+) -> None:  # fmt: skip
+    """Time pages of the admin centre over a large store; measure imports with open pages against without."""
+    _print(lambda tell: admin_pages.run(tell, certificates, devices, viewers, imports, turns), as_json=as_json)

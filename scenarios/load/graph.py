@@ -11,7 +11,7 @@ import os
 import secrets
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import Connection as Pipe
@@ -31,7 +31,7 @@ from scenarios.lab import Lab
 from scenarios.load import bare
 from scenarios.load.driver import Connection, Measurement, drive, request_bytes
 
-_COLLECTION: Final = "/beta/deviceManagement/userPfxCertificates"
+COLLECTION: Final = "/beta/deviceManagement/userPfxCertificates"
 _BLOB_BYTES: Final = 4096
 _CONNECTIONS: Final = 8
 _ROUNDS: Final = 30
@@ -67,7 +67,9 @@ def _serve_bare(folder: str, pipe: Pipe) -> None:
     asyncio.run(serve())
 
 
-def _serve_lab(folder: str, pipe: Pipe) -> None:
+def serve_lab(folder: str, pipe: Pipe) -> None:
+    """Serve a lab over a folder until the pipe says otherwise; its memory is told then."""
+
     async def serve() -> None:
         async with Lab(Path(folder)) as lab:
             async with lab.graph() as client:
@@ -85,7 +87,7 @@ def resident_mb(process: int | None = None) -> float:
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.exists() else 0.0
 
 
-class _Served:
+class Served:
     """A server in a process of its own."""
 
     def __init__(self, target: Callable[[str, Pipe], None], folder: Path) -> None:
@@ -106,20 +108,22 @@ class _Served:
 
 
 @contextmanager
-def _folder() -> Any:
+def bench_folder() -> Iterator[Path]:
+    """Yield a folder for one measurement, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
         yield Path(name)
 
 
-def _imports(server: _Served, path: str, count: int) -> Measurement:
+def imports_into(server: Served, path: str, count: int) -> Measurement:
+    """Return what so many imports took, the first tenth of them to warm up."""
     bodies = [json.dumps(_record(server.upn or "x", secrets.token_hex(20))).encode() for _ in range(count)]
     requests = [request_bytes("POST", path, server.token, body) for body in bodies]
     drive(server.port, server.ca_file, requests[: count // 10], _CONNECTIONS, lambda status: status == 201)
     return drive(server.port, server.ca_file, requests[count // 10 :], _CONNECTIONS, lambda status: status == 201)
 
 
-def fill(folder: Path, records: int) -> None:
-    """Put records of many users straight into a lab's store, with small blobs."""
+def fill(folder: Path, records: int, blob_bytes: int = 1) -> None:
+    """Put records of many users straight into a lab's store, with small blobs unless told."""
     cloud = Cloud(Config(), LabClock(), folder / "cloud")
     tenant = seed(cloud).tenant_id
     now = to_text(cloud.clock.now())
@@ -130,19 +134,19 @@ def fill(folder: Path, records: int) -> None:
             " start_date, expiration_date, provider_name, key_name, padding_scheme, encrypted_pfx_blob,"
             " encrypted_pfx_password, created, last_modified, is_deleted)"
             " select printf('%032x-%040x', i, i), :tenant, printf('u%d', i / 3),"
-            " printf('%040x', i), printf('Person%d@pfxlab.example', i / 3), 1, :now, :now, 'p', 'k', 5, x'30', 'AA==',"
-            " :now, :now, 0 from n",
-            {"records": records, "tenant": tenant, "now": now},
+            " printf('%040x', i), printf('Person%d@pfxlab.example', i / 3), 1, :now, :now, 'p', 'k', 5,"
+            " zeroblob(:blob), 'AA==', :now, :now, 0 from n",
+            {"records": records, "tenant": tenant, "now": now, "blob": blob_bytes},
         )
     cloud.close()
 
 
-def _queries(server: _Served, records: int) -> dict[str, bytes]:
+def _queries(server: Served, records: int) -> dict[str, bytes]:
     """Return the requests to time, after a look whether each finds what it should."""
     upn = f"person{records // 6}@pfxlab.example"
     paths = {
-        "list": f"{_COLLECTION}?$top=100",
-        "filter": f"{_COLLECTION}?$filter={quote(f'tolower(userPrincipalName) eq {chr(39)}{upn}{chr(39)}')}",
+        "list": f"{COLLECTION}?$top=100",
+        "filter": f"{COLLECTION}?$filter={quote(f'tolower(userPrincipalName) eq {chr(39)}{upn}{chr(39)}')}",
     }
     requests = {name: request_bytes("GET", path, server.token) for name, path in paths.items()}
     for name, request in requests.items():
@@ -154,7 +158,7 @@ def _queries(server: _Served, records: int) -> dict[str, bytes]:
     return requests
 
 
-def _query_medians(servers: dict[int, _Served]) -> dict[int, dict[str, float]]:
+def _query_medians(servers: dict[int, Served]) -> dict[int, dict[str, float]]:
     """Return median milliseconds by size and query; the sizes take turns, so that noise meets all alike."""
     requests = {records: _queries(server, records) for records, server in servers.items()}
     seen: dict[tuple[int, str], list[float]] = {}
@@ -172,18 +176,18 @@ def run(tell: Callable[[str], None], imports: int = 4000, large: int = 1_000_000
     """Return baseline, measurements and ratios; `tell` is called with each step."""
     rates: dict[str, list[Measurement]] = {"bare": [], "lab": []}
     for turn in range(turns):
-        for name, target, path in (("bare", _serve_bare, "/record"), ("lab", _serve_lab, _COLLECTION)):
-            with _folder() as folder:
-                server = _Served(target, folder)
-                measured = _imports(server, path, imports)
+        for name, target, path in (("bare", _serve_bare, "/record"), ("lab", serve_lab, COLLECTION)):
+            with bench_folder() as folder:
+                server = Served(target, folder)
+                measured = imports_into(server, path, imports)
                 server.stop(memory=name == "lab")
             rates[name].append(measured)
             tell(f"import, turn {turn + 1} of {turns}: {name} {measured.per_second:,.0f} per second")
-    with _folder() as few, _folder() as many:
+    with bench_folder() as few, bench_folder() as many:
         for records, folder in ((1000, few), (large, many)):
             tell(f"filling a store with {records:,} records")
             fill(folder, records)
-        servers = {1000: _Served(_serve_lab, few), large: _Served(_serve_lab, many)}
+        servers = {1000: Served(serve_lab, few), large: Served(serve_lab, many)}
         tell("timing lists and filters, both sizes in turn")
         medians = _query_medians(servers)
         servers[1000].stop(memory=True)
