@@ -182,4 +182,3 @@ def run(
         "heard_bytes": heard,
         "ratios": {"imports_with_open_pages": round(statistics.median(ratios), 3)},
     }
-

@@ -80,7 +80,20 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
                 group = lab.operator.credentials.group_id
                 await story.assign_profile(client, platform, IntendedPurpose.smimeEncryption, group)
         await stage.deliver("ios", "windows")
+        await _waiting(stage)
         yield stage
+
+
+async def _waiting(stage: Stage) -> None:
+    """Let another user's Mac ask for a certificate that the connector has not come to yet."""
+    lab, upn = stage.lab, "second@pfxlab.example"
+    lab.add_user(upn)
+    await stage.import_one(MailAuthority(BEGIN, warm.key_pool()).history(upn)[2], upn)
+    async with lab.graph() as client:
+        await client.sign_in(lab.admin_form())
+        group = lab.operator.credentials.group_id
+        await story.assign_profile(client, "macos", IntendedPurpose.smimeEncryption, group)
+    await lab.check_in(await lab.device("macos", upn, name="Mac of second"))
 
 
 @dataclass
