@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from emulator.admin.page import PREFIX, Look, Shown, Table, not_found
-from emulator.admin.timeline import timeline
+from emulator.admin.timeline import LOOKED_AT, timeline
 from emulator.cloud import Cloud
 from emulator.graph.user_pfx_certificates import to_json
 from emulator.intune.delivery import State
@@ -17,6 +17,7 @@ from emulator.wire.enums import IntendedPurpose, PaddingScheme
 _PAGE: Final = 50
 _EXPORTED: Final = 100_000
 _SOON: Final = timedelta(days=30)
+_DIGITS: Final = 6
 _LAST_TEXT: Final = "\U0010ffff"
 COLUMNS: Final = (
     "id", "userPrincipalName", "thumbprint", "intendedPurpose", "startDateTime", "expirationDateTime", "paddingScheme",
@@ -49,12 +50,16 @@ def _conditions(look: Look) -> tuple[str, list[Any]]:
     where = ["tenant_id = ?", "not is_deleted"]
     values: list[Any] = [look.tenant_id]
     search = look.query.get("search", "").strip().lower()
-    if search and set(search) <= set("0123456789abcdef") and len(search) >= 6:
-        where.append("thumbprint >= ? and thumbprint < ?")
-        values += [search, search + "g"]
-    elif search:
-        where.append("lower(user_principal_name) >= ? and lower(user_principal_name) < ?")
+    # Windows shows thumbprints with spaces, OpenSSL with colons.
+    digits = search.replace(" ", "").replace(":", "")
+    if search:
+        by_user = "lower(user_principal_name) >= ? and lower(user_principal_name) < ?"
         values += [search, search + _LAST_TEXT]
+        if set(digits) <= set("0123456789abcdef") and len(digits) >= _DIGITS:
+            where.append(f"(({by_user}) or substr(lower(thumbprint), 1, ?) = ?)")
+            values += [len(digits), digits]
+        else:
+            where.append(by_user)
     purpose = look.query.get("purpose", "")
     if purpose in IntendedPurpose.__members__:
         where.append("intended_purpose = ?")
@@ -153,7 +158,7 @@ def show_one(look: Look) -> Shown:
     if record is None:
         return not_found("imported certificate", wanted)
     devices = [_delivery(cloud, one) for one in cloud.deliveries.of_certificate(record.id)]
-    told = explain(cloud, look.tenant_id, record.user_principal_name, thumbprint=record.thumbprint)
+    told = explain(cloud, look.tenant_id, record.user_id, thumbprint=record.thumbprint)
     broken = [
         {
             "device": one.device_name or "",
@@ -173,6 +178,7 @@ def show_one(look: Look) -> Shown:
         "devices": devices,
         "broken": broken,
         "hops": hops,
+        "older": cloud.journal.last() > LOOKED_AT,
         "list": f"{PREFIX}/certificates",
     }
     columns = ("time", "party", "what", "inClear", "bytes", "cryptography")

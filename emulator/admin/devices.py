@@ -117,7 +117,12 @@ def show_one(look: Look) -> Shown:
         after=max(0, cloud.journal.last() - _LOOKED_AT), device=device.id, limit=_EVENTS, newest=True
     )
     said = [
-        {"time": one.time.isoformat(), "asked": pretty(one.asked), "answered": pretty(one.answered)}
+        {
+            "number": one.number,
+            "time": one.time.isoformat(),
+            "asked": pretty(one.asked),
+            "answered": pretty(one.answered),
+        }
         for one in reversed(cloud.conversations.of(device.id))
     ]
     values = {
@@ -128,6 +133,7 @@ def show_one(look: Look) -> Shown:
         "leaving": cloud.devices.leaving(device.id),
         "events": [told(entry) for entry in entries],
         "said": said,
+        "older": cloud.journal.last() > _LOOKED_AT,
     }
     columns = ("certificate", "thumbprint", "purpose", "profile", "state", "reason", "lastModified")
     return Shown("device.html", values, Table(columns, lambda: certificates))

@@ -4,6 +4,7 @@ A page that is costly to render is rendered seldom: all of them together take a 
 """
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,10 +14,12 @@ from emulator.cloud import Cloud
 
 _SECONDS: Final = 1.0
 _SHARE: Final = 20
-"""Between two renderings pass so many times what they took, one second at least."""
+"""Between two renderings of a page pass so many times what one took, times the pages there are; a second at least."""
 
-_STILL: Final = 15.0
-"""Seconds after which a page is rendered anew though nothing was written: a connector falls silent as time passes."""
+_STILL: Final = 5.0
+"""Seconds after which a page is rendered anew though nothing was written: clocks run, connectors fall silent."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Channel:
     text: str = ""
     seen: tuple[object, ...] = ()
     rendered: float = 0.0
+    took: float = 0.0
     waiting: set[asyncio.Event] = field(default_factory=set)
 
 
@@ -38,7 +42,11 @@ class Live:
         self._cloud = cloud
         self._channels: dict[tuple[str, str, tuple[tuple[str, str], ...]], Channel] = {}
         self._task: asyncio.Task[None] | None = None
-        self._took = 0.0
+
+    @property
+    def pages(self) -> int:
+        """Return how many different pages are looked at."""
+        return len(self._channels)
 
     def join(self, look: Look, view: View) -> tuple[Channel, asyncio.Event]:
         """Begin to look at a page; the event is set whenever there is a new text."""
@@ -63,15 +71,13 @@ class Live:
     async def _work(self) -> None:
         """Render what has changed, as long as somebody looks."""
         while self._channels and not self._cloud.stopping:
-            began = time.perf_counter()
             state = self._state()
             for channel in list(self._channels.values()):
-                if channel.seen != state or began - channel.rendered > _STILL:
+                if self._due(channel, state):
                     self._render(channel, state)
                     # One page at a time: whoever asks Graph meanwhile waits for one rendering and no more.
                     await asyncio.sleep(0)
-            self._took = time.perf_counter() - began
-            await asyncio.sleep(max(_SECONDS, _SHARE * self._took))
+            await asyncio.sleep(_SECONDS)
 
     def _state(self) -> tuple[object, ...]:
         """Return what differs when anything has happened: rows written, a clock that stands still put elsewhere."""
@@ -79,10 +85,23 @@ class Live:
         cloud.journal.flush()
         return cloud.store.changes, cloud.clock.now() if cloud.clock.frozen else None, len(cloud.faults.all())
 
+    def _due(self, channel: Channel, state: tuple[object, ...]) -> bool:
+        since = time.perf_counter() - channel.rendered
+        if since < _SHARE * channel.took * len(self._channels):
+            return False
+        return channel.seen != state or since > _STILL
+
     def _render(self, channel: Channel, state: tuple[object, ...]) -> None:
-        shown: Shown = channel.view(channel.look)
-        text = render_live(channel.look, shown)
+        began = time.perf_counter()
+        try:
+            shown: Shown = channel.view(channel.look)
+            text = render_live(channel.look, shown)
+        except Exception:
+            # A page that cannot be rendered is that page's matter; all others go on.
+            _LOG.exception("unforeseen error in %s", channel.look.path)
+            text = channel.text
         channel.seen, channel.rendered = state, time.perf_counter()
+        channel.took = channel.rendered - began
         if text != channel.text:
             channel.text = text
             for event in channel.waiting:
@@ -90,5 +109,6 @@ class Live:
 
 
 def as_event(text: str) -> bytes:
-    """Return a text as one server-sent event."""
-    return "".join(f"data: {line}\n" for line in text.split("\n")).encode() + b"\n"
+    """Return a text as one server-sent event; a line of it ends at any of the ends of lines that the format knows."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "".join(f"data: {line}\n" for line in lines).encode() + b"\n"

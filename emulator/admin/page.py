@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader
 
+from emulator.admin.names import PLATFORMS, PURPOSES
 from emulator.cloud import Cloud
 
 PREFIX: Final = "/admin"
@@ -28,6 +29,11 @@ class Look:
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     place: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def of_the_lab(self) -> bool:
+        """Return whether the lab's own tenant looks: journal, world and reports are about all tenants."""
+        return bool(self.tenant_id == self.cloud.directory.tenants()[0]["id"])
 
     def number(self, name: str, default: int = 0) -> int:
         """Return a whole number of the query; the default for anything else."""
@@ -78,7 +84,13 @@ def with_query(look: Look, **changes: Any) -> str:
     return "?" + urlencode({name: value for name, value in values.items() if value})
 
 
-_TEMPLATES.filters |= {"moment": moment, "size": size, "thousands": lambda number: f"{number:,}"}
+_TEMPLATES.filters |= {
+    "platform": lambda name: PLATFORMS.get(name, name),
+    "purpose": lambda name: PURPOSES.get(name, name),
+    "moment": moment,
+    "size": size,
+    "thousands": lambda number: f"{number:,}",
+}
 
 
 def not_found(what: str, wanted: str) -> Shown:

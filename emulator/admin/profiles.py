@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from emulator.admin.certificates import state_of
+from emulator.admin.names import PLATFORMS, PURPOSES
 from emulator.admin.page import PREFIX, Look, Shown, Table, not_found
 from emulator.cloud import Cloud
 from emulator.graph import device_configurations
@@ -19,16 +20,6 @@ from emulator.intune.profiles import PLATFORM_OF_TYPE
 from emulator.store.device_configurations import Assignment, DeviceConfiguration
 from emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption
 
-PLATFORMS: Final = {
-    "ios": "iOS/iPadOS",
-    "macos": "macOS",
-    "windows": "Windows 10 and later",
-    "android": "Android device administrator",
-    "androidForWork": "Android Enterprise, personally-owned work profile",
-    "androidDeviceOwner": "Android Enterprise, fully managed and dedicated",
-}
-"""Platform → what the portal calls it."""
-
 _TPM: Final = "Trusted Platform Module (TPM) KSP"
 KSP: Final = {
     "useTpmKspOtherwiseUseSoftwareKsp": f"Enroll to {_TPM} if present, otherwise Software KSP",
@@ -36,10 +27,11 @@ KSP: Final = {
     "usePassportForWorkKspOtherwiseFail": "Enroll to Windows Hello for Business, otherwise fail",
     "useSoftwareKsp": "Enroll to Software KSP",
 }
-PURPOSES: Final = {"unassigned": "Unassigned", "smimeEncryption": "S/MIME Encryption", "smimeSigning": "S/MIME Signing"}
 _TYPE_OF: Final = {platform: odata_type for odata_type, platform in PLATFORM_OF_TYPE.items()}
 _ALL_USERS, _ALL_DEVICES = "allLicensedUsersAssignmentTarget", "allDevicesAssignmentTarget"
 _INCLUDED, _EXCLUDED = "groupAssignmentTarget", "exclusionGroupAssignmentTarget"
+_GROUPS: Final = (_INCLUDED, _EXCLUDED)
+_GROUPS_SHOWN: Final = 500
 _PORTAL: Final = "PFX Lab admin centre"
 COLUMNS: Final = ("id", "displayName", "platform", "intendedPurpose", "assignedTo", "created", "lastModified")
 
@@ -81,6 +73,17 @@ def _target(cloud: Cloud, tenant_id: str, one: Assignment) -> str:
         return "All devices"
     name = _group_name(cloud, tenant_id, one.group_id)
     return f"without {name}" if one.target_type == _EXCLUDED else name
+
+
+def _groups(cloud: Cloud, tenant_id: str, assigned: list[str]) -> list[dict[str, str]]:
+    """Return the groups that a profile can be assigned to: those it is assigned to, be they gone, and the first others.
+
+    All of the former stand in the form, since what is not ticked there is taken away.
+    """
+    sql = "select id, display_name from groups where tenant_id = ? order by display_name limit ?"
+    found = [{"id": group, "display_name": _group_name(cloud, tenant_id, group)} for group in dict.fromkeys(assigned)]
+    others = cloud.store.rows(sql, (tenant_id, _GROUPS_SHOWN))
+    return found + [dict(row) for row in others if row["id"] not in assigned]
 
 
 def _row(cloud: Cloud, profile: DeviceConfiguration) -> dict[str, Any]:
@@ -157,9 +160,7 @@ def show_one(look: Look, problem: str = "") -> Shown:
     if profile is None:
         return not_found("configuration profile", wanted)
     assigned = cloud.profiles.assignments(profile.id)
-    groups = cloud.store.rows(
-        "select id, display_name from groups where tenant_id = ? order by display_name limit 500", (look.tenant_id,)
-    )
+    groups = _groups(cloud, look.tenant_id, [one.group_id for one in assigned if one.target_type in _GROUPS])
     counts = cloud.store.rows(
         "select state, count(*) as n from deliveries where profile_id = ? group by state order by n desc", (profile.id,)
     )

@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,22 +34,34 @@ def _read(folder: Path, name: str) -> dict[str, Any] | None:
         return None
     for path in (folder / name / "report.json", folder / f"{name}.json"):
         try:
-            if not path.is_file() or path.stat().st_size > _LARGEST:
+            facts = path.stat()
+            if facts.st_size > _LARGEST:
                 continue
-            body = json.loads(path.read_text("utf-8"))
-            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        except (OSError, ValueError):
+            body = _parsed(path, facts.st_mtime_ns)
+        except (OSError, ValueError, RecursionError):
             continue
         kind = _kind(body)
         if kind:
+            written = datetime.fromtimestamp(facts.st_mtime, UTC)
             return {"name": name, "kind": kind, "body": body, "written": written.isoformat()}
     return None
 
 
+@lru_cache(maxsize=64)
+def _parsed(path: Path, _changed: int) -> Any:
+    """Return what is in a file; it is read once for each time it was written."""
+    return json.loads(path.read_text("utf-8"))
+
+
 def _kind(body: Any) -> str:
-    if not isinstance(body, dict) or "verdict" not in body:
+    """Return which command wrote a report, empty for what none of ours writes."""
+    if not isinstance(body, dict) or not isinstance(body.get("verdict"), str):
         return ""
-    return "conformance" if "rules" in body else "load" if "saturation" in body else ""
+    rules, requests = body.get("rules"), body.get("requests")
+    if isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules):
+        return "conformance"
+    whole = isinstance(requests, dict) and isinstance(body.get("stages"), dict) and "saturation" in body
+    return "load" if whole else ""
 
 
 def _summary(kind: str, body: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ _SIGN_IN: Final = f"{PREFIX}/sign-in"
 # The sign-in form, and reports that are pages of their own, have their style in the page.
 _INLINE: Final = {**_HEADERS, "Content-Security-Policy": _POLICY.format("style-src 'unsafe-inline';")}
 _STATIC: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_NOT_YOURS: Final = "not_yours.html"
 _TOURED: Final = "pfxlab_toured"
 _YEAR: Final = 365 * 86_400
 _LIVE: web.AppKey[Live] = web.AppKey("admin_live")
@@ -49,17 +50,17 @@ PAGES: Final[dict[str, View]] = {
     "/profiles/{id}": profiles.show_one,
     "/devices": devices.show_all,
     "/devices/{id}": devices.show_one,
+}
+"""Path below /admin → what is shown there."""
+
+OF_THE_LAB: Final[dict[str, View]] = {
     "/journal": journal.show,
     "/reports": reports.show_all,
     "/reports/{name}": reports.show_one,
 }
-"""Path below /admin → what is shown there. The world is not among them: it moves what is not the cloud's."""
+"""Pages about all tenants. The world is one more: it moves what is not the cloud's."""
 
 _WORLD: Final = f"{PREFIX}/world"
-_PATTERNS: Final = [
-    (re.compile(re.escape(PREFIX) + re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path))), view)
-    for path, view in PAGES.items()
-]
 
 Form = Mapping[str, str]
 
@@ -107,6 +108,16 @@ def _page(view: View) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     return answer
 
 
+def _lab_only(view: View) -> View:
+    """Show a page that is about the whole lab to the lab's own tenant alone."""
+    return lambda look: view(look) if look.of_the_lab else Shown(_NOT_YOURS, {}, status=403)
+
+
+_PATTERNS: Final = [
+    (re.compile(re.escape(PREFIX) + re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path))), view)
+    for path, view in (*PAGES.items(), *((path, _lab_only(view)) for path, view in OF_THE_LAB.items()))
+]
+
 Act = Callable[[web.Request, Look, Any], Awaitable[web.Response]]
 
 
@@ -134,10 +145,20 @@ def _to(path: str) -> web.Response:
 
 
 def _form(request: web.Request, problem: str | None = None) -> web.Response:
-    target = request.path_qs if request.path != _SIGN_IN else request.query.get("to", PREFIX)
+    target = request.query.get("to", PREFIX) if request.path == _SIGN_IN else _page_of(request)
     text = pages.sign_in("PFX Lab admin centre", _SIGN_IN, {"to": target}, problem)
     status = 401 if problem is not None else 200
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=_INLINE)
+
+
+def _page_of(request: web.Request) -> str:
+    """Return the page that was asked for, or, of a form that was sent, the page that it is on."""
+    if request.method in ("GET", "HEAD"):
+        return request.path_qs
+    path = request.path
+    for action in ("/assign", "/delete", "/sync"):
+        path = path.removesuffix(action)
+    return PREFIX if path.endswith("/sign-out") else path
 
 
 async def show_sign_in(request: web.Request) -> web.Response:
@@ -200,16 +221,21 @@ async def _sync_device(request: web.Request, look: Look, _form: Any) -> web.Resp
     return _to(f"{PREFIX}/devices/{look.place['id']}")
 
 
-def _show_world(request: web.Request, look: Look, problem: str = "", done: str = "") -> web.Response:
-    return _answer(request, look, world.show(look, request.app[control.DRIVER], problem, done))
+def _show_world(request: web.Request, look: Look, problem: str = "") -> web.Response:
+    return _answer(request, look, world.show(look, request.app[control.DRIVER], problem))
 
 
 async def _world(request: web.Request) -> web.StreamResponse:
     session = current(request, request.app[CLOUD].clock.now())
-    return await show_sign_in(request) if session is None else _show_world(request, _look(request, session))
+    if session is None:
+        return await show_sign_in(request)
+    look = _look(request, session)
+    return _show_world(request, look) if look.of_the_lab else _answer(request, look, Shown(_NOT_YOURS, {}, status=403))
 
 
 async def _move_world(request: web.Request, look: Look, form: Any) -> web.Response:
+    if not look.of_the_lab:
+        return _answer(request, look, Shown(_NOT_YOURS, {}, status=403))
     session = current(request, look.cloud.clock.now())
     try:
         verb, body, place, done = world.asked(form)
@@ -217,16 +243,18 @@ async def _move_world(request: web.Request, look: Look, form: Any) -> web.Respon
     except (control.Refused, ValueError) as problem:
         return _show_world(request, look, str(problem))
     if session is not None:
-        # Putting back a state ends every session; who asked for it goes on.
-        keep(request, session)
-    return _show_world(request, look, done=done)
+        # Time that passes, or a state put back, ends sessions; who asked for it goes on.
+        keep(request, session, look.cloud.clock.now())
+    # A page that was loaded and not the answer to a form: loading it again does nothing twice.
+    return _to(f"{_WORLD}?did={done}")
 
 
 async def _report_file(request: web.Request) -> web.StreamResponse:
     session = current(request, request.app[CLOUD].clock.now())
     if session is None:
         return await show_sign_in(request)
-    found = await asyncio.to_thread(reports.file_of, _look(request, session))
+    look = _look(request, session)
+    found = await asyncio.to_thread(reports.file_of, look) if look.of_the_lab else None
     if found is None:
         raise web.HTTPNotFound
     content, kind = found
@@ -251,11 +279,11 @@ async def _live(request: web.Request) -> web.StreamResponse:
     channel, event = live.join(look, view)
     sent = ""
     try:
-        while not cloud.stopping and current(request, cloud.clock.now()) is not None:
+        while not cloud.stopping and current(request, cloud.clock.now()) is not None and _is_open(request):
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), 1.0)
-            if event.is_set() and channel.text != sent:
-                event.clear()
+            event.clear()
+            if channel.text != sent:
                 sent = channel.text
                 await response.write(as_event(sent))
     except ConnectionError:
@@ -265,10 +293,15 @@ async def _live(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def _is_open(request: web.Request) -> bool:
+    """Return whether the other end still listens: a handler is not told when it goes."""
+    return request.transport is not None and not request.transport.is_closing()
+
+
 def _view_of(request: web.Request, path: str) -> tuple[View | None, dict[str, str]]:
     """Return what is shown at a path, and the values in it."""
     if path == _WORLD:
-        return lambda look: world.show(look, request.app[control.DRIVER]), {}
+        return _lab_only(lambda look: world.show(look, request.app[control.DRIVER])), {}
     for pattern, view in _PATTERNS:
         match = pattern.fullmatch(path)
         if match is not None:
@@ -310,6 +343,8 @@ def add_routes(app: web.Application) -> None:
     router.add_get(f"{PREFIX}/no-tour", _no_tour)
     for path, view in PAGES.items():
         router.add_get(PREFIX + path, _page(view))
+    for path, view in OF_THE_LAB.items():
+        router.add_get(PREFIX + path, _page(_lab_only(view)))
     router.add_get(_WORLD, _world)
     router.add_post(_WORLD, _form_of(_move_world))
     router.add_post(f"{PREFIX}/profiles/new", _form_of(_create_profile))

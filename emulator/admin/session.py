@@ -4,7 +4,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -46,23 +46,29 @@ def begin(request: web.Request, session: Session, response: web.Response) -> Non
     """Hand the browser a session's cookie: not for scripts, not for other sites, gone with the lab."""
     name = secrets.token_urlsafe(24)
     request.app[SESSIONS][name] = session
-    response.set_cookie(COOKIE, name, path="/admin", httponly=True, secure=True, samesite="Strict")
+    # Lax: a link to a page that somebody shares leads there; forms have their own secret.
+    response.set_cookie(cookie(request), name, path="/admin", httponly=True, secure=True, samesite="Lax")
+
+
+def cookie(request: web.Request) -> str:
+    """Return the cookie's name: browsers keep one jar for all ports of a host, and labs differ by their port."""
+    return f"{COOKIE}_{request.url.port}"
 
 
 def end(request: web.Request, response: web.Response) -> None:
     """End the session of a request."""
-    request.app[SESSIONS].pop(request.cookies.get(COOKIE, ""), None)
-    response.del_cookie(COOKIE, path="/admin")
+    request.app[SESSIONS].pop(request.cookies.get(cookie(request), ""), None)
+    response.del_cookie(cookie(request), path="/admin")
 
 
-def keep(request: web.Request, session: Session) -> None:
-    """Keep the session of a request over a change that ended all of them."""
-    request.app[SESSIONS][request.cookies.get(COOKIE, "")] = session
+def keep(request: web.Request, session: Session, now: datetime) -> None:
+    """Keep the session of a request over a change that ended it, for as long as if it began now."""
+    request.app[SESSIONS][request.cookies.get(cookie(request), "")] = replace(session, ends=now + _LASTS)
 
 
 def current(request: web.Request, now: datetime) -> Session | None:
     """Return the session of a request; one that has ended is forgotten."""
-    sessions, name = request.app[SESSIONS], request.cookies.get(COOKIE, "")
+    sessions, name = request.app[SESSIONS], request.cookies.get(cookie(request), "")
     found = sessions.get(name)
     if found is not None and found.ends <= now:
         del sessions[name]

@@ -10,7 +10,7 @@ from emulator.cloud import Cloud
 from emulator.lab.journal import Entry
 from emulator.store.pfx_certificates import PfxCertificate
 
-_LOOKED_AT: Final = 50_000
+LOOKED_AT: Final = 50_000
 """Journal entries in which a certificate is looked for, the newest."""
 
 _SHOWN: Final = 300
@@ -73,7 +73,7 @@ def _hop(entry: Entry, record: PfxCertificate, names: dict[str, tuple[str, str]]
 
 def _import_hop(record: PfxCertificate) -> dict[str, Any]:
     return {
-        "time": record.last_modified.isoformat(),
+        "time": record.created.isoformat(),
         "party": "administrator's tool",
         "device": "",
         "deviceName": "",
@@ -91,7 +91,7 @@ def timeline(cloud: Cloud, record: PfxCertificate) -> list[dict[str, Any]]:
     """Return the hops of a certificate, oldest first: its import, then what the journal's latest entries tell of it."""
     last = cloud.journal.last()
     entries = cloud.journal.entries(
-        after=max(0, last - _LOOKED_AT), thumbprint=record.thumbprint, limit=_SHOWN, newest=True
+        after=max(0, last - LOOKED_AT), thumbprint=record.thumbprint, limit=_SHOWN, newest=True
     )
     mine = {delivery.id: delivery.device_id for delivery in cloud.deliveries.of_certificate(record.id)}
     names = {}

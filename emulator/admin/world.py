@@ -10,10 +10,22 @@ from emulator.lab.driver import Driver
 from emulator.lab.fault_kinds import KINDS, MATCHES
 
 _NAMED: Final = tuple(MATCHES)
+DONE: Final = {
+    "freeze": "The clock stands still.",
+    "resume": "The clock runs on.",
+    "advance": "The time has passed, and all that was due in between has happened.",
+    "fault": "The fault is planned.",
+    "take-back": "The fault is taken back.",
+    "switch": "The switch is set, from the next request on.",
+    "snapshot": "The lab's state is kept.",
+    "restore": "The lab is as it was when that state was kept.",
+    "reset": "The lab is as it was at its beginning.",
+}
+"""What a form of the page does → what is said when it has."""
 
 
-def show(look: Look, driver: Driver, problem: str = "", done: str = "") -> Shown:
-    """Return the page; `problem` and `done` say what became of the form before."""
+def show(look: Look, driver: Driver, problem: str = "") -> Shown:
+    """Return the page; `problem` says why the form before was refused, `did` in the query what one has done."""
     cloud = look.cloud
     among = choices()
     switches = [
@@ -33,13 +45,13 @@ def show(look: Look, driver: Driver, problem: str = "", done: str = "") -> Shown
         "matches": MATCHES,
         "snapshots": driver.snapshots(),
         "problem": problem,
-        "done": done,
+        "done": DONE.get(look.query.get("did", ""), "") if not problem else "",
     }
     return Shown("world.html", values, Table(("name", "value"), lambda: switches), 400 if problem else 200)
 
 
 def asked(form: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, str], str]:
-    """Return (verb of the control API, its body, values of its path, what was done) for a form of the page.
+    """Return (verb of the control API, its body, values of its path, which of DONE it was) for a form of the page.
 
     Raises:
         ValueError: a form that the page does not have.
@@ -47,27 +59,23 @@ def asked(form: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, str],
     """
     what = form.get("do", "")
     if what in ("freeze", "resume"):
-        return "setClock", {what: True}, {}, f"The clock {'stands still' if what == 'freeze' else 'runs on'}."
+        return "setClock", {what: True}, {}, what
     if what == "advance":
-        step = form.get("step", "").strip()
-        return "setClock", {"advance": step}, {}, f"{step} have passed, with all that was due in between."
+        return "setClock", {"advance": form.get("step", "").strip()}, {}, what
     if what == "fault":
-        return "addFault", _fault(form), {}, "The fault is planned."
+        return "addFault", _fault(form), {}, what
     if what == "take-back":
-        return "removeFault", {}, {"id": form.get("id", "")}, "The fault is taken back."
+        return "removeFault", {}, {"id": form.get("id", "")}, what
     if what == "switch":
-        name, value = form.get("name", ""), form.get("value", "").strip()
-        return "setSwitches", {name: _value(value)}, {}, f"{name} is {value}."
+        return "setSwitches", {form.get("name", ""): _value(form.get("value", "").strip())}, {}, what
     if what == "snapshot":
-        name = form.get("name", "").strip()
-        return "takeSnapshot", {"name": name}, {}, f"The lab's state is kept as {name}."
+        return "takeSnapshot", {"name": form.get("name", "").strip()}, {}, what
     if what == "restore":
-        name = form.get("name", "")
-        return "restoreSnapshot", {}, {"name": name}, f"The lab is as it was at {name}."
+        return "restoreSnapshot", {}, {"name": form.get("name", "")}, what
     if what == "reset":
         if not form.get("sure"):
             raise ValueError("expected a tick at 'yes, everything', got none; nothing was reset")
-        return "reset", {}, {}, "The lab is as it was at its beginning."
+        return "reset", {}, {}, what
     raise ValueError(f"expected a form of this page, got {what[:40]!r}")
 
 

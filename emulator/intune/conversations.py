@@ -17,6 +17,7 @@ _LARGEST: Final = 256 * 1024
 class Said:
     """One message of a device and the answer; None for one that is too large to keep, b"" for an empty one."""
 
+    number: int
     time: datetime
     asked: bytes | None = field(repr=False)
     answered: bytes | None = field(repr=False)
@@ -31,6 +32,7 @@ class Conversations:
 
     def __init__(self) -> None:
         self._said: OrderedDict[str, deque[Said]] = OrderedDict()
+        self._number = 0
 
     def clear(self) -> None:
         """Forget everything: the store is another."""
@@ -39,7 +41,8 @@ class Conversations:
     def note(self, device_id: str, time: datetime, asked: bytes, answered: bytes) -> None:
         """Keep a message and its answer."""
         mine = self._said.setdefault(device_id, deque(maxlen=_EXCHANGES))
-        mine.append(Said(time, _kept(asked), _kept(answered)))
+        self._number += 1
+        mine.append(Said(self._number, time, _kept(asked), _kept(answered)))
         self._said.move_to_end(device_id)
         while len(self._said) > _DEVICES:
             self._said.popitem(last=False)

@@ -141,7 +141,9 @@ class Measured:
         points = self.points()
         found = saturation.find([(point["offered"], point["achieved"]) for point in points])
         names = {kind: {} for kind in (PATH, STAGE)}  # type: dict[str, dict[str, Any]]
-        for (kind, name), one in sorted(self._names.items()):
+        # Requests by name; stages in the order in which they were seen first, which is that of the work.
+        in_order = sorted(self._names.items(), key=lambda item: item[0][1] if item[0][0] == PATH else "")
+        for (kind, name), one in in_order:
             if one.latencies.count or one.failures:
                 names[kind][name] = one.figures(seconds)
         return {

@@ -228,7 +228,7 @@ async def test_world_is_moved_by_its_forms(admin: Watched, stage: Stage) -> None
     before = lab.clock.now()
     await page.get_by_label("Let pass").fill("90m")
     await page.get_by_role("button", name="Advance").click()
-    await expect(page.get_by_role("status")).to_contain_text("90m have passed")
+    await expect(page.get_by_role("status")).to_contain_text("The time has passed")
     assert lab.clock.now() - before == timedelta(minutes=90)
     await page.get_by_label("Let pass").fill("soon")
     await page.get_by_role("button", name="Advance").click()
@@ -242,12 +242,15 @@ async def test_world_is_moved_by_its_forms(admin: Watched, stage: Stage) -> None
     await expect(page.get_by_role("status")).to_have_text("The fault is planned.")
     await page.get_by_role("button", name="Take status back").click()
     await expect(page.get_by_text("None is planned.")).to_be_visible()
+    await page.reload()
+    assert lab.emulator.cloud.faults.all() == []
     row = page.locator("tr", has=page.get_by_role("rowheader", name="page_size"))
     await row.get_by_label("page_size", exact=True).fill("7")
     await row.get_by_role("button").click()
+    await expect(page.get_by_role("status")).to_contain_text("The switch is set")
     assert lab.emulator.cloud.config.switches.page_size == 7
     await page.get_by_role("button", name="Restore").click()
-    await expect(page.get_by_role("status")).to_contain_text("as it was at before-the-fault")
+    await expect(page.get_by_role("status")).to_contain_text("as it was when that state was kept")
     await page.get_by_role("button", name="Back to the lab's beginning").click()
     await expect(page.get_by_role("alert")).to_contain_text("nothing was reset")
     # The browser tells of answers such as these two on its console.
@@ -279,6 +282,19 @@ async def test_pages_work_without_scripts(browser: Browser, stage: Stage) -> Non
         await expect(admin.page.locator("tbody tr").first).to_contain_text("pfxlab.example")
         await admin.page.get_by_role("button", name="Sign out").click()
         await expect(admin.page.get_by_label("Password")).to_be_visible()
+
+
+async def test_a_hidden_page_leaves_its_connection_and_a_dead_one_says_so(browser: Browser, stage: Stage) -> None:
+    """Eight tabs of one browser all load; when the session ends an open page says that it is no longer live."""
+    async with looking(browser, stage.lab) as admin:
+        await signed_in(admin, stage.lab)
+        tabs = [await admin.page.context.new_page() for _ in range(7)]
+        for tab in tabs:
+            await tab.bring_to_front()
+            await tab.goto(f"{admin.origin}/admin/devices", timeout=10_000)
+        await expect(tabs[-1].locator("#live")).to_have_attribute("data-live", "yes")
+        stage.lab.clock.advance(timedelta(hours=9))
+        await expect(tabs[-1].get_by_role("alert")).to_contain_text("no longer live", timeout=15_000)
 
 
 async def test_many_open_pages_share_one_rendering(browser: Browser, stage: Stage) -> None:

@@ -8,7 +8,9 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,9 +19,17 @@ from yarl import URL
 
 from connector_sim.eventlog import HEALTH_UPLOAD_SUCCESS, VERSION_DEPRECATED, Event
 from connector_sim.pfx import open_pfx
+from emulator.admin import journal, reports
+from emulator.admin.live import Live, as_event
 from emulator.admin.messages import pretty
+from emulator.admin.page import Look, Shown
+from emulator.clock import LabClock
+from emulator.cloud import Cloud
+from emulator.config import Config
+from emulator.seed import seed
+from emulator.wire import syncml
 from emulator.wire.enums import IntendedPurpose
-from scenarios import story
+from scenarios import story, warm
 from scenarios.lab import Lab
 from scenarios.mail_authority import MailAuthority, MailCertificate
 from tests.conftest import KEYS
@@ -331,6 +341,7 @@ async def test_certificates_are_searched_filtered_and_paged(lab: Lab, admin: Bro
 
     assert await users("search=many-007") == ["many-007@pfxlab.example"]
     assert await users(f"search={7:040x}") == ["many-007@pfxlab.example"]
+    assert await users("search=00:00:00 00 00 " + "00 " * 14 + "07") == ["many-007@pfxlab.example"]
     assert await users("search=MANY-00") == [f"many-{n:03}@pfxlab.example" for n in range(9, -1, -1)]
     first, second, third = [await users(f"search=many&skip={skip}") for skip in (0, 50, 100)]
     assert (len(first), len(second), len(third)) == (50, 50, 20)
@@ -386,4 +397,124 @@ def test_messages_are_shown_without_what_is_secret() -> None:
     assert pretty(b"\x00\x01") == "(2 bytes that are no XML)"
     assert pretty(b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>").endswith("no XML)")
     assert pretty(None) == "(too large to be kept)"
+    deep = b"<a>" * 2000 + b"</a>" * 2000
+    assert pretty(deep).startswith("(")
+    hidden = f"""<SyncML><SyncHdr><Cred><Meta><Type>syncml:auth-basic</Type></Meta><Data>dXNlcjpwdw==</Data></Cred></SyncHdr>
+        <Alert><Item><Meta><Type>{syncml.USER_TOKEN}</Type></Meta><Data>short/opaque</Data></Item></Alert>
+        <Item><Target><LocURI>./User/Vendor/MSFT/{"x" * 70}/Status</LocURI></Target><Data>{"ab/" * 40}</Data></Item></SyncML>"""
+    shown = pretty(hidden.encode())
+    assert not any(secret in shown for secret in ("dXNlcjpwdw==", "short/opaque", "ab/ab/ab"))
+    assert "syncml:auth-basic" in shown
+    assert f"{'x' * 70}/Status" in shown
+    plist = pretty(
+        b"<plist><dict><key>PushMagic</key><string>0F-1A</string><key>UDID</key><string>0F-2B</string></dict></plist>"
+    )
+    assert ("0F-1A" in plist, "0F-2B" in plist) == (False, True)
     assert "session is over" in pretty(b"")
+
+
+async def test_another_tenants_administrator_sees_nothing_of_the_labs(tmp_path: Path) -> None:
+    """Journal, world and reports are the lab's own tenant's; the other pages show another tenant its own alone."""
+    other = {"domain": "fabrikam.example", "users": [{"upn": "boss@fabrikam.example", "password": "only for tests",
+             "roles": ["intune_administrator"]}]}  # fmt: skip
+    warm.lay_out(tmp_path / "lab")
+    async with Lab(tmp_path / "lab", Config(tenants=(other,))) as lab:
+        lab.new_key = KEYS
+        await with_a_story(lab)
+        tls = ssl.create_default_context(cafile=str(lab.ca_file))
+        async with aiohttp.ClientSession(lab.emulator.origin, connector=aiohttp.TCPConnector(ssl=tls)) as session:
+            stranger = Browser(lab, session)
+            assert (await stranger.sign_in("boss@fabrikam.example", "only for tests"))[0] == 200
+            upn = lab.operator.credentials.user_upn
+            for path in pages(lab):
+                for shown in (path, f"{path}?format=json"):
+                    status, text, _ = await stranger.get(shown)
+                    whole = path in ("/admin/journal", "/admin/world", "/admin/reports")
+                    single = path.count("/") == 3 and not path.endswith("/new")
+                    assert (status, upn in text) == (403 if whole else 404 if single else 200, False), shown
+            token = re.findall(r'name="csrf" value="([^"]+)"', (await stranger.get("/admin"))[1])[0]
+            async with session.post("/admin/world", data={"csrf": token, "do": "reset", "sure": "yes"}) as response:
+                assert response.status == 403
+            async with session.get("/admin/live", params={"page": "/admin/journal"}) as stream:
+                assert await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 5) == as_event("")
+
+
+async def test_a_page_that_cannot_be_rendered_stops_no_other(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """A live page whose view fails is logged and left alone; the others are sent on, and who leaves is forgotten."""
+    cloud = lab.emulator.cloud
+    look = Look(cloud, lab.operator.credentials.tenant_id, "a@b.example", "", "/admin")
+
+    def broken(_: Look) -> Shown:
+        raise ZeroDivisionError
+
+    live = Live(cloud)
+    bad, bad_event = live.join(replace(look, path="/admin/x"), broken)
+    good, good_event = live.join(replace(look, path="/admin/journal"), journal.show)
+    await asyncio.wait_for(good_event.wait(), 5)
+    good_event.clear()
+    cloud.journal.record("lab", "tick", number=1)
+    await asyncio.wait_for(good_event.wait(), 5)
+    assert ("tick" in good.text, bad.text) == (True, "")
+    assert "unforeseen error in /admin/x" in caplog.text
+    live.leave(bad, bad_event)
+    live.leave(good, good_event)
+    assert live.pages == 0
+
+
+async def test_a_reader_that_has_gone_is_forgotten(lab: Lab, admin: Browser) -> None:
+    """When a browser closes a live page its stream ends within seconds, though nothing changes on the page."""
+    stream = await admin._session.get("/admin/live", params={"page": "/admin/profiles"})
+    await stream.content.readuntil(b"\n\n")
+
+    stream.close()
+    for _ in range(40):
+        await asyncio.sleep(0.1)
+        if not any(task.get_name() == "live pages" for task in asyncio.all_tasks()):
+            break
+    assert not any(task.get_name() == "live pages" for task in asyncio.all_tasks())
+
+
+def test_events_end_their_lines_as_the_format_does() -> None:
+    """Whatever ends a line in a text, each line is one of the event's, and none can begin a field or another event."""
+    assert as_event("a\rb\r\nc\nd") == b"data: a\ndata: b\ndata: c\ndata: d\n\n"
+    assert as_event("x\r\rdata: gone") == b"data: x\ndata: \ndata: data: gone\n\n"
+
+
+async def test_time_that_an_administrator_lets_pass_signs_nobody_out_who_did(lab: Lab, admin: Browser) -> None:
+    """Who lets a day pass on the world page is still signed in afterwards; a form of a dead session leads to its page."""
+    token = re.findall(r'name="csrf" value="([^"]+)"', (await admin.get("/admin/world"))[1])[0]
+    async with admin._session.post("/admin/world", data={"csrf": token, "do": "advance", "step": "1d12h"}) as response:
+        assert (response.status, str(response.url.query_string)) == (200, "did=advance")
+    assert "<h1>World</h1>" in (await admin.get("/admin/world"))[1]
+    lab.clock.advance(timedelta(hours=9))
+    async with admin._session.post("/admin/profiles/x/assign", data={"csrf": token}) as response:
+        assert 'name="to" value="/admin/profiles/x"' in await response.text()
+
+
+async def test_groups_that_are_gone_stay_in_the_form_of_a_profile(lab: Lab, admin: Browser) -> None:
+    """A profile that is assigned to a deleted group shows it ticked, so that assigning another takes nothing away unseen."""
+    await with_a_story(lab)
+    cloud, tenant = lab.emulator.cloud, lab.operator.credentials.tenant_id
+    profile = cloud.profiles.all(tenant)[0]
+    cloud.store.run("delete from groups where id = ?", (lab.operator.credentials.group_id,))
+    text = (await admin.get(f"/admin/profiles/{profile.id}"))[1]
+    assert f'name="included" value="{lab.operator.credentials.group_id}" checked' in text
+    assert "a group that is gone" in text
+
+
+async def test_odd_files_among_the_reports_disturb_nothing(tmp_path: Path) -> None:
+    """Files that no command of ours wrote are not listed; those that are name plan, verdict and summary."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    for name, text in (("a.json", "{"), ("b.json", '{"verdict": "PASS", "rules": null}'), ("c.json", "[" * 5000),
+                       ("d.json", '{"verdict": "PASS", "rules": [1]}'), ("good.json", '{"plan": "import", "verdict": "PASS", "rules": []}')):  # fmt: skip
+        (folder / name).write_text(text)
+    cloud = Cloud(Config(reports=folder), LabClock())
+    seed(cloud)
+    look = Look(cloud, cloud.directory.tenants()[0]["id"], "a@b.example", "", "/admin/reports")
+    table = reports.show_all(look).table
+    assert table is not None
+    assert [row["name"] for row in table.rows()] == ["good"]
+    for place in ({"name": "..", "file": "report.html"}, {"name": "good", "file": "../a.json"}):
+        assert reports.file_of(replace(look, place=place)) is None
+    cloud.close()
