@@ -49,8 +49,9 @@ async def lab_clock(graph_url: str, ca_file: Path) -> LabClock:
 class FleetUsers:
     """The users of a fleet with their passwords, in a file only its owner may read."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "users.json"
+    def __init__(self, folder: Path, prefix: str = "fleet") -> None:
+        """`prefix`: what the users' names begin with."""
+        self._path, self._prefix = folder / "users.json", prefix
         self.passwords: dict[str, str] = json.loads(self._path.read_text()) if self._path.exists() else {}
 
     async def make(self, facts: dict[str, Any], count: int, told: Told) -> list[str]:
@@ -63,7 +64,7 @@ class FleetUsers:
 
         """
         domain = facts["user"]["upn"].partition("@")[2]
-        names = [f"fleet-{number:05}@{domain}" for number in range(1, count + 1)]
+        names = [f"{self._prefix}-{number:05}@{domain}" for number in range(1, count + 1)]
         async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
             form = {"grant_type": "client_credentials", **facts["setup"]}
             await client.sign_in(form)

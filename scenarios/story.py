@@ -38,11 +38,16 @@ async def import_pfx(
     return await client.import_user_pfx_certificate(record)
 
 
+def profile_name(platform: str, purpose: IntendedPurpose) -> str:
+    """Return what `assign_profile` calls a profile."""
+    return f"Imported PKCS, {platform}, {purpose.name}"
+
+
 async def assign_profile(client: GraphClient, platform: str, purpose: IntendedPurpose, group_id: str) -> str:
     """Create an imported-PFX profile for a platform and purpose, assign it to a group, return its id."""
     body: dict[str, Any] = {
         "@odata.type": TYPE_OF_PLATFORM[platform],
-        "displayName": f"Imported PKCS, {platform}, {purpose.name}",
+        "displayName": profile_name(platform, purpose),
         "intendedPurpose": purpose.name,
     }
     if platform == "windows":

@@ -1,12 +1,12 @@
 """`pfxlab load`: load plans, run on one machine or many. See docs/load.md."""
 
 import json
-import signal
 import tempfile
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -126,7 +126,12 @@ def load(
         return
     if plan is None:
         raise click.UsageError(f"expected a plan; those that come with the lab: {', '.join(built_in())}")
-    chosen = changed(_found(plan), kind=shape, rate=rate, seconds=duration, users=users, processes=expect or processes)
+    try:
+        chosen = changed(
+            _found(plan), kind=shape, rate=rate, seconds=duration, users=users, processes=expect or processes
+        )
+    except PlanProblem as problem:
+        raise click.UsageError(str(problem)) from None
     if expect and kit is None:
         raise click.UsageError("expected --kit FOLDER with --workers: the workers need a copy of it")
     if kit is not None and kit.exists() and any(kit.iterdir()):
@@ -200,8 +205,20 @@ def _facts(plan: Plan, ready_file: Path | None, against: str | None) -> dict[str
     facts = ready_facts(ready_file, "setup", "user")
     if against is None:
         return facts
+    _check_address(against)
     tenant = facts["authority_url"].rstrip("/").rpartition("/")[2]
     return {**facts, "graph_url": against.rstrip("/"), "authority_url": f"{against.rstrip('/')}/{tenant}"}
+
+
+def _check_address(url: str) -> None:
+    """Refuse what is no address of a server."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) > 0
+    except ValueError:
+        known = False
+    if not known:
+        raise click.UsageError(f"expected --against https://HOST:PORT, got {url}")
 
 
 def _say_plan(console: Console, plan: Plan, ui_port: int | None) -> None:
@@ -257,11 +274,14 @@ def load_worker(kit: Path, master_port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="pfxlab-load-") as log:
         process = run.start_locust(kits.Kit(kit), run.worker_arguments(master_port, Path(log) / "worker.log"))
         click.echo(f"Load generator started; it works when the master at port {master_port} says so. Ctrl-C ends it.")
+        code = 0
         try:
             code = process.wait()
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGTERM)
-            code = process.wait()
+            click.echo("Ending it.")
+        finally:
+            # However this ends, by a signal as well: what goes on loading unseen would be nobody's.
+            run.end(process)
     if code > 0:
         stop(
             COULD_NOT_RUN, f"expected a master at port {master_port} of this machine, the load generator ended ({code})"

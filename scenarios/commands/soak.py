@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from connector_sim.errors import GraphRefused
+from device_sim.errors import EnrollmentRefused, SessionFailed
 from scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, stop
 
 
@@ -56,6 +58,8 @@ def soak(
 
     try:
         report = asyncio.run(soaks.soak(minutes, renewals, check_ins, devices, seed, told))
+    except (GraphRefused, SessionFailed, EnrollmentRefused, OSError) as error:
+        stop(COULD_NOT_RUN, f"The soak could not go on: {error}")
     except KeyboardInterrupt:
         stop(COULD_NOT_RUN, "Interrupted; a soak tells nothing before its end.")
     (out / "soak.json").write_text(json.dumps(report, indent=2), encoding="utf-8")

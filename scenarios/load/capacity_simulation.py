@@ -19,8 +19,10 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
+from emulator.config import Switches
 from emulator.intune import deliveries
 from emulator.wire.connector import Recrypted
+from scenarios.config_file import config_of
 from scenarios.lab import Lab
 from scenarios.load.capacity import Flow, Tenant, spread
 from scenarios.load.material import Material, queue_up
@@ -30,6 +32,8 @@ LARGEST: Final = 3000
 """Deliveries that are simulated at most; of more, a share."""
 
 _BATCH: Final = 500
+_LEASE: Final = Switches().connector_lease_seconds
+_FOR_EVER: Final = 1e9
 _LEASE_SHARE: Final = 0.25
 """A connector takes no more at once than it can do in this share of a lease's time."""
 
@@ -65,7 +69,8 @@ class Queue:
 
     def __init__(self, folder: Path, count: int, users: int) -> None:
         lay_out(folder)
-        self.lab = Lab(folder, at=_MONDAY)
+        # A small tenant's connectors are slow: what they lease is theirs for as long as it takes.
+        self.lab = Lab(folder, config_of(switches={"connector_lease_seconds": _FOR_EVER}), at=_MONDAY)
         self._count, self._users = count, min(users, count)
         queue_up(self.lab, Material(), [b"\x01" * 256] * count, self._users)
         self._store, self._cloud = self.lab.emulator.cloud.store, self.lab.emulator.cloud
@@ -107,11 +112,6 @@ class Queue:
         if stale:
             raise RuntimeError(f"expected every result to be accepted, {stale} were not")
 
-    @property
-    def lease_seconds(self) -> float:
-        """Return how long a lease lasts."""
-        return self._cloud.config.switches.connector_lease_seconds
-
 
 def _check_ins(tenant: Tenant, devices: int, chance: random.Random, *, even: bool) -> list[float]:
     """Return when each device checks in, in seconds since the window began."""
@@ -127,7 +127,7 @@ class _Morning:
     def __init__(self, queue: Queue, moments: list[float], capacity: Capacity) -> None:
         self._queue, self._clock = queue, queue.lab.clock
         self._each = capacity.per_second
-        self._batch = max(1, min(_BATCH, int(capacity.per_second * queue.lease_seconds * _LEASE_SHARE)))
+        self._batch = max(1, min(_BATCH, int(capacity.per_second * _LEASE * _LEASE_SHARE)))
         self._idle = list(range(capacity.connectors))
         self._done_at: dict[int, float] = {}
         self._asked: dict[str, float] = {}

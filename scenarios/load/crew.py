@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +29,7 @@ from device_sim.fleet import Fleet, Member
 from device_sim.keys import KeyPool
 from emulator.wire import connector as contract
 from emulator.wire import jsontext
-from scenarios.fleet import open_fleet
+from scenarios.fleet import FleetUsers, open_fleet
 from scenarios.hardware import hardware_of
 from scenarios.load.kit import Kit
 from scenarios.load.measured import PATH, STAGE
@@ -38,13 +39,23 @@ _PAUSE: Final = 0.25
 """How often, and after what pause in seconds, a new device checks in until its certificates are there."""
 
 _LEASE_WAIT: Final = 5
+_TOKENS_LAST: Final = 2400.0
+"""Seconds after which users' tokens, which last an hour, are fetched anew."""
 
 Measure = dict[str, Any]
 Job = Callable[[], Awaitable[list[Measure]]]
 
 
 class JobFailed(Exception):
-    """The target did not do what was asked of it; the text says which thing."""
+    """The target did not do what was asked of it; the text says which thing, `name` of which kind of request it was."""
+
+    def __init__(self, text: str, name: str = "") -> None:
+        super().__init__(text)
+        self.name = name
+
+
+_REFUSALS: Final = (ServiceRefused, SessionFailed, EnrollmentRefused, contract.ContractError, OSError)
+"""What a target that does not do its part looks like."""
 
 
 def measure(kind: str, name: str, seconds: float, units: int = 0) -> Measure:
@@ -61,6 +72,7 @@ class ConnectorCrew:
         self._batches: deque[list[contract.WorkItem]] = deque()
         self._session: aiohttp.ClientSession | None = None
         self._number = number
+        self._core = ThreadPoolExecutor(1)
 
     async def start(self) -> None:
         """Open what the jobs need."""
@@ -82,6 +94,11 @@ class ConnectorCrew:
         _all_recrypted(results)
         return [measure(PATH, "re-encrypt", time.perf_counter() - begin, len(results))]
 
+    def _recrypt(self, items: list[contract.WorkItem]) -> tuple[list[contract.Result], float]:
+        """Return results, and when this began: in a thread of its own, so that the service's answers are heard."""
+        began = time.perf_counter()
+        return recrypt(items, self._providers.open), began
+
     async def _post(self, path: str, data: bytes) -> bytes:
         if self._session is None:
             raise JobFailed("expected a crew that was started")
@@ -95,15 +112,15 @@ class ConnectorCrew:
         if work.lease_id is None:
             raise JobFailed("expected work in the queue, got none")
         marks.append(time.perf_counter())
-        results = recrypt(work.items, self._providers.open)
+        results, began = await asyncio.get_running_loop().run_in_executor(self._core, self._recrypt, work.items)
         _all_recrypted(results)
-        marks.append(time.perf_counter())
+        marks += [began, time.perf_counter()]
         answer = await self._post(contract.COMPLETE_PATH, contract.write_completion(work.lease_id, results))
         accepted = sum(one["outcome"] == "accepted" for one in jsontext.decode(answer)["results"])
         marks.append(time.perf_counter())
         if accepted < len(results):
             raise JobFailed(f"expected {len(results)} results to be accepted, got {accepted}")
-        stages = zip(("lease", "re-encrypt", "complete"), marks, marks[1:], strict=False)
+        stages = zip(("lease", "wait for a core", "re-encrypt", "complete"), marks, marks[1:], strict=False)
         return [
             measure(PATH, "deliver", marks[-1] - marks[0], accepted),
             *(measure(STAGE, name, end - begin) for name, begin, end in stages),
@@ -133,6 +150,8 @@ class DeviceCrew:
         mine = self._fleet.members()[self._number :: plan.processes]
         self._devices: deque[tuple[Member, Device]] = deque((member, self._fleet.open(member)) for member in mine)
         self._tokens: dict[str, str] = self._kit.tokens()
+        self._tokens_until = time.monotonic() + _TOKENS_LAST
+        self._signing_in = asyncio.Lock()
         if plan.path == "checkin" and not self._devices:
             raise JobFailed(f"expected at least {plan.processes} devices, one for each load generator")
 
@@ -149,6 +168,8 @@ class DeviceCrew:
             # What a check-in costs depends on whether something was there for the device.
             kind = "delivery" if came else "check-in"
             return [measure(PATH, f"{kind} {member.platform}", took, 1)]
+        except _REFUSALS as error:
+            raise JobFailed(_text(error), f"check-in {member.platform}") from None
         finally:
             self._devices.append((member, device))
 
@@ -160,19 +181,36 @@ class DeviceCrew:
         upn = names[number % len(names)]
         name = f"wave-{self._number}-{number:06}"
         hardware = hardware_of(platform, upn, self._kit.plan.seed, name)
+        kind, tokens = f"enroll {platform}", await self._users_tokens()
         begin = time.perf_counter()
-        done = await self._fleet.enroll([(Member(name, platform, upn), hardware)], self._tokens)
+        done = await self._fleet.enroll([(Member(name, platform, upn), hardware)], tokens)
         took = time.perf_counter() - begin
         if not done.done:
-            raise JobFailed(next(iter(done.outcomes)))
+            raise JobFailed(next(iter(done.outcomes)), kind)
         device = self._fleet.open(Member(name, platform, upn))
         for _ in range(_ROUNDS):
-            await device.check_in()
+            try:
+                await device.check_in()
+            except _REFUSALS as error:
+                raise JobFailed(_text(error), kind) from None
             if len(device.store.identities()) >= self._kit.plan.certificates:
                 arrived = measure(STAGE, f"until installed {platform}", time.perf_counter() - begin)
                 return [measure(PATH, f"enroll {platform}", took, 1), arrived]
             await asyncio.sleep(_PAUSE)
-        raise JobFailed(f"expected {self._kit.plan.certificates} certificates to arrive, they did not")
+        raise JobFailed(f"expected {self._kit.plan.certificates} certificates to arrive, they did not", kind)
+
+    async def _users_tokens(self) -> dict[str, str]:
+        """Return the users' tokens, fetched anew before they end."""
+        async with self._signing_in:
+            if time.monotonic() >= self._tokens_until:
+                people = FleetUsers(self._kit.folder)
+                self._tokens = await people.tokens(self._kit.facts(), list(self._tokens))
+                self._tokens_until = time.monotonic() + _TOKENS_LAST
+        return self._tokens
+
+
+def _text(error: Exception) -> str:
+    return str(error)[:300] or type(error).__name__
 
 
 async def _answer(job: Job, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -181,15 +219,10 @@ async def _answer(job: Job, reader: asyncio.StreamReader, writer: asyncio.Stream
         while await reader.readline():
             try:
                 told: dict[str, Any] = {"measures": await job()}
-            except (
-                JobFailed,
-                ServiceRefused,
-                SessionFailed,
-                EnrollmentRefused,
-                contract.ContractError,
-                OSError,
-            ) as error:
-                told = {"error": str(error)[:300] or type(error).__name__}
+            except JobFailed as failed:
+                told = {"error": _text(failed), "name": failed.name}
+            except _REFUSALS as error:
+                told = {"error": _text(error)}
             writer.write(json.dumps(told).encode() + b"\n")
             await writer.drain()
     writer.close()

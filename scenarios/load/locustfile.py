@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from scenarios.load.recorder import Recorder
 from scenarios.load.users import user_class
 
 _KIT = Kit(Path(os.environ["PFXLAB_LOAD_KIT"]))
-_SPAWN_RATE = 100.0 * _KIT.plan.processes
+_SPAWN_RATE = 500.0 * _KIT.plan.processes
+_GRACE = 2.0
 _READY = "pfxlab ready"
 
 # One second's worth at a time: the live table shows no older news than it must.
@@ -52,10 +54,16 @@ class PlannedLoad(LoadTestShape):
             wanted = _KIT.plan.processes if isinstance(self.runner, MasterRunner) else 1
             while _RUN.ready < wanted:
                 gevent.sleep(0.05)
+            # On a whole second, by which everything is counted.
+            gevent.sleep(1 - time.time() % 1)
             self._begun = True
             self.reset_time()
-        rate = _KIT.plan.shape.at(self.get_run_time())
-        return None if rate is None else (_KIT.plan.users_for(rate), _SPAWN_RATE)
+        now = self.get_run_time()
+        rate = _KIT.plan.shape.at(now)
+        if rate is None:
+            # Nobody begins anything; what is under way ends and is reported.
+            return (0, _SPAWN_RATE) if now < _KIT.plan.shape.seconds + _GRACE else None
+        return _KIT.plan.users_for(rate), _SPAWN_RATE
 
 
 @events.init.add_listener

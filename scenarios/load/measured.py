@@ -80,6 +80,13 @@ class Measured:
         self._spans = [_whole_seconds(begin, end) for begin, end in plan.shape.bins()]
         self._all = _Sum()
         self._offered: dict[int, float] = {}
+        self._end = ceil(plan.shape.seconds)
+        """What ends after the plan does is of no rate: it was asked for before."""
+
+    def close(self, second: int) -> None:
+        """Take nothing more of this second of the run, and of what comes after it."""
+        self._end = min(self._end, second)
+        self._offered = {one: offered for one, offered in self._offered.items() if one < self._end}
 
     def offer(self, second: int) -> None:
         """Note that a second of the run has begun, with what it offers by plan."""
@@ -88,6 +95,8 @@ class Measured:
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Add cells of a load generator."""
         for second, kind, name, *figures in rows:
+            if not 0 <= second < self._end:
+                continue
             self._names.setdefault((kind, name), _Sum()).add(figures)
             if kind != PATH:
                 continue
@@ -135,6 +144,11 @@ class Measured:
             )
         return found
 
+    def _unsent(self) -> int:
+        """Return how much of the offered load was not even tried, what was still under way at the end included."""
+        tried = self._all.units + self._all.failures * self.plan.batch
+        return max(0, round(sum(self._offered.values())) - tried)
+
     def result(self) -> dict[str, Any]:
         """Return the whole run as it stands."""
         seconds = max(len(self._offered), 1)
@@ -149,7 +163,7 @@ class Measured:
         return {
             "seconds": len(self._offered),
             "offered_per_second": round(sum(self._offered.values()) / seconds, 2),
-            "all": {**self._all.figures(seconds), "unsent": self._all.unsent},
+            "all": {**self._all.figures(seconds), "unsent": self._unsent()},
             "requests": names[PATH],
             "stages": names[STAGE],
             "causes": dict(self._all.causes.most_common(10)),

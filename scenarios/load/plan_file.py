@@ -1,15 +1,15 @@
 """Load plans: YAML files that say which path of the lab is loaded, how, and what must come out. See docs/load.md."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
 from device_sim.client import PLATFORMS
 from scenarios import yaml_file
-from scenarios.load.shapes import KINDS, Shape
+from scenarios.load.shapes import KINDS, SHORTEST_STEP, Shape
 
 PLANS: Final = files(__package__) / "plans"
 PATHS: Final = {
@@ -20,6 +20,14 @@ PATHS: Final = {
     "crypto": ("deliveries", "the connector's re-encryption alone, in memory"),
 }
 """Path → what its rate counts, and what it is."""
+
+_BATCHED: Final = ("connector", "crypto")
+"""Paths on which a beat is about many deliveries."""
+
+_USUAL_BATCH: Final = 100
+_LARGEST_LEASE: Final = 500
+WHOLE_RUN: Final = ("unsent_percent", "saturation_per_second", "openssl_ratio")
+"""Measures that no single kind of request has."""
 
 GRAPH_REQUESTS: Final = ("import", "filter", "list")
 MEASURES: Final = {
@@ -66,7 +74,8 @@ class Plan:
     `pace`: beats per second of one simulated user; `batch`: deliveries in one of its beats, 1 but for connector and
     crypto. `processes`: load generators, each with a process beside it for what needs a core.
     `openssl_share`: the highest rate is this share of OpenSSL's private operations per second on all cores of the
-    machine, measured when the run begins; 0 when the plan gives a rate.
+    machine, measured when the run begins; 0 when the plan gives a rate. `share_users`: how many simulated users share
+    that highest rate, 0 for as many as the pace makes.
     """
 
     name: str
@@ -84,6 +93,7 @@ class Plan:
     mix: Mapping[str, int] = field(default_factory=lambda: {"import": 8, "filter": 1, "list": 1})
     key_bits: int = 2048
     openssl_share: float = 0.0
+    share_users: int = 0
     thresholds: tuple[Threshold, ...] = ()
 
     @property
@@ -93,7 +103,7 @@ class Plan:
 
     def users_for(self, rate: float) -> int:
         """Return how many simulated users offer that rate, one at least."""
-        return max(1, ceil(rate / (self.pace * self.batch) - 1e-9))
+        return max(1, math.ceil(rate / (self.pace * self.batch) - 1e-9))
 
     def offered(self, moment: float) -> float:
         """Return what is offered at a moment since the begin: what its simulated users ask for together."""
@@ -200,31 +210,72 @@ def parse_plan(text: str, name: str, place: str) -> Plan:
         root, body = yaml_file.checked(text, schema(), place, "a plan with title, path and shape")
     except yaml_file.NotAsAsked as problem:
         raise PlanProblem(str(problem)) from None
-    given = {key: value for key, value in body.items() if key not in ("shape", "thresholds")}
-    if body["path"] in ("connector", "crypto"):
-        given.setdefault("batch", 100)
-    elif given.get("batch", 1) != 1:
-        where = yaml_file.line_of(root, ["batch"])
-        raise PlanProblem(
-            f"{place}, line {where}: batch: expected 1, or the path connector or crypto, got {given['batch']}"
-        )
-    asked = dict(body["shape"])
+    for where, expected in _mistakes(body):
+        line, named = yaml_file.line_of(root, where), where[-1]
+        raise PlanProblem(f"{place}, line {line}: {named}: {expected}")
+    given = {key: _whole(value) for key, value in body.items() if key not in ("shape", "thresholds")}
+    if body["path"] in _BATCHED:
+        given.setdefault("batch", _USUAL_BATCH)
+    asked = {key: _whole(value) for key, value in body["shape"].items()}
     given["openssl_share"] = share = asked.pop("openssl_share", 0.0)
-    if share and body["path"] not in ("connector", "crypto"):
-        where = yaml_file.line_of(root, ["shape", "openssl_share"])
-        raise PlanProblem(f"{place}, line {where}: openssl_share: expected a rate for the path {body['path']}")
-    shape = _shape(asked, share)
-    if shape.start > shape.rate:
-        where = yaml_file.line_of(root, ["shape", "start"])
-        raise PlanProblem(
-            f"{place}, line {where}: start: expected at most the rate, {shape.rate:g}, got {shape.start:g}"
-        )
+    thresholds = tuple(Threshold(**one) for one in body.get("thresholds", ()))
+    return Plan(name=name, shape=_shape(asked, share), thresholds=thresholds, **given)
+
+
+Mistake = tuple[list[str | int], str]
+"""Where in the file, and a sentence of what was expected and what came."""
+
+
+def _mistakes(body: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Yield what is wrong with a plan that a schema cannot tell."""
+    yield from _no_numbers(body)
+    yield from _wrong_batch(body)
+    yield from _wrong_shape(body)
     for weights in ("platforms", "mix"):
         if weights in body and not any(body[weights].values()):
-            where = yaml_file.line_of(root, [weights])
-            raise PlanProblem(f"{place}, line {where}: {weights}: expected a weight above 0, got none")
-    thresholds = tuple(Threshold(**one) for one in body.get("thresholds", ()))
-    return Plan(name=name, shape=shape, thresholds=thresholds, **given)
+            yield [weights], "expected a weight above 0, got none"
+    for number, one in enumerate(body.get("thresholds", ())):
+        if "of" in one and one["measure"] in WHOLE_RUN:
+            whole = f"expected none with {one['measure']}, which is of the whole run, got {one['of']!r}"
+            yield ["thresholds", number, "of"], whole
+
+
+def _no_numbers(body: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Yield numbers that are none, which YAML knows and JSON Schema lets pass."""
+    pieces: list[tuple[list[str | int], Any]] = [(["shape", name], value) for name, value in body["shape"].items()]
+    pieces += [([name], value) for name, value in body.items()]
+    for number, one in enumerate(body.get("thresholds", ())):
+        pieces += [(["thresholds", number, name], value) for name, value in one.items()]
+    for where, value in pieces:
+        if isinstance(value, float) and not math.isfinite(value):
+            yield where, f"expected a number, got {value}"
+
+
+def _wrong_batch(body: Mapping[str, Any]) -> Iterator[Mistake]:
+    batch = body.get("batch", 1)
+    if body["path"] not in _BATCHED and batch != 1:
+        yield ["batch"], f"expected 1, or the path connector or crypto, got {batch}"
+    elif body["path"] == "connector" and batch > _LARGEST_LEASE:
+        yield ["batch"], f"expected at most {_LARGEST_LEASE}, what a lease holds, got {batch}"
+
+
+def _wrong_shape(body: Mapping[str, Any]) -> Iterator[Mistake]:
+    shape, share = body["shape"], "openssl_share" in body["shape"]
+    if share and body["path"] not in _BATCHED:
+        yield ["shape", "openssl_share"], f"expected a rate for the path {body['path']}"
+    if share and "start" in shape:
+        yield ["shape", "start"], f"expected none beside openssl_share, got {shape['start']:g}"
+    steps = shape.get("steps", Shape.steps)
+    if shape["kind"] == "ramp" and shape["seconds"] / steps < SHORTEST_STEP:
+        asked = f"expected steps of at least {SHORTEST_STEP:g} seconds, got {steps} in {shape['seconds']:g} seconds"
+        yield ["shape", "steps"], asked
+    if not share and shape.get("start", 0) > shape["rate"]:
+        yield ["shape", "start"], f"expected at most the rate, {shape['rate']:g}, got {shape['start']:g}"
+
+
+def _whole(value: Any) -> Any:
+    """Return a number without a fraction as an integer: JSON Schema takes 5.0 for one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _shape(asked: Mapping[str, Any], share: float) -> Shape:
@@ -239,7 +290,8 @@ def with_rate(plan: Plan, openssl: float) -> Plan:
     """Return a plan that has no rate with one: its share of OpenSSL's private operations per second."""
     rate = plan.openssl_share * openssl
     start = rate / plan.shape.steps if plan.shape.kind == "ramp" else 0.0
-    return replace(plan, shape=replace(plan.shape, rate=rate, start=start), openssl_share=0.0)
+    pace = rate / (plan.share_users * plan.batch) if plan.share_users else plan.pace
+    return replace(plan, shape=replace(plan.shape, rate=rate, start=start), openssl_share=0.0, pace=pace)
 
 
 def read_plan(path: Path) -> Plan:
@@ -266,18 +318,31 @@ def changed(
     plan: Plan, *, kind: str | None = None, rate: float | None = None, seconds: float | None = None,
     users: int | None = None, processes: int | None = None,
 ) -> Plan:  # fmt: skip
-    """Return a plan with what the command line says otherwise; `users` is how many simulated users share the rate."""
-    shape = plan.shape
+    """Return a plan with what the command line says otherwise; `users` is how many simulated users share the rate.
+
+    Raises:
+        PlanProblem: a rate that is no number.
+
+    """
+    if rate is not None and not math.isfinite(rate):
+        raise PlanProblem(f"expected a number as the rate, got {rate}")
+    before = plan.shape
     shape = replace(
-        shape,
-        kind=kind or shape.kind,
-        rate=rate or shape.rate,
-        seconds=seconds or shape.seconds,
+        before,
+        kind=kind or before.kind,
+        rate=rate or before.rate,
+        seconds=seconds or before.seconds,
         # A plan's lowest rate is part of its proportions.
-        start=shape.start * (rate / shape.rate if rate else 1),
+        start=before.start * (rate / before.rate if rate else 1),
     )
+    if shape.kind == "ramp":
+        # As many of the plan's steps as there is time for.
+        shape = replace(shape, steps=max(1, min(shape.steps, int(shape.seconds / SHORTEST_STEP))))
     share = 0.0 if rate else plan.openssl_share
-    if rate and plan.openssl_share and shape.kind == "ramp":
-        shape = replace(shape, start=rate / shape.steps)
+    first_step = before.kind != "ramp" or plan.openssl_share or shape.steps != before.steps
+    if shape.kind == "ramp" and not share and first_step and not (before.kind != "ramp" and before.start):
+        shape = replace(shape, start=shape.rate / shape.steps)
     plan = replace(plan, shape=shape, processes=processes or plan.processes, openssl_share=share)
-    return plan if users is None else replace(plan, pace=shape.rate / (users * plan.batch))
+    if users is None:
+        return plan
+    return replace(plan, share_users=users) if share else replace(plan, pace=shape.rate / (users * plan.batch))

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +46,11 @@ def _key(facts: dict[str, Any]) -> EncryptionKey:
     return EncryptionKey(public, facts["provider_name"], facts["key_name"])
 
 
+def _prefix() -> str:
+    """Return what the names of a run's users begin with: a lab that goes on running is loaded more than once."""
+    return f"load-{secrets.token_hex(3)}"
+
+
 def _client(facts: dict[str, Any]) -> GraphClient:
     return GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"]))
 
@@ -61,7 +67,7 @@ def _certificates(upn: str, count: int, authority: MailAuthority) -> list[MailCe
 
 async def graph(kit: Kit, tell: Tell) -> None:
     """Make users, and records to import: certificates of usual size with passwords encrypted to the connector's key."""
-    facts, plan, people = kit.facts(), kit.plan, FleetUsers(kit.folder)
+    facts, plan, people = kit.facts(), kit.plan, FleetUsers(kit.folder, _prefix())
     tell(f"making {plan.users} users and {_BODIES} certificates")
     names = await people.make(facts, plan.users, lambda *_: None)
     key, authority = _key(facts), MailAuthority(datetime.now(UTC), key_pool())
@@ -76,7 +82,7 @@ async def graph(kit: Kit, tell: Tell) -> None:
 
 async def devices(kit: Kit, tell: Tell) -> None:
     """Make users with certificates and profiles for them, keys, and the devices of a run of check-ins."""
-    facts, plan, people = kit.facts(), kit.plan, FleetUsers(kit.folder)
+    facts, plan, people = kit.facts(), kit.plan, FleetUsers(kit.folder, _prefix())
     platforms = [name for name, weight in plan.platforms.items() for _ in range(weight)]
     tell(f"making {plan.users} users with {plan.certificates} certificates each")
     names = await people.make(facts, plan.users, lambda *_: None)
@@ -84,7 +90,11 @@ async def devices(kit: Kit, tell: Tell) -> None:
     key, authority = _key(facts), MailAuthority(datetime.now(UTC), key_pool())
     async with _client(facts) as client:
         await client.sign_in(_admin(facts))
+        there = {one.get("displayName") for one in await client.all_pages(story.PROFILES)}
         for platform in dict.fromkeys(platforms):
+            # A lab that was loaded before has them already; a second one would deliver everything twice.
+            if story.profile_name(platform, IntendedPurpose.smimeEncryption) in there:
+                continue
             await story.assign_profile(client, platform, IntendedPurpose.smimeEncryption, facts["group_id"])
         for upn in names:
             for made in _certificates(upn, plan.certificates, authority):

@@ -27,7 +27,7 @@ class Recorder:
         """`samples`: where whoever is told by all workers writes a line for each second."""
         self._environment, self._plan = environment, plan
         self._cells, self._measured = Cells(), Measured(plan)
-        self._begin: float | None = None
+        self._begin: int | None = None
         self._file: TextIO | None = None if samples is None else samples.open("w", encoding="utf-8")
         self._folder = None if samples is None else samples.parent
         self._next = 0
@@ -37,10 +37,11 @@ class Recorder:
         events.worker_report.add_listener(self._hear)
         events.test_start.add_listener(self._start)
         events.test_stop.add_listener(self._stop)
+        events.quit.add_listener(self._save)
 
     def _start(self, **_: Any) -> None:
         # Of several machines: the clocks may differ by less than the second that is counted in.
-        self._begin = time.time()
+        self._begin = round(time.time())
         if self._file is not None:
             gevent.spawn(self._tell)
 
@@ -70,7 +71,7 @@ class Recorder:
         self._add(data.get(_KEY, []))
 
     def _add(self, rows: list[list[Any]]) -> None:
-        begin = int(self._begin or time.time())
+        begin = self._begin or int(time.time())
         self._measured.add([[row[0] - begin, *row[1:]] for row in rows])
 
     def _tell(self) -> None:
@@ -87,7 +88,7 @@ class Recorder:
         """Write the seconds before `until` that are not written yet, and the sums so far."""
         if self._file is None or self._folder is None or self._begin is None:
             return
-        begin = int(self._begin)
+        begin = self._begin
         last = min(until - begin, int(self._plan.shape.seconds))
         while self._next < last:
             self._measured.offer(self._next)
@@ -96,10 +97,17 @@ class Recorder:
             self._next += 1
 
     def _stop(self, **_: Any) -> None:
-        if isinstance(self._environment.runner, WorkerRunner) or self._file is None or self._folder is None:
+        """Count no second from now on; what workers still report of earlier ones is taken."""
+        if isinstance(self._environment.runner, WorkerRunner) or self._file is None:
             return
         self._add(self._cells.drain())
         self._write(int(time.time()))
+        self._measured.close(self._next)
         self._file.close()
         self._file = None
-        (self._folder / "measured.json").write_text(json.dumps(self._measured.result()), encoding="utf-8")
+        self._save()
+
+    def _save(self, **_: Any) -> None:
+        """Write the sums; once more at the very end, when every worker has reported."""
+        if self._folder is not None and self._begin is not None:
+            (self._folder / "measured.json").write_text(json.dumps(self._measured.result()), encoding="utf-8")

@@ -28,6 +28,8 @@ def complete(outcome: Outcome) -> tuple[dict[str, Any], list[Judged]]:
     """Return the report of a run with its verdict: PASS, FAIL, or INCOMPLETE when it ended early."""
     plan = outcome.plan
     judged = judge(plan, outcome.result)
+    if not outcome.ended and not outcome.result["all"]["count"] + outcome.result["all"]["failures"]:
+        outcome.ended = "no request was made"
     verdict = "INCOMPLETE" if outcome.ended else ("PASS" if all(one.kept for one in judged) else "FAIL")
     head = {
         "plan": plan.name,

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -119,23 +119,49 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def _check_free(port: int, option: str) -> None:
+    """Refuse a port that somebody else listens on.
+
+    Raises:
+        CannotRun: it is taken.
+
+    """
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    except OSError as error:
+        raise CannotRun(
+            f"expected port {port} to be free, got: {error.strerror}; choose another with {option}"
+        ) from None
+
+
 class LocustProcesses:
-    """Locust for one run: one process, or a master with workers."""
+    """Locust for one run: one process, or a master with workers. `start` it within what ends in `stop`."""
 
     def __init__(self, kit: Kit, options: Options) -> None:
         self.kit, self._options = kit, options
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        plan = kit.plan
+
+    def start(self) -> None:
+        """Start them.
+
+        Raises:
+            CannotRun: a port is taken.
+
+        """
+        plan, kit, options = self.kit.plan, self.kit, self._options
         log = ["--logfile", str(kit.folder / "locust.log"), "--loglevel", "WARNING"]
         head = [*log, "--stop-timeout", "5", "--html", str(kit.folder / "locust.html")]
         if options.ui_port is None:
             head += ["--headless", "--only-summary"]
         else:
+            _check_free(options.ui_port, "--ui-port")
             head += ["--web-host", "127.0.0.1", "--web-port", str(options.ui_port), "--autostart"]
         if plan.processes == 1 and not options.expect:
             self._start("load generator", head)
             return
         port = options.master_port or _free_port()
+        _check_free(port, "--master-port")
         workers = options.expect or plan.processes
         place = ["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
         self._start("Locust's master", ["--master", *place, "--expect-workers", str(workers), *head])
@@ -160,21 +186,43 @@ class LocustProcesses:
 
     def stop(self) -> None:
         """End them in order: what they measured is written, then what does not end is killed."""
-        # The first tells the others, and waits for what they have still to report.
-        for process in self._processes.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_SECONDS)
-                continue
-            process.kill()
-            process.wait()
+        # The first tells the others, and waits for what they have still to report. Who is impatient waits too: what a
+        # second Ctrl-C would leave behind goes on loading.
+        with _unhurried():
+            for process in self._processes.values():
+                end(process)
+
+
+@contextmanager
+def _unhurried() -> Iterator[None]:
+    """Ignore Ctrl-C within a block."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:
+        # Only the main thread hears signals.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def worker_arguments(port: int, log: Path) -> list[str]:
     """Return Locust's arguments for a worker of a master on this machine, or at this end of a tunnel to it."""
     place = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
     return [*place, "--logfile", str(log), "--loglevel", "WARNING"]
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process in order, or else at once."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_SECONDS)
+        return
+    process.kill()
+    process.wait()
 
 
 def start_locust(kit: Kit, arguments: list[str]) -> "subprocess.Popen[bytes]":
@@ -208,8 +256,9 @@ def _samples(path: Path, locust: LocustProcesses) -> Iterator[list[Sample]]:
 class _Watch:
     """Follows the samples of a run and says when there is no sense in going on."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._dead = plan, 0
+    def __init__(self, plan: Plan, *, patient: bool = False) -> None:
+        """`patient`: somebody has still to start the workers."""
+        self._plan, self._dead, self._patient = plan, 0, patient
         self._last_news = time.monotonic()
         self.samples: list[Sample] = []
 
@@ -233,7 +282,8 @@ class _Watch:
             if self._dead >= _DEAD_AFTER:
                 why = next(iter(sample["causes"]), "no reason given")
                 raise CannotRun(f"every request has failed for {_DEAD_AFTER} seconds: {why}")
-        if now - self._last_news > _SILENT_SECONDS and not self.over():
+        waits = self._patient and not self.samples
+        if now - self._last_news > _SILENT_SECONDS and not self.over() and not waits:
             raise CannotRun(f"expected news of the run each second, got none for {_SILENT_SECONDS} seconds")
 
 
@@ -262,7 +312,10 @@ def run(plan: Plan, options: Options, out: Path, tell: Tell, hear: Callable[[Sam
         facts, parties = options.facts, {}
         if facts is None and plan.path != "crypto":
             tell("starting a lab")
-            target = Target(folder / "lab", plan, kit_folder)
+            try:
+                target = Target(folder / "lab", plan, kit_folder)
+            except RuntimeError as error:
+                raise CannotRun(str(error)) from None
             stack.callback(target.stop)
             facts, parties = target.facts, dict(target.parties)
         elif facts is not None:
@@ -282,11 +335,13 @@ def run(plan: Plan, options: Options, out: Path, tell: Tell, hear: Callable[[Sam
 
 
 def _load(kit: Kit, options: Options, parties: dict[str, int], tell: Tell, hear: Callable[[Sample], None]) -> Outcome:
-    locust = LocustProcesses(kit, options)
-    if options.expect:
-        tell(f"waiting for {options.expect} workers with the kit {kit.folder}")
-    usage, watch, ended = Usage({**parties, **locust.parties}), _Watch(kit.plan), ""
+    locust, watch, ended = LocustProcesses(kit, options), _Watch(kit.plan, patient=bool(options.expect)), ""
+    usage = Usage(parties)
     try:
+        locust.start()
+        usage = Usage({**parties, **locust.parties})
+        if options.expect:
+            _say_how_to_join(kit, options, tell)
         for samples in _samples(kit.folder / "samples.jsonl", locust):
             if samples and not watch.samples:
                 usage.begin()
@@ -314,9 +369,17 @@ def _load(kit: Kit, options: Options, parties: dict[str, int], tell: Tell, hear:
     return Outcome(kit.plan, result, ended)
 
 
+def _say_how_to_join(kit: Kit, options: Options, tell: Tell) -> None:
+    """Say what a worker is started with, here and on another machine."""
+    lab = urlsplit(kit.url).port if kit.plan.path != "crypto" else None
+    ports = f"{options.master_port} (the master's)" + (f" and {lab} (the lab's)" if lab else "")
+    tell(f"waiting for {options.expect} workers: pfxlab load-worker {kit.folder} --master-port {options.master_port}")
+    tell(f"on another machine: with a copy of that folder, and port {ports} forwarded to this one")
+
+
 def _last_words(kit: Kit) -> str:
-    log = kit.folder / "locust.out"
-    lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
+    logs = [path for name in ("locust.out", "locust.log") if (path := kit.folder / name).exists()]
+    lines = [line for log in logs for line in log.read_text("utf-8", "replace").strip().splitlines() if line]
     return f"expected Locust to go on, it ended: {lines[-1][:300] if lines else 'it said nothing'}"
 
 

@@ -10,6 +10,11 @@ KINDS: Final = {
     "morning": "Monday morning: from `start` steeply to `rate` at a quarter of the time, then slowly down again",
     "wave": "an enrolment wave: slowly from `start` up to `rate` at half time and down again, as a roll-out spreads",
 }
+SHORTEST_STEP: Final = 3.0
+"""Seconds that a step of a ramp must last for its throughput to mean anything."""
+
+_SHORTEST_PIECE: Final = 1.0
+_SETTLE: Final = 2.0
 _MORNING_PEAK: Final = 0.25
 _MORNING_NARROWNESS: Final = 3.0
 _WAVE_NARROWNESS: Final = 7.0
@@ -40,11 +45,16 @@ class Shape:
     def bins(self) -> list[tuple[float, float]]:
         """Return the (begin, end) of the pieces of a run that are looked at one by one.
 
-        Of a ramp the steps without their first third, in which a queue of the step before may still drain.
+        Of a ramp the steps without their beginning, in which users still start and the queue of the step before drains;
+        of other shapes the first piece without its. Pieces are a second long at least.
         """
-        length = self.seconds / self.steps
-        settle = length / 3 if self.kind == "ramp" else 0.0
-        return [(number * length + settle, (number + 1) * length) for number in range(self.steps)]
+        count = self.steps if self.kind == "ramp" else max(1, min(self.steps, int(self.seconds / _SHORTEST_PIECE)))
+        length = self.seconds / count
+        settle = min(max(length / 3, _SETTLE), length / 2)
+        return [
+            (number * length + (settle if self.kind == "ramp" or number == 0 else 0.0), (number + 1) * length)
+            for number in range(count)
+        ]
 
 
 def _morning(part: float) -> float:

@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from connector_sim.cmdlets import GraphClient
 from connector_sim.pfx import open_pfx
 from device_sim.client import Device
@@ -23,7 +25,6 @@ from emulator.config import Config
 from emulator.wire.enums import IntendedPurpose, PaddingScheme
 from scenarios import story
 from scenarios.lab import Lab
-from scenarios.load.graph import resident_mb
 from scenarios.mail_authority import MailAuthority, MailCertificate, Plan
 from scenarios.warm import key_pool, lay_out
 
@@ -156,7 +157,9 @@ async def soak(
             for second in range(int(minutes * 60) + 1):
                 if second % 60 == 0:
                     size = lab.size() / 2**20
-                    readings.append(Reading(second / 60, round(resident_mb(), 2), round(size, 2)))
+                    readings.append(
+                        Reading(second / 60, round(psutil.Process().memory_info().rss / 2**20, 2), round(size, 2))
+                    )
                     told(readings[-1])
                 await run.second(client, renewals, check_ins)
     moments = [one.minute for one in readings]

@@ -5,6 +5,7 @@ So that each party's processor time can be told, and none delays another but by 
 
 import asyncio
 import multiprocessing
+import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
@@ -79,12 +80,15 @@ async def _connect(facts: dict[str, Any], folder: Path, pipe: Pipe) -> None:
 
 
 def _emulator_process(folder: str, plan: Plan, kit_folder: str, pipe: Pipe) -> None:
-    with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+    # Ctrl-C is for the command, which ends the load before it ends what is loaded.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, BrokenPipeError):
         asyncio.run(_emulate(Path(folder), plan, Path(kit_folder), pipe))
 
 
 def _connector_process(facts: dict[str, Any], folder: str, pipe: Pipe) -> None:
-    with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, BrokenPipeError):
         asyncio.run(_connect(facts, Path(folder), pipe))
 
 

@@ -21,6 +21,7 @@ from scenarios.load.pacing import Beat, offset
 
 _COLLECTION: Final = "/beta/deviceManagement/userPfxCertificates"
 _PAGE: Final = 100
+_HOUR: Final = 3600.0
 
 
 class HearsLeftOut(Protocol):
@@ -67,7 +68,7 @@ class Team:
         self.number = 0
         self.chance = random.Random(kit.plan.seed)  # noqa: S311 - the lab's seed
         self.born = 0
-        self.token, self.signing_in = "", BoundedSemaphore()
+        self.token, self.token_until, self.signing_in = "", 0.0, BoundedSemaphore()
 
     def start(self, number: int) -> None:
         """Start the crew of load generator `number`; Graph's users need none."""
@@ -132,18 +133,26 @@ class CrewUser(_Paced):
         """Close the line."""
         self._line.close()
 
+    def _ask(self) -> dict[str, Any]:
+        """Return what the crew answers; that it has ended is an answer too."""
+        try:
+            self._line.sendall(b"\n")
+            told: dict[str, Any] = json.loads(self._answers.readline())
+        except (OSError, ValueError):
+            return {"error": "the process beside the load generator ended"}
+        return told
+
     @task
     def job(self) -> None:
         """Let the crew do what its path is about and report each measure of it."""
         late = self.late_ms()
-        self._line.sendall(b"\n")
-        told = json.loads(self._answers.readline() or '{"error": "the process beside the load generator ended"}')
+        told = self._ask()
         fire = self.environment.events.request.fire
         if "error" in told:
-            failed = RuntimeError(told["error"])
+            failed, name = RuntimeError(told["error"]), told.get("name") or self.label
             fire(
                 request_type=PATH,
-                name=self.label,
+                name=name,
                 response_time=0,
                 response_length=0,
                 exception=failed,
@@ -190,14 +199,11 @@ class GraphUser(_Paced, FastHttpUser):
     insecure = False
 
     def on_start(self) -> None:
-        """Sign in with the application's secret, once for all users of this load generator, as one tool would."""
+        """Know what there is to import, and who signs in: one application for all users, as of one tool."""
         self._facts, self._bodies = self.team.kit.facts(), self.team.kit.bodies()
         self._names = list(self.team.kit.tokens())
         mix = self.team.kit.plan.mix
         self._kinds = [kind for kind, weight in mix.items() for _ in range(weight)]
-        with self.team.signing_in:
-            if not self.team.token:
-                self._sign_in()
         super().on_start()
 
     def _sign_in(self) -> None:
@@ -211,12 +217,21 @@ class GraphUser(_Paced, FastHttpUser):
         with self.client.post(
             path, data=urlencode(form), headers=headers, name="sign in", catch_response=True
         ) as answer:
-            self.team.token = str((answer.json() or {}).get("access_token", ""))
+            try:
+                told = json.loads(answer.text or "{}")
+                self.team.token = str(told["access_token"])
+                # A token is renewed well before it ends: a refused request would be a failure of ours.
+                self.team.token_until = time.monotonic() + 0.8 * float(told.get("expires_in", _HOUR))
+            except (ValueError, KeyError, TypeError):
+                answer.failure("expected a token")
 
     @task
     def act(self) -> None:
         """Send one request of the mix."""
         chance, late = self.team.chance, self.late_ms()
+        with self.team.signing_in:
+            if time.monotonic() >= self.team.token_until:
+                self._sign_in()
         kind, upn = chance.choice(self._kinds), chance.choice(self._names)
         context = {"units": 1, "late_ms": late}
         headers = {"Authorization": f"Bearer {self.team.token}", "Content-Type": "application/json"}
@@ -226,16 +241,13 @@ class GraphUser(_Paced, FastHttpUser):
                 "userPrincipalName": upn,
                 "thumbprint": f"{chance.getrandbits(160):040x}",
             }
-            answer = self.client.post(
+            self.client.post(
                 _COLLECTION, data=json.dumps(body), headers=headers, name=kind, context=context
             )  # fmt: skip
         else:
             same = f"userPrincipalName eq '{upn.replace(chr(39), 2 * chr(39))}'"
             query = f"$top={_PAGE}" + (f"&$filter={quote(same)}" if kind == "filter" else "")
-            answer = self.client.get(f"{_COLLECTION}?{query}", headers=headers, name=kind, context=context)
-        if answer.status_code == 401:
-            # Tokens last an hour; a run may be longer.
-            self._sign_in()
+            self.client.get(f"{_COLLECTION}?{query}", headers=headers, name=kind, context=context)
 
 
 def user_class(kit: Kit, recorder: HearsLeftOut) -> tuple[type[User], Team]:

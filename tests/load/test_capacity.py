@@ -54,6 +54,13 @@ def test_planner_and_simulation_agree_within_a_tenth(number: int) -> None:
     assert 0 < more.mean_wait <= more.longest_wait
 
 
+def test_slow_hsms_of_large_tenants_are_simulated() -> None:
+    """A tenant that is simulated as a small share of itself, with connectors as slow, comes to an end all the same."""
+    seen = simulate(Tenant(500_000, 2, 3, 7200), 100.0, 5.0, largest=300)
+    assert seen.flow.finished >= 7200 * 0.9
+    assert seen.mean_wait > 0
+
+
 def test_assumptions_name_what_was_taken_for_granted() -> None:
     """The assumptions speak of window, deliveries, queue, cores or HSM, and what is spared."""
     tenant = Tenant(100, 2, 3, 7200)

@@ -29,7 +29,22 @@ _GOOD = "title: t\npath: graph\nshape: {kind: constant, rate: 10, seconds: 5}\n"
         (_GOOD + "mix: {import: 0}\n", "line 4: mix: expected a weight above 0, got none"),
         (_GOOD + "thresholds:\n  - {measure: p95_ms}\n", "line 5: thresholds/1: expected most or least, got neither"),
         (_GOOD + "thresholds:\n  - {measure: p95, most: 1}\n", "line 5: thresholds/1/measure: expected one of mean_ms"),
-        (_GOOD.replace("constant", "ramp"), ""),
+        (_GOOD.replace("rate: 10", "rate: .inf"), "line 3: rate: expected a number, got inf"),
+        (_GOOD + "pace: .nan\n", "line 4: pace: expected a number, got nan"),
+        (_GOOD.replace("constant", "ramp"), "line 3: steps: expected steps of at least 3 seconds"),
+        (
+            _GOOD.replace("graph", "connector") + "batch: 501\n",
+            "line 4: batch: expected at most 500, what a lease holds",
+        ),
+        (
+            _GOOD.replace("graph", "crypto").replace("rate: 10", "openssl_share: 1, start: 5"),
+            "line 3: start: expected none beside openssl_share, got 5",
+        ),
+        (
+            _GOOD + "thresholds:\n  - {measure: unsent_percent, of: import, most: 1}\n",
+            "line 5: of: expected none with unsent_percent, which is of the whole run",
+        ),
+        (_GOOD.replace("constant", "ramp").replace("seconds: 5", "seconds: 30.0, steps: 10.0"), ""),
     ],
 )
 def test_what_is_wrong_with_a_plan_is_said_with_its_line(text: str, said: str) -> None:
@@ -61,6 +76,7 @@ def test_built_in_plans_cover_every_path_and_shape() -> None:
 def test_command_line_keeps_the_plans_proportions() -> None:
     """Another highest rate moves the lowest along; so many users share the rate; the duration is what is asked."""
     plan = parse_plan(_GOOD.replace("rate: 10", "rate: 10, start: 2"), "p", "p.yaml")
+    assert isinstance(parse_plan(_GOOD + "users: 5.0\n", "p", "p.yaml").users, int)
     other = changed(plan, kind="wave", rate=50, seconds=9, users=25, processes=3)
     assert (other.shape.kind, other.shape.start, other.shape.seconds, other.processes) == ("wave", 10, 9, 3)
     assert other.users_for(50) == 25
@@ -69,12 +85,22 @@ def test_command_line_keeps_the_plans_proportions() -> None:
 
 def test_a_share_of_openssl_becomes_a_rate() -> None:
     """A plan that names a share of OpenSSL's rate ramps up to it from its first step; a rate that is given wins."""
-    text = "title: t\npath: crypto\nshape: {kind: ramp, openssl_share: 0.5, seconds: 5, steps: 5}\n"
+    text = "title: t\npath: crypto\nshape: {kind: ramp, openssl_share: 0.5, seconds: 15, steps: 5}\n"
     plan = parse_plan(text, "p", "p.yaml")
     real = with_rate(plan, 4000)
     assert (real.shape.start, real.shape.rate, real.batch) == (400, 2000, 100)
     assert changed(plan, rate=100).shape.start == 20
     assert changed(plan, rate=100).openssl_share == 0
+    shared = with_rate(changed(plan, users=20), 4000)
+    assert (shared.users_for(2000), shared.pace) == (20, 1)
+
+
+def test_a_ramp_has_no_more_steps_than_there_is_time_for() -> None:
+    """A shorter duration leaves out steps, and the first of them is a step's worth; other shapes become whole ramps."""
+    plan = parse_plan(_GOOD.replace("constant", "ramp").replace("seconds: 5", "seconds: 60"), "p", "p.yaml")
+    short = changed(plan, seconds=9).shape
+    assert (short.steps, round(short.start, 3)) == (3, 3.333)
+    assert changed(parse_plan(_GOOD, "p", "p.yaml"), kind="ramp", seconds=30).shape.start == 1
 
 
 @pytest.mark.parametrize(
@@ -84,6 +110,7 @@ def test_a_share_of_openssl_becomes_a_rate() -> None:
         (("nosuch",), 2, "expected a file or one of the plans"),
         (("crypto", "--ready-file", __file__), 2, "expected a plan for graph, checkin or enrollment"),
         (("graph", "--against", "https://localhost:1"), 2, "expected --ready-file with --against"),
+        (("graph", "--rate", "nan"), 2, "expected a number as the rate"),
         (("graph", "--workers", "2"), 2, "expected --kit FOLDER"),
         (("graph", "--workers", "2", "--kit", "."), 2, "expected a folder that is empty"),
     ],

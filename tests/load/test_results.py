@@ -10,16 +10,16 @@ from scenarios.load.shapes import Shape
 from scenarios.load.usage import between, bottleneck, busiest_of
 from scenarios.load.verdict import judge
 
-_PLAN = Plan("p", "t", "graph", Shape("ramp", 40, 8, 10, 4))
+_PLAN = Plan("p", "t", "graph", Shape("ramp", 40, 16, 10, 4))
 
 
 def measured(*, capacity: int = 1000) -> dict[str, Any]:
-    """Return the result of a ramp 10, 20, 30, 40 that no more than a capacity was done of."""
+    """Return the result of a ramp 10, 20, 30, 40 of four seconds each that no more than a capacity was done of."""
     seen = Measured(_PLAN)
-    for second in range(8):
+    for second in range(16):
         cells = Cells()
         cell = cells.cell(second, PATH, "import")
-        for _ in range(min(capacity, 10 * (1 + second // 2))):
+        for _ in range(min(capacity, 10 * (1 + second // 4))):
             cell.latencies.append(5.0)
             cell.units += 1
         cells.cell(second, STAGE, "sign in").latencies.append(70.0)
@@ -32,10 +32,10 @@ def measured(*, capacity: int = 1000) -> dict[str, Any]:
 def test_pieces_and_totals_add_up() -> None:
     """Counts, rates, pieces and seconds of a run are those of its cells; stages do not count towards the rate."""
     result = measured()
-    assert (result["seconds"], result["all"]["count"], result["all"]["units"]) == (8, 200, 200)
+    assert (result["seconds"], result["all"]["count"], result["all"]["units"]) == (16, 400, 400)
     assert result["all"]["per_second"] == result["offered_per_second"] == 25
     assert [point["achieved"] for point in result["points"]] == [10, 20, 30, 40]
-    assert [one["achieved"] for one in result["series"]] == [10, 10, 20, 20, 30, 30, 40, 40]
+    assert [one["achieved"] for one in result["series"]] == [rate for rate in (10, 20, 30, 40) for _ in range(4)]
     assert (set(result["requests"]), set(result["stages"])) == ({"import"}, {"sign in"})
     assert result["requests"]["import"]["p50_ms"] == pytest.approx(5, rel=0.002)
     assert result["saturation"] == {"per_second": 40, "reached": False}
@@ -50,11 +50,29 @@ def test_a_run_that_ended_early_tells_of_its_whole_pieces() -> None:
     """Pieces that a run did not come to are left out, and without any there is no saturation."""
     seen = Measured(_PLAN)
     assert seen.result()["saturation"] is None
-    for second in range(3):
+    for second in range(5):
         seen.offer(second)
-    assert [(point["from"], point["to"]) for point in seen.result()["points"]] == [(0, 2)] or len(
-        seen.result()["points"]
-    ) == 1
+    assert [(point["from"], point["to"]) for point in seen.result()["points"]] == [(2, 4)]
+
+
+def test_what_ends_after_the_run_is_of_no_rate() -> None:
+    """Requests that end when the plan is over, or after a run was cut short, count for nothing; they were not sent."""
+    seen, cells = Measured(_PLAN), Cells()
+    for second in (-1, 0, 15, 16, 20):
+        cells.cell(second, PATH, "import").latencies.append(1.0)
+        cells.cell(second, PATH, "import").units += 1
+    rows = cells.drain()
+    for second in range(16):
+        seen.offer(second)
+    seen.add(rows)
+    result = seen.result()
+    assert (result["all"]["units"], result["all"]["unsent"]) == (2, 398)
+    cut = Measured(_PLAN)
+    for second in range(10):
+        cut.offer(second)
+    cut.close(8)
+    cut.add(rows)
+    assert (cut.result()["seconds"], cut.result()["all"]["units"]) == (8, 1)
 
 
 def test_failures_and_what_was_left_out_are_counted() -> None:
@@ -66,7 +84,8 @@ def test_failures_and_what_was_left_out_are_counted() -> None:
     seen.offer(0)
     seen.add(cells.drain())
     result = seen.result()
-    assert (result["all"]["failures"], result["all"]["unsent"], result["causes"]) == (2, 3, {"no route": 2})
+    assert (result["all"]["failures"], result["all"]["unsent"], result["causes"]) == (2, 8, {"no route": 2})
+    assert result["series"][0]["unsent"] == 3
     assert result["all"]["per_second"] == 0
 
 
@@ -88,11 +107,16 @@ def test_each_measure_is_judged(measure: str) -> None:
 
 
 def test_what_was_not_measured_is_missed() -> None:
-    """A threshold about requests that did not occur, or a ratio that was not measured, is not kept."""
-    for threshold in (Threshold("p95_ms", of="nosuch", most=1), Threshold("openssl_ratio", least=0)):
-        (judged,) = judge(_with(threshold), measured())
-        assert (judged.kept, judged.measured) == (False, None)
-        assert "got nothing that measures it" in judged.text()
+    """A threshold about requests that did not occur is not kept."""
+    (judged,) = judge(_with(Threshold("p95_ms", of="nosuch", most=1)), measured())
+    assert (judged.kept, judged.measured) == (False, None)
+    assert "got nothing that measures it" in judged.text()
+
+
+def test_a_ratio_is_not_judged_without_openssl() -> None:
+    """Where OpenSSL does not run a threshold on its ratio is neither kept nor missed, and the report says so."""
+    (judged,) = judge(_with(Threshold("openssl_ratio", least=5)), {**measured(), "openssl": None})
+    assert (judged.kept, "not judged" in judged.text()) == (True, True)
 
 
 def _with(threshold: Threshold) -> Plan:

@@ -21,7 +21,7 @@ _SMALL = {
     "crypto": "batch: 20\npace: 2\n",
 }
 _SHAPES = {
-    "graph": "{kind: ramp, rate: 40, seconds: 4, steps: 2}",
+    "graph": "{kind: ramp, rate: 40, seconds: 6, steps: 2}",
     "checkin": "{kind: morning, rate: 6, seconds: 6, steps: 2}",
     "enrollment": "{kind: wave, rate: 3, start: 2, seconds: 5, steps: 2}",
     "connector": "{kind: constant, rate: 80, seconds: 4, steps: 2}",
@@ -31,6 +31,10 @@ _REQUESTS = {
     "graph": {"import"}, "checkin": {"check-in ios", "check-in windows"}, "enrollment": {"enroll ios", "enroll windows"},
     "connector": {"deliver"}, "crypto": {"re-encrypt"},
 }  # fmt: skip
+
+
+# What is measured under a tracer of lines is the tracer.
+_UNTRACED = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "COVERAGE"))}
 
 
 def plan_file(folder: Path, path: str, more: str = "") -> Path:
@@ -47,7 +51,9 @@ def command(folder: Path, *arguments: object) -> list[str]:
 
 def load(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Return a finished run."""
-    return subprocess.run(command(folder, *arguments), capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command(folder, *arguments), capture_output=True, text=True, check=False, timeout=120, env=_UNTRACED
+    )
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -56,9 +62,12 @@ def report_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(_SMALL))
+@pytest.mark.parametrize("path", sorted(set(_SMALL) - {"crypto"}))
 def test_each_path_runs_by_one_command(tmp_path: Path, path: str) -> None:
-    """Each path runs from a plan file, each with another shape, does what is offered, and leaves a whole report."""
+    """Each path runs from a plan file, each with another shape, does what is offered, and leaves a whole report.
+
+    The path crypto is run by those that follow.
+    """
     processes = 2 if path == "connector" else 1
     done = load(tmp_path, plan_file(tmp_path, path), "--processes", processes, "--json")
     assert done.returncode == 0, done.stderr
@@ -67,10 +76,16 @@ def test_each_path_runs_by_one_command(tmp_path: Path, path: str) -> None:
     assert (report["verdict"], report["all"]["failures"], report["ended"]) == ("PASS", 0, "")
     assert report["all"]["units"] >= 0.5 * report["offered_per_second"] * report["seconds"]
     assert set(report["requests"]) >= _REQUESTS[path]
+    # Nothing of the last second is lost between load generators, master and report.
+    steady = [one["achieved"] for one in report["series"]]
+    assert path not in ("connector", "crypto") or steady[-1] >= 0.5 * max(steady)
     assert (report["openssl"] is not None) is (path in ("connector", "crypto"))
     parties = {"load generator 1", "load generator 2"} if processes == 2 else {"load generator"}
     assert set(report["usage"]["parties"]) >= parties
-    stages = {"connector": {"lease", "re-encrypt", "complete"}, "enrollment": {"until installed ios"}}
+    stages = {
+        "connector": {"lease", "wait for a core", "re-encrypt", "complete"},
+        "enrollment": {"until installed ios"},
+    }
     assert set(report["stages"]) >= stages.get(path, set())
     names = {file.name for file in (tmp_path / "report").iterdir()}
     plots = {f"{name}.{kind}" for name in ("throughput", "latency", "over-time", "stages") for kind in ("svg", "png")}
@@ -88,13 +103,15 @@ def test_two_workers_started_by_hand_share_the_load(tmp_path: Path) -> None:
     kit, plan = tmp_path / "kit", plan_file(tmp_path, "crypto", "thresholds:\n  - {measure: p50_ms, most: 0.001}\n")
     master = subprocess.Popen(
         command(tmp_path, plan, "--workers", "2", "--kit", kit, "--master-port", port),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
     )  # fmt: skip
     for _ in range(300):
         if (kit / "locust.out").exists():
             break
         time.sleep(0.1)
-    workers = [subprocess.Popen([*PFXLAB, "load-worker", str(kit), "--master-port", port]) for _ in range(2)]
+    workers = [
+        subprocess.Popen([*PFXLAB, "load-worker", str(kit), "--master-port", port], env=_UNTRACED) for _ in range(2)
+    ]
     out, err = master.communicate(timeout=90)
     assert master.returncode == 1, err
     assert "MISSED: expected p50_ms at most 0.001" in out
@@ -108,14 +125,15 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a run ends it in order with code 3 and writes what was measured until then."""
     plan = plan_file(tmp_path, "graph")
     run = subprocess.Popen(
-        command(tmp_path, plan, "--duration", "60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        command(tmp_path, plan, "--duration", "60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), start_new_session=True,
     )  # fmt: skip
     assert run.stderr is not None
     for line in run.stderr:
         if line.startswith("second 5"):
             break
-    os.kill(run.pid, signal.SIGINT)
+    # As a terminal does: to the command and all that is of its group.
+    os.killpg(run.pid, signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert run.returncode == 3, err
     assert "ended early: interrupted" in err
@@ -123,7 +141,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
     report = report_of(tmp_path)
     assert (report["verdict"], report["ended"]) == ("INCOMPLETE", "interrupted")
     assert 5 <= report["seconds"] < 60
-    assert report["all"]["count"] > 20
+    assert (report["all"]["count"] > 20, report["all"]["failures"]) == (True, 0)
     assert "The run ended early: interrupted" in (tmp_path / "report" / "report.html").read_text()
 
 
@@ -141,13 +159,16 @@ def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
          "-out", str(foreign)], check=True, capture_output=True,
     )  # fmt: skip
     (tmp_path / "other.json").write_text(json.dumps({**other, "ca_file": str(foreign)}))
+    # Once before the run that follows: a lab that goes on running is loaded more than once.
+    first = load(tmp_path, plan, "--ready-file", ready, "--duration", "3")
+    assert first.returncode == 0, first.stderr
     refused = load(tmp_path, plan, "--ready-file", tmp_path / "other.json")
     assert (refused.returncode, "got one that is not trusted" in refused.stderr) == (3, True), refused.stderr
     away = load(tmp_path, plan, "--ready-file", ready, "--against", "https://graph.example:443")
     assert (away.returncode, "a real tenant must not be put under load" in away.stderr) == (3, True)
     run = subprocess.Popen(
         command(tmp_path, plan, "--ready-file", ready, "--against", facts["graph_url"], "--duration", "90"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
     )  # fmt: skip
     assert run.stderr is not None
     for line in run.stderr:
@@ -170,8 +191,8 @@ def test_locust_page_is_shown_while_a_run_goes_on(tmp_path: Path) -> None:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     run = subprocess.Popen(
-        command(tmp_path, plan_file(tmp_path, "crypto"), "--ui", "--ui-port", port),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command(tmp_path, plan_file(tmp_path, "crypto"), "--duration", "5", "--ui", "--ui-port", port),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     page = b""
@@ -184,9 +205,14 @@ def test_locust_page_is_shown_while_a_run_goes_on(tmp_path: Path) -> None:
                 break
         except OSError:
             continue
-    time.sleep(9)
+    assert run.stderr is not None
+    for told in run.stderr:
+        if told.startswith("second 5"):
+            break
     os.kill(run.pid, signal.SIGINT)
     _, err = run.communicate(timeout=60)
     assert b"200 OK" in page
     assert run.returncode == 0, err
-    assert report_of(tmp_path)["verdict"] == "PASS"
+    report = report_of(tmp_path)
+    assert (report["verdict"], set(report["requests"]), report["all"]["failures"]) == ("PASS", {"re-encrypt"}, 0)
+    assert report["openssl"]["ratio"] > 0

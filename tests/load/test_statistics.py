@@ -152,5 +152,6 @@ def test_morning_peaks_early_and_wave_in_the_middle() -> None:
 def test_ramp_goes_in_equal_steps() -> None:
     """A ramp of four steps from 10 to 40 offers 10, 20, 30 and 40 for a quarter of the time each."""
     shape = Shape("ramp", 40, 40, 10, 4)
+    assert Shape("constant", 5, 40, steps=4).bins() == [(10 / 3, 10), (10, 20), (20, 30), (30, 40)]
     assert [shape.at(moment) for moment in (0, 9.9, 10, 29.9, 30, 39.9)] == [10, 10, 20, 30, 40, 40]
     assert [round(edge, 3) for edge in shape.bins()[1]] == [13.333, 20]
