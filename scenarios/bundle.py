@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FORMAT: Final = "pfxlab bundle 1"
 _DIGESTS: Final = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9A-F]{64}|[0-9A-F]{40})\b")
-_SIZES: Final = ("blob_bytes",)
+_SIZES: Final = ("blob_bytes", "payload_bytes")
 """Fields that measure key material."""
 
 _ALL_ENTRIES: Final = 10_000_000

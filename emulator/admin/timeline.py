@@ -64,7 +64,7 @@ def _hop(entry: Entry, record: PfxCertificate, names: dict[str, tuple[str, str]]
         "deviceName": name,
         "what": what,
         "inClear": _IN_CLEAR.get(entry.event, _NOTHING),
-        "bytes": entry.fields.get("bytes"),
+        "bytes": entry.fields.get("payload_bytes"),
         "cryptography": _cryptography(template, record, platform),
         "reason": entry.reason or "",
         "outcome": entry.outcome,

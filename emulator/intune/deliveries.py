@@ -258,7 +258,13 @@ def _tell(cloud: Cloud, rows: Iterable[Row], sizes: Iterable[int], before: State
         "intune",
         f"delivery {Trigger.RECRYPTED}",
         [
-            {"delivery": row["id"], "device": row["device_id"], "thumbprint": row["thumbprint"], "bytes": size, **steps}
+            {
+                "delivery": row["id"],
+                "device": row["device_id"],
+                "thumbprint": row["thumbprint"],
+                "payload_bytes": size,
+                **steps,
+            }
             for row, size in zip(rows, sizes, strict=True)
         ],
     )
