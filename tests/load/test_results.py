@@ -38,12 +38,12 @@ def test_pieces_and_totals_add_up() -> None:
     assert [one["achieved"] for one in result["series"]] == [rate for rate in (10, 20, 30, 40) for _ in range(4)]
     assert (set(result["requests"]), set(result["stages"])) == ({"import"}, {"sign in"})
     assert result["requests"]["import"]["p50_ms"] == pytest.approx(5, rel=0.002)
-    assert result["saturation"] == {"per_second": 40, "reached": False}
+    assert result["saturation"] == {"per_second": 40, "reached": False, "overloaded": 40}
 
 
 def test_a_ceiling_is_found() -> None:
     """A target that does 25 a second and no more saturates at 25."""
-    assert measured(capacity=25)["saturation"] == {"per_second": 25, "reached": True}
+    assert measured(capacity=25)["saturation"] == {"per_second": 25, "reached": True, "overloaded": 25}
 
 
 def test_a_run_that_ended_early_tells_of_its_whole_pieces() -> None:
