@@ -14,7 +14,7 @@ class Judged:
     threshold: Threshold
     measured: float | None
     unjudged: str = ""
-    """Why it could not be judged on this machine; that is no fault of the run's."""
+    """Why it could not be judged; that is no fault of what was measured."""
 
     @property
     def kept(self) -> bool:
@@ -38,8 +38,13 @@ def judge(plan: Plan, result: Mapping[str, Any]) -> list[Judged]:
 
 
 def _unjudged(threshold: Threshold, result: Mapping[str, Any]) -> str:
-    without = threshold.measure == "openssl_ratio" and result.get("openssl") is None
-    return "`openssl speed` does not run here" if without else ""
+    if threshold.measure != "openssl_ratio":
+        return ""
+    if result.get("openssl") is None:
+        return "`openssl speed` does not run here"
+    found = result.get("saturation")
+    # Below saturation the ratio is that of the load that was offered, and says nothing of the target.
+    return "" if found is not None and found["reached"] else "the run did not saturate"
 
 
 def _value(threshold: Threshold, result: Mapping[str, Any]) -> float | None:

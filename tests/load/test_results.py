@@ -113,10 +113,14 @@ def test_what_was_not_measured_is_missed() -> None:
     assert "got nothing that measures it" in judged.text()
 
 
-def test_a_ratio_is_not_judged_without_openssl() -> None:
-    """Where OpenSSL does not run a threshold on its ratio is neither kept nor missed, and the report says so."""
-    (judged,) = judge(_with(Threshold("openssl_ratio", least=5)), {**measured(), "openssl": None})
-    assert (judged.kept, "not judged" in judged.text()) == (True, True)
+def test_a_ratio_is_not_judged_without_openssl_or_saturation() -> None:
+    """Where OpenSSL does not run, or a run did not saturate, a threshold on the ratio is neither kept nor missed."""
+    for result, why in (
+        ({**measured(capacity=25), "openssl": None}, "does not run here"),
+        ({**measured(), "openssl": {"ratio": 0.01}}, "did not saturate"),
+    ):
+        (judged,) = judge(_with(Threshold("openssl_ratio", least=5)), result)
+        assert (judged.kept, "not judged" in judged.text(), why in judged.text()) == (True, True, True)
 
 
 def _with(threshold: Threshold) -> Plan:
