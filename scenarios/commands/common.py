@@ -36,6 +36,12 @@ def tell(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> Non
     click.echo(json.dumps(result, indent=2) if as_json else text)
 
 
+def missing_for_load(error: ImportError) -> NoReturn:
+    """End a command that needs the packages of the extra `load`, with how they are had."""
+    have = "python -m pip install --editable '.[load]', in the project's folder"
+    stop(COULD_NOT_RUN, f"expected the packages for load runs, {error.name} is missing; {have}")
+
+
 def data_folder() -> Path:
     """Return the folder below the user's own where keys and tokens are kept."""
     return Path(click.get_app_dir("pfxlab"))

@@ -5,7 +5,7 @@ import tempfile
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from connector_sim.errors import GraphRefused
 from device_sim.errors import SessionFailed
-from scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, ready_facts, stop
+from scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, missing_for_load, ready_facts, stop
 from scenarios.load.plan_file import PATHS, Plan, PlanProblem, built_in, changed, read_plan, schema
 from scenarios.load.shapes import KINDS
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from scenarios.load.run import Options, Outcome
 
 _SHOWN = 12
-
-
-def _missing(error: ImportError) -> NoReturn:
-    stop(COULD_NOT_RUN, f"expected the packages for load runs, {error.name} is missing; pip install 'pfxlab[load]'")
 
 
 def _found(name: str) -> Plan:
@@ -151,7 +147,7 @@ def _do(
         from scenarios.load import report, run
         from scenarios.load.prepare import CannotPrepare
     except ImportError as error:
-        _missing(error)
+        missing_for_load(error)
     console = Console(stderr=True, quiet=as_json)
     _say_plan(console, plan, ui_port)
     options = run.Options(facts, ui_port, master_port, expect, kit)
@@ -268,7 +264,7 @@ def load_worker(kit: Path, master_port: int) -> None:
         from scenarios.load import kit as kits
         from scenarios.load import run
     except ImportError as error:
-        _missing(error)
+        missing_for_load(error)
     if not (kit / "plan.json").exists():
         raise click.UsageError(f"expected the kit of a load run in {kit}, got a folder without plan.json")
     with tempfile.TemporaryDirectory(prefix="pfxlab-load-") as log:

@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import click
 
-from scenarios.commands.common import COULD_NOT_RUN, stop, tell
+from scenarios.commands.common import missing_for_load, tell
 from scenarios.load.capacity import ARRIVALS, Answer, Flow, Rates, Tenant, assumptions, flow, needed, spread
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 _DAY: Final = 86_400
+_TELLING: Final = 3000
+"""Deliveries below which chance moves a queue by more than a planner can tell."""
 
 
 class _Duration(click.ParamType[float]):
@@ -73,7 +75,7 @@ def plan(
         from scenarios.load.capacity_rates import measure
         from scenarios.load.capacity_simulation import simulate
     except ImportError as error:
-        stop(COULD_NOT_RUN, f"expected the packages for load runs, {error.name} is missing; pip install 'pfxlab[load]'")
+        missing_for_load(error)
     tenant = Tenant(users, devices_per_user, certs_per_user, window, arrivals)
     if tenant.deliveries < 1:
         raise click.UsageError("expected at least one delivery, got users, devices and certificates that make none")
@@ -101,9 +103,16 @@ def plan(
     text += (
         f"\n\nSimulated, {answer.connectors} of them: the longest queue {_minutes(planned.flow.queue_seconds)},"
         f" a wait of {planned.mean_wait:,.1f} s on average and {_minutes(planned.longest_wait)} at most."
-        f" With {answer.exact:.3g} the queue grows to {_minutes(exact.flow.queue_seconds)};"
-        f" the plan says {_minutes(max_queue)}.\n\n"
-        "This takes for granted:\n" + "\n".join(f"  - {one}" for one in taken) + "\n"
+        + (
+            f" With {answer.exact:.3g} the queue grows to {_minutes(exact.flow.queue_seconds)};"
+            f" the plan says {_minutes(max_queue)}."
+            if tenant.deliveries >= _TELLING
+            else ""
+        )
+        + "\n\n"
+        + "This takes for granted:\n"
+        + "\n".join(f"  - {one}" for one in taken)
+        + "\n"
         "Next: pfxlab load connector shows where one connector saturates against the lab's service."
     )
     tell(result, text, as_json=as_json)

@@ -8,7 +8,7 @@ import click
 
 from connector_sim.errors import GraphRefused
 from device_sim.errors import EnrollmentRefused, SessionFailed
-from scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, stop
+from scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, missing_for_load, stop
 
 
 @click.command()
@@ -42,7 +42,7 @@ def soak(
         from scenarios.load import plots
         from scenarios.load import soak as soaks
     except ImportError as error:
-        stop(COULD_NOT_RUN, f"expected the packages for load runs, {error.name} is missing; pip install 'pfxlab[load]'")
+        missing_for_load(error)
     out.mkdir(parents=True, exist_ok=True)
     click.echo(
         f"Soaking a lab for {minutes:g} minutes of its time, {renewals} renewals and {check_ins} check-ins a second",
