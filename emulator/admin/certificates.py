@@ -109,7 +109,6 @@ def show_all(look: Look) -> Shown:
     cloud, now = look.cloud, to_text(look.cloud.clock.now())
     where, values = _conditions(look)
     skipped = look.number("skip")
-    # `+` keeps SQLite from an index by which it would have to sort all of them.
     sql = f"select {_SHOWN} from pfx_certificates where {where} order by rowid desc limit ? offset ?"  # noqa: S608 - ours
     rows = [_row(row, now) for row in cloud.store.rows(sql, (*values, _PAGE + 1, skipped))]
     shown = rows[:_PAGE]

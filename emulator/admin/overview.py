@@ -1,6 +1,5 @@
 """/admin: the parties as a chain with what each has and does now, and what happened last."""
 
-from datetime import timedelta
 from typing import Any, Final
 
 from emulator.admin import connectors
@@ -10,7 +9,6 @@ from emulator.cloud import Cloud
 from emulator.intune.delivery import State
 
 _RECENT: Final = 12
-_SOON: Final = timedelta(days=30)
 _GROUPS: Final = {
     "waiting for the device to ask": (State.WANTED,),
     "waiting for a connector": (State.REQUESTED, State.LEASED),

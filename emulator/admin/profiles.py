@@ -4,18 +4,15 @@ Source of the names: the document "Configure and use imported PKCS certificates 
 the same handlers as a request over Graph, and is refused for the same reasons.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from emulator.admin.ask_graph import NotTaken, ask_graph
 from emulator.admin.certificates import state_of
 from emulator.admin.names import PLATFORMS, PURPOSES
 from emulator.admin.page import PREFIX, Look, Shown, Table, not_found
 from emulator.cloud import Cloud
 from emulator.graph import device_configurations
-from emulator.graph.errors import GraphError
-from emulator.graph.odata import QueryOptions
-from emulator.graph.request import Answer, Caller, GraphRequest
 from emulator.intune.profiles import PLATFORM_OF_TYPE
 from emulator.store.device_configurations import Assignment, DeviceConfiguration
 from emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption
@@ -32,33 +29,7 @@ _ALL_USERS, _ALL_DEVICES = "allLicensedUsersAssignmentTarget", "allDevicesAssign
 _INCLUDED, _EXCLUDED = "groupAssignmentTarget", "exclusionGroupAssignmentTarget"
 _GROUPS: Final = (_INCLUDED, _EXCLUDED)
 _GROUPS_SHOWN: Final = 500
-_PORTAL: Final = "PFX Lab admin centre"
 COLUMNS: Final = ("id", "displayName", "platform", "intendedPurpose", "assignedTo", "created", "lastModified")
-
-
-class NotTaken(ValueError):
-    """What was entered cannot be; the text is the reason that Graph has for it."""
-
-
-def ask_graph(look: Look, handler: Any, body: Mapping[str, Any] | None = None, *keys: str) -> Answer:
-    """Let one of Graph's own handlers do what a form asks for, for the administrator who has signed in.
-
-    Raises:
-        NotTaken: Graph refuses it.
-
-    """
-    cloud = look.cloud
-    caller = Caller(look.tenant_id, _PORTAL, frozenset(), float("inf"))
-    request = GraphRequest(
-        cloud, caller, "POST", "https://localhost/beta", "", keys, QueryOptions(""), "application/json",
-        b"" if body is None else json.dumps(body).encode(),
-    )  # fmt: skip
-    try:
-        with cloud.journal.kept_on_rollback(), cloud.store.atomic():
-            answer: Answer = handler(request)
-    except GraphError as error:
-        raise NotTaken(error.reason) from None
-    return answer
 
 
 def _group_name(cloud: Cloud, tenant_id: str, group_id: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any, Final
@@ -11,6 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from emulator.admin import certificates, connectors, devices, journal, overview, profiles, reports, tour, world
+from emulator.admin.ask_graph import NotTaken, ask_graph
 from emulator.admin.export import as_csv, as_json
 from emulator.admin.live import Live, as_event
 from emulator.admin.page import PREFIX, Look, Shown, View, render
@@ -62,13 +63,11 @@ OF_THE_LAB: Final[dict[str, View]] = {
 
 _WORLD: Final = f"{PREFIX}/world"
 
-Form = Mapping[str, str]
 
-
-def _look(request: web.Request, session: Session, path: str | None = None, query: Form | None = None) -> Look:
+def _look(request: web.Request, session: Session) -> Look:
     return Look(
-        request.app[CLOUD], session.tenant_id, session.upn, session.csrf, request.path if path is None else path,
-        dict(request.query) if query is None else query, dict(request.match_info),
+        request.app[CLOUD], session.tenant_id, session.upn, session.csrf, request.path, dict(request.query),
+        dict(request.match_info),
     )  # fmt: skip
 
 
@@ -82,7 +81,7 @@ def _answer(request: web.Request, look: Look, shown: Shown) -> web.Response:
         text = as_csv(shown.table.columns, [dict(row) for row in shown.table.rows()])
         return web.Response(text=text, content_type="text/csv", charset="utf-8", headers=_HEADERS)
     first = _TOURED not in request.cookies
-    text = render(look, shown, exports=shown.table is not None, tour=tour.step_of(look), first_visit=first)
+    text = render(look, shown, tour=tour.step_of(look), first_visit=first)
     response = web.Response(
         text=text, status=shown.status, content_type="text/html", charset="utf-8", headers=_HEADERS
     )  # fmt: skip
@@ -193,7 +192,7 @@ async def _create_profile(request: web.Request, look: Look, form: Any) -> web.Re
     entered = {name: str(value) for name, value in form.items()}
     try:
         made = profiles.create(look, entered)
-    except profiles.NotTaken as problem:
+    except NotTaken as problem:
         return _answer(request, look, profiles.show_new(look, entered, str(problem)))
     return _to(f"{PREFIX}/profiles/{made}")
 
@@ -201,7 +200,7 @@ async def _create_profile(request: web.Request, look: Look, form: Any) -> web.Re
 async def _assign_profile(request: web.Request, look: Look, form: Any) -> web.Response:
     try:
         profiles.assign(look, form, form.getall("included", []), form.getall("excluded", []))
-    except profiles.NotTaken as problem:
+    except NotTaken as problem:
         return _answer(request, look, profiles.show_one(look, str(problem)))
     return _to(f"{PREFIX}/profiles/{look.place['id']}")
 
@@ -209,14 +208,14 @@ async def _assign_profile(request: web.Request, look: Look, form: Any) -> web.Re
 async def _remove_profile(request: web.Request, look: Look, _form: Any) -> web.Response:
     try:
         return _to(profiles.remove(look))
-    except profiles.NotTaken as problem:
+    except NotTaken as problem:
         return _answer(request, look, profiles.show_one(look, str(problem)))
 
 
 async def _sync_device(request: web.Request, look: Look, _form: Any) -> web.Response:
     try:
-        profiles.ask_graph(look, managed_devices.sync_device, None, look.place["id"])
-    except profiles.NotTaken:
+        ask_graph(look, managed_devices.sync_device, None, look.place["id"])
+    except NotTaken:
         return _answer(request, look, devices.show_one(look))
     return _to(f"{PREFIX}/devices/{look.place['id']}")
 

@@ -11,6 +11,8 @@ from typing import Final
 _DEVICES: Final = 200
 _EXCHANGES: Final = 24
 _LARGEST: Final = 256 * 1024
+_ALL: Final = 32 * 1024 * 1024
+"""Bytes of one message, and of all together, that are kept."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +29,34 @@ def _kept(data: bytes) -> bytes | None:
     return data if len(data) <= _LARGEST else None
 
 
+def _size(said: Said) -> int:
+    return len(said.asked or b"") + len(said.answered or b"")
+
+
 class Conversations:
     """The latest messages of the devices that were heard last."""
 
     def __init__(self) -> None:
         self._said: OrderedDict[str, deque[Said]] = OrderedDict()
-        self._number = 0
+        self._number = self._bytes = 0
 
     def clear(self) -> None:
         """Forget everything: the store is another."""
         self._said.clear()
+        self._bytes = 0
 
     def note(self, device_id: str, time: datetime, asked: bytes, answered: bytes) -> None:
         """Keep a message and its answer."""
-        mine = self._said.setdefault(device_id, deque(maxlen=_EXCHANGES))
+        mine = self._said.setdefault(device_id, deque())
         self._number += 1
-        mine.append(Said(self._number, time, _kept(asked), _kept(answered)))
+        said = Said(self._number, time, _kept(asked), _kept(answered))
+        mine.append(said)
+        self._bytes += _size(said)
+        if len(mine) > _EXCHANGES:
+            self._bytes -= _size(mine.popleft())
         self._said.move_to_end(device_id)
-        while len(self._said) > _DEVICES:
-            self._said.popitem(last=False)
+        while len(self._said) > _DEVICES or (self._bytes > _ALL and len(self._said) > 1):
+            self._bytes -= sum(map(_size, self._said.popitem(last=False)[1]))
 
     def of(self, device_id: str) -> list[Said]:
         """Return what was said, oldest first."""

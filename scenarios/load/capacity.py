@@ -77,7 +77,6 @@ class Answer:
     exact: float
     connectors: int
     peak_per_second: float
-    flow: Flow
 
 
 def spread(kind: str, pieces: int = _STEPS) -> list[float]:
@@ -117,9 +116,7 @@ def needed(tenant: Tenant, rates: Rates, patience: float) -> Answer:
     exact = high / rates.per_second
     connectors = max(1, math.ceil(exact / (1 - _SPARE) - 1e-9))
     peak = tenant.deliveries / tenant.window * max(shares) * len(shares)
-    return Answer(
-        exact, connectors, peak, flow(tenant.deliveries, tenant.window, shares, connectors * rates.per_second)
-    )
+    return Answer(exact, connectors, peak)
 
 
 def assumptions(tenant: Tenant, rates: Rates, patience: float) -> list[str]:

@@ -101,7 +101,7 @@ class ConnectorCrew:
 
     async def _post(self, path: str, data: bytes) -> bytes:
         if self._session is None:
-            raise JobFailed("expected a crew that was started")
+            raise JobFailed("expected a crew that was started, got one that was not")
         return await post(self._session, path, data, self._tls, None)
 
     async def deliver(self) -> list[Measure]:

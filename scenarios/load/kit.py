@@ -1,6 +1,7 @@
 """What a load generator needs, in one folder that can be copied to another machine: 0700, since keys lie in it.
 
 plan.json, facts.json, ca.pem, public.pem   the plan; the lab's addresses and sign-in, as in a ready file
+users.json                                  the users made for the run, with their passwords
 bodies.json                                 graph: imports with real certificates and encrypted passwords
 keys/, connectors/NUMBER, work.json         connector, crypto: the key, each generator's identity, prepared requests
 fleet/, tokens.json                         checkin, enrollment: devices, their users' tokens
@@ -71,6 +72,10 @@ class Kit:
         """Return records to import."""
         found: list[dict[str, Any]] = json.loads((self.folder / "bodies.json").read_text("utf-8"))
         return found
+
+    def users(self) -> list[str]:
+        """Return the names of the users that were made for the run."""
+        return list(json.loads((self.folder / "users.json").read_text("utf-8")))
 
     def tokens(self) -> dict[str, str]:
         """Return the users' names and tokens."""

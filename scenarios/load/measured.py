@@ -154,7 +154,7 @@ class Measured:
         seconds = max(len(self._offered), 1)
         points = self.points()
         found = saturation.find([(point["offered"], point["achieved"]) for point in points])
-        names = {kind: {} for kind in (PATH, STAGE)}  # type: dict[str, dict[str, Any]]
+        names: dict[str, dict[str, Any]] = {PATH: {}, STAGE: {}}
         # Requests by name; stages in the order in which they were seen first, which is that of the work.
         in_order = sorted(self._names.items(), key=lambda item: item[0][1] if item[0][0] == PATH else "")
         for (kind, name), one in in_order:

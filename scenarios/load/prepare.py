@@ -77,7 +77,6 @@ async def graph(kit: Kit, tell: Tell) -> None:
         upn = names[number % len(names)]
         bodies.append(new_user_pfx_certificate(pfx, made.password, upn, made.purpose, key, made.padding))
     kit.save("bodies.json", bodies)
-    kit.save("tokens.json", dict.fromkeys(names, ""))
 
 
 async def devices(kit: Kit, tell: Tell) -> None:

@@ -277,8 +277,10 @@ class _Watch:
         for sample in samples:
             self.samples.append(sample)
             self._last_news = now
-            tried, failed = sample["requests"] + sample["failures"], sample["failures"]
-            self._dead = self._dead + 1 if tried and failed == tried else (0 if sample["requests"] else self._dead)
+            if sample["requests"]:
+                self._dead = 0
+            elif sample["failures"]:
+                self._dead += 1
             if self._dead >= _DEAD_AFTER:
                 why = next(iter(sample["causes"]), "no reason given")
                 raise CannotRun(f"every request has failed for {_DEAD_AFTER} seconds: {why}")
@@ -297,8 +299,8 @@ def run(plan: Plan, options: Options, out: Path, tell: Tell, hear: Callable[[Sam
 
     """
     with ExitStack() as stack:
-        before = None
-        if plan.openssl_share or plan.unit == "deliveries":
+        before, compared = None, plan.unit == "deliveries"
+        if compared:
             tell("measuring OpenSSL")
             before = openssl_rate(plan)
         if plan.openssl_share:
@@ -327,9 +329,10 @@ def run(plan: Plan, options: Options, out: Path, tell: Tell, hear: Callable[[Sam
             for name in _KEPT:
                 if (kit.folder / name).exists():
                     shutil.copyfile(kit.folder / name, out / name)
-        if plan.unit == "deliveries" and not outcome.ended:
+        after = None
+        if compared and not outcome.ended:
             tell("measuring OpenSSL once more")
-        after = openssl_rate(plan) if plan.unit == "deliveries" and not outcome.ended else None
+            after = openssl_rate(plan)
         _add_openssl(outcome.result, plan, before, after)
         return outcome
 

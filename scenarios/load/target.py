@@ -40,8 +40,7 @@ async def _recycle(lab: Lab) -> None:
     while True:
         await asyncio.sleep(_RECYCLE_SECONDS)
         while lab.emulator.cloud.deliveries.count(tenant, State.REQUESTED) < _QUEUE // 2:
-            with store.atomic():
-                store.run_many(_BROUGHT_BACK, [(_RECYCLED,)])
+            store.run(_BROUGHT_BACK, (_RECYCLED,))
             await asyncio.sleep(0)
             if not lab.emulator.cloud.deliveries.count(tenant, State.READY):
                 break
@@ -120,10 +119,6 @@ class Target:
             return ours.recv()
         except EOFError:
             raise RuntimeError(f"expected the {party} to start, it ended") from None
-
-    def alive(self) -> bool:
-        """Return whether every party runs."""
-        return all(process.is_alive() for _, process in self._ends)
 
     def stop(self) -> None:
         """End the parties, the last started first."""

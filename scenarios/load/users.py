@@ -201,7 +201,7 @@ class GraphUser(_Paced, FastHttpUser):
     def on_start(self) -> None:
         """Know what there is to import, and who signs in: one application for all users, as of one tool."""
         self._facts, self._bodies = self.team.kit.facts(), self.team.kit.bodies()
-        self._names = list(self.team.kit.tokens())
+        self._names = self.team.kit.users()
         mix = self.team.kit.plan.mix
         self._kinds = [kind for kind, weight in mix.items() for _ in range(weight)]
         super().on_start()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -17,6 +18,9 @@ from tests.browser.stage import AXE, BEGIN, CHROMIUM, Stage, Watched, chromium, 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"),
+    pytest.mark.skipif(
+        not AXE.exists() and not os.environ.get("CI"), reason="axe-core is not installed: npm is missing"
+    ),
 ]
 
 
@@ -97,7 +101,7 @@ async def test_each_page_is_shown_and_fit_for_everybody(admin: Watched, stage: S
     for name, path in paths(stage).items():
         await admin.open(path)
         await expect(admin.page.locator("h1")).to_be_visible()
-        problems += [f"{name}: {one}" for one in await admin.axe()] if AXE.exists() else []
+        problems += [f"{name}: {one}" for one in await admin.axe()]
         file = await admin.shoot(tmp_path, name)
         assert file.stat().st_size > 5000
     assert problems == []
@@ -110,7 +114,7 @@ async def test_dark_pages_have_enough_contrast(browser: Browser, stage: Stage, t
         await signed_in(dark, stage.lab)
         for name in ("overview", "certificate", "device", "world"):
             await dark.open(paths(stage)[name])
-            problems += [f"{name}: {one}" for one in await dark.axe()] if AXE.exists() else []
+            problems += [f"{name}: {one}" for one in await dark.axe()]
             await dark.shoot(tmp_path, f"{name}-dark")
         assert dark.complaints == []
     assert problems == []
