@@ -25,6 +25,9 @@ _BATCHED: Final = ("connector", "crypto")
 """Paths on which a beat is about many deliveries."""
 
 _USUAL_BATCH: Final = 100
+_NO_RATE: Final = 1.0
+"""Stands for the rate of a plan that names a share of OpenSSL's, until `with_rate` gives it one."""
+
 _LARGEST_LEASE: Final = 500
 WHOLE_RUN: Final = ("unsent_percent", "saturation_per_second", "openssl_ratio")
 """Measures that no single kind of request has."""
@@ -217,9 +220,9 @@ def parse_plan(text: str, name: str, place: str) -> Plan:
     if body["path"] in _BATCHED:
         given.setdefault("batch", _USUAL_BATCH)
     asked = {key: _whole(value) for key, value in body["shape"].items()}
-    given["openssl_share"] = share = asked.pop("openssl_share", 0.0)
+    given["openssl_share"] = asked.pop("openssl_share", 0.0)
     thresholds = tuple(Threshold(**one) for one in body.get("thresholds", ()))
-    return Plan(name=name, shape=_shape(asked, share), thresholds=thresholds, **given)
+    return Plan(name=name, shape=Shape(**{"rate": _NO_RATE, **asked}), thresholds=thresholds, **given)
 
 
 Mistake = tuple[list[str | int], str]
@@ -278,20 +281,11 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _shape(asked: Mapping[str, Any], share: float) -> Shape:
-    """Return a shape; of a share of OpenSSL's rate one with the highest rate 1, see `with_rate`."""
-    shape = Shape(**{"rate": 1.0, **asked})
-    if shape.kind != "ramp" or "start" in asked or share:
-        return shape
-    return replace(shape, start=shape.rate / shape.steps)
-
-
 def with_rate(plan: Plan, openssl: float) -> Plan:
     """Return a plan that has no rate with one: its share of OpenSSL's private operations per second."""
     rate = plan.openssl_share * openssl
-    start = rate / plan.shape.steps if plan.shape.kind == "ramp" else 0.0
     pace = rate / (plan.share_users * plan.batch) if plan.share_users else plan.pace
-    return replace(plan, shape=replace(plan.shape, rate=rate, start=start), openssl_share=0.0, pace=pace)
+    return replace(plan, shape=replace(plan.shape, rate=rate), openssl_share=0.0, pace=pace)
 
 
 def read_plan(path: Path) -> Plan:
@@ -333,15 +327,12 @@ def changed(
         rate=rate or before.rate,
         seconds=seconds or before.seconds,
         # A plan's lowest rate is part of its proportions.
-        start=before.start * (rate / before.rate if rate else 1),
+        start=before.start * rate / before.rate if rate and before.start is not None else before.start,
     )
     if shape.kind == "ramp":
         # As many of the plan's steps as there is time for.
         shape = replace(shape, steps=max(1, min(shape.steps, int(shape.seconds / SHORTEST_STEP))))
     share = 0.0 if rate else plan.openssl_share
-    first_step = before.kind != "ramp" or plan.openssl_share or shape.steps != before.steps
-    if shape.kind == "ramp" and not share and first_step and not (before.kind != "ramp" and before.start):
-        shape = replace(shape, start=shape.rate / shape.steps)
     plan = replace(plan, shape=shape, processes=processes or plan.processes, openssl_share=share)
     if users is None:
         return plan

@@ -27,8 +27,15 @@ class Shape:
     kind: str
     rate: float
     seconds: float
-    start: float = 0.0
+    start: float | None = None
     steps: int = 10
+
+    @property
+    def lowest(self) -> float:
+        """Return the rate that it starts with: as it was told, else the first step of a ramp, else nothing."""
+        if self.start is not None:
+            return self.start
+        return self.rate / self.steps if self.kind == "ramp" else 0.0
 
     def at(self, moment: float) -> float | None:
         """Return the rate at a moment since the begin; None after the end."""
@@ -38,9 +45,9 @@ class Shape:
             return self.rate
         if self.kind == "ramp":
             step = int(moment / self.seconds * self.steps)
-            return self.start + (self.rate - self.start) * (step / (self.steps - 1) if self.steps > 1 else 1)
+            return self.lowest + (self.rate - self.lowest) * (step / (self.steps - 1) if self.steps > 1 else 1)
         part = moment / self.seconds
-        return self.start + (self.rate - self.start) * (_morning(part) if self.kind == "morning" else _wave(part))
+        return self.lowest + (self.rate - self.lowest) * (_morning(part) if self.kind == "morning" else _wave(part))
 
     def bins(self) -> list[tuple[float, float]]:
         """Return the (begin, end) of the pieces of a run that are looked at one by one.

@@ -50,7 +50,7 @@ _GOOD = "title: t\npath: graph\nshape: {kind: constant, rate: 10, seconds: 5}\n"
 def test_what_is_wrong_with_a_plan_is_said_with_its_line(text: str, said: str) -> None:
     """Each mistake in a plan is told in a sentence with file, line and what was expected."""
     if not said:
-        assert parse_plan(text, "p", "p.yaml").shape.start == 1
+        assert parse_plan(text, "p", "p.yaml").shape.lowest == 1
         return
     with pytest.raises(PlanProblem) as problem:
         parse_plan(text, "p", "p.yaml")
@@ -78,7 +78,7 @@ def test_command_line_keeps_the_plans_proportions() -> None:
     plan = parse_plan(_GOOD.replace("rate: 10", "rate: 10, start: 2"), "p", "p.yaml")
     assert isinstance(parse_plan(_GOOD + "users: 5.0\n", "p", "p.yaml").users, int)
     other = changed(plan, kind="wave", rate=50, seconds=9, users=25, processes=3)
-    assert (other.shape.kind, other.shape.start, other.shape.seconds, other.processes) == ("wave", 10, 9, 3)
+    assert (other.shape.kind, other.shape.lowest, other.shape.seconds, other.processes) == ("wave", 10, 9, 3)
     assert other.users_for(50) == 25
     assert other.offered(4.5) == 50
 
@@ -88,8 +88,8 @@ def test_a_share_of_openssl_becomes_a_rate() -> None:
     text = "title: t\npath: crypto\nshape: {kind: ramp, openssl_share: 0.5, seconds: 15, steps: 5}\n"
     plan = parse_plan(text, "p", "p.yaml")
     real = with_rate(plan, 4000)
-    assert (real.shape.start, real.shape.rate, real.batch) == (400, 2000, 100)
-    assert changed(plan, rate=100).shape.start == 20
+    assert (real.shape.lowest, real.shape.rate, real.batch) == (400, 2000, 100)
+    assert changed(plan, rate=100).shape.lowest == 20
     assert changed(plan, rate=100).openssl_share == 0
     shared = with_rate(changed(plan, users=20), 4000)
     assert (shared.users_for(2000), shared.pace) == (20, 1)
@@ -99,8 +99,10 @@ def test_a_ramp_has_no_more_steps_than_there_is_time_for() -> None:
     """A shorter duration leaves out steps, and the first of them is a step's worth; other shapes become whole ramps."""
     plan = parse_plan(_GOOD.replace("constant", "ramp").replace("seconds: 5", "seconds: 60"), "p", "p.yaml")
     short = changed(plan, seconds=9).shape
-    assert (short.steps, round(short.start, 3)) == (3, 3.333)
-    assert changed(parse_plan(_GOOD, "p", "p.yaml"), kind="ramp", seconds=30).shape.start == 1
+    assert (short.steps, round(short.lowest, 3)) == (3, 3.333)
+    told = parse_plan(_GOOD.replace("constant", "ramp").replace("seconds: 5", "seconds: 60, start: 4"), "p", "p.yaml")
+    assert changed(told, seconds=9, rate=20).shape.lowest == 8
+    assert changed(parse_plan(_GOOD, "p", "p.yaml"), kind="ramp", seconds=30).shape.lowest == 1
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_shapes_stay_between_start_and_rate(kind: str, rate: float, share: float
     """Every shape goes from its lowest to its highest rate and never outside, and ends when it should."""
     shape = Shape(kind, rate, seconds, rate * share)
     seen = [shape.at(seconds * number / 500) for number in range(500)]
-    assert all(one is not None and shape.start - 1e-9 <= one <= rate + 1e-9 for one in seen)
+    assert all(one is not None and shape.lowest - 1e-9 <= one <= rate + 1e-9 for one in seen)
     assert max(one for one in seen if one is not None) == pytest.approx(rate, rel=0.01)
     assert shape.at(seconds) is None
     assert shape.at(-0.1) is None
