@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from connector_sim.cmdlets import GraphClient
-from connector_sim.errors import GraphRefused
-from connector_sim.retry import pause_of
-from emulator.wire.clock import Clock
+from pfxlab.connector_sim.cmdlets import GraphClient
+from pfxlab.connector_sim.errors import GraphRefused
+from pfxlab.connector_sim.retry import pause_of
+from pfxlab.emulator.wire.clock import Clock
 
 State = Literal["created", "updated", "there", "failed"]
 _ATTEMPTS: Final = 6
@@ -34,7 +34,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImportResult:
     """What came of an item: `there` means that Graph had it already; `reason` says why it failed."""
 
     item: Item
@@ -43,15 +43,15 @@ class Outcome:
     reason: str | None = None
 
 
-async def import_one(client: GraphClient, item: Item, clock: Clock, *, update: bool = False) -> Outcome:
+async def import_one(client: GraphClient, item: Item, clock: Clock, *, update: bool = False) -> ImportResult:
     """Import or change one record, as often as it takes."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             if update:
                 await client.update_user_pfx_certificate(item.record)
-                return Outcome(item, "updated", attempt)
+                return ImportResult(item, "updated", attempt)
             await client.import_user_pfx_certificate(item.record)
-            return Outcome(item, "created", attempt)
+            return ImportResult(item, "created", attempt)
         except GraphRefused as error:
             last = attempt == _ATTEMPTS
             if error.status not in (*_WAIT, 0) and error.status < 500:
@@ -62,21 +62,21 @@ async def import_one(client: GraphClient, item: Item, clock: Clock, *, update: b
                 there = await _looked_up(client, item, clock)
             if there is None:
                 text = f"{error}; and whether the record was written could not be found out: look before importing it"
-                return Outcome(item, "failed", attempt, text)
+                return ImportResult(item, "failed", attempt, text)
             if there:
-                return Outcome(item, "created", attempt)
+                return ImportResult(item, "created", attempt)
             if last:
-                return Outcome(item, "failed", attempt, str(error))
+                return ImportResult(item, "failed", attempt, str(error))
             await clock.sleep(pause_of(error.headers, attempt, clock.now()))
     raise AssertionError("the last attempt returns")
 
 
-async def _refused(client: GraphClient, item: Item, attempt: int, error: GraphRefused, *, update: bool) -> Outcome:
+async def _refused(client: GraphClient, item: Item, attempt: int, error: GraphRefused, *, update: bool) -> ImportResult:
     # The service does not say why it refuses; that the record is there already can be looked up.
     with contextlib.suppress(GraphRefused):
         if not update and error.status in (400, 409) and await _is_there(client, item):
-            return Outcome(item, "there", attempt)
-    return Outcome(item, "failed", attempt, str(error))
+            return ImportResult(item, "there", attempt)
+    return ImportResult(item, "failed", attempt, str(error))
 
 
 async def _is_there(client: GraphClient, item: Item) -> bool:
@@ -103,12 +103,12 @@ async def import_all(
     update: bool = False,
     at_once: int = 4,
     done: Callable[[Item], bool] = lambda _: False,
-) -> AsyncIterator[Outcome]:
+) -> AsyncIterator[ImportResult]:
     """Yield what comes of each item, as it comes; those that are `done` from an earlier run are passed over."""
     waiting = [item for item in items if not done(item)]
     limit = asyncio.Semaphore(at_once)
 
-    async def one(item: Item) -> Outcome:
+    async def one(item: Item) -> ImportResult:
         async with limit:
             return await import_one(client, item, clock, update=update)
 

@@ -15,13 +15,13 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
 from yarl import URL
 
-from connector_sim.errors import GraphRefused
-from connector_sim.keys import padding
-from connector_sim.pfx import Pfx
-from connector_sim.retry import pause_of
-from emulator.wire.clock import Clock
-from emulator.wire.edm import format_date_time
-from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.connector_sim.errors import GraphRefused
+from pfxlab.connector_sim.keys import padding
+from pfxlab.connector_sim.pfx import Pfx
+from pfxlab.connector_sim.retry import pause_of
+from pfxlab.emulator.wire.clock import Clock
+from pfxlab.emulator.wire.edm import format_date_time
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 _ATTEMPTS: Final = 5
 _WAIT: Final = (429, 503, 504)

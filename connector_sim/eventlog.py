@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from emulator.wire import jsontext
-from emulator.wire.clock import Clock
+from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.wire.clock import Clock
 
 PKCS_IMPORT_SUCCESS: Final = 2000
 PKCS_IMPORT_FAILURE: Final = 2001
@@ -106,7 +106,7 @@ def as_line(event: Event, when: datetime) -> dict[str, Any]:
     }
 
 
-class Untold:
+class PendingEvents:
     """Events the service has not been told of yet; what comes once for each request stays on the server.
 
     Errors and warnings have a place of their own, so that no number of other events drives them out.

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from connector_sim import private_file
-from connector_sim.errors import KeyStoreError
+from pfxlab.connector_sim import private_file
+from pfxlab.connector_sim.errors import KeyStoreError
 
 
 @dataclass(frozen=True)

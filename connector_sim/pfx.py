@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from connector_sim.errors import PfxProblem
-from connector_sim.keys.padding import longest_password
-from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.connector_sim.errors import PfxProblem
+from pfxlab.connector_sim.keys.padding import longest_password
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 _KEY_BAGS = ("key_bag", "pkcs8_shrouded_key_bag")
 

@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from connector_sim.cms import RANDOM_BYTES, RecipientUnusable, envelop
-from connector_sim.errors import ConnectorError
-from connector_sim.keys.provider import DecryptionKey
-from emulator.wire.apple import PlistError, fill_pkcs12_payload
-from emulator.wire.connector import (
+from pfxlab.connector_sim.cms import RANDOM_BYTES, RecipientUnusable, envelop
+from pfxlab.connector_sim.errors import ConnectorError
+from pfxlab.connector_sim.keys.provider import DecryptionKey
+from pfxlab.emulator.wire.apple.mdm import PlistError, fill_pkcs12_payload
+from pfxlab.emulator.wire.connector import (
     RECIPIENT_UNUSABLE,
     TEMPLATE_UNUSABLE,
     NotRecrypted,

@@ -1,7 +1,7 @@
 """The certificate connector as a service: enrol once, then lease → re-encrypt → complete, with heartbeats.
 
 Several batches are under way at once, so that one is computed while another travels. RSA runs in threads or processes
-(connector_sim.workers), HTTP in the event loop. What is leased but not completed returns to the queue:
+(pfxlab.connector_sim.workers), HTTP in the event loop. What is leased but not completed returns to the queue:
 at once when the service stops or starts anew, else when its lease ends.
 """
 
@@ -19,15 +19,15 @@ from typing import Any
 
 import aiohttp
 
-from connector_sim import eventlog as log
-from connector_sim import identity
-from connector_sim.errors import ServiceRefused
-from connector_sim.eventlog import Event, EventSink
-from connector_sim.keys.provider import Providers
-from connector_sim.workers import Workers
-from emulator.wire import connector as contract
-from emulator.wire import jsontext
-from emulator.wire.clock import Clock
+from pfxlab.connector_sim import eventlog as log
+from pfxlab.connector_sim import identity
+from pfxlab.connector_sim.errors import ServiceRefused
+from pfxlab.connector_sim.eventlog import Event, EventSink
+from pfxlab.connector_sim.keys.provider import Providers
+from pfxlab.connector_sim.workers import Workers
+from pfxlab.emulator.wire import connector as contract
+from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.wire.clock import Clock
 
 VERSION = "6.2510.3.2002"
 _HEARTBEATS_LOST = 3
@@ -40,7 +40,7 @@ class Settings:
     """Where the service is, whom to trust, how to poll and how much to do at once. Times in seconds.
 
     `proxy`: address of an outbound proxy, `http://host:port`. `batch`: requests in a lease. `slots`: batches under way.
-    `threads` compute what is little, `processes` (none unless asked for) what is much, see connector_sim.workers.
+    `threads` compute what is little, `processes` (none unless asked for) what is much, see workers.py.
     `renew_days`: how long before its end the client certificate is renewed.
     """
 
@@ -137,7 +137,7 @@ class Connector:
         self._waiting: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._lost = 0
-        self._untold = log.Untold(clock)
+        self._untold = log.PendingEvents(clock)
         self._last_heard: datetime | None = None
         self.dismissed = asyncio.Event()
         """Set once the service has said that it knows this connector no more."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from connector_sim import private_file
-from connector_sim.errors import ConnectorError
-from connector_sim.keys.provider import Providers
-from emulator.wire.enums import PaddingScheme
+from pfxlab.connector_sim import private_file
+from pfxlab.connector_sim.errors import ConnectorError
+from pfxlab.connector_sim.keys.provider import Providers
+from pfxlab.emulator.wire.enums import PaddingScheme
 
 TEST_FILE: Final = "PFXImportTestFile.txt"
 RESULT_FILE: Final = "PFXImportTestResultsMarker.txt"
@@ -27,7 +27,7 @@ _SCHEMES: Final = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LineResult:
     """What came of a line; `text` holds neither the expected nor the decrypted value."""
 
     line: int
@@ -35,32 +35,32 @@ class Outcome:
     text: str
 
 
-def check_line(number: int, line: str, providers: Providers) -> Outcome:
+def check_line(number: int, line: str, providers: Providers) -> LineResult:
     """Return what comes of one line of a test file."""
     fields = line.split(":")
     if len(fields) != _FIELDS:
         expected = "plain:encrypted:provider:key:hash:padding"
-        return Outcome(number, False, f"line {number}: expected {_FIELDS} fields ({expected}), got {len(fields)}")
+        return LineResult(number, False, f"line {number}: expected {_FIELDS} fields ({expected}), got {len(fields)}")
     plain, encrypted, provider, key, digest, flags = fields
     if flags.strip() != _OAEP_FLAG or digest.upper() not in _SCHEMES:
         # What stands there is not repeated: where fields have slipped, it is the secret.
         wanted = f"padding 4 (OAEP) with {', '.join(_SCHEMES)}"
-        return Outcome(number, False, f"line {number}: expected {wanted}, got something else")
+        return LineResult(number, False, f"line {number}: expected {wanted}, got something else")
     try:
         ciphertext = base64.b64decode(encrypted, validate=True)
         decrypted = providers.open(provider, key).decrypt(ciphertext, _SCHEMES[digest.upper()])
     except ValueError:
-        return Outcome(number, False, f"line {number}: expected base64 as second field, got something else")
+        return LineResult(number, False, f"line {number}: expected base64 as second field, got something else")
     except ConnectorError as error:
-        return Outcome(number, False, f"line {number}: {error.code}: {error}")
+        return LineResult(number, False, f"line {number}: {error.code}: {error}")
     if decrypted.decode("ascii", "replace") != plain:
-        return Outcome(
+        return LineResult(
             number, False, f"line {number}: the key {key!r} decrypts it to another value than the first field"
         )
-    return Outcome(number, True, f"line {number}: decrypted to the expected value with {key!r} of {provider}")
+    return LineResult(number, True, f"line {number}: decrypted to the expected value with {key!r} of {provider}")
 
 
-def validate(test_file: Path, providers: Providers) -> list[Outcome]:
+def validate(test_file: Path, providers: Providers) -> list[LineResult]:
     """Return what comes of every line, and leave it in the result file beside the test file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A worker of the connector, `python -m connector_sim.worker_process`: shares in on standard input, results out.
+"""A worker of the connector, `python -m pfxlab.connector_sim.worker_process`: shares in on standard input, results out.
 
 A message is its length in four bytes, most significant first, and MessagePack. The first one says where the keys are;
 each worker opens them itself, so that no key travels and a token has a session for every worker. The end of its input
@@ -15,9 +15,16 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from connector_sim.keys.installed import InstalledProviders, Place
-from connector_sim.recrypt import recrypt_each
-from emulator.wire.connector import NotRecrypted, PasswordRecryption, PayloadEncryption, Recrypted, Result, WorkItem
+from pfxlab.connector_sim.keys.installed import InstalledProviders, Place
+from pfxlab.connector_sim.recrypt import recrypt_each
+from pfxlab.emulator.wire.connector import (
+    NotRecrypted,
+    PasswordRecryption,
+    PayloadEncryption,
+    Recrypted,
+    Result,
+    WorkItem,
+)
 
 LENGTH: Final = struct.Struct(">I")
 _PLACES: Final = msgspec.msgpack.Decoder(list[Place])

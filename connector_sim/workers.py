@@ -14,11 +14,11 @@ from typing import Final
 
 import msgspec
 
-from connector_sim.keys.installed import InstalledProviders, Place
-from connector_sim.keys.provider import Providers
-from connector_sim.recrypt import partition, recrypt_each
-from connector_sim.worker_process import LENGTH, frame, read_results
-from emulator.wire.connector import Result, WorkItem
+from pfxlab.connector_sim.keys.installed import InstalledProviders, Place
+from pfxlab.connector_sim.keys.provider import Providers
+from pfxlab.connector_sim.recrypt import partition, recrypt_each
+from pfxlab.connector_sim.worker_process import LENGTH, frame, read_results
+from pfxlab.emulator.wire.connector import Result, WorkItem
 
 _SHARE: Final = 64
 """Requests in a share: few against a batch, so that no worker idles while another has many left."""
@@ -46,7 +46,7 @@ class _Worker:
     async def start(cls, places: Sequence[Place]) -> "_Worker":
         """Start a process and tell it where the keys are."""
         # -P: no file of the folder the connector runs in is taken for a module.
-        command = (sys.executable, "-P", "-m", "connector_sim.worker_process")
+        command = (sys.executable, "-P", "-m", "pfxlab.connector_sim.worker_process")
         pipe = asyncio.subprocess.PIPE
         try:
             worker = cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=_READ_AHEAD))

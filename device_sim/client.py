@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from device_sim import apple_enrollment, identity, mde2
-from device_sim.android import AndroidDevice
-from device_sim.apple import AppleDevice
-from device_sim.identity import Enrolled, Hardware
-from device_sim.keys import NewKey, generate
-from device_sim.windows import WindowsDevice
-from emulator.wire.clock import Clock
+from pfxlab.device_sim import identity
+from pfxlab.device_sim.apple import enrollment
+from pfxlab.device_sim.apple.device import AppleDevice
+from pfxlab.device_sim.identity import Enrolled, Hardware
+from pfxlab.device_sim.keys import NewKey, generate
+from pfxlab.device_sim.omadm import mde2
+from pfxlab.device_sim.omadm.android import AndroidDevice
+from pfxlab.device_sim.omadm.windows import WindowsDevice
+from pfxlab.emulator.wire.clock import Clock
 
 Device: TypeAlias = AppleDevice | WindowsDevice | AndroidDevice
 
@@ -59,7 +61,7 @@ class DeviceClient:
         """
         url, ca_pem, new_key = self.service_url, self.ca_pem, self.new_key
         if hardware.platform in APPLE:
-            enrolled = await apple_enrollment.enroll(
+            enrolled = await enrollment.enroll(
                 url, ca_pem, user_token, hardware, new_key=new_key, user_affinity=user_affinity
             )
         else:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import aiohttp
 
-from device_sim import identity as identities
-from device_sim.identity import Enrolled, Hardware, MdmIdentity
-from device_sim.keys import NewKey, generate
-from device_sim.trouble import Trouble
+from pfxlab.device_sim import identity as identities
+from pfxlab.device_sim.identity import Enrolled, Hardware, MdmIdentity
+from pfxlab.device_sim.keys import NewKey, generate
+from pfxlab.device_sim.trouble import Trouble
 
 
 class ManagedDevice:

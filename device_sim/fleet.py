@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from device_sim.client import Device, DeviceClient
-from device_sim.errors import EnrollmentRefused, SessionFailed
-from device_sim.identity import Hardware, is_kept
+from pfxlab.device_sim.client import Device, DeviceClient
+from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.device_sim.identity import Hardware, is_kept
 
-Told: TypeAlias = Callable[[int, int], None]
+ProgressCallback: TypeAlias = Callable[[int, int], None]
 """Hears (devices done, devices in all) as a round goes on."""
 
 _PERCENTILES: Final = (50, 95, 99)
@@ -93,7 +93,10 @@ class Fleet:
         return device
 
     async def enroll(
-        self, wanted: Sequence[tuple[Member, Hardware]], tokens: dict[str, str], told: Told = lambda *_: None
+        self,
+        wanted: Sequence[tuple[Member, Hardware]],
+        tokens: dict[str, str],
+        told: ProgressCallback = lambda *_: None,
     ) -> Round:
         """Enrol devices; `tokens` has their users' tokens. Each that succeeded is kept at once."""
         hardware = {member.name: facts for member, facts in wanted}
@@ -107,7 +110,9 @@ class Fleet:
 
         return await self._each([member for member, _ in wanted], one, told)
 
-    async def check_in(self, members: Iterable[Member] | None = None, told: Told = lambda *_: None) -> Round:
+    async def check_in(
+        self, members: Iterable[Member] | None = None, told: ProgressCallback = lambda *_: None
+    ) -> Round:
         """Let devices, all unless named, check in once."""
 
         async def one(member: Member) -> int:
@@ -115,7 +120,9 @@ class Fleet:
 
         return await self._each(list(self.members() if members is None else members), one, told)
 
-    async def _each(self, members: Sequence[Member], work: Callable[[Member], Awaitable[int]], told: Told) -> Round:
+    async def _each(
+        self, members: Sequence[Member], work: Callable[[Member], Awaitable[int]], told: ProgressCallback
+    ) -> Round:
         result, begin, waiting = Round(), time.perf_counter(), iter(members)
 
         async def worker() -> None:

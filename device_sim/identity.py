@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from device_sim.certstore import write_private
+from pfxlab.device_sim.certstore import write_private
 
 
 @dataclass(frozen=True)

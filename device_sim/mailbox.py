@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from device_sim.certstore import CertStore, Identity
-from device_sim.cms import CannotDecrypt, decrypt, recipients_match
+from pfxlab.device_sim.certstore import CertStore, Identity
+from pfxlab.device_sim.cms import CannotDecrypt, decrypt, recipients_match
 
 _ENVELOPED = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 

@@ -5,26 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emulator.chance import Chance
-from emulator.clock import LabClock
-from emulator.config import Config, Switches
-from emulator.entra.keys import SigningKey
-from emulator.entra.tickets import Tickets
-from emulator.graph.throttling import DOCUMENTED, Throttle
-from emulator.intune.conversations import Conversations
-from emulator.lab.faults import Faults
-from emulator.lab.journal import Journal
-from emulator.pki import load_or_create
-from emulator.remembered import Remembered
-from emulator.store.database import Store
-from emulator.store.deliveries import Deliveries, MdmCommands
-from emulator.store.device_configurations import DeviceConfigurations
-from emulator.store.devices import Connectors, Devices
-from emulator.store.directory import Directory, Secrets
-from emulator.store.pfx_certificates import PfxCertificates
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.config import Config, Switches
+from pfxlab.emulator.entra.keys import SigningKey
+from pfxlab.emulator.entra.tickets import Tickets
+from pfxlab.emulator.faults.plan import Faults
+from pfxlab.emulator.graph.throttling import DOCUMENTED, Throttle
+from pfxlab.emulator.journal.conversations import Conversations
+from pfxlab.emulator.journal.journal import Journal
+from pfxlab.emulator.lru_cache import LruCache
+from pfxlab.emulator.pki import load_or_create
+from pfxlab.emulator.seeded_random import SeededRandom
+from pfxlab.emulator.store.database import Store
+from pfxlab.emulator.store.deliveries import Deliveries, MdmCommands
+from pfxlab.emulator.store.device_configurations import DeviceConfigurations
+from pfxlab.emulator.store.devices import Connectors, Devices
+from pfxlab.emulator.store.directory import Directory, Secrets
+from pfxlab.emulator.store.pfx_certificates import PfxCertificates
 
 if TYPE_CHECKING:
-    from emulator.graph.request import Caller
+    from pfxlab.emulator.graph.request import Caller
 
 
 class Cloud:
@@ -46,14 +46,14 @@ class Cloud:
         self.store = Store(None if folder is None else folder / "cloud.db")
         run = int(self.store.meta("runs") or 0) + 1
         self.store.set_meta("runs", str(run))
-        self.chance = Chance(config.seed, run, "records")
-        self.traces = Chance(config.seed, run, "traces")
+        self.chance = SeededRandom(config.seed, run, "records")
+        self.traces = SeededRandom(config.seed, run, "traces")
         self.journal = Journal(self.store, clock, config.journal_entries)
         self.directory = Directory(self.store)
         self.secrets = Secrets()
         self.throttle = Throttle(DOCUMENTED)
         # A bulk import sends the same token each time: it is verified once.
-        self.callers: Remembered[tuple[str, str], Caller] = Remembered(1000)
+        self.callers: LruCache[tuple[str, str], Caller] = LruCache(1000)
         self.faults = Faults(config.seed)
         self.ended_tokens: set[str] = set()
         """Digests of tokens that a fault has ended before their time."""

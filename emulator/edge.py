@@ -3,7 +3,7 @@
 from aiohttp import web
 from cryptography import x509
 
-from emulator.cloud import Cloud
+from pfxlab.emulator.cloud import Cloud
 
 CLOUD = web.AppKey("cloud", Cloud)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
-from emulator.wire.clock import Clock
+from pfxlab.emulator.wire.clock import Clock
 
 _FIVE_MINUTES = timedelta(minutes=5)
 

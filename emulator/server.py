@@ -9,20 +9,21 @@ from pathlib import Path
 
 from aiohttp import web
 
-from emulator.admin import routes as admin
-from emulator.clock import LabClock
-from emulator.cloud import Cloud
-from emulator.config import Config
-from emulator.edge import CLOUD
-from emulator.entra import routes as entra
-from emulator.graph import gateway
-from emulator.intune import apple_enrollment, apple_mdm, connector_api, mde2, omadm
-from emulator.lab import control, exchanges, http_faults
-from emulator.lab.driver import CloudDriver, Driver
-from emulator.lab.openapi import document
-from emulator.proxy import ConnectProxy
-from emulator.tls import ServerTls
-from emulator.wire.connector import LARGEST_BODY
+from pfxlab.emulator.admin import routes as admin
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.config import Config
+from pfxlab.emulator.edge import CLOUD
+from pfxlab.emulator.entra import routes as entra
+from pfxlab.emulator.graph import gateway
+from pfxlab.emulator.intune import apple_enrollment, apple_mdm, connector_api, mde2, omadm
+from pfxlab.emulator.journal import exchanges
+from pfxlab.emulator.lab import control, http_faults
+from pfxlab.emulator.lab.driver import CloudDriver, Driver
+from pfxlab.emulator.lab.openapi import document
+from pfxlab.emulator.proxy import ConnectProxy
+from pfxlab.emulator.tls import ServerTls
+from pfxlab.emulator.wire.connector import LARGEST_BODY
 
 _SHUTDOWN_SECONDS = 3.0
 _FLUSH_SECONDS = 0.5

@@ -7,8 +7,8 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from emulator.pki import write_private
-from emulator.proxy import MICROSOFT_HOSTS
+from pfxlab.emulator.pki import write_private
+from pfxlab.emulator.proxy import MICROSOFT_HOSTS
 
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: the lab's clock may stand years away from the machine's; the rooms that
 # accept client certificates compare validity with the lab's clock themselves.

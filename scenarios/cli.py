@@ -11,30 +11,30 @@ from typing import Final
 
 import click
 
-from scenarios.commands.common import ENDING
+from pfxlab.scenarios.commands.common import ENDING
 
 _COMMANDS: Final = {
-    "bench": "bench:bench",
-    "bundle": "replay:bundle_command",
+    "bench": "load.bench:bench",
+    "bundle": "lab.replay:bundle_command",
     "conformance": "conformance:conformance",
-    "connector": "connector:connector",
-    "demo": "demo:demo",
-    "devices": "devices:devices",
-    "exec": "lab:exec_command",
-    "explain": "ask:explain",
-    "journal": "ask:journal",
-    "keys": "keys:keys",
-    "load": "load:load",
-    "load-worker": "load:load_worker",
-    "pfx": "pfx:pfx",
-    "plan": "plan:plan",
-    "replay": "replay:replay",
-    "scenario": "scenario:scenario",
-    "soak": "soak:soak",
-    "up": "lab:up",
-    "world": "world:world",
+    "connector": "parties.connector:connector",
+    "demo": "lab.demo:demo",
+    "devices": "parties.devices:devices",
+    "exec": "lab.up_exec:exec_command",
+    "explain": "lab.ask:explain",
+    "journal": "lab.ask:journal",
+    "keys": "parties.keys:keys",
+    "load": "load.load:load",
+    "load-worker": "load.load:load_worker",
+    "pfx": "parties.pfx:pfx",
+    "plan": "load.plan:plan",
+    "replay": "lab.replay:replay",
+    "scenario": "lab.scenario:scenario",
+    "soak": "load.soak:soak",
+    "up": "lab.up_exec:up",
+    "world": "lab.world:world",
 }
-"""Name → module of scenarios.commands, and the command in it."""
+"""Name → module of pfxlab.scenarios.commands, and the command in it."""
 
 
 class _Loaded(click.Group):
@@ -50,7 +50,7 @@ class _Loaded(click.Group):
         if place is None:
             return None
         module, _, name = place.partition(":")
-        found: click.Command = getattr(importlib.import_module(f"scenarios.commands.{module}"), name)
+        found: click.Command = getattr(importlib.import_module(f"pfxlab.scenarios.commands.{module}"), name)
         return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from scenarios.testing import DeviceHandle, Graph, TestLab
+    from pfxlab.scenarios.testing import DeviceHandle, Graph, TestLab
 
 _MARK = "pfxlab(users=[…], devices={name: platform}, switches={…}, start=moment, connector=bool): what a test's lab has"
 _SHOWN_REFUSALS = 5
@@ -31,12 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Load the lab's packages once, before the first test that needs them is timed."""
     if any("_pfxlab_session" in getattr(item, "fixturenames", ()) for item in session.items):
-        importlib.import_module("scenarios.testing")
+        importlib.import_module("pfxlab.scenarios.testing")
 
 
 @pytest.fixture(scope="session")
 def _pfxlab_session(pytestconfig: pytest.Config) -> Iterator["TestLab"]:
-    from scenarios.testing import LabSession
+    from pfxlab.scenarios.testing import LabSession
 
     with LabSession(seed=pytestconfig.getoption("--pfxlab-seed")) as lab:
         yield lab

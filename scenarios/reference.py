@@ -1,6 +1,6 @@
 """Writes the pages under docs/ that are generated: commands, routes, states, platforms, faults, stories, load runs, …
 
-python -m scenarios.reference     writes them; a test fails when they are not what this makes
+python -m pfxlab.scenarios.reference     writes them; a test fails when they are not what this makes
 """
 
 import ast
@@ -11,29 +11,29 @@ from typing import Any, Final
 
 import click
 
-from emulator.graph.dispatch import build_router
-from emulator.intune.delivery import mermaid
-from emulator.lab.control import PREFIX, VERBS
-from emulator.lab.fault_kinds import KINDS, MATCHES
-from emulator.lab.openapi import document
-from scenarios.cli import main
-from scenarios.conformance.plans import PLANS
-from scenarios.conformance.rules import RULES
-from scenarios.conformance.tool import ARGUMENTS
-from scenarios.load import plan_file as load_plans
-from scenarios.load.plan_file import PATHS
-from scenarios.load.shapes import KINDS as SHAPES
-from scenarios.stories import expectations
-from scenarios.stories.loader import catalogue
-from scenarios.stories.loader import schema as story_schema
-from scenarios.stories.steps import STEPS
+from pfxlab.emulator.faults.kinds import KINDS, MATCHES
+from pfxlab.emulator.graph.dispatch import build_router
+from pfxlab.emulator.lab.control import PREFIX, VERBS
+from pfxlab.emulator.lab.openapi import document
+from pfxlab.emulator.store.delivery_states import mermaid
+from pfxlab.scenarios.cli import main
+from pfxlab.scenarios.conformance.plans import PLANS
+from pfxlab.scenarios.conformance.rules import RULES
+from pfxlab.scenarios.conformance.tool import ARGUMENTS
+from pfxlab.scenarios.load import plan_file as load_plans
+from pfxlab.scenarios.load.plan_file import PATHS
+from pfxlab.scenarios.load.shapes import KINDS as SHAPES
+from pfxlab.scenarios.scenario import expectations
+from pfxlab.scenarios.scenario.loader import catalogue
+from pfxlab.scenarios.scenario.loader import schema as story_schema
+from pfxlab.scenarios.scenario.steps import STEPS
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
 
 def cli_page() -> str:
     """Return the command reference, made of the commands' own help."""
-    parts = ["# Commands\n\nGenerated from the commands themselves: `python -m scenarios.reference`.\n"]
+    parts = ["# Commands\n\nGenerated from the commands themselves: `make docs`.\n"]
     parts.append("Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run.\n")
     context = click.Context(main, info_name="pfxlab", **main.context_settings)
     for name in main.list_commands(context):
@@ -59,7 +59,7 @@ def states_page() -> str:
     return (
         "# The life of a delivery\n\n"
         "One imported certificate, under one profile, to one device. Generated from the table in\n"
-        "`emulator/intune/delivery.py`: `python -m scenarios.reference`.\n\n"
+        "`emulator/store/delivery_states.py`: `make docs`.\n\n"
         f"```mermaid\n{mermaid()}```\n"
     )
 
@@ -69,7 +69,7 @@ def routes_page() -> str:
     lines = [
         "# Graph routes",
         "",
-        "Generated from the router: `python -m scenarios.reference`. One of the permissions is enough; delegated calls",
+        "Generated from the router: `make docs`. One of the permissions is enough; delegated calls",
         "on Intune resources need the Intune Administrator role as well. `$batch` takes any of them.",
         "",
         "| method | path | versions | permissions |",
@@ -98,7 +98,7 @@ def platforms_page() -> str:
     lines = [
         "# What the simulated devices do",
         "",
-        "Generated from the tests, which prove each row: `python -m scenarios.reference`. **documented** by Microsoft",
+        "Generated from the tests, which prove each row: `make docs`. **documented** by Microsoft",
         "or Apple, **observed** on real devices by others, **assumed** by us. What is unknown and can be set otherwise",
         "stands in [divergences](divergences.md). The source names the section of the reference on devices.",
         "",
@@ -115,7 +115,7 @@ def faults_page() -> str:
     lines = [
         "# Faults",
         "",
-        "Generated from the table in `emulator/lab/fault_kinds.py`: `python -m scenarios.reference`.",
+        "Generated from the table in `emulator/faults/kinds.py`: `make docs`.",
         "",
         "Everything that can be made to fail: over the control API (`POST /lab/v1/faults`), in a story",
         "(`- fault: {…}`), in a test (`with pfxlab.fault(…)`) or by hand (`pfxlab world fault`). Each fault that",
@@ -152,7 +152,7 @@ def stories_page() -> str:
     lines = [
         "# Stories",
         "",
-        "Generated from the vocabulary in `scenarios/stories/`: `python -m scenarios.reference`. The JSON Schema for",
+        "Generated from the vocabulary in `scenarios/scenario/`: `make docs`. The JSON Schema for",
         "editors is [story.schema.json](story.schema.json), or `pfxlab scenario schema`.",
         "",
         "A story is a YAML file: what happens in a lab of its own, step by step, and what must be true. The clock",
@@ -186,7 +186,7 @@ def stories_page() -> str:
         lines.append(f"| `{name}` | {', '.join(f'`{need}`' for need in needs)} | {meaning} |")
     lines += ["", "## The catalogue", "", "| story | what it shows | stands for |", "|---|---|---|"]
     lines += [
-        f"| [{s.name}](../scenarios/stories/catalogue/{s.name}.yaml) | {s.title} | {s.source} |"
+        f"| [{s.name}](../scenarios/scenario/catalogue/{s.name}.yaml) | {s.title} | {s.source} |"
         for s in catalogue().values()
     ]
     return "\n".join(lines) + "\n"
@@ -214,7 +214,7 @@ def control_page() -> str:
     lines = [
         "# The control API",
         "",
-        "Generated from its verbs: `python -m scenarios.reference`. The OpenAPI description is",
+        "Generated from its verbs: `make docs`. The OpenAPI description is",
         "[openapi.json](openapi.json), which a lab serves as `/lab/v1/openapi.json` too. Address and token are the",
         "ready file's `control_url` and `control_token` (`PFXLAB_CONTROL_URL` and `PFXLAB_CONTROL_TOKEN` in",
         "`pfxlab exec`); send the token as `Authorization: Bearer`. `pfxlab world` speaks it from a shell, the",
@@ -234,7 +234,7 @@ def conformance_page() -> str:
     lines = [
         "# Conformance",
         "",
-        "Generated from the rules and plans in `scenarios/conformance/`: `python -m scenarios.reference`.",
+        "Generated from the rules and plans in `scenarios/conformance/`: `make docs`.",
         "",
         "A tool is run once for each module of a plan, each time against a lab that is as new: right in some modules,",
         "wrong on purpose in others. What it sent, what it left behind and how it ended is judged by the rules below.",
@@ -284,7 +284,7 @@ def load_page() -> str:
     lines = [
         "# Load runs",
         "",
-        "Generated from the tables in `scenarios/load/`: `python -m scenarios.reference`.",
+        "Generated from the tables in `scenarios/load/`: `make docs`.",
         "",
         "`pfxlab load PLAN` starts a lab, prepares keys, certificates, users and devices, then lets Locust's users put",
         "a path under load and says where it saturates, what limited it, and whether the plan's thresholds were kept",

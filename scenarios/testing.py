@@ -17,27 +17,27 @@ from typing import Any, Final, TypeVar
 
 from cryptography import x509
 
-from device_sim.keys import KeyPool
-from emulator.clock import LabClock
-from emulator.config import Config, switches_with
-from emulator.entra import grants
-from emulator.graph.dispatch import Incoming, dispatch
-from emulator.lab.explain import Explanation
-from emulator.lab.faults import Planned
-from emulator.lab.journal import Entry
-from emulator.lab.moments import read_duration, read_moment
-from emulator.lab.near_misses import near_misses
-from emulator.pki import write_private
-from emulator.wire.enums import IntendedPurpose, PaddingScheme
-from scenarios.driver import WorldDriver
-from scenarios.lab import KEY_NAME, Lab
-from scenarios.made_certificate import Made
-from scenarios.mail_authority import Plan
-from scenarios.ready import environment, ready, write_ready_file
-from scenarios.snapshot import Snapshot
-from scenarios.stories import steps
-from scenarios.warm import key_pool, lay_out
-from scenarios.world import World
+from pfxlab.device_sim.keys import KeyPool
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.config import Config, switches_with
+from pfxlab.emulator.entra import grants
+from pfxlab.emulator.faults.plan import Planned
+from pfxlab.emulator.graph.dispatch import Incoming, dispatch
+from pfxlab.emulator.journal.journal import Entry
+from pfxlab.emulator.journal.near_misses import near_misses
+from pfxlab.emulator.lab.explain import Explanation
+from pfxlab.emulator.lab.moments import read_duration, read_moment
+from pfxlab.emulator.pki import write_private
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.scenarios.control.driver import LabDriver
+from pfxlab.scenarios.lab.key_cache import key_pool, lay_out
+from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
+from pfxlab.scenarios.lab.ready_file import environment, ready, write_ready_file
+from pfxlab.scenarios.lab.snapshot import Snapshot
+from pfxlab.scenarios.lab.world import World
+from pfxlab.scenarios.mail.authority import CertificatePlan
+from pfxlab.scenarios.mail.certificate import IssuedCertificate
+from pfxlab.scenarios.scenario import steps
 
 T = TypeVar("T")
 _LOOKED_AT: Final = 1000
@@ -45,7 +45,7 @@ _SHOWN: Final = 220
 """Characters of an explanation in an assertion; pytest shows no more of it there."""
 
 
-class Verdict:
+class Finding:
     """Whether something is so, and what is known about why: true or false in an assertion, told by its repr."""
 
     def __init__(self, *, so: bool, why: str) -> None:
@@ -99,7 +99,7 @@ class DeviceHandle:
     lab: "TestLab" = field(repr=False)
     name: str
 
-    def has(self, certificate: "Certificate | str") -> Verdict:
+    def has(self, certificate: "Certificate | str") -> Finding:
         """Say whether the device holds a certificate, by itself or by name or thumbprint; and if not, why."""
         return self.lab.run(self.lab.has(self.name, certificate))
 
@@ -333,8 +333,8 @@ class TestLab:
         password: str = "",
     ) -> Certificate:
         """Let the test CA issue a certificate; `legacy`: a PFX with 3DES, else AES. It is not imported by this."""
-        plan = Plan(name, IntendedPurpose[purpose], PaddingScheme[padding], 1, days, legacy, chain, password)
-        made: Made = self.call(lambda: self.world.certificate(name, user or self.user, plan, begins))
+        plan = CertificatePlan(name, IntendedPurpose[purpose], PaddingScheme[padding], 1, days, legacy, chain, password)
+        made: IssuedCertificate = self.call(lambda: self.world.certificate(name, user or self.user, plan, begins))
         issued = made.issued
         return Certificate(name, made.upn, made.thumbprint, issued.pfx, issued.password, issued.certificate)
 
@@ -373,15 +373,15 @@ class TestLab:
         steps.check(list(told))
         return [self.run(steps.perform(self.world, step)) for step in told]
 
-    async def has(self, device: str, certificate: "Certificate | str") -> Verdict:
+    async def has(self, device: str, certificate: "Certificate | str") -> Finding:
         """See DeviceHandle.has."""
         wanted = certificate if isinstance(certificate, str) else certificate.thumbprint
         known = self.world.certificates.get(wanted)
         thumbprint = (wanted if known is None else known.thumbprint).lower()
         store = self.world.device(device).store
         if any(one.thumbprint == thumbprint for one in store.identities()):
-            return Verdict(so=True, why=f"{device} holds {thumbprint}")
-        return Verdict(so=False, why=self._why(device, thumbprint))
+            return Finding(so=True, why=f"{device} holds {thumbprint}")
+        return Finding(so=False, why=self._why(device, thumbprint))
 
     def _why(self, device: str, thumbprint: str) -> str:
         cloud, tenant = self.world.lab.emulator.cloud, self.facts["tenant_id"]
@@ -475,7 +475,7 @@ class LabSession:
         self._folder = tempfile.TemporaryDirectory(prefix="pfxlab-")
 
     def __enter__(self) -> TestLab:
-        """Start it; with kept keys (scenarios/warm.py) it is ready in a fraction of a second."""
+        """Start it; with kept keys (scenarios/lab/key_cache.py) it is ready in a fraction of a second."""
         self._thread.start()
         try:
             return asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
@@ -490,7 +490,7 @@ class LabSession:
         lab = Lab(folder, replace(Config(), seed=self._seed), at=now, stepped=True)
         lab.new_key = key_pool()
         self._world = World(lab)
-        lab.emulator.driver = WorldDriver(self._world)
+        lab.emulator.driver = LabDriver(self._world)
         await lab.start()
         await lab.start_connector()
         await lab.connectors_work()
@@ -518,10 +518,10 @@ __all__ = [
     "Answer",
     "Certificate",
     "DeviceHandle",
+    "Finding",
     "Graph",
     "Journal",
     "KeyPool",
     "LabSession",
     "TestLab",
-    "Verdict",
 ]

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from device_sim.keys import KeyPool
-from scenarios import warm
-from scenarios.lab import Lab
+from pfxlab.device_sim.keys import KeyPool
+from pfxlab.scenarios.lab import key_cache
+from pfxlab.scenarios.lab.lab import Lab
 
 KEYS = KeyPool(None, 12)
 """Identity keys of simulated devices; making one takes longer than most tests."""
@@ -57,14 +57,14 @@ def certificate(rsa_key: rsa.RSAPrivateKey) -> x509.Certificate:
 def kept_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what labs share of costly keys in a folder of this test run's, for commands that tests start as well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(warm.VARIABLE, str(tmp_path_factory.mktemp("kept")))
+        patch.setenv(key_cache.VARIABLE, str(tmp_path_factory.mktemp("kept")))
         yield
 
 
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     """Return a running lab, without connector and devices; its authorities' keys are the test run's, made once."""
-    warm.lay_out(tmp_path / "lab")
+    key_cache.lay_out(tmp_path / "lab")
     async with Lab(tmp_path / "lab") as running:
         running.new_key = KEYS
         yield running

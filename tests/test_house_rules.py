@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator.config import Switches
-from scenarios.reference import PAGES
+from pfxlab.emulator.config import Switches
+from pfxlab.scenarios.reference import PAGES
 
 ROOT = Path(__file__).parents[1]
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
@@ -35,7 +35,7 @@ def test_every_switch_is_a_row_of_divergences() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_generated_pages_are_up_to_date(name: str) -> None:
-    """Each generated page is what the code makes now; `python -m scenarios.reference` writes it."""
+    """Each generated page is what the code makes now; `python -m pfxlab.scenarios.reference` writes it."""
     assert (ROOT / "docs" / name).read_text("utf-8") == PAGES[name]()
 
 

@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from connector_sim.keys.provider import KeyStorageProvider, Providers
-from connector_sim.keys.software import SoftwareKsp
+from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
+from pfxlab.connector_sim.keys.software import SoftwareKsp
 
 
 class SoftwarePlace(msgspec.Struct, frozen=True, tag="software"):
@@ -45,6 +45,6 @@ class InstalledProviders(Providers):
 def _provider(place: Place) -> KeyStorageProvider:
     if isinstance(place, SoftwarePlace):
         return SoftwareKsp(Path(place.folder))
-    from connector_sim.keys.pkcs11 import Pkcs11Ksp, TokenSettings
+    from pfxlab.connector_sim.keys.pkcs11 import Pkcs11Ksp, TokenSettings
 
     return Pkcs11Ksp(place.name, TokenSettings(Path(place.module), place.token_label, Path(place.pin_file)))

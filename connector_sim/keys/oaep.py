@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from typing import Final
 
-from emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.enums import PaddingScheme
 
 _DIGESTS: Final = {
     PaddingScheme.oaepSha256: hashlib.sha256,

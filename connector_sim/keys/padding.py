@@ -3,8 +3,8 @@
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from connector_sim.errors import PaddingUnsupported
-from emulator.wire.enums import PaddingScheme
+from pfxlab.connector_sim.errors import PaddingUnsupported
+from pfxlab.emulator.wire.enums import PaddingScheme
 
 _HASHES: dict[PaddingScheme, type[hashes.HashAlgorithm]] = {
     PaddingScheme.oaepSha256: hashes.SHA256,

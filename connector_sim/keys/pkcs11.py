@@ -14,11 +14,11 @@ import pkcs11
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
 
-from connector_sim.errors import DecryptFailed, HsmUnavailable, KeyExists, KeyNotFound, NotExportable, PinRefused
-from connector_sim.keys import oaep
-from connector_sim.keys.padding import oaep as supported
-from connector_sim.keys.provider import KeyInfo, check
-from emulator.wire.enums import PaddingScheme
+from pfxlab.connector_sim.errors import DecryptFailed, HsmUnavailable, KeyExists, KeyNotFound, NotExportable, PinRefused
+from pfxlab.connector_sim.keys import oaep
+from pfxlab.connector_sim.keys.padding import oaep as supported
+from pfxlab.connector_sim.keys.provider import KeyInfo, check
+from pfxlab.emulator.wire.enums import PaddingScheme
 
 T = TypeVar("T")
 _OAEP: Final = {

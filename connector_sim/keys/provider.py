@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connector_sim.errors import KeyStoreError, ProviderUnknown
-from emulator.wire.enums import PaddingScheme
+from pfxlab.connector_sim.errors import KeyStoreError, ProviderUnknown
+from pfxlab.emulator.wire.enums import PaddingScheme
 
 SIZES: Final = (2048, 3072, 4096)
 """Bits of the keys that imported certificates are encrypted to (reference graph-intune 8)."""

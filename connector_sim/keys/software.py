@@ -12,11 +12,11 @@ from typing import Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connector_sim import private_file
-from connector_sim.errors import DecryptFailed, KeyExists, KeyNotFound, KeyStoreError, NotExportable
-from connector_sim.keys.padding import oaep
-from connector_sim.keys.provider import KeyInfo, check
-from emulator.wire.enums import PaddingScheme
+from pfxlab.connector_sim import private_file
+from pfxlab.connector_sim.errors import DecryptFailed, KeyExists, KeyNotFound, KeyStoreError, NotExportable
+from pfxlab.connector_sim.keys.padding import oaep
+from pfxlab.connector_sim.keys.provider import KeyInfo, check
+from pfxlab.emulator.wire.enums import PaddingScheme
 
 PROVIDER_NAME: Final = "Microsoft Software Key Storage Provider"
 _HEAD: Final = "PFXLab-Key: "

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from emulator.admin.page import Look
-from emulator.graph.errors import GraphError
-from emulator.graph.odata import QueryOptions
-from emulator.graph.request import Answer, Caller, GraphRequest, Handler
+from pfxlab.emulator.admin.page import Look
+from pfxlab.emulator.graph.errors import GraphError
+from pfxlab.emulator.graph.odata.query import QueryOptions
+from pfxlab.emulator.graph.request import Answer, Caller, GraphRequest, Handler
 
 _PORTAL: Final = "PFX Lab admin centre"
 

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from emulator.admin.page import Look, Shown, View, render_live
-from emulator.cloud import Cloud
+from pfxlab.emulator.admin.page import Look, Shown, View, render_live
+from pfxlab.emulator.cloud import Cloud
 
 _SECONDS: Final = 1.0
 _SHARE: Final = 20

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader
 
-from emulator.admin.names import PLATFORMS, PURPOSES
-from emulator.cloud import Cloud
+from pfxlab.emulator.admin.names import PLATFORMS, PURPOSES
+from pfxlab.emulator.cloud import Cloud
 
 PREFIX: Final = "/admin"
 _LIVE: Final = "live"
@@ -62,7 +62,7 @@ class Shown:
 View = Callable[[Look], Shown]
 
 _TEMPLATES: Final = Environment(
-    loader=PackageLoader("emulator.admin"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    loader=PackageLoader("pfxlab.emulator.admin"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 
 

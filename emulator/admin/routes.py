@@ -10,16 +10,26 @@ from typing import Any, Final
 from aiohttp import web
 from yarl import URL
 
-from emulator.admin import certificates, connectors, devices, journal, overview, profiles, reports, tour, world
-from emulator.admin.ask_graph import NotTaken, ask_graph
-from emulator.admin.export import as_csv, as_json
-from emulator.admin.live import Live, as_event
-from emulator.admin.page import PREFIX, Look, Shown, View, render
-from emulator.admin.session import SESSIONS, Session, begin, current, end, is_ours, keep, sign_in
-from emulator.edge import CLOUD
-from emulator.entra import pages
-from emulator.graph import managed_devices
-from emulator.lab import control
+from pfxlab.emulator.admin.ask_graph import NotTaken, ask_graph
+from pfxlab.emulator.admin.export import as_csv, as_json
+from pfxlab.emulator.admin.live import Live, as_event
+from pfxlab.emulator.admin.page import PREFIX, Look, Shown, View, render
+from pfxlab.emulator.admin.pages import (
+    certificates,
+    connectors,
+    devices,
+    journal,
+    overview,
+    profiles,
+    reports,
+    tour,
+    world,
+)
+from pfxlab.emulator.admin.session import SESSIONS, Session, begin, current, end, is_ours, keep, sign_in
+from pfxlab.emulator.edge import CLOUD
+from pfxlab.emulator.entra import pages
+from pfxlab.emulator.graph.intune import managed_devices
+from pfxlab.emulator.lab import control
 
 _POLICY: Final = "default-src 'none'; {} form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _HEADERS: Final = {
@@ -309,7 +319,7 @@ def _view_of(request: web.Request, path: str) -> tuple[View | None, dict[str, st
 
 
 def _static(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    text = files("emulator.admin").joinpath("static", name).read_text("utf-8")
+    text = files("pfxlab.emulator.admin").joinpath("static", name).read_text("utf-8")
     headers = {"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}
 
     async def answer(_request: web.Request) -> web.Response:

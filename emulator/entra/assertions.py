@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from emulator.entra import errors
-from emulator.store.directory import App
+from pfxlab.emulator.entra import errors
+from pfxlab.emulator.store.directory import App
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

@@ -10,14 +10,14 @@ from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
 
-from emulator.cloud import Cloud
-from emulator.edge import CLOUD, origin_of
-from emulator.entra import errors, pages
-from emulator.entra.grants import is_enabled
-from emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
-from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE
-from emulator.store.database import Row
-from emulator.store.directory import App
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.entra import errors, pages
+from pfxlab.emulator.entra.grants import is_enabled
+from pfxlab.emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
+from pfxlab.emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE
+from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.store.directory import App
 
 _CODE_SECONDS: Final = 600
 _DEVICE_SECONDS: Final = 900

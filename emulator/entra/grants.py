@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import jwt
 
-from emulator.cloud import Cloud
-from emulator.entra import errors
-from emulator.entra.assertions import ASSERTION_TYPE, verify
-from emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN
-from emulator.proxy import GRAPH_HOSTS
-from emulator.store.database import Row, to_text
-from emulator.store.directory import App
-from emulator.wire.ids import service_principal_id
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.entra import errors
+from pfxlab.emulator.entra.assertions import ASSERTION_TYPE, verify
+from pfxlab.emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN
+from pfxlab.emulator.proxy import GRAPH_HOSTS
+from pfxlab.emulator.store.database import Row, to_text
+from pfxlab.emulator.store.directory import App
+from pfxlab.emulator.wire.ids import service_principal_id
 
 GRAPH_APP_ID: Final = "00000003-0000-0000-c000-000000000000"
 GRAPH_RESOURCE: Final = "https://graph.microsoft.com"

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from emulator.pki import private_pem, write_private
+from pfxlab.emulator.pki import private_pem, write_private
 
 
 @dataclass(frozen=True, repr=False)

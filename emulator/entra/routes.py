@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from emulator.edge import CLOUD, origin_of
-from emulator.entra import authorize, discovery, errors, grants
-from emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
+from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.entra import authorize, discovery, errors, grants
+from pfxlab.emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
 
 
 async def openid_configuration(request: web.Request) -> web.Response:

@@ -4,9 +4,9 @@ from typing import Final
 
 from aiohttp import web
 
-from emulator.cloud import Cloud
-from emulator.entra import errors
-from emulator.store.database import Row
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.entra import errors
+from pfxlab.emulator.store.database import Row
 
 NO_STORE: Final = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 _ANY_TENANT: Final = ("common", "organizations", "consumers")

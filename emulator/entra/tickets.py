@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from emulator.store.database import Store, from_text, to_text
+from pfxlab.emulator.store.database import Store, from_text, to_text
 
 AUTHORIZATION_CODE = "code"
 DEVICE_CODE = "device"

@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from emulator.cloud import Cloud
-from emulator.graph import errors
-from emulator.graph.request import Answer, Json
-from emulator.wire.schemas import first_problem
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.request import Answer, Json
+from pfxlab.emulator.wire.schemas import first_problem
 
 if TYPE_CHECKING:
-    from emulator.graph.dispatch import Incoming, Outgoing
+    from pfxlab.emulator.graph.dispatch import Incoming, Outgoing
 
 _METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
 

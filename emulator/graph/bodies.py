@@ -14,11 +14,11 @@ import jsonschema_rs
 from jsonschema import FormatChecker, ValidationError
 from jsonschema.protocols import Validator
 
-from emulator.graph import errors
-from emulator.graph.request import GraphRequest
-from emulator.wire import enums, jsontext
-from emulator.wire.edm import parse_binary, parse_date_time
-from emulator.wire.schemas import validator
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.request import GraphRequest
+from pfxlab.emulator.wire import enums, jsontext
+from pfxlab.emulator.wire.edm import parse_binary, parse_date_time
+from pfxlab.emulator.wire.schemas import validator
 
 _EDM_TYPES = {
     "edm-date-time-offset": "Edm.DateTimeOffset",

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from emulator.graph import errors
-from emulator.graph.model import ENUM_TYPES, properties_of
-from emulator.graph.odata import Field, Place, compile_filter, order_by
-from emulator.graph.request import Answer, GraphRequest, Json, page
-from emulator.store.database import Row
-from emulator.wire import jsontext
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.odata.model import ENUM_TYPES, properties_of
+from pfxlab.emulator.graph.odata.query import Field, Place, compile_filter, order_by
+from pfxlab.emulator.graph.request import Answer, GraphRequest, Json, page
+from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.wire import jsontext
 
 _ROW: Final = "row_number"
 _MOST_SEARCHED: Final = 19

@@ -13,35 +13,34 @@ from urllib.parse import unquote
 
 import jwt
 
-from emulator.cloud import Cloud
-from emulator.entra.grants import audiences
-from emulator.graph import (
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.entra.grants import audiences
+from pfxlab.emulator.graph import batch, errors, injected, throttling
+from pfxlab.emulator.graph.directory import (
     applications,
-    batch,
+    directory_roles,
+    group_members,
+    groups,
+    service_principals,
+    users,
+)
+from pfxlab.emulator.graph.intune import (
     certificate_connectors,
     configuration_status,
     device_configurations,
-    directory_roles,
-    errors,
-    group_members,
-    groups,
-    injected,
     managed_devices,
-    service_principals,
-    throttling,
     user_pfx_certificates,
-    users,
 )
-from emulator.graph.annotations import at_level, level_of
-from emulator.graph.metadata import CONTENT_TYPE as CSDL_TYPE
-from emulator.graph.metadata import csdl
-from emulator.graph.model import ENTITY_SETS, SINGLETONS
-from emulator.graph.odata import QueryOptions
-from emulator.graph.permissions import check
-from emulator.graph.request import Answer, Caller, GraphRequest
-from emulator.graph.router import Route, Router, split_path
-from emulator.lab.tips import tip
-from emulator.wire import jsontext
+from pfxlab.emulator.graph.odata.annotations import at_level, level_of
+from pfxlab.emulator.graph.odata.metadata import CONTENT_TYPE as CSDL_TYPE
+from pfxlab.emulator.graph.odata.metadata import csdl
+from pfxlab.emulator.graph.odata.model import ENTITY_SETS, SINGLETONS
+from pfxlab.emulator.graph.odata.query import QueryOptions
+from pfxlab.emulator.graph.permissions import check
+from pfxlab.emulator.graph.request import Answer, Caller, GraphRequest
+from pfxlab.emulator.graph.router import Route, Router, split_path
+from pfxlab.emulator.journal.tips import tip
+from pfxlab.emulator.wire import jsontext
 
 JSON_TYPE: Final = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 _DIAGNOSTIC: Final = json.dumps(
@@ -298,7 +297,7 @@ def _throttle(cloud: Cloud, caller: Caller, route: Route, request: GraphRequest)
         )
     counted = throttling.Request(group, caller.tenant_id, caller.app_id, request.method not in _READS, cost)
     switches = cloud.config.switches
-    verdict = throttling.Verdict(None, 0.0)
+    verdict = throttling.ThrottleDecision(None, 0.0)
     if switches.throttling != "off":
         verdict = cloud.throttle.judge(cloud.clock.now().timestamp(), counted)
     headers = throttling.directory_headers(counted, verdict) if group == throttling.DIRECTORY else {}

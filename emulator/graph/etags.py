@@ -7,9 +7,9 @@ says otherwise.
 import base64
 from datetime import datetime
 
-from emulator.graph import errors
-from emulator.graph.request import GraphRequest, Json
-from emulator.store.database import to_text
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.request import GraphRequest, Json
+from pfxlab.emulator.store.database import to_text
 
 
 def etag_of(changed: datetime) -> str:

@@ -5,9 +5,9 @@ from typing import Final
 
 from aiohttp import web
 
-from emulator.edge import CLOUD, origin_of
-from emulator.graph import errors
-from emulator.graph.dispatch import Incoming, Outgoing, dispatch, refuse
+from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.dispatch import Incoming, Outgoing, dispatch, refuse
 
 _WORTH_PACKING: Final = 2048
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from emulator.graph import errors
-from emulator.graph.request import Answer
-from emulator.lab.fault_kinds import HTTP
-from emulator.lab.faults import Occasion, Planned
-from emulator.lab.injection import actor_of, mark, retry_headers
-from emulator.proxy import GRAPH_HOSTS
+from pfxlab.emulator.faults.apply import actor_of, mark, retry_headers
+from pfxlab.emulator.faults.kinds import HTTP
+from pfxlab.emulator.faults.plan import Occasion, Planned
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.request import Answer
+from pfxlab.emulator.proxy import GRAPH_HOSTS
 
 if TYPE_CHECKING:
-    from emulator.cloud import Cloud
-    from emulator.graph.dispatch import Incoming
+    from pfxlab.emulator.cloud import Cloud
+    from pfxlab.emulator.graph.dispatch import Incoming
 
 KINDS: Final = ("status", "expired_token", "next_link", "odd_answer")
 _BEFORE: Final = ("status", "expired_token")

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from emulator.cloud import Cloud
-from emulator.graph.odata import Place, QueryOptions
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.graph.odata.query import Place, QueryOptions
 
 
 @dataclass(frozen=True)

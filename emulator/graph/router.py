@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from emulator.graph import errors
-from emulator.graph.permissions import Permissions
-from emulator.graph.request import Handler
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.permissions import Permissions
+from pfxlab.emulator.graph.request import Handler
 
 _PARENTHESES = re.compile(r"(?P<name>[^()]+)\((?P<key>.*)\)", re.DOTALL)
 

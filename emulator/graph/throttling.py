@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ThrottleDecision:
     """`wait`: seconds until a refused request may be repeated, or None; `used`: the fullest share, 0 to 1."""
 
     wait: float | None
@@ -73,7 +73,7 @@ class Throttle:
         self._seen.clear()
         self._sums.clear()
 
-    def judge(self, now: float, request: Request) -> Verdict:
+    def judge(self, now: float, request: Request) -> ThrottleDecision:
         """Count a request and say whether it passes; a refused one is not counted."""
         limits = self._limits[request.group]
         who = (request.group, request.tenant_id)
@@ -88,11 +88,11 @@ class Throttle:
         excess = {name: self._sums.get(name, 0) + request.cost - limit for name, limit in buckets.items()}
         waits = [self._wait(name, units, limits.seconds, now) for name, units in excess.items() if units > 0]
         if waits:
-            return Verdict(max(waits), used)
+            return ThrottleDecision(max(waits), used)
         for name in buckets:
             self._seen.setdefault(name, deque()).append((now, request.cost))
             self._sums[name] = self._sums.get(name, 0) + request.cost
-        return Verdict(None, used)
+        return ThrottleDecision(None, used)
 
     def _wait(self, name: tuple[str, ...], units: int, seconds: float, now: float) -> float:
         """Return when so many units will have left a bucket."""
@@ -120,7 +120,7 @@ def retry_headers(variant: str, seconds: float) -> dict[str, str]:
     return variants[variant]
 
 
-def directory_headers(request: Request, verdict: Verdict) -> dict[str, str]:
+def directory_headers(request: Request, verdict: ThrottleDecision) -> dict[str, str]:
     """Return what the directory tells of its limits: scope and kind of a refusal, or the share once it is high."""
     if verdict.wait is not None:
         kind = "ResourceUnitLimitExceeded"

@@ -12,19 +12,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from emulator.cloud import Cloud
-from emulator.edge import CLOUD, origin_of
-from emulator.entra.tickets import Ticket
-from emulator.graph.dispatch import caller_of
-from emulator.graph.errors import GraphError
-from emulator.intune import enrollment
-from emulator.intune.enrollment import Facts, MessageTooLarge, NoUser
-from emulator.pki import Authority, RequestRefused, challenge_of, thumbprint
-from emulator.store.devices import Device, Expected
-from emulator.wire import apple_enrollment as wire
-from emulator.wire import scep
-from emulator.wire.apple import Plist
-from emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, APPLE_ENROLL_PATH, APPLE_SCEP_PATH
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.entra.tickets import Ticket
+from pfxlab.emulator.graph.dispatch import caller_of
+from pfxlab.emulator.graph.errors import GraphError
+from pfxlab.emulator.intune import enrollment
+from pfxlab.emulator.intune.enrollment import Facts, MessageTooLarge, NoUser
+from pfxlab.emulator.pki import Authority, RequestRefused, challenge_of, thumbprint
+from pfxlab.emulator.store.devices import Device, Expected
+from pfxlab.emulator.wire import scep
+from pfxlab.emulator.wire.apple import enrollment as wire
+from pfxlab.emulator.wire.apple.mdm import Plist
+from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, APPLE_ENROLL_PATH, APPLE_SCEP_PATH
 
 _TICKET: Final = "apple-enrolment"
 _TICKET_SECONDS: Final = 3600

@@ -10,18 +10,18 @@ import hashlib
 from aiohttp import web
 from cryptography import x509
 
-from emulator.cloud import Cloud
-from emulator.edge import CLOUD, client_certificate, origin_of
-from emulator.intune import deliveries, portal_errors
-from emulator.intune.apple_enrollment import authenticated, expected_with, profile_for, signed
-from emulator.intune.delivery import State, Trigger
-from emulator.intune.enrollment import MessageTooLarge, device_with, is_due_for_renewal, message_of, refused
-from emulator.store.deliveries import Delivery, MdmCommand
-from emulator.store.devices import Device
-from emulator.wire import apple
-from emulator.wire.apple_enrollment import IDENTIFIER
-from emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH
-from emulator.wire.signed_data import SignatureProblem, verify
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD, client_certificate, origin_of
+from pfxlab.emulator.intune import deliveries, portal_errors
+from pfxlab.emulator.intune.apple_enrollment import authenticated, expected_with, profile_for, signed
+from pfxlab.emulator.intune.enrollment import MessageTooLarge, device_with, is_due_for_renewal, message_of, refused
+from pfxlab.emulator.store.deliveries import Delivery, MdmCommand
+from pfxlab.emulator.store.delivery_states import State, Trigger
+from pfxlab.emulator.store.devices import Device
+from pfxlab.emulator.wire.apple import mdm
+from pfxlab.emulator.wire.apple.enrollment import IDENTIFIER
+from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH
+from pfxlab.emulator.wire.signed_data import SignatureProblem, verify
 
 _ON_DEVICE = (State.OFFERED, State.INSTALLED)
 
@@ -56,7 +56,7 @@ def begin(cloud: Cloud, device: Device) -> None:
             _queue(cloud, device, "RemoveProfile", delivery)
 
 
-def next_command(cloud: Cloud, device: Device, origin: str, *, skip_not_now: bool) -> apple.Plist | None:
+def next_command(cloud: Cloud, device: Device, origin: str, *, skip_not_now: bool) -> mdm.Plist | None:
     """Return the next command to send, or None; commands whose delivery has moved on are dropped."""
     while (command := cloud.commands.next(device.id, skip_not_now=skip_not_now)) is not None:
         body = _command_body(cloud, device, command, origin)
@@ -67,45 +67,45 @@ def next_command(cloud: Cloud, device: Device, origin: str, *, skip_not_now: boo
     return None
 
 
-def _command_body(cloud: Cloud, device: Device, command: MdmCommand, origin: str) -> apple.Plist | None:
+def _command_body(cloud: Cloud, device: Device, command: MdmCommand, origin: str) -> mdm.Plist | None:
     if command.delivery_id is None:
         return _command_for_device(cloud, device, command, origin)
     delivery = cloud.deliveries.get(command.delivery_id or "")
     if delivery is None:
         return None
-    identifier = apple.profile_identifier(delivery.id)
+    identifier = mdm.profile_identifier(delivery.id)
     if command.request_type == "RemoveProfile":
         return {"Identifier": identifier} if delivery.state is State.REMOVING else None
     if delivery.state not in (State.READY, State.OFFERED) or delivery.payload is None:
         return None
     deliveries.apply(cloud, delivery, Trigger.SENT)
     name = f"S/MIME certificate {delivery.thumbprint[:8]}"
-    profile = apple.encrypted_profile(identifier, delivery.id.upper(), name, delivery.payload)
+    profile = mdm.encrypted_profile(identifier, delivery.id.upper(), name, delivery.payload)
     # Encryption is inside, the signature outside: reference devices B7.
     return {"Payload": signed(cloud.device_ca, profile) if cloud.config.switches.sign_profiles == "on" else profile}
 
 
-def _command_for_device(cloud: Cloud, device: Device, command: MdmCommand, origin: str) -> apple.Plist:
+def _command_for_device(cloud: Cloud, device: Device, command: MdmCommand, origin: str) -> mdm.Plist:
     """Return the body of a command that concerns no certificate."""
     if command.request_type == "InstallProfile":
         return {"Payload": profile_for(cloud, origin, device.tenant_id, device.user_id, device.id)}
     return {"Identifier": IDENTIFIER} if command.request_type == "RemoveProfile" else {}
 
 
-def _describe(report: apple.Plist) -> str:
+def _describe(report: mdm.Plist) -> str:
     chain = report.get("ErrorChain") or []
     links = [f"{link.get('ErrorDomain')} {link.get('ErrorCode')} {link.get('USEnglishDescription')}" for link in chain]
     return "Apple: " + (" ← ".join(links) or str(report.get("Status")))
 
 
-def _error_code(report: apple.Plist) -> int:
+def _error_code(report: mdm.Plist) -> int:
     """Return the portal's number of the innermost cause."""
     codes = [link.get("ErrorCode") for link in report.get("ErrorChain") or []]
     numbers = [code for code in codes if isinstance(code, int)]
     return portal_errors.of_apple(numbers[-1]) if numbers else portal_errors.REMEDIATION_FAILED
 
 
-def take_report(cloud: Cloud, device: Device, command: MdmCommand, report: apple.Plist) -> None:
+def take_report(cloud: Cloud, device: Device, command: MdmCommand, report: mdm.Plist) -> None:
     """Settle a command by the device's answer; an answer that comes twice changes nothing the second time."""
     status = report.get("Status")
     if status == "NotNow":
@@ -129,16 +129,16 @@ def take_report(cloud: Cloud, device: Device, command: MdmCommand, report: apple
         deliveries.apply(cloud, delivery, Trigger.REMOVAL_CONFIRMED)
 
 
-def _removed(delivery: Delivery, report: apple.Plist) -> bool:
-    gone = report.get("Status") == "Acknowledged" or _has_code(report, apple.PROFILE_NOT_FOUND)
+def _removed(delivery: Delivery, report: mdm.Plist) -> bool:
+    gone = report.get("Status") == "Acknowledged" or _has_code(report, mdm.PROFILE_NOT_FOUND)
     return gone and delivery.state is State.REMOVING
 
 
-def _has_code(report: apple.Plist, code: int) -> bool:
+def _has_code(report: mdm.Plist, code: int) -> bool:
     return any(link.get("ErrorCode") == code for link in report.get("ErrorChain") or [])
 
 
-def _compare(cloud: Cloud, device: Device, report: apple.Plist) -> None:
+def _compare(cloud: Cloud, device: Device, report: mdm.Plist) -> None:
     """Confirm what the device lists as identities, note what it lacks."""
     held = {
         hashlib.sha1(entry["Data"], usedforsecurity=False).hexdigest()
@@ -161,13 +161,13 @@ def _compare(cloud: Cloud, device: Device, report: apple.Plist) -> None:
             deliveries.ask(cloud, [missing], device)
 
 
-def _read(cloud: Cloud, device: Device, data: bytes) -> apple.Plist | None:
+def _read(cloud: Cloud, device: Device, data: bytes) -> mdm.Plist | None:
     """Return a device's message, or None for one that is none or another device's."""
     try:
-        message = apple.parse_dict(data)
+        message = mdm.parse_dict(data)
         if message.get("UDID") != device.udid:
-            raise apple.PlistError(f"expected the UDID {device.udid} of this identity, got {message.get('UDID')!r}")
-    except apple.PlistError as error:
+            raise mdm.PlistError(f"expected the UDID {device.udid} of this identity, got {message.get('UDID')!r}")
+    except mdm.PlistError as error:
         refused(cloud, "MDM message refused", str(error), device=device.id)
         return None
     return message
@@ -179,10 +179,10 @@ def authenticate(cloud: Cloud, certificate: x509.Certificate | None, data: bytes
     if expected is None or certificate is None:
         return None
     try:
-        message = apple.parse_dict(data)
+        message = mdm.parse_dict(data)
         if message.get("MessageType") != "Authenticate" or not message.get("UDID"):
-            raise apple.PlistError(f"expected Authenticate with a UDID first, got {message.get('MessageType')!r}")
-    except apple.PlistError as error:
+            raise mdm.PlistError(f"expected Authenticate with a UDID first, got {message.get('MessageType')!r}")
+    except mdm.PlistError as error:
         refused(cloud, "MDM message refused", str(error), device=expected.device_id)
         return False
     with cloud.store.atomic():
@@ -221,7 +221,7 @@ def answer(cloud: Cloud, device: Device, data: bytes, origin: str) -> bytes | No
             if command is not None and command.device_id == device.id:
                 take_report(cloud, device, command, message)
         body = next_command(cloud, device, origin, skip_not_now=message.get("Status") != "Idle")
-    return b"" if body is None else apple.serialize(body)
+    return b"" if body is None else mdm.serialize(body)
 
 
 def _identity(request: web.Request, data: bytes) -> x509.Certificate | None:

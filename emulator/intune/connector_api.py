@@ -1,4 +1,4 @@
-"""The service's side of the connector contract (emulator.wire.connector): enrol, lease, complete, heartbeat."""
+"""The service's side of the connector contract (pfxlab.emulator.wire.connector): enrol, lease, complete, heartbeat."""
 
 import asyncio
 import base64
@@ -10,21 +10,22 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from emulator.cloud import Cloud
-from emulator.edge import CLOUD, client_certificate, origin_of
-from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
-from emulator.graph.dispatch import caller_of
-from emulator.graph.errors import GraphError
-from emulator.intune import connector_versions as versions
-from emulator.intune import deliveries
-from emulator.intune.delivery import Trigger
-from emulator.pki import RequestRefused, thumbprint
-from emulator.store.database import Row
-from emulator.store.devices import Connector
-from emulator.wire import apple, jsontext
-from emulator.wire import connector as contract
-from emulator.wire.edm import parse_binary
-from emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD, client_certificate, origin_of
+from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
+from pfxlab.emulator.graph.dispatch import caller_of
+from pfxlab.emulator.graph.errors import GraphError
+from pfxlab.emulator.intune import connector_versions as versions
+from pfxlab.emulator.intune import deliveries
+from pfxlab.emulator.pki import RequestRefused, thumbprint
+from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.store.delivery_states import Trigger
+from pfxlab.emulator.store.devices import Connector
+from pfxlab.emulator.wire import connector as contract
+from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.wire.apple import mdm
+from pfxlab.emulator.wire.edm import parse_binary
+from pfxlab.emulator.wire.enums import PaddingScheme
 
 T = TypeVar("T")
 _POLL_SECONDS = 0.05
@@ -143,9 +144,7 @@ def work_item(cloud: Cloud, row: Row) -> contract.WorkItem | None:
     )
     if row["platform"] not in ("ios", "macos"):
         return contract.PasswordRecryption(*common)
-    template = apple.pkcs12_payload_template(
-        row["payload_uuid"], apple.profile_identifier(row["id"]), row["thumbprint"]
-    )
+    template = mdm.pkcs12_payload_template(row["payload_uuid"], mdm.profile_identifier(row["id"]), row["thumbprint"])
     return contract.PayloadEncryption(*common, template, row["payload_uuid"], row["encrypted_pfx_blob"])
 
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from emulator.cloud import Cloud
-from emulator.intune import portal_errors
-from emulator.intune.delivery import TABLE, State, Trigger, next_state
-from emulator.intune.profiles import target_profile
-from emulator.intune.targeting import Certificate, Subject, is_targeted, select
-from emulator.store.database import Row
-from emulator.store.deliveries import Delivery
-from emulator.store.devices import Device
-from emulator.wire.connector import NotRecrypted, Result
-from emulator.wire.enums import IntendedPurpose
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.intune import portal_errors
+from pfxlab.emulator.intune.profiles import target_profile
+from pfxlab.emulator.intune.targeting import Certificate, Subject, is_targeted, select
+from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.store.deliveries import Delivery
+from pfxlab.emulator.store.delivery_states import TABLE, State, Trigger, next_state
+from pfxlab.emulator.store.devices import Device
+from pfxlab.emulator.wire.connector import NotRecrypted, Result
+from pfxlab.emulator.wire.enums import IntendedPurpose
 
 _NO_LEASE = {"lease_id": None, "leased_by": None, "lease_until": None}
 _FRESH = {**_NO_LEASE, "payload": None, "attempts": 0, "not_before": None, "device_key_thumbprint": None}

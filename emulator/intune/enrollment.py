@@ -10,15 +10,15 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from emulator.cloud import Cloud
-from emulator.edge import CLOUD, client_certificate
-from emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
-from emulator.graph.request import Caller
-from emulator.intune.deliveries import reconcile
-from emulator.lab.exchanges import OBSERVER
-from emulator.pki import thumbprint
-from emulator.store.devices import Device
-from emulator.wire.enrollment import LARGEST_MESSAGE
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD, client_certificate
+from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
+from pfxlab.emulator.graph.request import Caller
+from pfxlab.emulator.intune.deliveries import reconcile
+from pfxlab.emulator.journal.exchanges import OBSERVER
+from pfxlab.emulator.pki import thumbprint
+from pfxlab.emulator.store.devices import Device
+from pfxlab.emulator.wire.enrollment import LARGEST_MESSAGE
 
 
 class NoUser(Exception):

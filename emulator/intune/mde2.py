@@ -11,18 +11,18 @@ from xml.etree.ElementTree import Element
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from emulator.cloud import Cloud
-from emulator.edge import CLOUD, origin_of
-from emulator.graph.dispatch import caller_of
-from emulator.graph.errors import GraphError
-from emulator.graph.request import Caller
-from emulator.intune import enrollment
-from emulator.intune.enrollment import Facts, MessageTooLarge, NoUser
-from emulator.pki import RequestRefused, thumbprint
-from emulator.wire import mde2, soap
-from emulator.wire.enrollment import ANDROID_PATH, OMADM_PATH
-from emulator.wire.provisioning import Provisioning, document
-from emulator.wire.signed_data import SignatureProblem, verify
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.graph.dispatch import caller_of
+from pfxlab.emulator.graph.errors import GraphError
+from pfxlab.emulator.graph.request import Caller
+from pfxlab.emulator.intune import enrollment
+from pfxlab.emulator.intune.enrollment import Facts, MessageTooLarge, NoUser
+from pfxlab.emulator.pki import RequestRefused, thumbprint
+from pfxlab.emulator.wire.enrollment import ANDROID_PATH, OMADM_PATH
+from pfxlab.emulator.wire.omadm import mde2, soap
+from pfxlab.emulator.wire.omadm.provisioning import Provisioning, document
+from pfxlab.emulator.wire.signed_data import SignatureProblem, verify
 
 POLL: Final = ((3, 5), (15, 8), (480, 0))
 """(minutes, times): every 3 minutes for 15, every 15 for 2 hours, then every 8 hours: reference devices A10."""

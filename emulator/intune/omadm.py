@@ -12,20 +12,20 @@ from typing import Final
 
 from aiohttp import web
 
-from emulator.cloud import Cloud
-from emulator.edge import CLOUD, origin_of
-from emulator.graph.dispatch import caller_of
-from emulator.graph.errors import GraphError
-from emulator.intune import deliveries, portal_errors
-from emulator.intune.delivery import State, Trigger
-from emulator.intune.enrollment import MessageTooLarge, device_of, message_of, refused
-from emulator.store.deliveries import Delivery
-from emulator.store.devices import Device
-from emulator.wire import pfx_cert_install as csp
-from emulator.wire import syncml
-from emulator.wire.edm import format_binary
-from emulator.wire.enrollment import ANDROID_PATH, OMADM_PATH
-from emulator.wire.enums import KeyStorageProviderOption
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.graph.dispatch import caller_of
+from pfxlab.emulator.graph.errors import GraphError
+from pfxlab.emulator.intune import deliveries, portal_errors
+from pfxlab.emulator.intune.enrollment import MessageTooLarge, device_of, message_of, refused
+from pfxlab.emulator.store.deliveries import Delivery
+from pfxlab.emulator.store.delivery_states import State, Trigger
+from pfxlab.emulator.store.devices import Device
+from pfxlab.emulator.wire.edm import format_binary
+from pfxlab.emulator.wire.enrollment import ANDROID_PATH, OMADM_PATH
+from pfxlab.emulator.wire.enums import KeyStorageProviderOption
+from pfxlab.emulator.wire.omadm import pfx_cert_install as csp
+from pfxlab.emulator.wire.omadm import syncml
 
 _SESSIONS_KEPT: Final = 20_000
 _LARGEST_ANSWER: Final = 256 * 1024

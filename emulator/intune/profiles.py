@@ -1,8 +1,8 @@
 """The imported-PFX profile types: which platform each is for. Source: reference graph-intune 3.1."""
 
-from emulator.intune.targeting import Profile, Target
-from emulator.store.device_configurations import Assignment, DeviceConfiguration
-from emulator.wire.enums import IntendedPurpose, parse_member
+from pfxlab.emulator.intune.targeting import Profile, Target
+from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
+from pfxlab.emulator.wire.enums import IntendedPurpose, parse_member
 
 PLATFORM_OF_TYPE = {
     "#microsoft.graph.iosImportedPFXCertificateProfile": "ios",

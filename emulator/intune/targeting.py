@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from emulator.wire.enums import IntendedPurpose
+from pfxlab.emulator.wire.enums import IntendedPurpose
 
 DeliverPolicy = Literal["by_purpose", "latest", "all"]
 

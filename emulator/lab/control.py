@@ -15,17 +15,17 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from emulator.cloud import Cloud
-from emulator.config import switches_with
-from emulator.edge import CLOUD
-from emulator.lab import fault_kinds
-from emulator.lab.driver import CannotDo, Driver
-from emulator.lab.explain import explain
-from emulator.lab.faults import BadFault, read_fault
-from emulator.lab.journal import FILTERS
-from emulator.lab.moments import read_duration, read_moment
-from emulator.lab.near_misses import near_misses
-from emulator.lab.snapshot import BadSnapshot
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.config import switches_with
+from pfxlab.emulator.edge import CLOUD
+from pfxlab.emulator.faults import kinds
+from pfxlab.emulator.faults.plan import BadFault, read_fault
+from pfxlab.emulator.journal.journal import FILTERS
+from pfxlab.emulator.journal.near_misses import near_misses
+from pfxlab.emulator.lab.driver import CannotDo, Driver
+from pfxlab.emulator.lab.explain import explain
+from pfxlab.emulator.lab.moments import read_duration, read_moment
+from pfxlab.emulator.lab.snapshot import BadSnapshot
 
 CONTROL_TOKEN = web.AppKey("control_token", str)
 DRIVER: web.AppKey[Driver] = web.AppKey("driver")
@@ -281,7 +281,7 @@ VERBS: Final = (
     Verb("GET", "/faults", "faults", "List planned faults with how often each fitted and struck.", _faults,
          _object(faults={"type": "array", "items": _FAULT})),
     Verb("POST", "/faults", "addFault", "Plan a fault; see docs/faults.md.", _add_fault, _FAULT,
-         body=fault_kinds.schema()),
+         body=kinds.schema()),
     Verb("DELETE", "/faults", "removeFaults", "Take every fault back.", _remove_faults,
          _object(faults={"type": "array", "items": _FAULT})),
     Verb("GET", "/faults/{id}", "fault", "Return one fault.", _fault, _FAULT),

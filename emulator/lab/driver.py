@@ -1,19 +1,19 @@
 """What moves the world when the control API is asked to: the cloud alone, or a whole lab with connectors and devices.
 
-The emulator knows no other party; whoever composes them hands in a driver of its own (scenarios/driver.py).
+The emulator knows no other party; whoever composes them hands in a driver of its own (scenarios/control/driver.py).
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emulator.lab import snapshot
-from emulator.lab.faults import Fault, Planned
-from emulator.lab.moments import within
-from emulator.lab.snapshot import BadSnapshot, CloudState
+from pfxlab.emulator.faults.plan import Fault, Planned
+from pfxlab.emulator.lab import snapshot
+from pfxlab.emulator.lab.moments import within
+from pfxlab.emulator.lab.snapshot import BadSnapshot, CloudState
 
 if TYPE_CHECKING:
-    from emulator.cloud import Cloud
+    from pfxlab.emulator.cloud import Cloud
 
 
 _LARGEST = 64 * 1024 * 1024

@@ -6,13 +6,13 @@ from typing import Final
 
 from aiohttp import web
 
-from emulator.cloud import Cloud
-from emulator.edge import CLOUD, client_certificate
-from emulator.graph.injected import KINDS as GRAPH_KINDS
-from emulator.lab.exchanges import LABS_OWN
-from emulator.lab.fault_kinds import HTTP
-from emulator.lab.faults import Occasion, Planned
-from emulator.lab.injection import actor_of, mark, retry_headers
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD, client_certificate
+from pfxlab.emulator.faults.apply import actor_of, mark, retry_headers
+from pfxlab.emulator.faults.kinds import HTTP
+from pfxlab.emulator.faults.plan import Occasion, Planned
+from pfxlab.emulator.graph.injected import KINDS as GRAPH_KINDS
+from pfxlab.emulator.journal.exchanges import LABS_OWN
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from emulator.lab.control import PREFIX, VERBS, Verb
+from pfxlab.emulator.lab.control import PREFIX, VERBS, Verb
 
 _ERROR = {
     "type": "object",

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from emulator.chance import Chance
-from emulator.clock import LabClock
-from emulator.config import Switches, switches_with
-from emulator.lab.faults import Faults
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.config import Switches, switches_with
+from pfxlab.emulator.faults.plan import Faults
+from pfxlab.emulator.seeded_random import SeededRandom
 
 if TYPE_CHECKING:
-    from emulator.cloud import Cloud
+    from pfxlab.emulator.cloud import Cloud
 
 
 class BadSnapshot(ValueError):
@@ -58,7 +58,7 @@ def verify(cloud: "Cloud", state: CloudState) -> None:
         switches_with(Switches(), facts["switches"])
         Faults(cloud.config.seed).restore(facts["faults"])
         for name in ("chance", "traces"):
-            Chance(0, 0, name).restore(facts[name])
+            SeededRandom(0, 0, name).restore(facts[name])
         set(facts["endedTokens"])
         dict(facts["lastServed"])
         cloud.store.verify(state.database)

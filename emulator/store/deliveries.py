@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from emulator.intune.delivery import State
-from emulator.store.database import Row, Store, from_text, placeholders, to_text
-from emulator.wire.enums import IntendedPurpose
+from pfxlab.emulator.store.database import Row, Store, from_text, placeholders, to_text
+from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.wire.enums import IntendedPurpose
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from emulator.store.database import Row, Store, from_text, to_text
+from pfxlab.emulator.store.database import Row, Store, from_text, to_text
 
 
 @dataclass(frozen=True)

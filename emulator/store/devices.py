@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from emulator.store.database import Row, Store, from_text, placeholders, to_text
+from pfxlab.emulator.store.database import Row, Store, from_text, placeholders, to_text
 
 _EVENTS_KEPT: Final = 1000
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.store.database import Row, Store, placeholders
+from pfxlab.emulator.store.database import Row, Store, placeholders
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from emulator.store.database import Row, Store, from_text, to_text
-from emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.emulator.store.database import Row, Store, from_text, to_text
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 
 @dataclass(frozen=True)

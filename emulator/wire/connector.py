@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
 
-from emulator.wire import jsontext
-from emulator.wire.enums import PaddingScheme
-from emulator.wire.schemas import first_problem
+from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.schemas import first_problem
 
 ENROLL_PATH: Final = "/connector/v1/enroll"
 LEASE_PATH: Final = "/connector/v1/lease"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from emulator.wire.signed_data import SignatureProblem, sign, verify
+from pfxlab.emulator.wire.signed_data import SignatureProblem, sign, verify
 
 CONTENT_TYPE: Final = "application/x-pki-message"
 CA_CONTENT_TYPE: Final = "application/x-x509-ca-cert"

@@ -12,16 +12,16 @@ import click
 import yaml
 from rich.console import Console
 
-from emulator.clock import LabClock
-from emulator.graph.graph_permissions import PERMISSIONS
-from scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
-from scenarios.conformance import report, runner
-from scenarios.conformance.evidence import ToolRun
-from scenarios.conformance.plans import PLANS, Module, Plan
-from scenarios.conformance.rules import RULES
-from scenarios.conformance.stage import RIGHTS
-from scenarios.conformance.tool import CommandTool, MissingArgument
-from scenarios.conformance.verdict import Judgement
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
+from pfxlab.scenarios.conformance import report, runner
+from pfxlab.scenarios.conformance.evidence import ToolRun
+from pfxlab.scenarios.conformance.plans import PLANS, Module, Plan
+from pfxlab.scenarios.conformance.rules import RULES
+from pfxlab.scenarios.conformance.stage import RIGHTS
+from pfxlab.scenarios.conformance.tool import CommandTool, MissingArgument
+from pfxlab.scenarios.conformance.verdict import Judgement
 
 _INTERRUPTED = 130
 """As shells tell of a command that SIGINT ended."""
@@ -173,7 +173,7 @@ def _tool(plan: Plan, words: Sequence[str], *, attach: bool) -> tuple[Any, str]:
     if attach and any(module.drive is not None for module in plan.modules):
         raise click.UsageError(f"--attach: expected a plan whose tools end by themselves, got {plan.name}.")
     if attach:
-        from scenarios.conformance.attached import AttachedTool
+        from pfxlab.scenarios.conformance.attached import AttachedTool
 
         return AttachedTool(), "a tool started by hand"
     if shutil.which(words[0]) is None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from scenarios.conformance.tool import Ended
+from pfxlab.scenarios.conformance.tool import Ended
 
 
 class AttachedTool:

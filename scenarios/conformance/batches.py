@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from emulator.lab.exchanges import Exchange
+from pfxlab.emulator.journal.exchanges import Exchange
 
 
 def expanded(exchange: Exchange) -> Iterator[Exchange]:

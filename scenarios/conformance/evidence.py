@@ -7,12 +7,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from emulator.lab.exchanges import Exchange
-from emulator.lab.journal import Entry
-from scenarios.conformance import forensics
-from scenarios.conformance.batches import expanded
-from scenarios.conformance.forensics import Container, Password
-from scenarios.conformance.scrub import Scrub
+from pfxlab.emulator.journal.exchanges import Exchange
+from pfxlab.emulator.journal.journal import Entry
+from pfxlab.scenarios.conformance import forensics
+from pfxlab.scenarios.conformance.batches import expanded
+from pfxlab.scenarios.conformance.forensics import Container, Password
+from pfxlab.scenarios.conformance.scrub import Scrub
 
 COLLECTION: Final = "/devicemanagement/userpfxcertificates"
 _JUDGED: Final = 100

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from connector_sim.pfx import count_keys
-from device_sim.apple_pkcs12 import is_modern
+from pfxlab.connector_sim.pfx import count_keys
+from pfxlab.device_sim.apple.pkcs12 import is_modern
 
 _HASHES: Final = {
     "oaepSha512": hashes.SHA512(), "oaepSha384": hashes.SHA384(), "oaepSha256": hashes.SHA256(),

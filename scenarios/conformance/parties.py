@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connector_sim.cmdlets import COLLECTION, EncryptionKey
-from emulator.intune.delivery import State
-from emulator.store.deliveries import Delivery
-from emulator.wire.enums import PaddingScheme
-from scenarios.conformance.stage import Stage
-from scenarios.lab import KEY_NAME
-from scenarios.story import TYPE_OF_PLATFORM
+from pfxlab.connector_sim.cmdlets import COLLECTION, EncryptionKey
+from pfxlab.emulator.store.deliveries import Delivery
+from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.scenarios.conformance.stage import Stage
+from pfxlab.scenarios.lab.chain import TYPE_OF_PLATFORM
+from pfxlab.scenarios.lab.lab import KEY_NAME
 
 _USER = "mara@pfxlab.example"
 _PADDINGS = (PaddingScheme.oaepSha256, PaddingScheme.oaepSha384, PaddingScheme.oaepSha512)

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from scenarios.conformance import parties
-from scenarios.conformance.batches import expanded
-from scenarios.conformance.evidence import COLLECTION, Given
-from scenarios.conformance.odd_pfx import with_two_keys
-from scenarios.conformance.stage import Stage
+from pfxlab.scenarios.conformance import parties
+from pfxlab.scenarios.conformance.batches import expanded
+from pfxlab.scenarios.conformance.evidence import COLLECTION, Given
+from pfxlab.scenarios.conformance.odd_pfx import with_two_keys
+from pfxlab.scenarios.conformance.stage import Stage
 
 _USER: Final = "mara@pfxlab.example"
 _GUEST: Final = "vera_customer.example#EXT#@pfxlab.example"

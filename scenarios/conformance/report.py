@@ -11,15 +11,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from emulator.lab.exchanges import shown
-from scenarios.conformance.evidence import ToolRun
-from scenarios.conformance.verdict import Judgement, Outcome, Verdict
+from pfxlab.emulator.journal.exchanges import shown
+from pfxlab.scenarios.conformance.evidence import ToolRun
+from pfxlab.scenarios.conformance.verdict import Judgement, Outcome, Verdict
 
 _COLOURS: Final[dict[str, str]] = {
     "PASS": "green", "FAIL": "bold red", "WARNING": "yellow", "SKIPPED": "dim", "NOT EXERCISED": "dim",
 }  # fmt: skip
 _TEMPLATES: Final = Environment(
-    loader=PackageLoader("scenarios.conformance"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    loader=PackageLoader("pfxlab.scenarios.conformance"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 _TEMPLATES.filters["ticks"] = lambda text: _ticks(text)
 _OUTPUT_SHOWN: Final = 2000

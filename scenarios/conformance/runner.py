@@ -9,21 +9,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from device_sim.keys import KeyPool
-from emulator.config import Config
-from emulator.lab.exchanges import Recorder
-from emulator.lab.faults import read_fault
-from scenarios.conformance.evidence import Rule, ToolRun
-from scenarios.conformance.plans import Module, Plan
-from scenarios.conformance.rules import RULES
-from scenarios.conformance.stage import RIGHTS, Stage
-from scenarios.conformance.tool import Service, Tool
-from scenarios.conformance.verdict import Judgement, judge, with_expected
-from scenarios.lab import Lab
-from scenarios.warm import key_pool, lay_out
-from scenarios.world import World
+from pfxlab.device_sim.keys import KeyPool
+from pfxlab.emulator.config import Config
+from pfxlab.emulator.faults.plan import read_fault
+from pfxlab.emulator.journal.exchanges import Recorder
+from pfxlab.scenarios.conformance.evidence import Rule, ToolRun
+from pfxlab.scenarios.conformance.plans import Module, Plan
+from pfxlab.scenarios.conformance.rules import RULES
+from pfxlab.scenarios.conformance.stage import RIGHTS, Stage
+from pfxlab.scenarios.conformance.tool import Service, Tool
+from pfxlab.scenarios.conformance.verdict import Judgement, judge, with_expected
+from pfxlab.scenarios.lab.key_cache import key_pool, lay_out
+from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.lab.world import World
 
-Told = Callable[[Module, ToolRun], None]
+Progress = Callable[[Module, ToolRun], None]
 
 
 async def open_stage(stack: AsyncExitStack, rights: Sequence[str], keys: KeyPool) -> Stage:
@@ -88,7 +88,7 @@ async def run(
     jobs: int = 2,
     seconds: float | None = None,
     stages: Sequence[Stage] = (),
-    told: Told = lambda _, __: None,
+    told: Progress = lambda _, __: None,
 ) -> Judgement:
     """Run a tool through a plan and judge it. `only`: modules by name; `expected`: rules known to fail.
 

@@ -10,22 +10,22 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connector_sim.cmdlets import COLLECTION, new_user_pfx_certificate
-from connector_sim.keys.software import SoftwareKey
-from emulator.graph.dispatch import build_router
-from emulator.graph.router import split_path
-from emulator.lab.exchanges import Exchange, Recorder
-from emulator.pki import private_pem, write_private
-from emulator.secret_words import secret_word
-from emulator.wire.edm import format_date_time
-from emulator.wire.enums import IntendedPurpose, PaddingScheme
-from scenarios.conformance.batches import expanded
-from scenarios.conformance.evidence import Given, ToolRun
-from scenarios.conformance.tool import Ended, Service, Tool
-from scenarios.lab import KEY_NAME, Lab
-from scenarios.mail_authority import Plan
-from scenarios.ready import environment, ready, write_ready_file
-from scenarios.world import World
+from pfxlab.connector_sim.cmdlets import COLLECTION, new_user_pfx_certificate
+from pfxlab.connector_sim.keys.software import SoftwareKey
+from pfxlab.emulator.graph.dispatch import build_router
+from pfxlab.emulator.graph.router import split_path
+from pfxlab.emulator.journal.exchanges import Exchange, Recorder
+from pfxlab.emulator.pki import private_pem, write_private
+from pfxlab.emulator.secret_words import secret_word
+from pfxlab.emulator.wire.edm import format_date_time
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.scenarios.conformance.batches import expanded
+from pfxlab.scenarios.conformance.evidence import Given, ToolRun
+from pfxlab.scenarios.conformance.tool import Ended, Service, Tool
+from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
+from pfxlab.scenarios.lab.ready_file import environment, ready, write_ready_file
+from pfxlab.scenarios.lab.world import World
+from pfxlab.scenarios.mail.authority import CertificatePlan
 
 _ROUTER: Final = build_router()
 _KEY_SLICE: Final = 24
@@ -87,7 +87,7 @@ class Stage:
     ) -> Given:
         """Make a user and a certificate for the tool to deal with; `usage` may differ from the purpose asked for."""
         user_id = self.world.user(upn)
-        plan = Plan(
+        plan = CertificatePlan(
             name, IntendedPurpose[usage or purpose], PaddingScheme.oaepSha512, 30, 365, not modern, chain, password
         )
         made = self.world.certificate(name, upn, plan)

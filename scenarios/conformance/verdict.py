@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
-from scenarios.conformance.evidence import Finding, Rule, ToolRun
+from pfxlab.scenarios.conformance.evidence import Finding, Rule, ToolRun
 
 Outcome: TypeAlias = Literal["PASS", "FAIL", "WARNING", "SKIPPED", "NOT EXERCISED"]
 _SHOWN: Final = 5

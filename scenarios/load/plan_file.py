@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from device_sim.client import PLATFORMS
-from scenarios import yaml_file
-from scenarios.load.shapes import KINDS, SHORTEST_STEP, Shape
+from pfxlab.device_sim.client import PLATFORMS
+from pfxlab.scenarios import yaml_file
+from pfxlab.scenarios.load.shapes import KINDS, SHORTEST_STEP, Shape
 
 PLANS: Final = files(__package__) / "plans"
 PATHS: Final = {
@@ -71,7 +71,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """A load plan.
 
     `pace`: beats per second of one simulated user; `batch`: deliveries in one of its beats, 1 but for connector and
@@ -202,7 +202,7 @@ def schema() -> dict[str, Any]:
     }
 
 
-def parse_plan(text: str, name: str, place: str) -> Plan:
+def parse_plan(text: str, name: str, place: str) -> LoadPlan:
     """Return the plan of a text; `place` stands in what is said about it.
 
     Raises:
@@ -222,7 +222,7 @@ def parse_plan(text: str, name: str, place: str) -> Plan:
     asked = {key: _whole(value) for key, value in body["shape"].items()}
     given["openssl_share"] = asked.pop("openssl_share", 0.0)
     thresholds = tuple(Threshold(**one) for one in body.get("thresholds", ()))
-    return Plan(name=name, shape=Shape(**{"rate": _NO_RATE, **asked}), thresholds=thresholds, **given)
+    return LoadPlan(name=name, shape=Shape(**{"rate": _NO_RATE, **asked}), thresholds=thresholds, **given)
 
 
 Mistake = tuple[list[str | int], str]
@@ -281,14 +281,14 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def with_rate(plan: Plan, openssl: float) -> Plan:
+def with_rate(plan: LoadPlan, openssl: float) -> LoadPlan:
     """Return a plan that has no rate with one: its share of OpenSSL's private operations per second."""
     rate = plan.openssl_share * openssl
     pace = rate / (plan.share_users * plan.batch) if plan.share_users else plan.pace
     return replace(plan, shape=replace(plan.shape, rate=rate), openssl_share=0.0, pace=pace)
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> LoadPlan:
     """Return the plan in a file.
 
     Raises:
@@ -302,16 +302,16 @@ def read_plan(path: Path) -> Plan:
     return parse_plan(text, path.stem, str(path))
 
 
-def built_in() -> dict[str, Plan]:
+def built_in() -> dict[str, LoadPlan]:
     """Return the plans that come with the lab, by name."""
     found = sorted(Path(str(entry)) for entry in PLANS.iterdir() if entry.name.endswith(".yaml"))
     return {path.stem: read_plan(path) for path in found}
 
 
 def changed(
-    plan: Plan, *, kind: str | None = None, rate: float | None = None, seconds: float | None = None,
+    plan: LoadPlan, *, kind: str | None = None, rate: float | None = None, seconds: float | None = None,
     users: int | None = None, processes: int | None = None,
-) -> Plan:  # fmt: skip
+) -> LoadPlan:  # fmt: skip
     """Return a plan with what the command line says otherwise; `users` is how many simulated users share the rate.
 
     Raises:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.wire import apple
+from pfxlab.emulator.wire.apple import mdm
 
 UUID = "11111111-2222-4333-8444-555555555555"
 
@@ -12,36 +12,36 @@ UUID = "11111111-2222-4333-8444-555555555555"
 @given(st.binary(max_size=300), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
 def test_template_is_filled_with_exactly_what_was_given(pfx: bytes, password: str) -> None:
     """The connector's filling of a template keeps PKCS#12 and password byte for byte, markup in it included."""
-    template = apple.pkcs12_payload_template(UUID, "id", "name")
-    (payload,) = plistlib.loads(apple.fill_pkcs12_payload(template, UUID, pfx, password))
+    template = mdm.pkcs12_payload_template(UUID, "id", "name")
+    (payload,) = plistlib.loads(mdm.fill_pkcs12_payload(template, UUID, pfx, password))
     assert payload["PayloadType"] == "com.apple.security.pkcs12"
     assert (payload["PayloadContent"], payload["Password"]) == (pfx, password)
 
 
 def test_template_itself_holds_no_secret() -> None:
     """What the cloud sends as template has neither PKCS#12 nor password in it."""
-    (payload,) = plistlib.loads(apple.pkcs12_payload_template(UUID, "id", "name"))
+    (payload,) = plistlib.loads(mdm.pkcs12_payload_template(UUID, "id", "name"))
     assert "PayloadContent" not in payload
     assert "Password" not in payload
 
 
 def test_payload_is_found_by_its_uuid() -> None:
     """A template without the named payload is refused, not filled by guess."""
-    template = apple.pkcs12_payload_template(UUID, "id", "name")
-    with pytest.raises(apple.PlistError, match="99999999"):
-        apple.fill_pkcs12_payload(template, "99999999-2222-4333-8444-555555555555", b"", "x")
+    template = mdm.pkcs12_payload_template(UUID, "id", "name")
+    with pytest.raises(mdm.PlistError, match="99999999"):
+        mdm.fill_pkcs12_payload(template, "99999999-2222-4333-8444-555555555555", b"", "x")
 
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused(data: bytes) -> None:
     """Bytes that are no property list are refused with a PlistError and nothing else."""
-    with pytest.raises(apple.PlistError):
-        apple.parse_dict(data)
+    with pytest.raises(mdm.PlistError):
+        mdm.parse_dict(data)
 
 
 def test_encrypted_profile_has_the_keys_apple_asks_for() -> None:
     """An encrypted profile carries EncryptedPayloadContent and no PayloadContent."""
-    profile = plistlib.loads(apple.encrypted_profile("id", UUID, "name", b"cms"))
+    profile = plistlib.loads(mdm.encrypted_profile("id", UUID, "name", b"cms"))
     assert profile["EncryptedPayloadContent"] == b"cms"
     assert profile["PayloadType"] == "Configuration"
     assert profile["PayloadVersion"] == 1

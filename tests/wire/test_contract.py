@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.wire import connector as contract
-from emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, PaddingScheme, parse_member
-from emulator.wire.pfx_cert_install import KEY_LOCATION_OF_PROVIDER
+from pfxlab.emulator.wire import connector as contract
+from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, PaddingScheme, parse_member
+from pfxlab.emulator.wire.omadm.pfx_cert_install import KEY_LOCATION_OF_PROVIDER
 
 LEASE = "0f1e2d3c-4b5a-4978-8796-a5b4c3d2e1f0"
 GUID = st.uuids().map(str)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.wire import ids
+from pfxlab.emulator.wire import ids
 
 THUMBPRINT = st.from_regex(r"[0-9A-Fa-f]{40}", fullmatch=True)
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from scenarios.conformance.evidence import Rule
-from scenarios.conformance.rules import behaviour, material, parties, requests
+from pfxlab.scenarios.conformance.evidence import Rule
+from pfxlab.scenarios.conformance.rules import behaviour, material, parties, requests
 
 RULES: Final[dict[str, Rule]] = {
     rule.id: rule for room in (requests, material, behaviour, parties) for rule in room.RULES

@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from emulator.lab.exchanges import Exchange
-from scenarios.conformance.evidence import COLLECTION, Finding, Rule, ToolRun
+from pfxlab.emulator.journal.exchanges import Exchange
+from pfxlab.scenarios.conformance.evidence import COLLECTION, Finding, Rule, ToolRun
 
 _GRACE: Final = timedelta(seconds=0.08)
 """What clocks and schedulers may be off by."""

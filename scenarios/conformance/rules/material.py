@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
 
-from emulator.lab.exchanges import Exchange
-from scenarios.conformance import forensics
-from scenarios.conformance.evidence import Finding, Given, Rule, ToolRun, Upload
-from scenarios.conformance.scrub import forms
+from pfxlab.emulator.journal.exchanges import Exchange
+from pfxlab.scenarios.conformance import forensics
+from pfxlab.scenarios.conformance.evidence import Finding, Given, Rule, ToolRun, Upload
+from pfxlab.scenarios.conformance.scrub import forms
 
 _MODULUS: Final = 256
 _MASKED_BLOB: Final = "AA=="

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from emulator.lab.exchanges import Exchange
-from emulator.wire import connector as contract
-from emulator.wire.enrollment import ANDROID_PATH, APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, OMADM_PATH
-from scenarios.conformance.evidence import Finding, Rule, ToolRun
+from pfxlab.emulator.journal.exchanges import Exchange
+from pfxlab.emulator.wire import connector as contract
+from pfxlab.emulator.wire.enrollment import ANDROID_PATH, APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, OMADM_PATH
+from pfxlab.scenarios.conformance.evidence import Finding, Rule, ToolRun
 
 _CONNECTOR: Final = ("connector",)
 _DEVICE: Final = ("device",)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from emulator.wire.enums import IntendedPurpose, PaddingScheme
-from scenarios.conformance.evidence import Finding, Rule, ToolRun
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.scenarios.conformance.evidence import Finding, Rule, ToolRun
 
 _PROPERTIES: Final = {
     "id", "thumbprint", "intendedPurpose", "userPrincipalName", "startDateTime", "expirationDateTime", "providerName",

@@ -1,0 +1,1 @@
+"""iPhone and Mac: enrolment, MDM client, profiles, the PKCS#12 each version opens."""

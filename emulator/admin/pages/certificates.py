@@ -1,0 +1,184 @@
+"""/admin/certificates: imported certificates with what became of each, by search and filter; one of them in full."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pfxlab.emulator.admin.page import PREFIX, Look, Shown, Table, not_found
+from pfxlab.emulator.admin.pages.timeline import LOOKED_AT, timeline
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.graph.intune.user_pfx_certificates import to_json
+from pfxlab.emulator.lab.explain import explain
+from pfxlab.emulator.store.database import Row, to_text
+from pfxlab.emulator.store.deliveries import Delivery
+from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+
+_PAGE: Final = 50
+_EXPORTED: Final = 100_000
+_SOON: Final = timedelta(days=30)
+_DIGITS: Final = 6
+_LAST_TEXT: Final = "\U0010ffff"
+COLUMNS: Final = (
+    "id", "userPrincipalName", "thumbprint", "intendedPurpose", "startDateTime", "expirationDateTime", "paddingScheme",
+    "providerName", "keyName", "createdDateTime",
+)  # fmt: skip
+EXPIRY: Final = {"valid": "valid for more than 30 days", "soon": "ends within 30 days", "expired": "expired"}
+_SHOWN: Final = """id, thumbprint, user_principal_name, intended_purpose, start_date, expiration_date, padding_scheme,
+provider_name, key_name, created"""
+
+
+def state_of(delivery_state: str) -> tuple[str, str]:
+    """Return (class, sign with words) of a delivery's state, as the pages show it."""
+    return {
+        State.INSTALLED: ("good", "✔ Installed"),
+        State.FAILED: ("bad", "✖ Failed"),
+        State.REQUESTED: ("busy", "… Waiting for a connector"),
+        State.LEASED: ("busy", "… A connector works on it"),
+        State.WANTED: ("busy", "… Waiting for the device to ask"),
+        State.READY: ("busy", "… Waiting for the device to fetch it"),
+        State.OFFERED: ("busy", "… Sent, not confirmed yet"),
+        State.REMOVING: ("busy", "… Being removed"),
+        State.REMOVED: ("quiet", "– Removed"),
+        State.SUPERSEDED: ("quiet", "– A newer one took its place"),
+        State.LEFT: ("quiet", "– Left on the device"),
+    }[State(delivery_state)]
+
+
+def _conditions(look: Look) -> tuple[str, list[Any]]:
+    """Return the SQL condition of a look's search and filters, with its parameters."""
+    where = ["tenant_id = ?", "not is_deleted"]
+    values: list[Any] = [look.tenant_id]
+    search = look.query.get("search", "").strip().lower()
+    # Windows shows thumbprints with spaces, OpenSSL with colons.
+    digits = search.replace(" ", "").replace(":", "")
+    if search:
+        by_user = "lower(user_principal_name) >= ? and lower(user_principal_name) < ?"
+        values += [search, search + _LAST_TEXT]
+        if set(digits) <= set("0123456789abcdef") and len(digits) >= _DIGITS:
+            where.append(f"(({by_user}) or substr(lower(thumbprint), 1, ?) = ?)")
+            values += [len(digits), digits]
+        else:
+            where.append(by_user)
+    purpose = look.query.get("purpose", "")
+    if purpose in IntendedPurpose.__members__:
+        where.append("intended_purpose = ?")
+        values.append(int(IntendedPurpose[purpose]))
+    expiry, now = look.query.get("expiry", ""), look.cloud.clock.now()
+    if expiry in EXPIRY:
+        bounds: dict[str, tuple[datetime | None, datetime | None]] = {
+            "expired": (None, now), "soon": (now, now + _SOON), "valid": (now + _SOON, None)
+        }  # fmt: skip
+        low, high = bounds[expiry]
+        where += ["expiration_date > ?"] * (low is not None) + ["expiration_date <= ?"] * (high is not None)
+        values += [to_text(edge) for edge in (low, high) if edge is not None]
+    return " and ".join(where), values
+
+
+def _row(row: Row, now: str) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "userPrincipalName": row["user_principal_name"],
+        "thumbprint": row["thumbprint"],
+        "intendedPurpose": IntendedPurpose(row["intended_purpose"]).name,
+        "startDateTime": row["start_date"],
+        "expirationDateTime": row["expiration_date"],
+        "paddingScheme": PaddingScheme(row["padding_scheme"]).name,
+        "providerName": row["provider_name"],
+        "keyName": row["key_name"],
+        "createdDateTime": row["created"],
+        "expired": row["expiration_date"] <= now,
+    }
+
+
+def _states(cloud: Cloud, ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return, by certificate, how many devices have it in each state."""
+    marks = ", ".join("?" * len(ids))
+    sql = (
+        f"select certificate_id, state, count(*) as n from deliveries where certificate_id in ({marks})"  # noqa: S608 - marks
+        " group by certificate_id, state"
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in cloud.store.rows(sql, tuple(ids)) if ids else ():
+        found.setdefault(row["certificate_id"], {})[row["state"]] = row["n"]
+    return found
+
+
+def show_all(look: Look) -> Shown:
+    """Return a page of the certificates, those imported last first."""
+    cloud, now = look.cloud, to_text(look.cloud.clock.now())
+    where, values = _conditions(look)
+    skipped = look.number("skip")
+    sql = f"select {_SHOWN} from pfx_certificates where {where} order by rowid desc limit ? offset ?"  # noqa: S608 - ours
+    rows = [_row(row, now) for row in cloud.store.rows(sql, (*values, _PAGE + 1, skipped))]
+    shown = rows[:_PAGE]
+    states = _states(cloud, [row["id"] for row in shown])
+    for row in shown:
+        row["states"] = [(*state_of(state), number) for state, number in states.get(row["id"], {}).items()]
+
+    def exported() -> Iterable[dict[str, Any]]:
+        return (_row(row, now) for row in cloud.store.rows(sql, (*values, _EXPORTED, 0)))
+
+    return Shown(
+        "certificates.html",
+        {
+            "rows": shown,
+            "purposes": list(IntendedPurpose.__members__),
+            "expiries": EXPIRY,
+            "skipped": skipped,
+            "following": skipped + _PAGE if len(rows) > _PAGE else 0,
+            "previous": max(0, skipped - _PAGE) if skipped else None,
+        },
+        Table(COLUMNS, exported),
+    )
+
+
+def _delivery(cloud: Cloud, one: Delivery) -> dict[str, Any]:
+    device = cloud.devices.get(one.device_id)
+    profile = cloud.profiles.get(one.tenant_id, one.profile_id)
+    look, words = state_of(str(one.state))
+    return {
+        "device": one.device_id,
+        "deviceName": device.device_name if device is not None else "a device that has left",
+        "platform": device.platform if device is not None else "",
+        "profile": profile.display_name if profile is not None else "",
+        "state": str(one.state),
+        "class": look,
+        "words": words,
+        "reason": one.reason or "",
+        "lastModified": one.last_modified.isoformat(),
+    }
+
+
+def show_one(look: Look) -> Shown:
+    """Return one certificate: where it is, its way in time, why it is not elsewhere, the record as Graph tells it."""
+    cloud, wanted = look.cloud, look.place["id"]
+    record = cloud.certificates.get(look.tenant_id, wanted)
+    if record is None:
+        return not_found("imported certificate", wanted)
+    devices = [_delivery(cloud, one) for one in cloud.deliveries.of_certificate(record.id)]
+    told = explain(cloud, look.tenant_id, record.user_id, thumbprint=record.thumbprint)
+    broken = [
+        {
+            "device": one.device_name or "",
+            "link": one.broken.name,
+            "code": one.broken.code,
+            "evidence": one.broken.evidence,
+            "remedy": one.broken.remedy,
+        }
+        for one in told
+        if one.broken is not None
+    ]
+    hops = timeline(cloud, record)
+    values = {
+        "record": to_json(record),
+        "blob_bytes": len(record.encrypted_pfx_blob),
+        "expired": record.expiration_date <= cloud.clock.now(),
+        "devices": devices,
+        "broken": broken,
+        "hops": hops,
+        "older": cloud.journal.last() > LOOKED_AT,
+        "list": f"{PREFIX}/certificates",
+    }
+    columns = ("time", "party", "what", "inClear", "bytes", "cryptography")
+    return Shown("certificate.html", values, Table(columns, lambda: hops))

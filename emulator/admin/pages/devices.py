@@ -1,0 +1,139 @@
+"""/admin/devices: enrolled devices with what they hold; one of them with its certificates, sessions and messages."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pfxlab.emulator.admin.page import Look, Shown, Table, not_found
+from pfxlab.emulator.admin.pages.certificates import state_of
+from pfxlab.emulator.admin.pages.events import told
+from pfxlab.emulator.admin.pages.messages import pretty
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.store.delivery_states import State
+
+_PAGE: Final = 50
+_EXPORTED: Final = 100_000
+_EVENTS: Final = 30
+_LOOKED_AT: Final = 50_000
+COLUMNS: Final = ("id", "deviceName", "platform", "osVersion", "user", "model", "serialNumber", "enrolled", "lastSync")
+_SHOWN: Final = """d.id, d.device_name, d.platform, d.os_version, d.model, d.serial_number, d.enrolled, d.last_sync,
+u.user_principal_name as user"""
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "deviceName": row["device_name"],
+        "platform": row["platform"],
+        "osVersion": row["os_version"],
+        "user": row["user"] or "",
+        "model": row["model"],
+        "serialNumber": row["serial_number"],
+        "enrolled": row["enrolled"],
+        "lastSync": row["last_sync"],
+    }
+
+
+def platforms(cloud: Cloud, tenant_id: str) -> list[str]:
+    """Return the platforms of which there are devices."""
+    sql = "select distinct platform from devices where tenant_id = ? order by platform"
+    return [row["platform"] for row in cloud.store.rows(sql, (tenant_id,))]
+
+
+def _held(cloud: Cloud, ids: list[str]) -> dict[str, dict[str, int]]:
+    """Return, by device, how many certificates are in each state."""
+    marks = ", ".join("?" * len(ids))
+    sql = (
+        f"select device_id, state, count(*) as n from deliveries where device_id in ({marks}) group by device_id, state"  # noqa: S608 - marks
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in cloud.store.rows(sql, tuple(ids)) if ids else ():
+        found.setdefault(row["device_id"], {})[row["state"]] = row["n"]
+    return found
+
+
+def show_all(look: Look) -> Shown:
+    """Return a page of the devices, those enrolled last first; by name or user, and by platform."""
+    cloud, skipped = look.cloud, look.number("skip")
+    where, values = ["d.tenant_id = ?"], [look.tenant_id]
+    search, platform = look.query.get("search", "").strip().lower(), look.query.get("platform", "")
+    if search:
+        where.append("(instr(lower(d.device_name), ?) or instr(lower(u.user_principal_name), ?))")
+        values += [search, search]
+    if platform:
+        where.append("d.platform = ?")
+        values.append(platform)
+    sql = (
+        f"select {_SHOWN} from devices d left join users u on u.id = d.user_id"  # noqa: S608 - conditions are ours
+        f" where {' and '.join(where)} order by d.rowid desc limit ? offset ?"
+    )
+    rows = [_row(row) for row in cloud.store.rows(sql, (*values, _PAGE + 1, skipped))]
+    shown = rows[:_PAGE]
+    held = _held(cloud, [row["id"] for row in shown])
+    for row in shown:
+        row["states"] = [(*state_of(state), number) for state, number in held.get(row["id"], {}).items()]
+
+    def exported() -> Iterable[dict[str, Any]]:
+        return map(_row, cloud.store.rows(sql, (*values, _EXPORTED, 0)))
+
+    return Shown(
+        "devices.html",
+        {
+            "rows": shown,
+            "platforms": platforms(cloud, look.tenant_id),
+            "skipped": skipped,
+            "following": skipped + _PAGE if len(rows) > _PAGE else 0,
+            "previous": max(0, skipped - _PAGE) if skipped else None,
+        },
+        Table(COLUMNS, exported),
+    )
+
+
+def show_one(look: Look) -> Shown:
+    """Return one device: what the service knows it to hold, its latest messages and events."""
+    cloud, wanted = look.cloud, look.place["id"]
+    device = cloud.devices.get(wanted)
+    if device is None or device.tenant_id != look.tenant_id:
+        return not_found("device", wanted)
+    user = cloud.directory.user(look.tenant_id, device.user_id) if device.user_id else None
+    certificates = []
+    for one in cloud.deliveries.of_device(device.id):
+        look_class, words = state_of(str(one.state))
+        profile = cloud.profiles.get(one.tenant_id, one.profile_id)
+        certificates.append(
+            {
+                "certificate": one.certificate_id,
+                "thumbprint": one.thumbprint,
+                "purpose": one.purpose.name,
+                "profile": "" if profile is None else profile.display_name,
+                "state": str(one.state),
+                "class": look_class,
+                "words": words,
+                "reason": one.reason or "",
+                "lastModified": one.last_modified.isoformat(),
+            }
+        )
+    entries = cloud.journal.entries(
+        after=max(0, cloud.journal.last() - _LOOKED_AT), device=device.id, limit=_EVENTS, newest=True
+    )
+    said = [
+        {
+            "number": one.number,
+            "time": one.time.isoformat(),
+            "asked": pretty(one.asked),
+            "answered": pretty(one.answered),
+        }
+        for one in reversed(cloud.conversations.of(device.id))
+    ]
+    values = {
+        "device": device,
+        "user": "" if user is None else user["user_principal_name"],
+        "certificates": certificates,
+        "installed": sum(one["state"] == State.INSTALLED for one in certificates),
+        "leaving": cloud.devices.leaving(device.id),
+        "events": [told(entry) for entry in entries],
+        "said": said,
+        "older": cloud.journal.last() > _LOOKED_AT,
+    }
+    columns = ("certificate", "thumbprint", "purpose", "profile", "state", "reason", "lastModified")
+    return Shown("device.html", values, Table(columns, lambda: certificates))

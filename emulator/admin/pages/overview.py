@@ -1,0 +1,64 @@
+"""/admin: the parties as a chain with what each has and does now, and what happened last."""
+
+from typing import Any, Final
+
+from pfxlab.emulator.admin.page import Look, Shown, Table
+from pfxlab.emulator.admin.pages import connectors
+from pfxlab.emulator.admin.pages.events import told
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.store.delivery_states import State
+
+_RECENT: Final = 12
+_GROUPS: Final = {
+    "waiting for the device to ask": (State.WANTED,),
+    "waiting for a connector": (State.REQUESTED, State.LEASED),
+    "waiting for the device to fetch": (State.READY, State.OFFERED),
+    "installed": (State.INSTALLED,),
+    "failed": (State.FAILED,),
+}
+"""What people ask about deliveries, and the states that are the answer."""
+
+
+def deliveries(cloud: Cloud, tenant_id: str) -> dict[str, int]:
+    """Return how many deliveries there are of each of the groups people ask about."""
+    sql = "select state, count(*) as n from deliveries where tenant_id = ? group by state"
+    count = {row["state"]: row["n"] for row in cloud.store.rows(sql, (tenant_id,))}
+    return {name: sum(count.get(str(state), 0) for state in states) for name, states in _GROUPS.items()}
+
+
+def _certificates(cloud: Cloud, tenant_id: str) -> int:
+    sql = "select count(*) from pfx_certificates where tenant_id = ? and not is_deleted"
+    return int(cloud.store.scalar(sql, (tenant_id,)))
+
+
+def _devices(cloud: Cloud, tenant_id: str) -> dict[str, int]:
+    sql = "select platform, count(*) as n from devices where tenant_id = ? group by platform order by n desc"
+    return {row["platform"]: row["n"] for row in cloud.store.rows(sql, (tenant_id,))}
+
+
+def show(look: Look) -> Shown:
+    """Return the overview."""
+    cloud, tenant = look.cloud, look.tenant_id
+    servers = connectors.rows(cloud, tenant)
+    moved, devices = deliveries(cloud, tenant), _devices(cloud, tenant)
+    recent = [told(entry) for entry in cloud.journal.entries(limit=_RECENT, newest=True)]
+    values: dict[str, Any] = {
+        "certificates": _certificates(cloud, tenant),
+        "profiles": len(cloud.profiles.all(tenant)),
+        "deliveries": moved,
+        "connectors": servers,
+        "active": sum(one["state"] == "Active" for one in servers),
+        "devices": devices,
+        "device_count": sum(devices.values()),
+        "faults": len(cloud.faults.all()),
+        "now": cloud.clock.now(),
+        "frozen": cloud.clock.frozen,
+        "recent": recent,
+    }
+    counters = [
+        {"what": "imported certificates", "count": values["certificates"]},
+        *({"what": f"deliveries {name}", "count": number} for name, number in moved.items()),
+        {"what": "active connectors", "count": values["active"]},
+        *({"what": f"devices, {name}", "count": number} for name, number in devices.items()),
+    ]
+    return Shown("overview.html", values, Table(("what", "count"), lambda: counters))

@@ -1,0 +1,1 @@
+"""Faults: their kinds, the plan of a lab, what applying one needs."""

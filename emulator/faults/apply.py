@@ -1,0 +1,50 @@
+"""What injecting a fault needs in any room: who sends a request, the mark in the journal, how to be asked to wait."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from pfxlab.emulator.faults.plan import Planned
+
+if TYPE_CHECKING:
+    from pfxlab.emulator.cloud import Cloud
+
+_NAMES = ("appid", "upn", "oid", "preferred_username")
+
+
+def actor_of(authorization: str, *names: str) -> str:
+    """Return all names of who sends a request, in one text. The token is read, not verified."""
+    found = list(names)
+    token = authorization.rpartition(" ")[2]
+    if token:
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False})
+            found += [str(claims.get(name, "")) for name in _NAMES]
+        except jwt.InvalidTokenError:
+            pass  # whoever shows no token of ours is nobody by it
+    return " ".join(name for name in found if name)
+
+
+def mark(cloud: "Cloud", planned: Planned, **facts: str) -> None:
+    """Write an injected fault into the journal."""
+    cloud.journal.record("lab", "fault injected", fault=planned.id, kind=planned.fault.kind, **facts)
+
+
+def retry_headers(cloud: "Cloud", settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers by which a fault asks a client to wait, in the form it was told."""
+    wait = float(settings["wait"])
+    whole = str(max(1, -int(-wait // 1)))
+    date = format_datetime(cloud.clock.now().replace(microsecond=0) + timedelta(seconds=wait), usegmt=True)
+    milliseconds = {"x-ms-retry-after-ms": str(int(wait * 1000))}
+    forms: dict[str, dict[str, str]] = {
+        "absent": {},
+        "integer": {"Retry-After": whole},
+        "fractional": {"Retry-After": f"{wait:.3f}"},
+        "date": {"Retry-After": date},
+        "ms": milliseconds,
+        "both": {"Retry-After": whole, **milliseconds},
+    }
+    return forms[str(settings["retry_after"])]

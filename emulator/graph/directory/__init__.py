@@ -1,0 +1,1 @@
+"""Entra's directory over Graph: users, groups, applications, principals, roles."""

@@ -1,0 +1,220 @@
+"""/users and /me. Source: reference graph-intune 4.4; creating and changing as the Graph reference has it."""
+
+import json
+from typing import Any, Final
+
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.bodies import check, read_json
+from pfxlab.emulator.graph.collection import Collection
+from pfxlab.emulator.graph.directory.groups import GROUP_TYPE, group_json
+from pfxlab.emulator.graph.odata.query import Field
+from pfxlab.emulator.graph.permissions import ME_READ, USER_READ, USER_WRITE
+from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
+from pfxlab.emulator.graph.router import Route, Router
+from pfxlab.emulator.intune.deliveries import profiles_changed
+from pfxlab.emulator.store.database import Row, from_text, to_text
+from pfxlab.emulator.wire.edm import format_date_time
+from pfxlab.emulator.wire.ids import check_upn
+
+USER_TYPE: Final = "#microsoft.graph.user"
+_FIELDS = {
+    "id": Field("id", "name"),
+    "userPrincipalName": Field("user_principal_name", "name"),
+    "displayName": Field("display_name", "name"),
+    "mail": Field("mail", "name"),
+    "createdDateTime": Field("created", "date"),
+    "accountEnabled": Field("coalesce(json_extract(properties, '$.accountEnabled'), 1)", "boolean"),
+    "userType": Field("coalesce(json_extract(properties, '$.userType'), 'Member')", "name"),
+    "mailNickname": Field("coalesce(json_extract(properties, '$.mailNickname'), "
+                          "substr(user_principal_name, 1, instr(user_principal_name, '@') - 1))", "name"),
+    "givenName": Field("json_extract(properties, '$.givenName')", "name"),
+    "surname": Field("json_extract(properties, '$.surname')", "name"),
+    "jobTitle": Field("json_extract(properties, '$.jobTitle')", "name"),
+}  # fmt: skip
+_PLAIN: Final = ("givenName", "jobTitle", "mobilePhone", "officeLocation", "preferredLanguage", "surname")
+_KEPT: Final = (*_PLAIN, "businessPhones", "accountEnabled", "userType", "mailNickname", "usageLocation", "department")
+_SHOWN_WHEN_SET: Final = ("usageLocation", "department")
+_PAGE: Final = 100
+_MOST: Final = 999
+_PLAIN_PROPERTIES: Final = 11
+
+
+def user_json(row: Row) -> Json:
+    """Return a user with the properties beta shows without $select, as far as the lab knows them."""
+    held = json.loads(row["properties"])
+    plain = {name: held.get(name) for name in _PLAIN}
+    return {
+        "businessPhones": held.get("businessPhones", []),
+        "displayName": row["display_name"],
+        "givenName": plain["givenName"],
+        "jobTitle": plain["jobTitle"],
+        "mail": row["mail"],
+        "mobilePhone": plain["mobilePhone"],
+        "officeLocation": plain["officeLocation"],
+        "preferredLanguage": plain["preferredLanguage"],
+        "surname": plain["surname"],
+        "userPrincipalName": row["user_principal_name"],
+        "id": row["id"],
+        "accountEnabled": held.get("accountEnabled", True),
+        "createdDateTime": format_date_time(from_text(row["created"])),
+        "userType": held.get("userType", "Member"),
+        "mailNickname": held.get("mailNickname", row["user_principal_name"].partition("@")[0]),
+        **{name: held[name] for name in _SHOWN_WHEN_SET if name in held},
+    }
+
+
+def _plain_json(row: Row) -> Json:
+    """Return a user with the eleven properties v1.0 shows without $select."""
+    return dict(list(user_json(row).items())[:_PLAIN_PROPERTIES])
+
+
+_SEARCHED: Final = ("display_name", "mail", "user_principal_name")
+_USERS = Collection("users", "users", _FIELDS, "User", user_json, counts=False, searched=_SEARCHED)
+_PLAIN_USERS = Collection("users", "users", _FIELDS, "User", _plain_json, counts=False, searched=_SEARCHED)
+
+
+def _shows_all(request: GraphRequest) -> bool:
+    return request.root.endswith("/beta") or bool(request.query.text("select"))
+
+
+def list_users(request: GraphRequest) -> Answer:
+    """GET /users: pages of a hundred, of up to 999 when $top asks."""
+    collection = _USERS if _shows_all(request) else _PLAIN_USERS
+    return collection.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE, most=_MOST)
+
+
+def count_users(request: GraphRequest) -> Answer:
+    """GET /users/$count: digits as plain text, with ConsistencyLevel: eventual only."""
+    if not request.eventual:
+        raise errors.count_unsupported()
+    return Answer(200, str(_USERS.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
+
+
+def find_user(request: GraphRequest) -> Row:
+    """Return the user a path names by id or userPrincipalName.
+
+    Raises:
+        GraphError: there is none in the caller's tenant.
+
+    """
+    row = request.cloud.directory.user(request.caller.tenant_id, request.keys[0])
+    if row is None:
+        raise errors.directory_not_found(request.keys[0])
+    return row
+
+
+def _one(request: GraphRequest, row: Row) -> Answer:
+    fragment = f"users{request.query.select_fragment()}/$entity"
+    shown = user_json(row) if _shows_all(request) else _plain_json(row)
+    return Answer(200, request.query.project({"@odata.context": request.context(fragment), **shown}))
+
+
+def get_user(request: GraphRequest) -> Answer:
+    """GET /users/{id or userPrincipalName}."""
+    return _one(request, find_user(request))
+
+
+def get_me(request: GraphRequest) -> Answer:
+    """GET /me: the signed-in user; an application has none."""
+    if request.caller.user_id is None:
+        raise errors.not_a_user()
+    row = request.cloud.directory.user(request.caller.tenant_id, request.caller.user_id)
+    if row is None:
+        raise errors.directory_not_found(request.caller.user_id)
+    return _one(request, row)
+
+
+def _upn(request: GraphRequest, text: str) -> str:
+    try:
+        upn = check_upn(text)
+    except ValueError as error:
+        raise errors.directory_invalid("userPrincipalName", str(error)) from None
+    domain = (request.cloud.directory.tenant(request.caller.tenant_id) or {})["domain"]
+    if upn.rpartition("@")[2].lower() != domain.lower():
+        raise errors.foreign_domain(f"expected a user of {domain}, got {upn!r}")
+    return upn
+
+
+def _refuse_taken(request: GraphRequest, upn: str, own_id: str | None = None) -> None:
+    known = request.cloud.directory.user(request.caller.tenant_id, upn)
+    if known is not None and known["id"] != own_id:
+        raise errors.directory_taken(
+            "Another object with the same value for property userPrincipalName already exists."
+        )
+
+
+def create_user(request: GraphRequest) -> Answer:
+    """POST /users: a user that can sign in with the given password, of which only a hash is kept."""
+    cloud, body = request.cloud, read_json(request)
+    check("user", "user", body, None)
+    upn, password = _upn(request, body["userPrincipalName"]), body["passwordProfile"].get("password")
+    if not password:
+        raise errors.directory_missing("passwordProfile", "user")
+    _refuse_taken(request, upn)
+    row: dict[str, Any] = {
+        "id": cloud.chance.guid(),
+        "tenant_id": request.caller.tenant_id,
+        "user_principal_name": upn,
+        "display_name": body["displayName"],
+        "mail": body.get("mail"),
+        "directory_roles": (),
+        "created": to_text(cloud.clock.now()),
+        "properties": {name: body[name] for name in _KEPT if body.get(name) is not None},
+    }
+    cloud.directory.add_user(row, password)
+    cloud.journal.record("graph", "user created", user=row["id"], upn=upn)
+    stored = cloud.directory.user(request.caller.tenant_id, row["id"]) or {}
+    answer = _one(request, stored)
+    return Answer(201, answer.body, {"Location": f"{request.root}/users('{row['id']}')"})
+
+
+def update_user(request: GraphRequest) -> Answer:
+    """PATCH /users/{id}: what the body names; another name leaves imported records under the old one."""
+    cloud, body, user = request.cloud, read_json(request), find_user(request)
+    check("user", "user", body, None, partial=True)
+    columns = {"displayName": "display_name", "mail": "mail"}
+    changes: dict[str, Any] = {columns[name]: value for name, value in body.items() if name in columns}
+    if "userPrincipalName" in body:
+        changes["user_principal_name"] = _upn(request, body["userPrincipalName"])
+        _refuse_taken(request, body["userPrincipalName"], user["id"])
+    held = json.loads(user["properties"]) | {name: body[name] for name in _KEPT if name in body}
+    changes["properties"] = {name: value for name, value in held.items() if value is not None}
+    password = (body.get("passwordProfile") or {}).get("password")
+    cloud.directory.change_user(user["id"], password, **changes)
+    if password is not None or body.get("accountEnabled") is False:
+        cloud.tickets.revoke(user["id"])
+    cloud.journal.record("graph", "user changed", user=user["id"], properties=sorted(n for n in body if "@" not in n))
+    return Answer(204)
+
+
+def delete_user(request: GraphRequest) -> Answer:
+    """DELETE /users/{id}: imported records and devices keep the id; nothing targets them any more."""
+    cloud, user = request.cloud, find_user(request)
+    with cloud.store.atomic():
+        cloud.directory.remove_user(user["id"])
+        cloud.journal.record("graph", "user deleted", user=user["id"], upn=user["user_principal_name"])
+        profiles_changed(cloud, request.caller.tenant_id)
+    return Answer(204)
+
+
+def groups_of_user(request: GraphRequest) -> Answer:
+    """GET /users/{id}/memberOf and transitiveMemberOf: its groups, each with its type."""
+    directory, user = request.cloud.directory, find_user(request)
+    deep = request.path.lower().endswith("transitivememberof")
+    ids = directory.groups_of(user["id"]) if deep else directory.direct_groups_of(user["id"])
+    found = [group for name in sorted(ids) if (group := directory.group(request.caller.tenant_id, name)) is not None]
+    shown = [request.query.project({"@odata.type": GROUP_TYPE, **group_json(group)}) for group in found]
+    return Answer(200, {"@odata.context": request.context("directoryObjects"), "value": shown})
+
+
+def add_routes(router: Router) -> None:
+    """Register users."""
+    router.add("GET", "me", Route(get_me, ME_READ))
+    router.add("GET", "users", Route(list_users, USER_READ))
+    router.add("POST", "users", Route(create_user, USER_WRITE))
+    router.add("GET", "users/$count", Route(count_users, USER_READ))
+    router.add("GET", "users/{}", Route(get_user, USER_READ))
+    router.add("PATCH", "users/{}", Route(update_user, USER_WRITE))
+    router.add("DELETE", "users/{}", Route(delete_user, USER_WRITE))
+    router.add("GET", "users/{}/memberOf", Route(groups_of_user, USER_READ))
+    router.add("GET", "users/{}/transitiveMemberOf", Route(groups_of_user, USER_READ))

@@ -1,0 +1,1 @@
+"""Intune over Graph: imported certificates, profiles, devices, connectors."""

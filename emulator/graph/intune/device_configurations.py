@@ -1,0 +1,356 @@
+"""/deviceManagement/deviceConfigurations: imported-PFX profiles, their assignments.
+
+Source: reference graph-intune 3.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.bodies import check, read_json
+from pfxlab.emulator.graph.collection import Collection, computed
+from pfxlab.emulator.graph.etags import check_precondition, with_etag
+from pfxlab.emulator.graph.odata.query import Field
+from pfxlab.emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_WRITE
+from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
+from pfxlab.emulator.graph.router import Route, Router
+from pfxlab.emulator.intune.deliveries import profiles_changed
+from pfxlab.emulator.intune.profiles import PLATFORM_OF_TYPE
+from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration, from_row
+from pfxlab.emulator.wire.edm import format_date_time
+from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, parse_member
+from pfxlab.emulator.wire.ids import ALL_DEVICES_GROUP, ALL_USERS_GROUP, assignment_id
+
+FRAGMENT = "deviceManagement/deviceConfigurations"
+_TYPE_PREFIX = "#microsoft.graph."
+_FIELDS = {
+    "id": Field("id"),
+    "displayName": Field("display_name"),
+    "version": Field("version", "number"),
+    "createdDateTime": Field("created", "date"),
+    "lastModifiedDateTime": Field("last_modified", "date"),
+    "description": Field("json_extract(properties, '$.description')"),
+    "intendedPurpose": Field("json_extract(properties, '$.intendedPurpose')", "name"),
+    "roleScopeTagIds": Field("coalesce(json_extract(properties, '$.roleScopeTagIds'), '[\"0\"]')", "strings"),
+    "@odata.type": Field("odata_type", "type"),
+}
+_CERTIFICATE_DEFAULTS: Json = {
+    "renewalThresholdPercentage": None,
+    "subjectNameFormat": None,
+    "subjectAlternativeNameType": None,
+    "certificateValidityPeriodValue": None,
+    "certificateValidityPeriodScale": None,
+}
+_DEFAULTS: dict[str, Json] = {
+    "iosImportedPFXCertificateProfile": {},
+    "macOSImportedPFXCertificateProfile": {**_CERTIFICATE_DEFAULTS, "deploymentChannel": None},
+    "windows10ImportedPFXCertificateProfile": {
+        **_CERTIFICATE_DEFAULTS,
+        "keyStorageProvider": "useSoftwareKsp",
+    },
+    "androidImportedPFXCertificateProfile": {**_CERTIFICATE_DEFAULTS, "extendedKeyUsages": []},
+    "androidForWorkImportedPFXCertificateProfile": {**_CERTIFICATE_DEFAULTS, "extendedKeyUsages": []},
+    "androidDeviceOwnerImportedPFXCertificateProfile": {
+        **_CERTIFICATE_DEFAULTS,
+        "certificateAccessType": None,
+        "extendedKeyUsages": [],
+        "silentCertificateAccessDetails": [],
+    },
+}
+_ANY_PURPOSE = (
+    "androidForWorkImportedPFXCertificateProfile",
+    "androidDeviceOwnerImportedPFXCertificateProfile",
+)
+_SERVER_SET = frozenset({"id", "createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"})
+_ENUMS = {"intendedPurpose": IntendedPurpose, "keyStorageProvider": KeyStorageProviderOption}
+_PSEUDO_GROUPS = {
+    "allLicensedUsersAssignmentTarget": ALL_USERS_GROUP,
+    "allDevicesAssignmentTarget": ALL_DEVICES_GROUP,
+}
+_GROUP_TARGETS = ("groupAssignmentTarget", "exclusionGroupAssignmentTarget")
+
+
+def to_json(profile: DeviceConfiguration) -> Json:
+    """Return the public entity: base properties first, those of its type after them."""
+    properties = dict(profile.properties)
+    purpose = properties.pop("intendedPurpose", None)
+    head = {
+        "@odata.type": profile.odata_type,
+        "id": profile.id,
+        "lastModifiedDateTime": format_date_time(profile.last_modified),
+        "roleScopeTagIds": properties.pop("roleScopeTagIds", ["0"]),
+        "supportsScopeTags": True,
+        "deviceManagementApplicabilityRuleOsEdition": properties.pop(
+            "deviceManagementApplicabilityRuleOsEdition", None
+        ),
+        "deviceManagementApplicabilityRuleOsVersion": properties.pop(
+            "deviceManagementApplicabilityRuleOsVersion", None
+        ),
+        "deviceManagementApplicabilityRuleDeviceMode": properties.pop(
+            "deviceManagementApplicabilityRuleDeviceMode", None
+        ),
+        "createdDateTime": format_date_time(profile.created),
+        "description": properties.pop("description", None),
+        "displayName": profile.display_name,
+        "version": profile.version,
+    }
+    return {**head, **properties, "intendedPurpose": purpose}
+
+
+def _row_to_json(row: Row) -> Json:
+    return to_json(from_row(row))
+
+
+_COLLECTION = Collection(FRAGMENT, "device_configurations", _FIELDS, "deviceConfiguration", _row_to_json)
+
+
+def _entity(request: GraphRequest, profile: DeviceConfiguration) -> Json:
+    entity = {"@odata.context": request.context(f"{FRAGMENT}/$entity"), **to_json(profile)}
+    return with_etag(request, entity, profile.last_modified)
+
+
+def _type_of(body: dict[str, Any]) -> str:
+    """Return the @odata.type of a body in the spelling of the schema."""
+    given = body.get("@odata.type")
+    if given is None:
+        raise errors.abstract_class()
+    known = {name.casefold(): name for name in PLATFORM_OF_TYPE}
+    spelled = str(given) if str(given).startswith("#") else f"#{given}"
+    if spelled.casefold() not in known:
+        raise errors.unknown_type(str(given).removeprefix("#"))
+    return known[spelled.casefold()]
+
+
+def _properties(body: dict[str, Any]) -> dict[str, Any]:
+    kept = {n: v for n, v in body.items() if "@" not in n and n not in _SERVER_SET and n != "displayName"}
+    for name, enum in _ENUMS.items():
+        if kept.get(name) is not None:
+            kept[name] = parse_member(enum, kept[name]).name
+    return kept
+
+
+def _with_any_purpose(request: GraphRequest, type_name: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """Append the extended key usage that the real service adds to two Android types each time (graph-intune 3.3)."""
+    usages = properties.get("extendedKeyUsages")
+    if usages is None or type_name not in _ANY_PURPOSE or request.cloud.config.switches.any_purpose_eku == "off":
+        return properties
+    extra = {"name": "Any Purpose", "objectIdentifier": "2.5.29.37.0"}
+    return {**properties, "extendedKeyUsages": [*usages, extra]}
+
+
+def find_profile(request: GraphRequest) -> DeviceConfiguration:
+    """Return the profile a request is about.
+
+    Raises:
+        GraphError: there is none of that id in the caller's tenant.
+
+    """
+    profile = request.cloud.profiles.get(request.caller.tenant_id, request.keys[0])
+    if profile is None:
+        reason = f"no configuration profile has the id {request.keys[0]!r}"
+        raise errors.intune_not_found(errors.CONFIGURATION_SERVICE, reason)
+    return profile
+
+
+def _expanded(request: GraphRequest, body: Json) -> Json:
+    """Return an entity with its assignments when $expand asks for them.
+
+    Raises:
+        GraphError: another navigation is asked for.
+
+    """
+    expand = request.query.text("expand")
+    if expand is None:
+        return body
+    if expand.strip().lower() != "assignments":
+        raise errors.expand_unsupported(expand)
+    of = f"{FRAGMENT}('{body['id']}')/assignments"
+    items = [_assignment_json(assignment) for assignment in request.cloud.profiles.assignments(body["id"])]
+    return {**body, "assignments@odata.context": request.context(of), "assignments": items}
+
+
+def list_all(request: GraphRequest) -> Answer:
+    """GET the collection."""
+    size = request.cloud.config.switches.page_size
+    beta = request.root.endswith("/beta")
+    # Imported-PFX types exist in beta only; v1.0 leaves them out.
+    condition = "tenant_id = ?" if beta else "tenant_id = ? and odata_type not like '%ImportedPFX%'"
+    return _COLLECTION.page(
+        request, condition, (request.caller.tenant_id,), size, lambda item: _expanded(request, item)
+    )
+
+
+def count(request: GraphRequest) -> Answer:
+    """GET /$count: digits as plain text."""
+    return Answer(200, str(_COLLECTION.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
+
+
+def get(request: GraphRequest) -> Answer:
+    """GET one profile."""
+    expand = "(assignments())" if request.query.text("expand") else ""
+    entity = _entity(request, find_profile(request))
+    entity["@odata.context"] = request.context(f"{FRAGMENT}{expand}/$entity")
+    return Answer(200, request.query.project(_expanded(request, entity), "assignments"))
+
+
+def create(request: GraphRequest) -> Answer:
+    """POST: a new profile of the type its @odata.type names."""
+    cloud, body = request.cloud, read_json(request)
+    odata_type = _type_of(body)
+    name = odata_type.removeprefix(_TYPE_PREFIX)
+    check(name, name, body, errors.CONFIGURATION_SERVICE)
+    now = cloud.clock.now()
+    profile = DeviceConfiguration(
+        id=cloud.chance.guid(),
+        tenant_id=request.caller.tenant_id,
+        odata_type=odata_type,
+        display_name=body["displayName"] or "",
+        version=1,
+        created=now,
+        last_modified=now,
+        properties=_with_any_purpose(request, name, {**_DEFAULTS[name], **_properties(body)}),
+    )
+    with cloud.store.atomic():
+        cloud.profiles.save(profile)
+        purpose = profile.properties.get("intendedPurpose")
+        cloud.journal.record("graph", "profile created", profile=profile.id, type=name, purpose=purpose)
+    location = f"{request.root}/{FRAGMENT}('{profile.id}')"
+    return Answer(201, _entity(request, profile), {"Location": location})
+
+
+def update(request: GraphRequest) -> Answer:
+    """PATCH: change what the body names; the body must name its type."""
+    cloud, body, profile = request.cloud, read_json(request), find_profile(request)
+    check_precondition(request, profile.last_modified)
+    odata_type = _type_of(body)
+    if odata_type != profile.odata_type:
+        reason = f"expected {profile.odata_type}, got {odata_type}"
+        raise errors.intune_bad_request(errors.CONFIGURATION_SERVICE, reason, "TypeUnknown")
+    name = odata_type.removeprefix(_TYPE_PREFIX)
+    check(name, name, body, errors.CONFIGURATION_SERVICE, partial=True)
+    changed = DeviceConfiguration(
+        **{
+            **vars(profile),
+            "display_name": body.get("displayName") or profile.display_name,
+            "version": profile.version + 1,
+            "last_modified": cloud.clock.now(),
+            "properties": {**profile.properties, **_with_any_purpose(request, name, _properties(body))},
+        }
+    )
+    with cloud.store.atomic():
+        cloud.profiles.save(changed)
+        cloud.journal.record("graph", "profile updated", profile=profile.id, properties=sorted(_properties(body)))
+        profiles_changed(cloud, profile.tenant_id)
+    if cloud.config.switches.code_profile == "documented":
+        return Answer(200, _entity(request, changed))
+    return Answer(204)
+
+
+def delete(request: GraphRequest) -> Answer:
+    """DELETE: 200 with an empty body, as observed."""
+    cloud, profile = request.cloud, find_profile(request)
+    check_precondition(request, profile.last_modified)
+    with cloud.store.atomic():
+        cloud.profiles.delete(profile.tenant_id, profile.id)
+        cloud.journal.record("graph", "profile deleted", profile=profile.id)
+        profiles_changed(cloud, profile.tenant_id)
+    return Answer(204 if cloud.config.switches.code_profile == "documented" else 200)
+
+
+def put(request: GraphRequest) -> Answer:
+    """PUT is refused with 400."""
+    raise errors.put_refused(errors.CONFIGURATION_SERVICE)
+
+
+def _assignments(body: dict[str, Any], profile: DeviceConfiguration) -> list[Assignment]:
+    """Return the assignments of an assign body, in its present or its legacy form.
+
+    Raises:
+        GraphError: an unknown target, a group id that is none, or a group named twice.
+
+    """
+    pairs = [_target(entry["target"]) for entry in body.get("assignments") or ()]
+    for entry in body.get("deviceConfigurationGroupAssignments") or ():
+        kind = _GROUP_TARGETS[1] if entry.get("excludeGroup") else _GROUP_TARGETS[0]
+        pairs.append((kind, _group_id(entry["targetGroupId"])))
+    groups = [group for _, group in pairs]
+    twice = {group for group in groups if groups.count(group) > 1}
+    if twice:
+        raise _bad_assignment(f"expected each group once, got {', '.join(sorted(twice))} more than once")
+    return [Assignment(assignment_id(profile.id, group), profile.id, kind, group) for kind, group in pairs]
+
+
+def _bad_assignment(reason: str) -> errors.GraphError:
+    return errors.intune_bad_request(errors.CONFIGURATION_SERVICE, reason, "AssignmentInvalid")
+
+
+def _group_id(text: Any) -> str:
+    try:
+        return str(UUID(str(text)))
+    except ValueError:
+        raise _bad_assignment(f"expected a group's id, got {text!r}") from None
+
+
+def _target(target: dict[str, Any]) -> tuple[str, str]:
+    kind = str(target["@odata.type"]).removeprefix("#").removeprefix("microsoft.graph.")
+    if kind in _PSEUDO_GROUPS:
+        return kind, _PSEUDO_GROUPS[kind]
+    if kind in _GROUP_TARGETS:
+        return kind, _group_id(target.get("groupId"))
+    raise _bad_assignment(f"expected a group, all users or all devices as target, got {kind}")
+
+
+def assign(request: GraphRequest) -> Answer:
+    """POST /assign: replaces the whole set of assignments; an empty list clears it."""
+    cloud, body, profile = request.cloud, read_json(request), find_profile(request)
+    check("assign", "assign", body, errors.CONFIGURATION_SERVICE)
+    wanted = _assignments(body, profile)
+    with cloud.store.atomic():
+        cloud.profiles.assign(profile.id, wanted)
+        targets = [f"{a.target_type}:{a.group_id}" for a in wanted]
+        cloud.journal.record("graph", "profile assigned", profile=profile.id, targets=targets)
+        profiles_changed(cloud, profile.tenant_id)
+    if cloud.config.switches.code_profile == "documented":
+        return Answer(200, {"value": [_assignment_json(a) for a in wanted]})
+    return Answer(200)
+
+
+def _assignment_json(assignment: Assignment) -> Json:
+    target: Json = {
+        "@odata.type": f"{_TYPE_PREFIX}{assignment.target_type}",
+        "deviceAndAppManagementAssignmentFilterId": None,
+        "deviceAndAppManagementAssignmentFilterType": "none",
+    }
+    if assignment.target_type in _GROUP_TARGETS:
+        target["groupId"] = assignment.group_id
+    return {
+        "id": assignment.id,
+        "source": "direct",
+        "sourceId": assignment.configuration_id,
+        "intent": assignment.intent,
+        "target": target,
+    }
+
+
+def assignments(request: GraphRequest) -> Answer:
+    """GET /assignments."""
+    profile = find_profile(request)
+    items = [_assignment_json(a) for a in request.cloud.profiles.assignments(profile.id)]
+    fragment = f"{FRAGMENT}('{profile.id}')/assignments"
+    return computed(request, fragment, items, "deviceConfigurationAssignment", request.cloud.config.switches.page_size)
+
+
+def add_routes(router: Router) -> None:
+    """Register the resource; imported-PFX types exist in beta only."""
+    beta = ("beta",)
+    one = f"{FRAGMENT}/{{}}"
+    router.add("GET", FRAGMENT, Route(list_all, CONFIGURATION_READ))
+    router.add("POST", FRAGMENT, Route(create, CONFIGURATION_WRITE, beta))
+    router.add("GET", f"{FRAGMENT}/$count", Route(count, CONFIGURATION_READ, beta))
+    router.add("GET", one, Route(get, CONFIGURATION_READ, beta))
+    router.add("PATCH", one, Route(update, CONFIGURATION_WRITE, beta))
+    router.add("PUT", one, Route(put, CONFIGURATION_WRITE, beta))
+    router.add("DELETE", one, Route(delete, CONFIGURATION_WRITE, beta))
+    router.add("POST", f"{one}/assign", Route(assign, CONFIGURATION_WRITE, beta))
+    router.add("GET", f"{one}/assignments", Route(assignments, CONFIGURATION_READ, beta))

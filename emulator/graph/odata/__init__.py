@@ -1,0 +1,1 @@
+"""OData: the model of the entities, `$metadata`, annotations, query options and `$filter` as SQL."""

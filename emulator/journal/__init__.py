@@ -1,0 +1,1 @@
+"""What happened in the lab: journal, exchanges on the wire, conversations with devices."""

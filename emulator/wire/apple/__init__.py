@@ -1,0 +1,1 @@
+"""Apple's MDM: enrolment, commands, results, property lists."""

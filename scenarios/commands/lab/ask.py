@@ -1,0 +1,76 @@
+"""`pfxlab journal` and `pfxlab explain`: what a running lab saw, and why a certificate has not arrived."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, VERDICT_FAILED, stop
+from pfxlab.scenarios.commands.lab.control_client import ControlClient, NoLab, facts_of, fetch
+from pfxlab.scenarios.commands.lab.explain_view import way
+from pfxlab.scenarios.commands.lab.journal_view import box
+
+
+@click.command()
+@click.option("--ready-file", type=FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
+@click.option("--follow", is_flag=True, help="Go on showing what happens until Ctrl-C.")
+@click.option("--refused", is_flag=True, help="Refusals only.")
+@click.option("--rule", help="Only refusals for this stable reason, such as UserUnknown.")
+@click.option("--path", "part", help="Only requests with this text in their path.")
+@click.option("--json", "as_json", is_flag=True, help="Print entries as JSON lines and nothing else.")
+def journal(
+    ready_file: Path | None, follow: bool, refused: bool, rule: str | None, part: str | None, as_json: bool
+) -> None:
+    """Show what a running lab was asked, what it told the client, and why it really refused."""
+    console, after = Console(highlight=False), 0
+    wanted = {"outcome": "refused" if refused else None, "rule": rule, "path": part}
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    try:
+        facts = facts_of(ready_file)
+        while True:
+            entries = fetch(facts, after, filters)
+            for entry in entries:
+                after = entry["seq"]
+                if as_json:
+                    click.echo(json.dumps(entry))
+                else:
+                    console.print(box(entry))
+            if not entries and not follow:
+                break
+            if not entries:
+                time.sleep(0.5)
+    except NoLab as error:
+        stop(COULD_NOT_RUN, f"The journal could not be read: {error}")
+    except KeyboardInterrupt:
+        pass
+    if not as_json and not after:
+        console.print("Nothing was recorded yet, or nothing that fits. Next: point a tool at the lab.")
+
+
+@click.command()
+@click.option("--user", required=True, help="User principal name.")
+@click.option("--device", help="Only this device of the user's, by id or name.")
+@click.option("--thumbprint", help="Only this certificate.")
+@click.option("--ready-file", type=FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the explanations as JSON and nothing else.")
+def explain(
+    user: str, device: str | None, thumbprint: str | None, ready_file: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """Say why a user's certificates have, or have not, arrived, and what to do. Exit code 1: one has not."""
+    wanted = {"user": user, "device": device, "thumbprint": thumbprint}
+    try:
+        query = {name: value for name, value in wanted.items() if value is not None}
+        told = ControlClient(facts_of(ready_file)).call("GET", "/explain", query=query)["explanations"]
+    except NoLab as error:
+        stop(COULD_NOT_RUN, f"Nothing could be explained: {error}")
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    else:
+        console = Console(highlight=False)
+        for one in told:
+            console.print(way(one))
+    if not all(one["arrived"] for one in told):
+        sys.exit(VERDICT_FAILED)

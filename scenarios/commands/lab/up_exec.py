@@ -1,0 +1,176 @@
+"""`pfxlab up` and `pfxlab exec`: a lab that stays, or lives as long as one command."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pfxlab.connector_sim.errors import ConnectorError
+from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.emulator.config import Config
+from pfxlab.emulator.server import PortTaken
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, ENDING, FILE, USAGE, stop
+from pfxlab.scenarios.control.open_lab import PARTS, open_lab
+from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
+from pfxlab.scenarios.lab.lab import DataUnusable, Lab
+from pfxlab.scenarios.lab.ready_file import environment, ready, remove_ready_file, write_ready_file
+
+
+def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    parts = tuple(part for part in value.split(",") if part)
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        raise click.BadParameter(f"expected a list of {', '.join(PARTS)}, got {', '.join(unknown)}")
+    return parts
+
+
+@click.command()
+@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
+@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written as JSON when it serves.")
+@click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
+@click.option("--config", "config_file", type=FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
+@click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")
+@click.option("--explain", is_flag=True, help="Tell clients the true reason of a refusal in x-pfxlab-reason.")
+@click.option(
+    "--reports", type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of conformance and load reports that the admin centre shows.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the ready facts as JSON and nothing else.")
+def up(
+    port: int,
+    data: Path | None,
+    ready_file: Path | None,
+    parts: tuple[str, ...],
+    config_file: Path | None,
+    seed: int | None,
+    explain: bool,
+    reports: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a lab that stays, for your own tool. SIGTERM or Ctrl-C ends it; --data keeps every record."""
+
+    written: list[str] = []
+    config = replace(_config(config_file, seed, explain=explain), reports=reports)
+    if ready_file is not None and not ready_file.resolve().parent.is_dir():
+        raise click.UsageError(f"--ready-file: expected a folder {ready_file.parent} that exists, got none.")
+
+    async def serve(folder: Path) -> None:
+        lab = Lab(folder, config)
+        stopped = _stop_event()
+        async with open_lab(lab, parts, port):
+            facts = ready(lab)
+            if ready_file is not None:
+                write_ready_file(ready_file, facts)
+                written.append(facts["control_token"])
+            _announce(facts, parts, as_json=as_json)
+            await stopped.wait()
+
+    try:
+        _run_over(data, serve)
+    finally:
+        if ready_file is not None and written:
+            remove_ready_file(ready_file, written[0])
+
+
+def _config(path: Path | None, seed: int | None, *, explain: bool = False) -> Config:
+    try:
+        return read_config(path, seed, explain=explain)
+    except ConfigProblem as problem:
+        stop(USAGE, str(problem))
+
+
+def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, None]]) -> None:
+    """Run a lab over a folder, or over a temporary one."""
+    try:
+        if data is not None:
+            data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            asyncio.run(serve(data))
+        else:
+            with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
+                asyncio.run(serve(Path(folder)))
+    except (PortTaken, OSError, DataUnusable, sqlite3.Error, ConnectorError, EnrollmentRefused, SessionFailed) as error:
+        stop(COULD_NOT_RUN, f"The lab could not run: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _pass_on_signals(process: asyncio.subprocess.Process) -> None:
+    """Let the command, not us, decide what a signal means; we end when it has."""
+
+    def pass_on(number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+
+    for number in ENDING:
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, pass_on, number)
+    # Ctrl-C reaches the command by itself, it belongs to the same terminal.
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+
+
+def _stop_event() -> asyncio.Event:
+    event, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Windows has no signal handlers in its event loop; Ctrl-C raises KeyboardInterrupt there.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, event.set)
+    return event
+
+
+def _announce(facts: dict[str, Any], parts: tuple[str, ...], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    running = " with " + " and ".join(parts) if parts else ""
+    click.echo(f"PFX Lab serves Graph and sign-in at {facts['graph_url']}{running} (loopback only, TEST ONLY).\n")
+    for name, value in environment(facts).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo(f"\nAdmin centre: {facts['admin_url']} (sign in as {facts['operator']['upn']}, see the ready file).")
+    click.echo("Next: paste these lines into the shell your tool runs in. Ctrl-C ends the lab.")
+    sys.stdout.flush()
+
+
+@click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
+@click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
+@click.option("--config", "config_file", type=FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
+@click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_command(
+    data: Path | None, parts: tuple[str, ...], config_file: Path | None, seed: int | None, command: tuple[str, ...]
+) -> None:
+    """Run COMMAND against a lab that lives as long as it; the exit code is the command's."""
+    codes: list[int] = []
+    config = _config(config_file, seed)
+
+    async def serve(folder: Path) -> None:
+        lab = Lab(folder, config)
+        async with open_lab(lab, parts) as world:
+            world.driven_by_command = True
+            facts = ready(lab)
+            ready_file = folder / "operator" / "ready.json"
+            write_ready_file(ready_file, facts)
+            variables = {**os.environ, **environment(facts), "PFXLAB_READY_FILE": str(ready_file)}
+            process = await asyncio.create_subprocess_exec(*command, env=variables)
+            _pass_on_signals(process)
+            codes.append(await process.wait())
+
+    if shutil.which(command[0]) is None:
+        stop(USAGE, f"expected a command that exists, got {command[0]!r}")
+    _run_over(data, serve)
+    code = codes[0]
+    sys.exit(code if code >= 0 else 128 - code)

@@ -1,0 +1,87 @@
+"""`pfxlab bench`: the lab against a baseline of the same run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, stop
+from pfxlab.scenarios.load.bench import admin_pages, graph
+from pfxlab.scenarios.load.bench import connector as connector_bench
+from pfxlab.scenarios.load.bench import devices as devices_bench
+
+Tell = Callable[[str], None]
+
+
+@click.group()
+def bench() -> None:
+    """Measure the lab against a baseline of the same run."""
+
+
+def _print(measured: Callable[[Tell], dict[str, Any]], *, as_json: bool) -> None:
+    """Measure, telling people how far it is, and print the report."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = measured(tell)
+    except (OSError, RuntimeError, SessionFailed) as error:
+        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
+
+
+@bench.command(name="graph")
+@click.option("--imports", default=4000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
+@click.option(
+    "--records", default=1_000_000, show_default=True, type=click.IntRange(2000), help="Size of the large store."
+)
+@click.option("--turns", default=7, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
+    """Imports per second against a bare handler; lists and filters at a million records against a thousand."""
+    _print(lambda tell: graph.run(tell, imports, records, turns), as_json=as_json)
+
+
+@bench.command(name="connector")
+@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--seconds", default=2, show_default=True, type=click.IntRange(1), help="Length of each OpenSSL run.")
+@click.option(
+    "--requests", default=20_000, show_default=True, type=click.IntRange(1000), help="Requests of an end-to-end turn."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> None:
+    """Re-encryptions per second against `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
+    _print(lambda tell: connector_bench.run(tell, turns, seconds, requests), as_json=as_json)
+
+
+@bench.command(name="devices")
+@click.option("--devices", "count", default=10_000, show_default=True, type=click.IntRange(10), help="In the store.")
+@click.option("--sample", default=1000, show_default=True, type=click.IntRange(10), help="Those of them that check in.")
+@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--delivered", default=1000, show_default=True, type=click.IntRange(2), help="Devices of the delivery.")
+@click.option("--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write the delivery's profile here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_devices(
+    count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """Idle check-ins against a bare handler with the same client certificates; what a delivery's time goes into."""
+    _print(lambda tell: devices_bench.run(tell, count, min(sample, count), turns, delivered, profile), as_json=as_json)
+
+
+@bench.command(name="admin")
+@click.option("--certificates", default=100_000, show_default=True, type=click.IntRange(100), help="In the store.")
+@click.option("--devices", default=10_000, show_default=True, type=click.IntRange(10), help="In the store.")
+@click.option("--viewers", default=50, show_default=True, type=click.IntRange(1, 500), help="Overviews that are open.")
+@click.option("--imports", default=6000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
+@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+def bench_admin(
+    certificates: int, devices: int, viewers: int, imports: int, turns: int, as_json: bool
+) -> None:  # fmt: skip
+    """Time pages of the admin centre over a large store; measure imports with open pages against without."""
+    _print(lambda tell: admin_pages.run(tell, certificates, devices, viewers, imports, turns), as_json=as_json)

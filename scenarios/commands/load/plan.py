@@ -1,0 +1,145 @@
+"""`pfxlab plan`: how many connectors a tenant needs, from what one does on this machine."""
+
+import re
+from dataclasses import asdict
+from typing import Any, Final
+
+import click
+
+from pfxlab.scenarios.commands.common import missing_for_load, tell
+from pfxlab.scenarios.load.capacity.model import (
+    ARRIVALS,
+    Answer,
+    Flow,
+    Rates,
+    Tenant,
+    assumptions,
+    flow,
+    needed,
+    spread,
+)
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
+_DAY: Final = 86_400
+_TELLING: Final = 3000
+"""Deliveries below which chance moves a queue by more than a planner can tell."""
+
+
+class _Duration(click.ParamType[float]):
+    """A number with a unit, such as 90s, 15m, 2h or 1.5h; seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(value))
+        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+        if not 0 < seconds <= _DAY:
+            self.fail(f"expected a time up to a day such as 90s, 15m or 2h, got {value!r}", param, ctx)
+        return seconds
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:,.1f} min"
+
+
+@click.command()
+@click.option("--users", required=True, type=click.IntRange(1, 10_000_000), help="Users with imported certificates.")
+@click.option("--devices-per-user", default=2.0, show_default=True, type=click.FloatRange(0.1, 100), help="On average.")
+@click.option(
+    "--certs-per-user", default=3.0, show_default=True, type=click.FloatRange(1, 100), help="On average, old ones too."
+)
+@click.option("--window", default="2h", show_default=True, type=_Duration(), help="Within which all devices check in.")
+@click.option(
+    "--arrivals", default="morning", show_default=True, type=click.Choice(ARRIVALS), help="How they spread over it."
+)
+@click.option(
+    "--max-queue", default="10m", show_default=True, type=_Duration(),
+    help="How long the queue may grow, in time of the connectors' work.",
+)  # fmt: skip
+@click.option(
+    "--key-bits",
+    default="2048",
+    show_default=True,
+    type=click.Choice(["2048", "3072", "4096"]),
+    help="Of the connector's key.",
+)
+@click.option(
+    "--hsm-rate", type=click.FloatRange(0, min_open=True), help="Private operations per second of each connector's HSM."
+)
+@click.option("--cores", type=click.IntRange(1, 1024), help="Cores of a connector's server.  [default: this machine's]")
+@click.option("--seed", default=7, show_default=True, help="Check-ins of the simulation derive from it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON and nothing else.")
+def plan(
+    users: int, devices_per_user: float, certs_per_user: float, window: float, arrivals: str, max_queue: float,
+    key_bits: str, hsm_rate: float | None, cores: int | None, seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Say how many connectors a tenant needs when all its devices ask for their certificates within a window.
+
+    What one connector does is measured on this machine first; the answer is then held against a simulation that moves
+    real deliveries through the lab's own queue.
+    """
+    try:
+        from pfxlab.scenarios.load.capacity.rates import measure
+        from pfxlab.scenarios.load.capacity.simulation import simulate
+    except ImportError as error:
+        missing_for_load(error)
+    tenant = Tenant(users, devices_per_user, certs_per_user, window, arrivals)
+    if tenant.deliveries < 1:
+        raise click.UsageError("expected at least one delivery, got users, devices and certificates that make none")
+    click.echo("measuring one connector on this machine …", err=True)
+    rates = measure(int(key_bits), hsm_rate, cores)
+    answer = needed(tenant, rates, max_queue)
+    click.echo("simulating …", err=True)
+    exact = simulate(tenant, answer.exact, rates.per_second, seed)
+    planned = simulate(tenant, answer.connectors, rates.per_second, seed)
+    taken = assumptions(tenant, rates, max_queue)
+    nearby = sorted({max(1, answer.connectors - 1), answer.connectors, answer.connectors + 1})
+    shares = spread(arrivals)
+    options = {number: flow(tenant.deliveries, window, shares, number * rates.per_second) for number in nearby}
+    result = {
+        "tenant": {**asdict(tenant), "deliveries": tenant.deliveries},
+        "rates": {**asdict(rates), "per_second": rates.per_second},
+        "connectors": answer.connectors,
+        "exact": answer.exact,
+        "peak_per_second": answer.peak_per_second,
+        "options": [{"connectors": number, **asdict(found)} for number, found in options.items()],
+        "simulated": {"at_exact": asdict(exact), "at_connectors": asdict(planned)},
+        "assumptions": taken,
+    }
+    text = _text(tenant, rates, answer, options, max_queue)
+    text += (
+        f"\n\nSimulated, {answer.connectors} of them: the longest queue {_minutes(planned.flow.queue_seconds)},"
+        f" a wait of {planned.mean_wait:,.1f} s on average and {_minutes(planned.longest_wait)} at most."
+        + (
+            f" With {answer.exact:.3g} the queue grows to {_minutes(exact.flow.queue_seconds)};"
+            f" the plan says {_minutes(max_queue)}."
+            if tenant.deliveries >= _TELLING
+            else ""
+        )
+        + "\n\n"
+        + "This takes for granted:\n"
+        + "\n".join(f"  - {one}" for one in taken)
+        + "\n"
+        "Next: pfxlab load connector shows where one connector saturates against the lab's service."
+    )
+    tell(result, text, as_json=as_json)
+
+
+def _text(tenant: Tenant, rates: Rates, answer: Answer, options: dict[int, Flow], max_queue: float) -> str:
+    lines = [
+        f"{answer.connectors} connector{'s' if answer.connectors > 1 else ''} for {tenant.deliveries:,} deliveries,"
+        f" up to {answer.peak_per_second:,.1f} per second: {answer.exact:.3g} at full use, a fifth to spare.",
+        f"One connector does {rates.per_second:,.0f} per second.",
+        "",
+        "connectors  longest queue  all done after   in use",
+    ]
+    for number, found in options.items():
+        mark = "" if found.queue_seconds <= max_queue else "  too long"
+        lines.append(
+            f"{number:>10}  {_minutes(found.queue_seconds):>13}  {_minutes(found.finished):>14}"
+            f"  {found.busy:>6.0%}{mark}"
+        )
+    return "\n".join(lines)

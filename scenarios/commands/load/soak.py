@@ -1,0 +1,77 @@
+"""`pfxlab soak`: an hour of the lab's time at a high rate, to see that nothing grows."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+
+from pfxlab.connector_sim.errors import GraphRefused
+from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, missing_for_load, stop
+
+
+@click.command()
+@click.option(
+    "--minutes", default=60.0, show_default=True, type=click.FloatRange(5, 1440), help="Of the lab's own time."
+)
+@click.option(
+    "--renewals", default=2, show_default=True, type=click.IntRange(0, 100), help="Certificates renewed a second."
+)
+@click.option(
+    "--check-ins", default=2, show_default=True, type=click.IntRange(0, 100), help="Devices that check in a second."
+)
+@click.option("--devices", default=20, show_default=True, type=click.IntRange(1, 1000), help="Devices there are.")
+@click.option("--seed", default=7, show_default=True, help="Who does what when derives from it.")
+@click.option(
+    "--out",
+    default="soak",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the report.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON and nothing else.")
+def soak(
+    minutes: float, renewals: int, check_ins: int, devices: int, seed: int, out: Path, as_json: bool
+) -> None:  # fmt: skip
+    """Run the whole lab for an hour of its own time at a high rate, and plot what memory and database take.
+
+    Ends with 1 when either grows by more than a twentieth after the first quarter.
+    """
+    try:
+        from pfxlab.scenarios.load.drive import soak as soaks
+        from pfxlab.scenarios.load.report import plots
+    except ImportError as error:
+        missing_for_load(error)
+    out.mkdir(parents=True, exist_ok=True)
+    click.echo(
+        f"Soaking a lab for {minutes:g} minutes of its time, {renewals} renewals and {check_ins} check-ins a second",
+        err=True,
+    )
+
+    def told(one: soaks.Reading) -> None:
+        if not as_json:
+            click.echo(
+                f"minute {one.minute:3.0f}: {one.memory_mb:7.1f} MiB in RAM, {one.database_mb:6.1f} MiB on the disk",
+                err=True,
+            )
+
+    try:
+        report = asyncio.run(soaks.soak(minutes, renewals, check_ins, devices, seed, told))
+    except (GraphRefused, SessionFailed, EnrollmentRefused, OSError) as error:
+        stop(COULD_NOT_RUN, f"The soak could not go on: {error}")
+    except KeyboardInterrupt:
+        stop(COULD_NOT_RUN, "Interrupted; a soak tells nothing before its end.")
+    (out / "soak.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+    plots.save(plots.figure(lambda axes: plots.draw_soak(axes, report)), out, "soak")
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        for name, one in report["growth"].items():
+            what = "memory" if name == "memory_mb" else "database"
+            judged = "flat" if one["flat"] else "GROWS"
+            click.echo(f"{what}: {one['level']:.1f} MiB, {100 * one['share']:+.1f} % over the soak: {judged}")
+        click.echo(f"{'PASS' if report['flat'] else 'FAIL'}: {out / 'soak.svg'}, soak.png, soak.json")
+        click.echo(f"Next: open {out / 'soak.svg'}")
+    if not report["flat"]:
+        raise SystemExit(VERDICT_FAILED)

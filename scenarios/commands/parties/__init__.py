@@ -1,0 +1,1 @@
+"""Commands that stand for one party: keys, connector, pfx, devices."""

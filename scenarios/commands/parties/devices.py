@@ -1,0 +1,265 @@
+"""`pfxlab devices`: a fleet of simulated devices beside a running lab."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pfxlab.connector_sim.errors import GraphRefused
+from pfxlab.device_sim.client import PLATFORMS, Device, DeviceClient
+from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.device_sim.fleet import Fleet, Member, ProgressCallback, Round
+from pfxlab.device_sim.keys import KeyPool
+from pfxlab.device_sim.mailbox import CannotOpen, NothingToSignWith, may_sign, open_mail, sign_mail
+from pfxlab.emulator.clock import LabClock
+from pfxlab.scenarios.commands.common import (
+    COULD_NOT_RUN,
+    FILE,
+    NEW_FILE,
+    USAGE,
+    VERDICT_FAILED,
+    data_folder,
+    ready_facts,
+    stop,
+    tell,
+)
+from pfxlab.scenarios.lab.fleet import FleetUsers, key_source, open_fleet, plan
+
+_T = TypeVar("_T")
+_FOLDER = click.option(
+    "--folder", "home", type=click.Path(file_okay=False, path_type=Path), help="The fleet's own folder."
+)
+_READY = click.option("--ready-file", type=FILE, required=True, help="Ready file of the lab: address, CA, sign-in.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+_AT_ONCE = click.option(
+    "--at-once", default=16, show_default=True, type=click.IntRange(1, 500), help="Devices at a time."
+)
+_SHOWN: Final = 50
+_NO_SERVICE: Final = DeviceClient("https://localhost", b"", LabClock())
+
+
+def _own(home: Path | None) -> Path:
+    return home or data_folder() / "devices"
+
+
+def _platforms(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    chosen = tuple(part for part in value.split(",") if part)
+    unknown = [part for part in chosen if part not in PLATFORMS]
+    if unknown or not chosen:
+        raise click.BadParameter(f"expected a list of {', '.join(PLATFORMS)}, got {', '.join(unknown) or 'none'}")
+    return chosen
+
+
+@click.group()
+def devices() -> None:
+    """Enrol a fleet of simulated devices in a running lab, let it check in, look at what it holds."""
+
+
+Stage: TypeAlias = Callable[[str], ProgressCallback]
+"""Begins a stage of that title and returns what hears how far it is."""
+
+
+def _with_progress(work: Callable[[Stage], Coroutine[Any, Any, _T]], *, quiet: bool) -> _T:
+    """Run something that tells how far it is, a bar for each stage; end the command when the lab does not answer."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+
+            def stage(title: str) -> ProgressCallback:
+                task = bar.add_task(title, total=None)
+                return lambda done, total: bar.update(task, completed=done, total=total)
+
+            return asyncio.run(work(stage))
+    except (GraphRefused, OSError) as error:
+        stop(COULD_NOT_RUN, f"The devices could not do that: {error}")
+
+
+def _result(result: Round) -> dict[str, Any]:
+    failures = {text: number for text, number in result.outcomes.items() if text != "ok"}
+    return {
+        "done": result.done,
+        "failed": sum(failures.values()),
+        "messages": result.messages,
+        "seconds": round(result.took, 2),
+        "per_second": round(result.done / result.took, 1) if result.took else 0.0,
+        "milliseconds": result.percentiles(),
+        "failures": failures,
+    }
+
+
+def _say(what: str, facts: dict[str, Any], next_step: str) -> str:
+    times = ", ".join(f"{name} {value} ms" for name, value in facts["milliseconds"].items())
+    lines = [f"{facts['done']} devices {what} in {facts['seconds']} s ({facts['per_second']} per second; {times})."]
+    lines += [f"  {number} failed: {text}" for text, number in list(facts["failures"].items())[:5]]
+    return "\n".join([*lines, f"Next: {next_step}"])
+
+
+@devices.command(name="enroll")
+@_FOLDER
+@_READY
+@click.option("--count", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Devices to add.")
+@click.option(
+    "--platforms", default="ios,windows", show_default=True, callback=_platforms,
+    help=f"In turn, of {', '.join(PLATFORMS)}.",
+)  # fmt: skip
+@click.option("--users", type=click.IntRange(1), help="Test users they belong to, in turn.  [default: one for each]")
+@click.option(
+    "--keys", default=64, show_default=True, type=click.IntRange(0),
+    help="Devices share so many identity keys, made once; 0 makes one for each device.",
+)  # fmt: skip
+@click.option("--seed", default=7, show_default=True, help="UDIDs derive from it.")
+@_AT_ONCE
+@_JSON
+def enroll(
+    home: Path | None, ready_file: Path, count: int, platforms: tuple[str, ...], users: int | None, keys: int,
+    seed: int, at_once: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Add devices to the fleet: users over Graph, then each device by its platform's own protocol."""
+    place, facts = _own(home), ready_facts(ready_file, "setup", "user")
+
+    async def work(stage: Stage) -> Round:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        source = key_source(place, min(keys, count))
+        if isinstance(source, KeyPool):
+            source.fill(stage("making keys"))
+        fleet = await open_fleet(place, facts, source, at_once)
+        begin = len(fleet.members())
+        people = FleetUsers(place)
+        names = await people.make(facts, users or begin + count, stage("making users"))
+        wanted = plan(platforms, names, count, begin, seed)
+        tokens = await people.tokens(facts, [member.upn for member, _ in wanted])
+        return await fleet.enroll(wanted, tokens, stage("enrolling"))
+
+    shown = _result(_with_progress(work, quiet=as_json))
+    step = f"pfxlab devices checkin --ready-file {ready_file}" + (f" --folder {home}" if home else "")
+    tell(shown, _say("enrolled", shown, step), as_json=as_json)
+    if shown["failed"]:
+        raise SystemExit(VERDICT_FAILED)
+
+
+def _chosen(fleet: Fleet, names: tuple[str, ...]) -> list[Member]:
+    members = fleet.members()
+    if not members:
+        stop(
+            USAGE, f"expected a fleet in {fleet.folder}, got none. Next: pfxlab devices enroll --folder {fleet.folder}"
+        )
+    unknown = set(names) - {member.name for member in members}
+    if unknown:
+        stop(
+            USAGE, f"expected names of the fleet as `pfxlab devices show` tells them, got {', '.join(sorted(unknown))}"
+        )
+    return [member for member in members if not names or member.name in names]
+
+
+@devices.command(name="checkin")
+@click.argument("names", nargs=-1)
+@_FOLDER
+@_READY
+@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1), help="Check-ins of each device.")
+@_AT_ONCE
+@_JSON
+def checkin(
+    names: tuple[str, ...], home: Path | None, ready_file: Path, rounds: int, at_once: int, as_json: bool
+) -> None:
+    """Let devices check in, all unless NAMES are given; the first time asks, a later one installs."""
+    place, facts = _own(home), ready_facts(ready_file)
+
+    async def work(stage: Stage) -> list[Round]:
+        fleet = await open_fleet(place, facts, at_once=at_once)
+        members = _chosen(fleet, names)
+        return [await fleet.check_in(members, stage("checking in")) for _ in range(rounds)]
+
+    results = [_result(one) for one in _with_progress(work, quiet=as_json)]
+    step = "pfxlab devices show" + (f" --folder {home}" if home else "")
+    lines = [_say("checked in", shown, step) for shown in results]
+    tell({"rounds": results}, "\n".join(lines), as_json=as_json)
+    if any(shown["failed"] for shown in results):
+        raise SystemExit(VERDICT_FAILED)
+
+
+def _offline_fleet(home: Path | None) -> Fleet:
+    """Return a fleet to look at; what its devices hold is known without the lab."""
+    return Fleet(_own(home), _NO_SERVICE)
+
+
+def _certificates(device: Device) -> list[dict[str, Any]]:
+    return [
+        {
+            "thumbprint": one.thumbprint,
+            "subject": one.certificate.subject.rfc4514_string(),
+            "notBefore": one.certificate.not_valid_before_utc.isoformat(),
+            "notAfter": one.certificate.not_valid_after_utc.isoformat(),
+            "maySign": may_sign(one.certificate),
+            "source": one.source,
+        }
+        for one in device.store.identities()
+    ]
+
+
+@devices.command(name="show")
+@click.argument("name", required=False)
+@_FOLDER
+@_JSON
+def show(name: str | None, home: Path | None, as_json: bool) -> None:
+    """List the fleet; with NAME, the certificates one device holds."""
+    fleet = _offline_fleet(home)
+    chosen = sorted(_chosen(fleet, () if name is None else (name,)), key=lambda one: one.name)
+    if name is not None:
+        device = _open(fleet, chosen[0])
+        held = _certificates(device)
+        lines = [f"{name}, {device.hardware.device_name}, {device.hardware.os_version}: {len(held)} certificates"]
+        lines += [f"  {c['thumbprint']}  until {c['notAfter'][:10]}  {c['subject']}" for c in held]
+        result = {"name": name, "deviceId": device.identity.device_id, "certificates": held}
+        tell(result, "\n".join(lines), as_json=as_json)
+        return
+    if as_json:
+        found = [{**vars(one), "certificates": len(_open(fleet, one).store.identities())} for one in chosen]
+        click.echo(json.dumps(found, indent=2))
+        return
+    table = Table("device", "platform", "user", "certificates")
+    for one in chosen[:_SHOWN]:
+        table.add_row(one.name, one.platform, one.upn, str(len(_open(fleet, one).store.identities())))
+    Console(highlight=False).print(table)
+    if len(chosen) > _SHOWN:
+        click.echo(f"… and {len(chosen) - _SHOWN} more; --json shows all.")
+    click.echo(f"Next: pfxlab devices show {chosen[0].name}")
+
+
+def _open(fleet: Fleet, member: Member) -> Device:
+    try:
+        return fleet.open(member)
+    except SessionFailed as error:
+        stop(COULD_NOT_RUN, str(error))
+
+
+@devices.command(name="mail")
+@click.argument("name")
+@_FOLDER
+@click.option("--open", "opened", type=FILE, help="S/MIME mail to open with what the device holds.")
+@click.option("--sign", "text", type=FILE, help="Text to sign with the device's latest signing certificate.")
+@click.option("--out", type=NEW_FILE, help="Write the result here in place of standard output.")
+def mail(name: str, home: Path | None, opened: Path | None, text: Path | None, out: Path | None) -> None:
+    """Use the mail program of one device: open an encrypted mail, or sign a text."""
+    if (opened is None) == (text is None):
+        raise click.UsageError("expected either --open or --sign.")
+    fleet = _offline_fleet(home)
+    device = _open(fleet, _chosen(fleet, (name,))[0])
+    try:
+        if opened is not None:
+            result, used = open_mail(opened.read_bytes(), device.store)
+        else:
+            result, used = sign_mail(text.read_bytes() if text else b"", device.store)
+    except (CannotOpen, NothingToSignWith) as error:
+        stop(VERDICT_FAILED, f"{name}: {error}")
+    if out is None:
+        sys.stdout.buffer.write(result)
+    else:
+        out.write_bytes(result)
+    click.echo(f"with {used.thumbprint}", err=True)

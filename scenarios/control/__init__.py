@@ -1,0 +1,1 @@
+"""The control API over a whole lab, and bundles of a run."""

@@ -1,0 +1,45 @@
+"""Opens a lab as commands do: with the parts asked for, the control API over all of it, a state to go back to."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from pfxlab.scenarios.control.driver import LabDriver
+from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.lab.world import World
+
+PARTS: Final = ("connector", "devices")
+_PLATFORMS: Final = ("ios", "macos", "windows")
+_LARGEST_BASELINE: Final = 256 * 1024 * 1024
+
+
+@contextlib.asynccontextmanager
+async def open_lab(lab: Lab, parts: Sequence[str] = (), port: int = 0) -> AsyncIterator[World]:
+    """Start a lab with its parts and let it be driven over the control API; stop everything in the end.
+
+    Raises:
+        PortTaken: the port cannot be had.
+
+    """
+    world = World(lab)
+    world.parts = tuple(parts)
+    lab.emulator.driver = LabDriver(world)
+    try:
+        await lab.start(port)
+        await _start_parts(lab, parts)
+        if lab.size() <= _LARGEST_BASELINE:
+            await world.begin_here()
+        async with world.opened():
+            yield world
+    finally:
+        await lab.stop()
+
+
+async def _start_parts(lab: Lab, parts: Sequence[str]) -> None:
+    if "connector" in parts:
+        await lab.start_connector()
+    if "devices" in parts:
+        lab.push_when_due()
+        for platform in _PLATFORMS:
+            device = await lab.device(platform, lab.operator.credentials.user_upn)
+            await lab.check_in(device)

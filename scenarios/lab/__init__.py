@@ -1,0 +1,1 @@
+"""A whole lab: cloud, connectors and devices, with time, state and faults."""

@@ -1,0 +1,74 @@
+"""Keys of a lab that are costly to make and no secret of anybody's: made once, kept in the user's own folder.
+
+What is kept: the keys of a lab's authorities and token signing, the connector's key, the TLS authority. A lab that
+begins with them is ready in a fraction of the time. They are of test labs only, 0600, and can be deleted at any time.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from pfxlab.connector_sim.keys.software import SoftwareKsp
+from pfxlab.device_sim.keys import KeyPool
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.config import Config
+from pfxlab.emulator.tls import ServerTls
+from pfxlab.scenarios.commands.common import data_folder
+from pfxlab.scenarios.lab.lab import KEY_NAME
+
+_NAME: Final = "warm-1"
+_FILES: Final = tuple(
+    f"cloud/{name}.pem" for name in ("token-signing", "device-ca", "connector-ca", "tls-ca", "tls-server")
+)
+VARIABLE: Final = "PFXLAB_CACHE"
+"""Environment variable that names another folder to keep them in."""
+
+
+def _kept() -> Path:
+    chosen = os.environ.get(VARIABLE)
+    return (Path(chosen) if chosen else data_folder() / "cache") / _NAME
+
+
+def lay_out(folder: Path) -> None:
+    """Put the kept keys into the folder of a new lab; where they cannot be kept, the lab makes its own."""
+    try:
+        kept = _kept()
+        if not all((kept / name).is_file() for name in _FILES):
+            shutil.rmtree(kept, ignore_errors=True)
+            _make(kept)
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+    except OSError:
+        # A home that cannot be written costs time, nothing else; half of it would be worse than nothing.
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+
+
+def key_pool(size: int = 8) -> KeyPool:
+    """Return keys for simulated devices and test certificates, kept as the others are."""
+    try:
+        path = _kept().with_name("keys.pem")
+        pool = KeyPool(path, size)
+        if not path.exists():
+            pool.fill()
+        return pool
+    except OSError:
+        return KeyPool(None, size)
+
+
+def _make(kept: Path) -> None:
+    part = kept.with_name(f".{kept.name}.{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True, mode=0o700)
+    cloud = Cloud(Config(), LabClock(), part / "cloud")
+    cloud.close()
+    ServerTls(part / "cloud")
+    SoftwareKsp(part / "connector" / "keys").add(KEY_NAME)
+    for path in (part / "cloud").glob("cloud.db*"):
+        path.unlink()
+    try:
+        part.rename(kept)
+    except OSError:
+        # Another process was faster.
+        shutil.rmtree(part, ignore_errors=True)

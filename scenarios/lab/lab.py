@@ -1,0 +1,449 @@
+"""The whole lab in one process: emulator, connector, devices, each with its own folder, speaking HTTPS only.
+
+folder/cloud         the emulator's data
+folder/connector     key store and identity of the connector
+folder/connectors/NAME  those of further connectors, which share the first one's keys
+folder/devices/NAME  each device's identity and certificate store
+folder/operator      what the administrator keeps: credentials, CA file, the connector's public key
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+from filelock import FileLock, Timeout
+
+from pfxlab.connector_sim import identity as connector_identity
+from pfxlab.connector_sim.cmdlets import EncryptionKey, GraphClient
+from pfxlab.connector_sim.errors import KeyNotFound
+from pfxlab.connector_sim.eventlog import Event
+from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
+from pfxlab.connector_sim.keys.software import SoftwareKey, SoftwareKsp
+from pfxlab.connector_sim.service import Settings, enroll
+from pfxlab.device_sim.client import Device, DeviceClient
+from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.device_sim.identity import Hardware
+from pfxlab.device_sim.keys import NewKey, generate
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.config import Config, switches_with
+from pfxlab.emulator.journal.journal import Entry
+from pfxlab.emulator.lab.seed import Credentials, add_user, restore, seed, seed_tenants
+from pfxlab.emulator.pki import write_private
+from pfxlab.emulator.secret_words import secret_word
+from pfxlab.emulator.server import Emulator
+from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.wire.ids import check_upn
+from pfxlab.scenarios.lab import faulty_device
+from pfxlab.scenarios.lab.faulty_connector import FaultyConnector
+from pfxlab.scenarios.lab.hardware import hardware_of
+
+_EVENTS_KEPT: Final = 5000
+_STALLED: Final = 1.0
+"""Real seconds without any journal entry after which connectors are taken not to get on."""
+
+KEY_NAME: Final = "PFXLabKey"
+FIRST: Final = "main"
+"""Name of the connector that every lab has."""
+
+
+class DataUnusable(Exception):
+    """The data folder cannot be used; the text says why and what to do."""
+
+
+@dataclass
+class Operator:
+    """What the administrator knows: the seed's credentials and the passwords of users added later."""
+
+    credentials: Credentials
+    passwords: dict[str, str]
+
+    def save(self, path: Path) -> None:
+        """Keep it in a file only its owner may read."""
+        body = {"credentials": asdict(self.credentials), "passwords": self.passwords}
+        write_private(path, json.dumps(body, indent=2).encode())
+
+
+def _load_operator(path: Path) -> Operator | None:
+    if not path.exists():
+        return None
+    try:
+        body = json.loads(path.read_text())
+        names = {field.name for field in fields(Credentials)}
+        if not names <= set(body["credentials"]):
+            return None  # of an earlier version: the seed adds what is new and gives fresh secrets
+        return Operator(Credentials(**{n: v for n, v in body["credentials"].items() if n in names}), body["passwords"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataUnusable(
+            f"expected credentials in {path.name}, got something else; delete that file to get new ones"
+        ) from None
+
+
+class Lab:
+    """A lab over a folder; everything in it survives a restart."""
+
+    def __init__(
+        self, folder: Path, config: Config | None = None, *, at: datetime | None = None, stepped: bool = False
+    ) -> None:
+        """`at`: the clock stands still at this moment. `stepped`: connectors work when told, not in the background."""
+        self.folder, self.config, self.stepped = folder, config or Config(), stepped
+        self.clock = LabClock(at)
+        for part in ("cloud", "connector", "devices", "operator"):
+            (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise DataUnusable(f"expected {folder} to be free, got a folder that another lab is using") from None
+        try:
+            self._open(folder)
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise DataUnusable(
+                f"expected a lab's database in {folder}/cloud, got one that does not open ({error})"
+            ) from None
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, folder: Path) -> None:
+        self.emulator = Emulator(self.config, self.clock, folder / "cloud")
+        self.ksp = SoftwareKsp(folder / "connector" / "keys")
+        self._exported: EncryptionKey | None = None
+        self.connector: FaultyConnector | None = None
+        self.installed: list[KeyStorageProvider] = []
+        """Key storage providers that connectors have beside the software one, such as an HSM's."""
+
+        self.further: dict[str, FaultyConnector] = {}
+        """Connectors beside the first, by name."""
+
+        self.connector_events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
+        self.devices: dict[str, Device] = {}
+        self.new_key: NewKey = generate
+        self.operator = self._operator()
+        seed_tenants(self.emulator.cloud)
+        self.pushes: set[asyncio.Task[None]] = set()
+        self._woken: set[str] = set()
+
+    def _operator(self) -> Operator:
+        path = self.folder / "operator" / "credentials.json"
+        operator = _load_operator(path)
+        if operator is None:
+            operator = Operator(seed(self.emulator.cloud), {})
+            made = operator.credentials
+            operator.passwords[made.user_upn] = made.user_password
+            operator.passwords[made.operator_upn] = made.operator_password
+            operator.save(path)
+        else:
+            restore(self.emulator.cloud, operator.credentials)
+        return operator
+
+    def size(self) -> int:
+        """Return how many bytes the cloud's database has on the disk."""
+        return sum(path.stat().st_size for path in (self.folder / "cloud").glob("cloud.db*"))
+
+    @property
+    def ca_file(self) -> Path:
+        """Return the file with the CA that clients must trust."""
+        return self.folder / "operator" / "ca.pem"
+
+    @property
+    def public_key_file(self) -> Path:
+        """Return the PEM file with the public key that passwords are encrypted to."""
+        return self.folder / "operator" / "connector-public-key.pem"
+
+    @property
+    def authority_url(self) -> str:
+        """Return the sign-in address with the tenant."""
+        return f"{self.emulator.origin}/{self.operator.credentials.tenant_id}"
+
+    async def start(self, port: int = 0) -> None:
+        """Start the emulator and write the operator's files.
+
+        Raises:
+            PortTaken: the port cannot be had.
+
+        """
+        self.ca_file.write_bytes(self.emulator.tls.ca_pem)
+        pem = self.encryption_key().key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.public_key_file.write_bytes(pem)
+        await self.emulator.start(port)
+
+    async def stop(self) -> None:
+        """Stop every party; data stays."""
+        self.forget_pushes()
+        try:
+            for connector in self.connectors():
+                await connector.stop()
+            self.connector, self.further = None, {}
+        finally:
+            await self.emulator.stop()
+            self._lock.release()
+
+    async def __aenter__(self) -> "Lab":
+        """Start on a free port."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    @contextlib.contextmanager
+    def switched(self, **switches: object) -> Iterator[None]:
+        """Let switches have other values within a `with` block: `with lab.switched(page_size=2): …`.
+
+        Raises:
+            ValueError: no such switch, or a value it does not take.
+
+        """
+        cloud = self.emulator.cloud
+        before = cloud.config.switches
+        cloud.config = replace(cloud.config, switches=switches_with(before, switches))
+        try:
+            yield
+        finally:
+            cloud.config = replace(cloud.config, switches=before)
+
+    def connector_key(self) -> SoftwareKey:
+        """Return the PFX-encryption key, made on first use."""
+        try:
+            return self.ksp.open(KEY_NAME)
+        except KeyNotFound:
+            return self.ksp.add(KEY_NAME)
+
+    def encryption_key(self) -> EncryptionKey:
+        """Return the public key with the names to put into records.
+
+        As on a workstation it is the one exported once, whatever has become of the connector's key since.
+        """
+        if self._exported is None:
+            self._exported = EncryptionKey(self.connector_key().public_key(), self.ksp.name, KEY_NAME)
+        return self._exported
+
+    def graph(self) -> GraphClient:
+        """Return a Graph client for this lab, not signed in yet."""
+        return GraphClient(self.emulator.origin, self.authority_url, self.ca_file)
+
+    def admin_form(self) -> dict[str, str]:
+        """Return the token request of the administrator's application."""
+        made = self.operator.credentials
+        return {
+            "grant_type": "client_credentials",
+            "client_id": made.admin_client_id,
+            "client_secret": made.admin_client_secret,
+        }
+
+    async def user_token(self, upn: str, password: str) -> str:
+        """Return a signed-in user's token."""
+        form = {"grant_type": "password", "username": upn, "password": password}
+        async with self.graph() as client:
+            return await client.sign_in({**form, "client_id": self.operator.credentials.public_client_id})
+
+    def add_user(self, upn: str) -> None:
+        """Make sure a user of that name exists, is in the mail users' group, and can sign in."""
+        made, cloud = self.operator.credentials, self.emulator.cloud
+        known = cloud.directory.user(made.tenant_id, check_upn(upn))
+        if known is None or known["user_principal_name"] not in self.operator.passwords:
+            password = secret_word(18)
+            add_user(cloud, made.tenant_id, upn, password)
+            self.operator.passwords[upn if known is None else str(known["user_principal_name"])] = password
+            self.operator.save(self.folder / "operator" / "credentials.json")
+        user = cloud.directory.user(made.tenant_id, upn)
+        if user is not None:
+            cloud.directory.add_member(made.group_id, str(user["id"]))
+
+    def password_of(self, upn: str) -> str:
+        """Return the password of a user of this lab, whatever the case of the name."""
+        return next(secret for name, secret in self.operator.passwords.items() if name.lower() == upn.lower())
+
+    def connectors(self) -> list[FaultyConnector]:
+        """Return the connectors that run."""
+        return [*([] if self.connector is None else [self.connector]), *self.further.values()]
+
+    def key_store(self, name: str = FIRST) -> SoftwareKsp:
+        """Return the software provider of a connector's own server."""
+        return self.ksp if name == FIRST else SoftwareKsp(self.folder / "connectors" / name / "keys")
+
+    async def start_connector(self, name: str = FIRST, batch: int = 500, *, own_keys: bool = False) -> FaultyConnector:
+        """Enrol a connector on first use, then let it work; one that works already is left alone.
+
+        `batch`: how many requests it takes at once. Further ones share the first one's keys unless told.
+        """
+        running = self.connector if name == FIRST else self.further.get(name)
+        if running is not None:
+            return running
+        folder = self.folder / "connector" if name == FIRST else self.folder / "connectors" / name
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wait = 0 if self.stepped else 10
+        settings = Settings(self.emulator.origin, self.ca_file, wait_seconds=wait, batch=batch)
+        who = connector_identity.find(folder)
+        if who is not None and self.emulator.cloud.connectors.get(who.connector_id) is None:
+            # It was deleted in the tenant: like an administrator, enrol anew.
+            who.path.unlink()
+            who = None
+        if who is None:
+            made = self.operator.credentials
+            token = await self.user_token(made.operator_upn, made.operator_password)
+            shown = "PFX Lab connector" if name == FIRST else f"PFX Lab connector {name}"
+            who = await enroll(settings, token, folder, shown, "LAB-SERVER" if name == FIRST else f"LAB-{name}"[:64])
+        # A provider of its own, as a connector in a process of its own has: what it remembers of keys is its own.
+        store = self.folder / "connector" / "keys" if name == FIRST or not own_keys else folder / "keys"
+        providers = Providers([SoftwareKsp(store), *self.installed])
+        made_connector = FaultyConnector(
+            name, self.emulator.cloud, settings, who, providers, self.connector_events.append, own_keys=own_keys
+        )
+        if name == FIRST:
+            self.connector = made_connector
+        else:
+            self.further[name] = made_connector
+        await made_connector.start(background=not self.stepped)
+        return made_connector
+
+    async def stop_connector(self, name: str = FIRST) -> None:
+        """Stop a connector gracefully; one that does not run is left alone."""
+        if name == FIRST:
+            stopped, self.connector = self.connector, None
+        else:
+            stopped = self.further.pop(name, None)
+        if stopped is not None:
+            await stopped.stop()
+
+    async def connectors_work(self, seconds: float = 20.0) -> bool:
+        """Let connectors do what is due at the lab's present moment; return whether nothing is left of it.
+
+        In a stepped lab they take turns; else they are waited for: while something moves, at most so many real seconds.
+        """
+        if self.stepped:
+            while [one for one in self.connectors() if await one.step()]:
+                pass
+        elif self.connectors():
+            await self._wait_for_connectors(seconds)
+        return not self._due()
+
+    def _due(self) -> bool:
+        """Return whether a connector would get work now."""
+        tenant = self.operator.credentials.tenant_id
+        return self.emulator.cloud.deliveries.waiting(tenant, self.clock.now())
+
+    async def _wait_for_connectors(self, seconds: float) -> None:
+        cloud, tenant = self.emulator.cloud, self.operator.credentials.tenant_id
+        loop = asyncio.get_running_loop()
+        end, moved, seen = loop.time() + seconds, loop.time(), -1
+        woken = False
+        while self._due() or cloud.deliveries.count(tenant, State.LEASED):
+            now, last = loop.time(), cloud.journal.last()
+            if last != seen:
+                moved, seen = now, last
+            leased = bool(cloud.deliveries.count(tenant, State.LEASED))
+            if now >= end or (now - moved > _STALLED and not leased):
+                break
+            if now - moved > _STALLED / 2 and not woken:
+                # One that waits after a failure waits by the lab's clock, which may stand still.
+                woken = True
+                for connector in self.connectors():
+                    connector.interrupt()
+            await asyncio.sleep(0.02)
+
+    def forget_devices(self) -> None:
+        """Let go of every device object; what their folders hold stays."""
+        self.devices.clear()
+
+    def reopen_device(self, name: str) -> None:
+        """Open a device anew from its folder; one that has left management stays away."""
+        device = self.client.open(self.folder / "devices" / name)
+        if device is not None:
+            self.devices[name] = device
+
+    def reload(self) -> None:
+        """Read what the administrator keeps anew, after a snapshot was put back."""
+        self.operator, self._exported = self._operator(), None
+
+    @property
+    def client(self) -> DeviceClient:
+        """Return what opens and enrols devices of this lab."""
+        return DeviceClient(self.emulator.origin, self.emulator.tls.ca_pem, self.clock, self.new_key)
+
+    async def device(
+        self, platform: str, upn: str, os_version: str | None = None, *, name: str | None = None
+    ) -> Device:
+        """Return the user's device of that platform, enrolled on first use; one for each version that is asked for.
+
+        `name` makes it a device of its own, which is shown by that name.
+        """
+        owner = upn.lower() if os_version is None else f"{upn.lower()} {os_version}"
+        label = name or f"{platform}-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
+        if label in self.devices:
+            return self.devices[label]
+        place = self.folder / "devices" / label
+        device = self.client.open(place)
+        if device is None:
+            token = await self.user_token(upn, self.password_of(upn))
+            hardware = self._hardware(platform, upn, os_version, name)
+            device = await self.client.enroll(place, token, upn, hardware)
+        self.devices[label] = device
+        return device
+
+    def _hardware(self, platform: str, upn: str, os_version: str | None, name: str | None) -> Hardware:
+        which = f"{platform}/{upn.lower()}/{os_version or ''}".rstrip("/")
+        made = hardware_of(platform, upn, self.config.seed, which if name is None else f"{which}/{name}")
+        if name is not None:
+            made = replace(made, device_name=name)
+        return made if os_version is None else replace(made, os_version=os_version)
+
+    def name_of(self, device: Device) -> str:
+        """Return the name a device has in this lab, or its own."""
+        return next((name for name, one in self.devices.items() if one is device), device.hardware.device_name)
+
+    async def check_in(self, device: Device) -> int:
+        """Let a device check in, with the faults that are planned for it; return how many messages it sent.
+
+        Raises:
+            SessionFailed: it is lost, or the service does not answer.
+
+        """
+        return await faulty_device.check_in(self.emulator.cloud, device, self.name_of(device))
+
+    def push_when_due(self) -> None:
+        """From now on, wake a device when the service has something for it, as APNs and WNS do."""
+        self.emulator.cloud.journal.subscribe(self._on_entry)
+
+    def _on_entry(self, entry: Entry) -> None:
+        asked_for = entry.event in ("sync asked for", "retire asked for", "wipe asked for")
+        if not asked_for and entry.fields.get("state") not in ("wanted", "ready", "removing"):
+            return
+        device = next((d for d in self.devices.values() if d.identity.device_id == entry.fields.get("device")), None)
+        if device is not None and device.identity.device_id not in self._woken:
+            self._woken.add(device.identity.device_id)
+            task = asyncio.get_running_loop().create_task(self._wake(device))
+            self.pushes.add(task)
+            task.add_done_callback(self.pushes.discard)
+
+    async def finish_pushes(self, seconds: float = 2.0) -> None:
+        """Wait until devices that were woken have come, at most so many real seconds."""
+        if self.pushes:
+            await asyncio.wait(self.pushes, timeout=seconds)
+
+    def forget_pushes(self) -> None:
+        """Wake nobody whose time had come: the world is about to be another."""
+        for task in list(self.pushes):
+            task.cancel()
+        self._woken.clear()
+
+    async def _wake(self, device: Device) -> None:
+        # Pushes that come close together wake a device once, after the transaction that caused them.
+        await asyncio.sleep(0.05)
+        self._woken.discard(device.identity.device_id)
+        # A device that cannot reach the service comes again with the next push.
+        with contextlib.suppress(SessionFailed):
+            await self.check_in(device)

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios to a baseline that the same run measures."""

@@ -1,0 +1,184 @@
+"""`pfxlab bench admin`: pages of the admin centre over a large store, and what open pages cost imports.
+
+Imports are measured with and without fifty open overviews in turn, each of which gets the page's changes at once.
+"""
+
+import http.client
+import json
+import selectors
+import ssl
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.config import Config
+from pfxlab.emulator.store.database import to_text
+from pfxlab.scenarios.load.bench.graph import COLLECTION, Served, bench_folder, fill, imports_into, serve_lab
+from pfxlab.scenarios.load.bench.http_driver import Measurement
+
+_BLOB_BYTES: Final = 4096
+_ROUNDS: Final = 20
+_SETTLE_SECONDS: Final = 2.0
+_NUMBERS: Final = "with recursive n(i) as (select 1 union all select i + 1 from n where i < :n)"
+PAGES: Final = {
+    "overview": "/admin",
+    "certificates": "/admin/certificates",
+    "certificates, last page": "/admin/certificates?skip={last}",
+    "certificates, search": "/admin/certificates?search=person{middle}@",
+    "devices": "/admin/devices",
+    "journal": "/admin/journal",
+}
+
+Tell = Callable[[str], None]
+
+
+def fill_with_devices(folder: Path, certificates: int, devices: int) -> None:
+    """Put certificates of usual size, devices, and two deliveries for each device straight into a lab's store."""
+    fill(folder, certificates, _BLOB_BYTES)
+    cloud = Cloud(Config(), LabClock(), folder / "cloud")
+    tenant, now = cloud.directory.tenants()[0]["id"], to_text(cloud.clock.now())
+    values = {"n": devices, "tenant": tenant, "now": now}
+    with cloud.store.atomic():
+        cloud.store.run(
+            _NUMBERS + " insert into devices (id, tenant_id, user_id, platform, device_name, os_version, model,"  # noqa: S608 - ours
+            " manufacturer, serial_number, udid, certificate, key_thumbprint, enrolled, last_sync)"
+            " select printf('d%d', i), :tenant, printf('u%d', i), case i % 3 when 0 then 'ios' else 'windows' end,"
+            " printf('Device %d', i), '1', 'm', 'm', 's', 'u', x'30', printf('%040x', i), :now, :now from n",
+            values,
+        )
+        for copy in (0, 1):
+            cloud.store.run(
+                _NUMBERS + " insert into deliveries (id, tenant_id, device_id, user_id, profile_id, certificate_id,"  # noqa: S608 - ours
+                " thumbprint, purpose, state, attempts, payload_uuid, maybe_on_device, created, last_modified)"
+                " select printf('%d-%d', :copy, i), :tenant, printf('d%d', i), printf('u%d', i), printf('p%d', :copy),"
+                " printf('%032x-%040x', i, i), printf('%040x', i), 1,"
+                " case i % 20 when 0 then 'failed' when 1 then 'requested' else 'installed' end, 0, 'u', 1, :now, :now"
+                " from n",
+                {**values, "copy": copy},
+            )
+    cloud.close()
+
+
+class _Browser:
+    """Signs in to the admin centre and asks for pages over one connection."""
+
+    def __init__(self, server: Served, folder: Path) -> None:
+        made = json.loads((folder / "operator" / "credentials.json").read_text())["credentials"]
+        self._context = ssl.create_default_context(cafile=str(server.ca_file))
+        self._port = server.port
+        self._http = http.client.HTTPSConnection("localhost", server.port, context=self._context)
+        form = urlencode({"username": made["operator_upn"], "password": made["operator_password"], "to": "/admin"})
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        self._http.request("POST", "/admin/sign-in", form, headers)
+        answer = self._http.getresponse()
+        answer.read()
+        self.cookie = answer.getheader("Set-Cookie", "").partition(";")[0]
+
+    def get(self, path: str) -> tuple[float, int]:
+        """Return the milliseconds a page took, and its size."""
+        begin = time.perf_counter()
+        self._http.request("GET", path, headers={"Cookie": self.cookie})
+        answer = self._http.getresponse()
+        size = len(answer.read())
+        if answer.status != 200:
+            raise RuntimeError(f"expected the page {path}, got {answer.status}")
+        return 1000 * (time.perf_counter() - begin), size
+
+    def look(self) -> ssl.SSLSocket:
+        """Open a live overview and return its connection."""
+        line = http.client.HTTPSConnection("localhost", self._port, context=self._context)
+        line.request("GET", "/admin/live?page=%2Fadmin", headers={"Cookie": self.cookie})
+        opened = line.sock
+        if not isinstance(opened, ssl.SSLSocket):
+            raise TypeError("expected a TLS connection")
+        return opened
+
+
+class _Audience:
+    """So many open overviews, read as they come. `heard`: bytes that came."""
+
+    def __init__(self, browser: _Browser, count: int) -> None:
+        self.heard = 0
+        self._lines = [browser.look() for _ in range(count)]
+        self._over = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with selectors.DefaultSelector() as ready:
+            for line in self._lines:
+                line.setblocking(False)
+                ready.register(line, selectors.EVENT_READ, line)
+            while not self._over:
+                for key, _ in ready.select(0.2):
+                    with suppress(ssl.SSLWantReadError):
+                        self.heard += len(key.data.recv(1 << 16))
+
+    def leave(self) -> None:
+        """Close them all."""
+        self._over = True
+        self._thread.join()
+        for line in self._lines:
+            line.close()
+
+
+def _measure(server: Served, browser: _Browser, count: int, imports: int) -> tuple[Measurement, int]:
+    """Return imports per second while so many overviews are open, and the bytes that these got."""
+    audience = _Audience(browser, count) if count else None
+    time.sleep(_SETTLE_SECONDS)
+    try:
+        return imports_into(server, COLLECTION, imports), audience.heard if audience else 0
+    finally:
+        if audience is not None:
+            audience.leave()
+
+
+def run(
+    tell: Tell,
+    certificates: int = 100_000,
+    devices: int = 10_000,
+    viewers: int = 50,
+    imports: int = 6000,
+    turns: int = 5,
+) -> dict[str, Any]:
+    """Return milliseconds of each page, and imports with open pages as a ratio to imports without."""
+    with bench_folder() as folder:
+        tell(f"filling a store with {certificates:,} certificates and {devices:,} devices")
+        fill_with_devices(folder, certificates, devices)
+        server = Served(serve_lab, folder)
+        browser = _Browser(server, folder)
+        pages: dict[str, dict[str, float]] = {}
+        for name, template in PAGES.items():
+            path = template.format(last=max(0, certificates - 50), middle=certificates // 6)
+            times = [browser.get(path) for _ in range(_ROUNDS)]
+            pages[name] = {"ms": round(statistics.median(one for one, _ in times), 1), "bytes": times[-1][1]}
+            tell(f"{name}: {pages[name]['ms']:.1f} ms")
+        alone: list[Measurement] = []
+        watched: list[Measurement] = []
+        heard = 0
+        for turn in range(turns):
+            alone.append(_measure(server, browser, 0, imports)[0])
+            measured, came = _measure(server, browser, viewers, imports)
+            watched.append(measured)
+            heard += came
+            tell(
+                f"turn {turn + 1} of {turns}: {alone[-1].per_second:,.0f} imports per second alone,"
+                f" {measured.per_second:,.0f} with {viewers} open pages"
+            )
+        server.stop(memory=True)
+    ratios = [one.per_second / other.per_second for one, other in zip(watched, alone, strict=True)]
+    return {
+        "baseline": {"imports": asdict(max(alone, key=lambda one: one.per_second))},
+        "pages": pages,
+        "viewers": viewers,
+        "heard_bytes": heard,
+        "ratios": {"imports_with_open_pages": round(statistics.median(ratios), 3)},
+    }

@@ -1,0 +1,218 @@
+"""`pfxlab bench graph`: imports against a bare handler, lists and filters at a million records against a thousand.
+
+Server and driver are separate processes; baseline and lab share machine, TLS, driver and run.
+"""
+
+import asyncio
+import base64
+import json
+import multiprocessing
+import os
+import secrets
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from aiohttp import web
+
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.config import Config
+from pfxlab.emulator.lab.seed import seed
+from pfxlab.emulator.store.database import to_text
+from pfxlab.emulator.tls import ServerTls
+from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.load.bench import bare
+from pfxlab.scenarios.load.bench.http_driver import Connection, Measurement, drive, request_bytes
+
+COLLECTION: Final = "/beta/deviceManagement/userPfxCertificates"
+_BLOB_BYTES: Final = 4096
+_CONNECTIONS: Final = 8
+_ROUNDS: Final = 30
+
+
+def _record(upn: str, thumbprint: str) -> dict[str, Any]:
+    return {
+        "thumbprint": thumbprint,
+        "intendedPurpose": "smimeEncryption",
+        "userPrincipalName": upn,
+        "startDateTime": "2026-01-05T07:00:00Z",
+        "expirationDateTime": "2029-01-04T07:00:00Z",
+        "providerName": "Microsoft Software Key Storage Provider",
+        "keyName": "PFXLabKey",
+        "paddingScheme": "oaepSha512",
+        "encryptedPfxBlob": base64.b64encode(b"\x30" * _BLOB_BYTES).decode("ascii"),
+        "encryptedPfxPassword": base64.b64encode(b"\x01" * 256).decode("ascii"),
+    }
+
+
+def _serve_bare(folder: str, pipe: Pipe) -> None:
+    async def serve() -> None:
+        path = Path(folder)
+        tls = ServerTls()
+        (path / "ca.pem").write_bytes(tls.ca_pem)
+        runner = web.AppRunner(bare.build_app(path / "bare.db"), access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls.server_context([]))
+        await site.start()
+        pipe.send((runner.addresses[0][1], str(path / "ca.pem"), "", ""))
+        await asyncio.to_thread(pipe.recv)
+
+    asyncio.run(serve())
+
+
+def serve_lab(folder: str, pipe: Pipe) -> None:
+    """Serve a lab over a folder until the pipe says otherwise; its memory is told then."""
+
+    async def serve() -> None:
+        async with Lab(Path(folder)) as lab:
+            async with lab.graph() as client:
+                token = await client.sign_in(lab.admin_form())
+            pipe.send((lab.emulator.port, str(lab.ca_file), token, lab.operator.credentials.user_upn))
+            await asyncio.to_thread(pipe.recv)
+            pipe.send(resident_mb())
+
+    asyncio.run(serve())
+
+
+def resident_mb(process: int | None = None) -> float:
+    """Return the memory of a process, or of this one, that is in RAM, in MiB; 0 where /proc is missing."""
+    statm = Path(f"/proc/{process or 'self'}/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.exists() else 0.0
+
+
+class Served:
+    """A server in a process of its own."""
+
+    def __init__(self, target: Callable[[str, Pipe], None], folder: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=target, args=(str(folder), theirs))
+        self._process.start()
+        theirs.close()
+        self.port, ca_file, self.token, self.upn = self._pipe.recv()
+        self.ca_file = Path(ca_file)
+
+    def stop(self, *, memory: bool = False) -> float:
+        """End the process and return its resident memory in MiB, when asked for."""
+        self._pipe.send("stop")
+        resident = float(self._pipe.recv()) if memory else 0.0
+        self._process.join()
+        return resident
+
+
+@contextmanager
+def bench_folder() -> Iterator[Path]:
+    """Yield a folder for one measurement, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
+        yield Path(name)
+
+
+def imports_into(server: Served, path: str, count: int) -> Measurement:
+    """Return what so many imports took, the first tenth of them to warm up."""
+    bodies = [json.dumps(_record(server.upn or "x", secrets.token_hex(20))).encode() for _ in range(count)]
+    requests = [request_bytes("POST", path, server.token, body) for body in bodies]
+    drive(server.port, server.ca_file, requests[: count // 10], _CONNECTIONS, lambda status: status == 201)
+    return drive(server.port, server.ca_file, requests[count // 10 :], _CONNECTIONS, lambda status: status == 201)
+
+
+def fill(folder: Path, records: int, blob_bytes: int = 1) -> None:
+    """Put records of many users straight into a lab's store, with small blobs unless told."""
+    cloud = Cloud(Config(), LabClock(), folder / "cloud")
+    tenant = seed(cloud).tenant_id
+    now = to_text(cloud.clock.now())
+    with cloud.store.atomic():
+        cloud.store.run(
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < :records)"
+            " insert into pfx_certificates (id, tenant_id, user_id, thumbprint, user_principal_name, intended_purpose,"
+            " start_date, expiration_date, provider_name, key_name, padding_scheme, encrypted_pfx_blob,"
+            " encrypted_pfx_password, created, last_modified, is_deleted)"
+            " select printf('%032x-%040x', i, i), :tenant, printf('u%d', i / 3),"
+            " printf('%040x', i), printf('Person%d@pfxlab.example', i / 3), 1, :now, :now, 'p', 'k', 5,"
+            " zeroblob(:blob), 'AA==', :now, :now, 0 from n",
+            {"records": records, "tenant": tenant, "now": now, "blob": blob_bytes},
+        )
+    cloud.close()
+
+
+def _queries(server: Served, records: int) -> dict[str, bytes]:
+    """Return the requests to time, after a look whether each finds what it should."""
+    upn = f"person{records // 6}@pfxlab.example"
+    paths = {
+        "list": f"{COLLECTION}?$top=100",
+        "filter": f"{COLLECTION}?$filter={quote(f'tolower(userPrincipalName) eq {chr(39)}{upn}{chr(39)}')}",
+    }
+    requests = {name: request_bytes("GET", path, server.token) for name, path in paths.items()}
+    for name, request in requests.items():
+        connection = Connection(server.port, server.ca_file)
+        found = len(json.loads(connection.exchange(request)[1])["value"])
+        connection.close()
+        if found != {"list": 100, "filter": 3}[name]:
+            raise RuntimeError(f"expected {name} to find its records, got {found}")
+    return requests
+
+
+def _query_medians(servers: dict[int, Served]) -> dict[int, dict[str, float]]:
+    """Return median milliseconds by size and query; the sizes take turns, so that noise meets all alike."""
+    requests = {records: _queries(server, records) for records, server in servers.items()}
+    seen: dict[tuple[int, str], list[float]] = {}
+    for _ in range(_ROUNDS):
+        for records, server in servers.items():
+            for name, request in requests[records].items():
+                measured = drive(server.port, server.ca_file, [request] * 20, 1, lambda status: status == 200)
+                seen.setdefault((records, name), []).append(measured.median_ms)
+    return {
+        records: {name: statistics.median(seen[records, name]) for name in requests[records]} for records in servers
+    }
+
+
+def run(tell: Callable[[str], None], imports: int = 4000, large: int = 1_000_000, turns: int = 7) -> dict[str, Any]:
+    """Return baseline, measurements and ratios; `tell` is called with each step."""
+    rates: dict[str, list[Measurement]] = {"bare": [], "lab": []}
+    for turn in range(turns):
+        for name, target, path in (("bare", _serve_bare, "/record"), ("lab", serve_lab, COLLECTION)):
+            with bench_folder() as folder:
+                server = Served(target, folder)
+                measured = imports_into(server, path, imports)
+                server.stop(memory=name == "lab")
+            rates[name].append(measured)
+            tell(f"import, turn {turn + 1} of {turns}: {name} {measured.per_second:,.0f} per second")
+    with bench_folder() as few, bench_folder() as many:
+        for records, folder in ((1000, few), (large, many)):
+            tell(f"filling a store with {records:,} records")
+            fill(folder, records)
+        servers = {1000: Served(serve_lab, few), large: Served(serve_lab, many)}
+        tell("timing lists and filters, both sizes in turn")
+        medians = _query_medians(servers)
+        servers[1000].stop(memory=True)
+        resident = servers[large].stop(memory=True)
+    for records, found in medians.items():
+        tell(f"{records:,} records: list {found['list']:.2f} ms, filter {found['filter']:.2f} ms")
+    return _report(rates, medians[1000], medians[large], resident)
+
+
+def _report(
+    rates: dict[str, list[Measurement]], small: dict[str, float], large: dict[str, float], resident: float
+) -> dict[str, Any]:
+    best = {name: max(turns, key=lambda m: m.per_second) for name, turns in rates.items()}
+    ratios = [lab.per_second / plain.per_second for plain, lab in zip(rates["bare"], rates["lab"], strict=True)]
+    return {
+        "baseline": {
+            "bare_handler": asdict(best["bare"]),
+            "list_1k_ms": small["list"],
+            "filter_1k_ms": small["filter"],
+        },
+        "lab": {"import": asdict(best["lab"]), "list_1m_ms": large["list"], "filter_1m_ms": large["filter"]},
+        "ratios": {
+            "import_vs_bare": round(statistics.median(ratios), 3),
+            "list_1m_vs_1k": round(large["list"] / small["list"], 3),
+            "filter_1m_vs_1k": round(large["filter"] / small["filter"], 3),
+        },
+        "rss_mb_1m": round(resident, 1),
+    }

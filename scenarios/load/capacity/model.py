@@ -1,0 +1,144 @@
+"""How many connectors a tenant needs. Pure: a queue of fluid, filled as devices check in, drained by the connectors.
+
+All devices check in within a window and ask for every certificate of their user. What is asked for and not yet
+re-encrypted waits in a queue, whose length decides, in minutes of the connectors' work: the service serves users in
+turn and not first come, first served, so that one request may wait longer than the queue is long, another not at all.
+capacity_simulation.py holds the answer against the real queue.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pfxlab.scenarios.load.shapes import Shape
+
+_STEPS: Final = 4000
+_ROUNDS: Final = 60
+_SPARE: Final = 0.2
+"""The share of a connector that is left free: retries, renewals, a slow minute."""
+
+ARRIVALS: Final = ("morning", "constant")
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """Who asks for what. `window`: seconds in which all devices check in; `arrivals`: how they spread over it."""
+
+    users: int
+    devices_per_user: float
+    certificates_per_user: float
+    window: float
+    arrivals: str = "morning"
+
+    @property
+    def deliveries(self) -> int:
+        """Return how many re-encryptions there are: each certificate of a user for each of the user's devices."""
+        return round(self.users * self.devices_per_user * self.certificates_per_user)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one connector does, in core seconds for a delivery: the private operation, and all else.
+
+    `hsm`: private operations per second of the connector's module, which take the place of the processor's.
+    """
+
+    private: float
+    rest: float
+    cores: int
+    hsm: float | None = None
+
+    @property
+    def per_second(self) -> float:
+        """Return deliveries per second of one connector that has its machine to itself."""
+        if self.hsm is None:
+            return self.cores / (self.private + self.rest)
+        return min(self.hsm, self.cores / self.rest)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What becomes of a tenant's morning at a given capacity. Times in seconds; `finished` since the window began.
+
+    `queue_seconds`: the longest queue in seconds of all connectors' work; `busy`: their use until all was done.
+    """
+
+    longest_queue: float
+    queue_seconds: float
+    finished: float
+    busy: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a tenant needs. `exact`: connectors at full use; `connectors`: whole ones with a fifth of each to spare."""
+
+    exact: float
+    connectors: int
+    peak_per_second: float
+
+
+def spread(kind: str, pieces: int = _STEPS) -> list[float]:
+    """Return what share of all devices checks in during each of so many equal pieces of the window."""
+    shape = Shape(kind, 1.0, 1.0)
+    rates = [shape.at((number + 0.5) / pieces) or 0.0 for number in range(pieces)]
+    total = sum(rates)
+    return [rate / total for rate in rates]
+
+
+def flow(deliveries: float, window: float, shares: Sequence[float], per_second: float) -> Flow:
+    """Return what happens when so many deliveries, spread by `shares` over the window, meet that capacity."""
+    length = window / len(shares)
+    queue = longest = 0.0
+    finished = 0.0
+    for number, share in enumerate(shares):
+        came = deliveries * share
+        served = per_second * length
+        queue = max(0.0, queue + came - served)
+        longest = max(longest, queue)
+        if came:
+            finished = (number + 1) * length
+    finished += queue / per_second
+    return Flow(longest, longest / per_second, finished, deliveries / per_second / max(finished, 1e-9))
+
+
+def needed(tenant: Tenant, rates: Rates, patience: float) -> Answer:
+    """Return how many connectors keep the queue within `patience` seconds of their work."""
+    shares = spread(tenant.arrivals)
+    low, high = 1e-9, max(1e-6, tenant.deliveries / tenant.window * max(shares) * len(shares))
+    for _ in range(_ROUNDS):
+        middle = math.sqrt(low * high)
+        if flow(tenant.deliveries, tenant.window, shares, middle).queue_seconds > patience:
+            low = middle
+        else:
+            high = middle
+    exact = high / rates.per_second
+    connectors = max(1, math.ceil(exact / (1 - _SPARE) - 1e-9))
+    peak = tenant.deliveries / tenant.window * max(shares) * len(shares)
+    return Answer(exact, connectors, peak)
+
+
+def assumptions(tenant: Tenant, rates: Rates, patience: float) -> list[str]:
+    """Return what the answer takes for granted, a sentence each."""
+    spread_text = {
+        "morning": "as on a Monday morning: most of them in the first half, the peak at a quarter of the window",
+        "constant": "evenly",
+    }[tenant.arrivals]
+    if rates.hsm is None:
+        what = f"a private operation takes {1e6 * rates.private:,.0f} µs of a core, all else {1e6 * rates.rest:,.0f} µs"
+    else:
+        what = (
+            f"its HSM does {rates.hsm:g} private operations per second,"
+            f" all else takes {1e6 * rates.rest:,.0f} µs of a core"
+        )
+    return [
+        f"All devices check in once within {tenant.window / 3600:g} hours, {spread_text}, and lack every certificate.",
+        f"Every device gets all certificates of its user: {tenant.deliveries:,} deliveries.",
+        "No private operation serves two deliveries: a user's devices seldom ask within the same batch.",
+        f"The queue may grow to {patience / 60:g} minutes of the connectors' work.",
+        f"Each connector has a server of its own with {rates.cores} cores; {what}.",
+        "Another make of connector spends what the lab's does; --hsm-rate stands for any that is slower.",
+        f"A fifth of each connector stays free ({_SPARE:.0%}), for retries, renewals and slow minutes.",
+        "The service hands out work as fast as connectors ask for it; a failed attempt is rare.",
+    ]

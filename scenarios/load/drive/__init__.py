@@ -1,0 +1,1 @@
+"""Drive a load run: prepare, start target and load generators, record."""

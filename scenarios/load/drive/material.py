@@ -1,0 +1,156 @@
+"""What the connector's benchmarks and load runs work on, made before: keys, encrypted passwords, requests, a queue."""
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from pfxlab.connector_sim.keys.padding import encrypt
+from pfxlab.connector_sim.keys.software import PROVIDER_NAME, SoftwareKey
+from pfxlab.device_sim.client import APPLE
+from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.store.database import to_text
+from pfxlab.emulator.wire.apple.mdm import pkcs12_payload_template
+from pfxlab.emulator.wire.connector import PasswordRecryption, PayloadEncryption, WorkItem
+from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
+
+_SCHEME: Final = PaddingScheme.oaepSha512
+_PFX_BYTES: Final = 3072
+_DEVICES: Final = 50
+_KEY: Final = (PROVIDER_NAME, KEY_NAME)
+
+
+def _certificate(key: rsa.RSAPrivateKey, number: int) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"device {number} TEST ONLY")])
+    now = LabClock().now()
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1000 + number)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=30))
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(Encoding.DER)
+
+
+def password(number: int) -> bytes:
+    """Return the PFX password behind a ciphertext."""
+    return f"password {number:09d}".encode()
+
+
+class Material:
+    """Keys, ciphertexts and device certificates, made once before anything is timed."""
+
+    def __init__(self, key_bits: int = 2048) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=key_bits)
+        self.device_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.devices = [_certificate(self.device_key, number) for number in range(_DEVICES)]
+        self.software = SoftwareKey(KEY_NAME, self.key)
+
+    def ciphertexts(self, count: int) -> list[bytes]:
+        """Return so many distinct encrypted passwords."""
+        public = self.key.public_key()
+        return [encrypt(public, password(number), _SCHEME) for number in range(count)]
+
+    def open(self, _provider: str, _name: str) -> SoftwareKey:
+        """Return the one key there is."""
+        return self.software
+
+
+def _guid(number: int, copy: int = 0) -> str:
+    return f"{number:08x}-0000-4000-8000-{copy:012x}"
+
+
+def windows(material: Material, ciphertexts: list[bytes], fanout: int = 1) -> list[WorkItem]:
+    """Return requests for Windows devices: the password alone, each ciphertext for `fanout` devices."""
+    return [
+        PasswordRecryption(
+            _guid(number, copy),
+            PROVIDER_NAME,
+            KEY_NAME,
+            _SCHEME,
+            text,
+            material.devices[(number + copy) % _DEVICES],
+            "t",
+        )
+        for number, text in enumerate(ciphertexts)
+        for copy in range(fanout)
+    ]
+
+
+def apple(material: Material, ciphertexts: list[bytes]) -> list[WorkItem]:
+    """Return requests for Apple devices: the whole payload, with a PFX of usual size."""
+    uuid, pfx = "11111111-2222-4333-8444-555555555555", os.urandom(_PFX_BYTES)
+    template = pkcs12_payload_template(uuid, "id", "name")
+    return [
+        PayloadEncryption(
+            _guid(number),
+            PROVIDER_NAME,
+            KEY_NAME,
+            _SCHEME,
+            text,
+            material.devices[number % _DEVICES],
+            "t",
+            template,
+            uuid,
+            pfx,
+        )
+        for number, text in enumerate(ciphertexts)
+    ]
+
+
+def requests(material: Material, ciphertexts: list[bytes], platforms: Mapping[str, int]) -> list[WorkItem]:
+    """Return requests for devices of platforms by weight, mixed evenly."""
+    weights = [platform for platform, weight in platforms.items() for _ in range(weight)]
+    made = {True: apple(material, ciphertexts), False: windows(material, ciphertexts)}
+    return [made[weights[n % len(weights)] in APPLE][n] for n in range(len(ciphertexts))]
+
+
+def queue_up(
+    lab: Lab, material: Material, ciphertexts: list[bytes], users: int = 100, *, first: int = 0, named: str = "u",
+    platforms: Sequence[str] = ("windows",),
+) -> None:  # fmt: skip
+    """Put requests straight into a lab's queue: devices and records of many users, each record to one device.
+
+    `first` numbers them from there on, for a second call; `named` begins the users' ids.
+    """
+    store, tenant, now = lab.emulator.cloud.store, lab.operator.credentials.tenant_id, to_text(lab.clock.now())
+    pfx = b"\x30" * _PFX_BYTES
+    with store.atomic():
+        for number in range(users):
+            store.put(
+                "devices",
+                {"id": f"{named}d{number}", "tenant_id": tenant, "user_id": f"{named}{number}",
+                 "platform": platforms[number % len(platforms)],
+                 "device_name": "d", "os_version": "10", "model": "m", "manufacturer": "m", "serial_number": "s",
+                 "udid": "u", "certificate": material.devices[number % _DEVICES], "key_thumbprint": f"t{number}",
+                 "enrolled": now, "last_sync": now},
+            )  # fmt: skip
+        for number, text in enumerate(ciphertexts, first):
+            user, record = f"{named}{number % users}", f"r{number}"
+            store.put(
+                "pfx_certificates",
+                {"id": record, "tenant_id": tenant, "user_id": user, "thumbprint": record, "user_principal_name": user,
+                 "intended_purpose": 1, "start_date": now, "expiration_date": now,
+                 "provider_name": "Microsoft Software Key Storage Provider", "key_name": KEY_NAME, "padding_scheme": 5,
+                 "encrypted_pfx_blob": pfx, "encrypted_pfx_password": base64.b64encode(text).decode(), "created": now,
+                 "last_modified": now, "is_deleted": 0},
+            )  # fmt: skip
+            store.put(
+                "deliveries",
+                {"id": f"{number:08x}-0000-4000-8000-000000000000", "tenant_id": tenant, "user_id": user,
+                 "device_id": f"{named}d{number % users}", "profile_id": "p", "certificate_id": record,
+                 "thumbprint": record, "purpose": 1, "state": "requested", "attempts": 0, "payload_uuid": "u",
+                 "created": now, "last_modified": now},
+            )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Judge a load run: percentiles, saturation, thresholds."""

@@ -1,0 +1,1 @@
+"""A load run's report and its plots."""

@@ -1,0 +1,1 @@
+"""S/MIME for tests: the test CA, mails by OpenSSL, proofs, secret canaries."""

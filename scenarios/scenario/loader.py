@@ -1,0 +1,119 @@
+"""Reads stories from YAML files and says with a line number what is wrong with one. See docs/stories.md."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from pfxlab.emulator.lab.moments import read_moment
+from pfxlab.scenarios import yaml_file
+from pfxlab.scenarios.lab.config_file import config_of
+from pfxlab.scenarios.scenario import steps
+from pfxlab.scenarios.scenario.schemas import MOMENT, TEXT
+
+CATALOGUE: Final = files(__package__) / "catalogue"
+START: Final = "2026-03-02T08:00:00Z"
+"""When a story begins that does not say so: a Monday morning."""
+
+
+class StoryProblem(ValueError):
+    """A file that is no story; the text says where, what was expected, and what came."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A story as it was written. `lines`: the line of each step in `text`."""
+
+    name: str
+    title: str
+    source: str
+    start: datetime
+    seed: int
+    switches: Mapping[str, Any]
+    steps: Sequence[Mapping[str, Any]]
+    lines: Sequence[int]
+    text: str
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a story."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A story of PFX Lab",
+        "type": "object",
+        "properties": {
+            "title": {**TEXT, "description": "what the story shows, in a sentence"},
+            "source": {**TEXT, "description": "the document or report the story stands for"},
+            "start": {**MOMENT, "description": f"when it begins on the lab's clock; {START} when left out"},
+            "seed": {"type": "integer", "minimum": 0, "description": "ids and chances derive from it; 7 when left out"},
+            "switches": {"type": "object", "description": "switches of docs/divergences.md"},
+            "steps": {"type": "array", "minItems": 1, "items": steps.schema()},
+        },
+        "required": ["title", "steps"],
+        "additionalProperties": False,
+    }
+
+
+def read_story(path: Path, name: str | None = None) -> Story:
+    """Return the story in a file.
+
+    Raises:
+        StoryProblem: the file cannot be read, is not YAML, or is no story; with the line.
+
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoryProblem(f"{path}: expected a story as YAML text, got a file that cannot be read ({error})") from None
+    return parse_story(text, name or path.stem, str(path))
+
+
+def parse_story(text: str, name: str, place: str) -> Story:
+    """Return the story of a text; `place` stands in what is said about it.
+
+    Raises:
+        StoryProblem: it is not YAML, or no story; with the line.
+
+    """
+    try:
+        root, body = yaml_file.checked(text, schema(), place, "a story with title and steps")
+    except yaml_file.NotAsAsked as problem:
+        raise StoryProblem(str(problem)) from None
+    _check_values(root, body, place)
+    lines = [yaml_file.line_of(root, ["steps", number]) for number in range(len(body["steps"]))]
+    return Story(
+        name,
+        body["title"],
+        body.get("source", ""),
+        read_moment(body.get("start", START)),
+        body.get("seed", 7),
+        body.get("switches", {}),
+        body["steps"],
+        lines,
+        text,
+    )
+
+
+def _check_values(root: yaml.Node, body: Mapping[str, Any], place: str) -> None:
+    """Check what a schema cannot: moments that are, switches and faults that exist."""
+    where: list[str | int] = ["start"]
+    try:
+        read_moment(body.get("start", START))
+        where = ["switches"]
+        config_of(switches=body.get("switches", {}))
+        for number, step in enumerate(body["steps"]):
+            ((word, given),) = step.items()
+            where = ["steps", number, word]
+            steps.check_values(word, given)
+    except ValueError as error:
+        raise StoryProblem(f"{place}, line {yaml_file.line_of(root, where)}: {where[-1]}: {error}") from None
+
+
+def catalogue() -> dict[str, Story]:
+    """Return the stories that come with the lab, by name."""
+    found = sorted(Path(str(entry)) for entry in CATALOGUE.iterdir() if entry.name.endswith(".yaml"))
+    return {path.stem: read_story(path) for path in found}

@@ -1,0 +1,119 @@
+"""Runs stories, each in a lab of its own that goes step by step: the same seed gives the same journal."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pfxlab.device_sim.keys import KeyPool
+from pfxlab.emulator.config import Config
+from pfxlab.emulator.journal.journal import Entry
+from pfxlab.scenarios.lab.config_file import config_of
+from pfxlab.scenarios.lab.key_cache import lay_out
+from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.lab.softhsm_missing import NoHsm
+from pfxlab.scenarios.lab.world import World
+from pfxlab.scenarios.scenario import steps
+from pfxlab.scenarios.scenario.loader import Story
+
+Outcome = Literal["passed", "failed", "skipped"]
+_ALL_ENTRIES = 10_000_000
+
+
+@dataclass
+class Run:
+    """What came of a story: `why` says what failed, with the line; `idle_faults` never struck."""
+
+    story: Story
+    seed: int
+    outcome: Outcome = "passed"
+    seconds: float = 0.0
+    why: str = ""
+    told: list[str] = field(default_factory=list)
+    idle_faults: list[str] = field(default_factory=list)
+    journal: list[Entry] = field(default_factory=list)
+    end: dict[str, Any] = field(default_factory=dict)
+    """Clock, switches and faults as they were at the end."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        shown = {"name": self.story.name, "outcome": self.outcome, "seconds": round(self.seconds, 3), "why": self.why}
+        return {**shown, "idleFaults": self.idle_faults}
+
+
+Progress = Callable[[str], None]
+
+
+async def run(
+    story: Story,
+    seed: int | None = None,
+    keys: KeyPool | None = None,
+    told: Progress = lambda _: None,
+    *,
+    strict: bool = False,
+) -> Run:
+    """Run a story. `told` hears each step when it is done; `strict`: a fault that never struck fails the story."""
+    chosen = story.seed if seed is None else seed
+    done, began = Run(story, chosen), time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="pfxlab-story-") as folder:
+        config = replace(config_of(switches=story.switches), seed=chosen)
+        await _run_in(Path(folder), config, done, keys, told)
+    if strict and done.outcome == "passed" and done.idle_faults:
+        done.outcome, done.why = "failed", f"faults that never struck: {', '.join(done.idle_faults)}"
+    done.seconds = time.perf_counter() - began
+    return done
+
+
+async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None, told: Progress) -> None:
+    lay_out(folder)
+    lab = Lab(folder, config, at=done.story.start, stepped=True)
+    if keys is not None:
+        lab.new_key = keys
+    async with lab, World(lab).opened() as world:
+        for number, step in enumerate(done.story.steps):
+            try:
+                text = await steps.perform(world, step)
+            except NoHsm as error:
+                done.outcome, done.why = "skipped", str(error)
+                break
+            except Exception as error:
+                # A mistake of the lab's own ends one story, not all of them.
+                told_as = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                done.outcome = "failed"
+                done.why = f"line {done.story.lines[number]}, {next(iter(step))}: {told_as}"
+                break
+            done.told.append(text)
+            told(text)
+        done.idle_faults = [f"{one.id} ({one.fault.kind})" for one in world.idle_faults()]
+        cloud = lab.emulator.cloud
+        done.end = {
+            "time": cloud.clock.now().isoformat(),
+            "switches": asdict(cloud.config.switches),
+            "faults": [one.to_json() for one in (*world.over, *cloud.faults.all())],
+        }
+        done.journal = lab.emulator.cloud.journal.entries(limit=_ALL_ENTRIES)
+
+
+def run_all(
+    stories: Sequence[Story],
+    seed: int | None,
+    began: Callable[[Story], Progress],
+    ended: Callable[[Run], None],
+    *,
+    strict: bool = False,
+) -> list[Run]:
+    """Run stories one after the other; the keys of devices and certificates are made once for all of them."""
+    keys = KeyPool(None, 16)
+
+    async def every() -> list[Run]:
+        runs = []
+        for story in stories:
+            keys.begin_anew()
+            runs.append(await run(story, seed, keys, began(story), strict=strict))
+            ended(runs[-1])
+        return runs
+
+    return asyncio.run(every())

@@ -1,0 +1,185 @@
+"""Microsoft's own Python clients, unmodified, against `pfxlab up` in another process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("sdk_client.py")
+PFXLAB = [sys.executable, "-m", "pfxlab.scenarios.cli"]
+
+
+def start(folder: Path, *options: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    """Return a running `pfxlab up` and its ready facts."""
+    ready_file = folder / "ready.json"
+    command = [*PFXLAB, "up", "--data", str(folder / "data"), "--ready-file", str(ready_file), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if ready_file.exists():
+            return process, json.loads(ready_file.read_text())
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.kill()
+    raise AssertionError(f"no ready file: {process.communicate()}")
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> int:
+    """End a process and return its exit code."""
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    return process.returncode
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Return the ready facts of a running lab."""
+    process, facts = start(tmp_path)
+    yield facts
+    assert stop(process) == 0
+
+
+def sdk(facts: dict[str, Any], *arguments: str) -> dict[str, Any]:
+    """Return what the SDK client printed."""
+    environment = {**os.environ, "SSL_CERT_FILE": facts["ca_file"], "REQUESTS_CA_BUNDLE": facts["ca_file"]}
+    command = [sys.executable, str(SCRIPT), json.dumps(facts), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_sdk_does_everything_with_records(up: dict[str, Any]) -> None:
+    """Token, create, list, filter, get, patch and delete work with msgraph-beta-sdk and azure-identity as released."""
+    said = sdk(up, "records")
+    assert said == {
+        "created": [True, "smimeEncryption", "oaepSha512", "AA=="],
+        "listed": 1,
+        "filtered": 1,
+        "missed": 0,
+        "counted": 1,
+        "got": "KeyA",
+        "patched": "KeyB",
+        "deleted": 0,
+        "unknown": ["ResourceNotFound", 404],
+        "refused": ["Forbidden", 403],
+    }
+
+
+def test_sdk_makes_and_assigns_profiles(up: dict[str, Any]) -> None:
+    """Profiles are created, assigned and read back by the SDK as the classes they are."""
+    said = sdk(up, "profiles")
+    assert said == {
+        "created": "IosImportedPFXCertificateProfile",
+        "listed": ["IosImportedPFXCertificateProfile", "Windows10ImportedPFXCertificateProfile"],
+        "assignments": ["GroupAssignmentTarget"],
+    }
+
+
+def test_sdk_batches(up: dict[str, Any]) -> None:
+    """A batch as msgraph-core builds it, absolute addresses and all, is answered item by item."""
+    assert sdk(up, "batch") == {"statuses": [200, 200]}
+
+
+def test_sdk_reads_and_changes_the_rest(tmp_path: Path) -> None:
+    """Applications, users, roles, connectors with their health and devices are what the typed client expects."""
+    process, facts = start(tmp_path, "--with", "connector,devices")
+    try:
+        said = sdk(facts, "directory")
+    finally:
+        stop(process)
+    assert said == {
+        "app": [True, True, True],
+        "user": ["sdk@pfxlab.example", True],
+        "roles": ["Global Administrator", "Intune Administrator"],
+        "connector": ["active", "PkcsImportSuccessCount", 0],
+        "device": ["compliant", "managed", "user@pfxlab.example"],
+        "action": ["syncDevice", "pending"],
+    }
+
+
+def test_ready_file_says_what_tools_need(up: dict[str, Any]) -> None:
+    """The ready file has every documented key, its files exist, and it is gone after the end."""
+    wanted = {"graph_url", "authority_url", "tenant_id", "ca_file", "admin", "limited", "user"}
+    assert wanted | {"connector_public_key_file", "control_url"} <= set(up)
+    assert up["authority_url"] == f"{up['graph_url']}/{up['tenant_id']}"
+    assert Path(up["connector_public_key_file"]).read_text().startswith("-----BEGIN PUBLIC KEY-----")
+    assert Path(up["ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
+
+
+def test_restart_keeps_every_record(tmp_path: Path) -> None:
+    """After SIGTERM and a new start over the same folder, records, profiles and credentials are the same."""
+    process, before = start(tmp_path)
+    sdk(before, "leave")
+    assert stop(process) == 0
+    assert not (tmp_path / "ready.json").exists()
+    process, after = start(tmp_path)
+    try:
+        assert (after["tenant_id"], after["admin"]) == (before["tenant_id"], before["admin"])
+        assert sdk(after, "count") == {"records": 3, "profiles": 1}
+    finally:
+        stop(process)
+
+
+def test_port_in_use_is_said(up: dict[str, Any]) -> None:
+    """A port that is taken ends with exit code 3 and a sentence that names it."""
+    port = up["graph_url"].rpartition(":")[2]
+    done = subprocess.run([*PFXLAB, "up", "--port", port], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert f"expected port {port} to be free" in done.stderr
+
+
+def test_exec_runs_a_command_in_its_lab() -> None:
+    """`exec` sets the environment, and its exit code is the command's."""
+    code = "import os, sys; assert os.environ['AZURE_AUTHORITY_HOST'].startswith('https://localhost:'); sys.exit(7)"
+    done = subprocess.run(
+        [*PFXLAB, "exec", "--", sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 7, done.stderr
+
+
+def test_failed_start_touches_no_other_ready_file(tmp_path: Path, up: dict[str, Any]) -> None:
+    """An `up` that cannot start leaves a file of somebody else's alone, be it another lab's ready file."""
+    other = tmp_path / "other.json"
+    other.write_text('{"control_token": "another lab"}')
+    port = up["graph_url"].rpartition(":")[2]
+    command = [*PFXLAB, "up", "--port", port, "--ready-file", str(other)]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 3
+    assert json.loads(other.read_text()) == {"control_token": "another lab"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_exec_ends_with_its_command(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """A signal to `exec` ends the command too, leaves no folder with keys behind, and is no success."""
+    child = (
+        "import os, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "open(sys.argv[1], 'w').write(f\"{os.getpid()} {os.environ['PFXLAB_READY_FILE']}\");"
+        "time.sleep(60)"
+    )
+    note = tmp_path / "note"
+    command = [*PFXLAB, "exec", "--", sys.executable, "-c", child, str(note)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for _ in range(200):
+        if note.exists() and note.read_text():
+            break
+        time.sleep(0.1)
+    time.sleep(0.1)
+    pid, ready_file = note.read_text().split()
+    if number is signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    assert not Path(ready_file).exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)

@@ -1,0 +1,31 @@
+"""How long a connector's version is supported. Source: reference graph-intune 6.4."""
+
+from datetime import timedelta
+
+import pytest
+
+from pfxlab.emulator.intune.connector_versions import LATEST, RELEASES, status
+
+NEWEST = RELEASES[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("version", "days", "expected"),
+    [
+        (LATEST, 4000, "active"),
+        ("6.2406.0.1001", -1, "active"),
+        ("6.2406.0.1001", 180, "active"),
+        ("6.2406.0.1001", 190, "deprecated"),
+        ("6.2406.0.1001", 560, "unsupported"),
+        ("99.0", 4000, "active"),
+    ],
+)
+def test_support_ends_after_the_next_release(version: str, days: int, expected: str) -> None:
+    """A version is active until six months after the next release, and works deprecated until eighteen."""
+    assert status(version, NEWEST + timedelta(days=days)) == expected
+
+
+@pytest.mark.parametrize("version", ["6.²", "", "x.y", "6..1", "٦"])
+def test_a_version_that_is_none_counts_as_the_oldest(version: str) -> None:
+    """What is no number counts as zero, digits of other scripts too; nothing breaks."""
+    assert status(version, NEWEST + timedelta(days=4000)) == "unsupported"

@@ -1,0 +1,504 @@
+"""Why has this certificate not arrived? Each cause is broken for real, and the explanation names it."""
+
+import asyncio
+import base64
+import io
+import json
+import re
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+from rich.console import Console
+
+from pfxlab.connector_sim.cmdlets import COLLECTION, new_user_pfx_certificate
+from pfxlab.connector_sim.keys.software import SoftwareKsp
+from pfxlab.connector_sim.pfx import open_pfx
+from pfxlab.device_sim.apple.device import AppleDevice
+from pfxlab.device_sim.client import Device
+from pfxlab.device_sim.identity import MdmIdentity
+from pfxlab.device_sim.omadm.android import AndroidDevice
+from pfxlab.device_sim.omadm.pfx_cert_install import Behaviour
+from pfxlab.device_sim.omadm.windows import WindowsDevice
+from pfxlab.device_sim.trouble import Trouble
+from pfxlab.emulator.intune import deliveries
+from pfxlab.emulator.lab.causes import REMEDIES
+from pfxlab.emulator.lab.explain import explain
+from pfxlab.emulator.wire.connector import NotRecrypted
+from pfxlab.emulator.wire.enums import IntendedPurpose
+from pfxlab.scenarios.commands.lab.explain_view import way
+from pfxlab.scenarios.lab import chain
+from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
+from pfxlab.scenarios.mail.authority import MailCertificate
+from tests.clients.test_official_sdk import PFXLAB, start, stop
+from tests.conftest import self_signed
+from tests.emulator.graph.client import PFX, Raw
+from tests.end_to_end.test_life import UPN, bring, call, history
+
+__all__ = ["history"]
+
+ENCRYPTION, SIGNING = IntendedPurpose.smimeEncryption, IntendedPurpose.smimeSigning
+DEVICES = "/beta/deviceManagement/managedDevices"
+History = list[MailCertificate]
+
+
+def why(lab: Lab, user: str = UPN, device: str | None = None, thumbprint: str | None = None) -> str:
+    """Return the code of the only explanation's broken link, or `arrived`."""
+    tenant = lab.operator.credentials.tenant_id
+    (told,) = explain(lab.emulator.cloud, tenant, user, device, thumbprint)
+    if told.broken is None:
+        assert told.arrived
+        return "arrived"
+    assert told.links[-1] is told.broken, "nothing is told beyond the first broken link"
+    assert told.broken.remedy == REMEDIES[told.broken.code]
+    assert told.broken.evidence
+    return told.broken.code
+
+
+async def profile(lab: Lab, platform: str, purpose: IntendedPurpose = ENCRYPTION, **properties: Any) -> str:
+    """Create and assign a profile."""
+    async with lab.graph() as client:
+        await client.sign_in(lab.admin_form())
+        made = await chain.assign_profile(client, platform, purpose, lab.operator.credentials.group_id)
+        if properties:
+            body = {"@odata.type": chain.TYPE_OF_PLATFORM[platform], **properties}
+            await client.call("PATCH", f"{chain.PROFILES}/{made}", body)
+        return made
+
+
+async def assigned(lab: Lab, profile_id: str, *targets: dict[str, str]) -> None:
+    """Assign a profile to other targets."""
+    body = {"assignments": [{"target": target} for target in targets]}
+    await call(lab, "POST", f"{chain.PROFILES}/{profile_id}/assign", body)
+
+
+def group(group_id: str, kind: str = "groupAssignmentTarget") -> dict[str, str]:
+    """Return a target."""
+    return {"@odata.type": f"#microsoft.graph.{kind}", "groupId": group_id}
+
+
+async def worked(lab: Lab, device: Device, rounds: int = 2) -> None:
+    """Let a device check in and the connector work."""
+    for _ in range(rounds):
+        await device.check_in()
+        if lab.connector is not None:
+            await chain.wait_for_connector(lab, [device])
+
+
+async def import_raw(lab: Lab, history: History, **changes: Any) -> None:
+    """Import the first certificate with something about its record changed."""
+    pfx = open_pfx(history[0].pfx, history[0].password)
+    record = new_user_pfx_certificate(pfx, history[0].password, UPN, ENCRYPTION, lab.encryption_key())
+    await call(lab, "POST", COLLECTION, {**record, **changes})
+
+
+async def test_everything_in_order(lab: Lab, history: History) -> None:
+    """A certificate that has arrived is told so, with each link of its way."""
+    await lab.start_connector()
+    device = await lab.device("ios", UPN)
+    await profile(lab, "ios")
+    await bring(lab, history[0])
+    await worked(lab, device)
+    assert why(lab) == "arrived"
+    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    assert [link.name for link in told.links] == ["import", "device", "profile", "check-in", "connector", "delivery"]
+
+
+async def test_imports_and_devices_that_are_not_there(lab: Lab, history: History) -> None:
+    """No user, a refused import, nothing imported, a deleted record, no device and another's: each is told apart."""
+    lab.add_user("other@pfxlab.example")
+    assert why(lab, "nobody@pfxlab.example") == "UserUnknown"
+    assert why(lab) == "NothingImported"
+    async with lab.graph() as client:
+        admin = Raw(lab, await client.sign_in(lab.admin_form()))
+    pfx = open_pfx(history[0].pfx, history[0].password)
+    record = new_user_pfx_certificate(pfx, "password", "nobody@pfxlab.example", ENCRYPTION, lab.encryption_key())
+    assert (await admin("POST", PFX, record)).status == 400
+    assert why(lab, "nobody@pfxlab.example") == "ImportRefused"
+    await bring(lab, history[0])
+    assert why(lab) == "DeviceUnknown"
+    other = await lab.device("ios", "other@pfxlab.example")
+    assert why(lab, device=other.identity.device_id) == "DeviceOfAnother"
+    lab.emulator.cloud.store.run("update devices set user_id = ''")
+    assert why(lab, device=other.identity.device_id) == "DeviceWithoutUser"
+    (record_id,) = [row["id"] for row in (await call(lab, "GET", COLLECTION))["value"]]
+    await call(lab, "DELETE", f"{COLLECTION}/{record_id}")
+    assert why(lab, thumbprint=pfx.thumbprint) == "RecordDeleted"
+
+
+async def test_profiles_that_do_not_reach(lab: Lab, history: History) -> None:
+    """No profile, another purpose, nobody assigned, another group, an excluded group: each is told with its evidence."""
+    await bring(lab, history[0])
+    device = await lab.device("windows", UPN)
+    await profile(lab, "ios")
+    assert why(lab) == "NoProfile"
+    await profile(lab, "windows", SIGNING)
+    assert why(lab) == "PurposeMismatch"
+    made = await profile(lab, "windows")
+    assert why(lab) == "NotAskedYet"
+    await assigned(lab, made)
+    assert why(lab) == "NotAssigned"
+    mine = lab.operator.credentials.group_id
+    lab.emulator.cloud.directory.add_group(
+        "00000000-0000-4000-8000-00000000000a", lab.operator.credentials.tenant_id, "g", "2026"
+    )
+    await assigned(lab, made, group("00000000-0000-4000-8000-00000000000a"))
+    assert why(lab) == "NotInGroup"
+    everyone = {"@odata.type": "#microsoft.graph.allLicensedUsersAssignmentTarget"}
+    await assigned(lab, made, everyone, group(mine, "exclusionGroupAssignmentTarget"))
+    assert why(lab) == "Excluded"
+    await call(lab, "POST", f"{DEVICES}/{device.identity.device_id}/retire", {})
+    assert why(lab) == "DeviceLeaves"
+
+
+async def test_connectors_that_do_not_work(lab: Lab, history: History) -> None:
+    """Without connector, with one that is silent or busy, and with the work done but not fetched: each is told."""
+    device = await lab.device("windows", UPN)
+    await profile(lab, "windows")
+    await bring(lab, history[0])
+    await device.check_in()
+    assert why(lab) == "NoConnector"
+    await lab.start_connector()
+    assert lab.connector is not None
+    await lab.connector.stop()
+    lab.connector = None
+    lab.emulator.cloud.store.run("update deliveries set state = 'requested', reason = null, payload = null")
+    assert why(lab) == "ConnectorBusy"
+    lab.emulator.cloud.store.run("update connectors set last_connection = '2020-01-01T00:00:00.000000Z'")
+    assert why(lab) == "ConnectorInactive"
+    await lab.start_connector()
+    assert await chain.wait_for_connector(lab, [device])
+    assert why(lab) == "NotFetchedYet"
+    lab.emulator.cloud.store.run(
+        "update deliveries set state = 'leased', leased_by = 'c', lease_id = 'l', payload = null"
+    )
+    assert why(lab) == "ConnectorBusy"
+
+
+async def _without_key(lab: Lab, _: History) -> dict[str, Any]:
+    lab.encryption_key()
+    SoftwareKsp(lab.folder / "connector" / "keys").path(KEY_NAME).unlink()
+    return {}
+
+
+async def _with_another_key(lab: Lab, _: History) -> dict[str, Any]:
+    lab.encryption_key()
+    ksp = SoftwareKsp(lab.folder / "connector" / "keys")
+    ksp.path(KEY_NAME).unlink()
+    ksp.add(KEY_NAME)
+    return {}
+
+
+async def _with_another_provider(_: Lab, __: History) -> dict[str, Any]:
+    return {"providerName": "No such provider"}
+
+
+async def _with_old_padding(_: Lab, __: History) -> dict[str, Any]:
+    return {"paddingScheme": "pkcs1"}
+
+
+@pytest.mark.parametrize(
+    ("breaks", "code"),
+    [
+        (_without_key, "KeyNotFound"),
+        (_with_another_key, "DecryptFailed"),
+        (_with_another_provider, "ProviderUnknown"),
+        (_with_old_padding, "PaddingUnsupported"),
+    ],
+)
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_connector_that_cannot(
+    lab: Lab, history: History, breaks: Callable[[Lab, History], Awaitable[dict[str, Any]]], code: str, attempts: int
+) -> None:
+    """What the connector lacks is told after its first attempt, and still when it has given up."""
+    changes = await breaks(lab, history)
+    await lab.start_connector()
+    with lab.switched(connector_attempts=attempts):
+        device = await lab.device("windows", UPN)
+        await profile(lab, "windows")
+        await import_raw(lab, history, **changes)
+        await device.check_in()
+        for _ in range(100):
+            if any(d.attempts for d in chain.deliveries_of(lab, [device])):
+                break
+            await asyncio.sleep(0.05)
+        assert why(lab) == code
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "final"),
+    [
+        ("HsmUnavailable", "HsmUnavailable", True),
+        ("PinRefused", "PinRefused", True),
+        ("InternalError", "ConnectorFailed", True),
+        ("InternalError", "RetryLater", False),
+    ],
+)
+async def test_what_a_connector_reports(lab: Lab, history: History, code: str, told: str, final: bool) -> None:
+    """The reason a connector gives for a request stands in the explanation, whether it tries again or not."""
+    await lab.start_connector()
+    assert lab.connector is not None
+    await lab.connector.stop()
+    lab.connector = None
+    device = await lab.device("windows", UPN)
+    await profile(lab, "windows")
+    await bring(lab, history[0])
+    await device.check_in()
+    cloud = lab.emulator.cloud
+    with lab.switched(connector_attempts=1 if final else 3):
+        lease, rows = deliveries.lease(cloud, lab.operator.credentials.tenant_id, "c", 10)
+        deliveries.complete(cloud, "c", lease, [NotRecrypted(row["id"], code, "why") for row in rows])
+    assert why(lab) == told
+
+
+async def ready(
+    lab: Lab, platform: str, history: History, purpose: IntendedPurpose = ENCRYPTION, **more: Any
+) -> Device:
+    """Return a device whose certificate is prepared and not fetched yet."""
+    await lab.start_connector()
+    device = await lab.device(platform, UPN)
+    await profile(lab, platform, purpose, **more)
+    await bring(lab, history[0])
+    await worked(lab, device, 1)
+    return device
+
+
+async def test_locked_phone_is_told(lab: Lab, history: History) -> None:
+    """A phone that answered NotNow is told as busy."""
+    device = await ready(lab, "ios", history)
+    assert isinstance(device, AppleDevice)
+    device.locked = True
+    await device.check_in()
+    assert why(lab) == "DeviceBusy"
+
+
+async def test_device_that_has_not_answered_is_told(
+    lab: Lab, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PC that was sent its certificate and has not said how it went is told so."""
+    device = await ready(lab, "windows", history)
+    assert isinstance(device, WindowsDevice)
+    answered = device._answer
+    seen: list[Any] = []
+
+    def once(sent: Any, received: Any) -> Any:
+        seen.append(received)
+        return None if len(seen) == 2 else answered(sent, received)
+
+    monkeypatch.setattr(device, "_answer", once)
+    await device.check_in()
+    assert why(lab) == "NotConfirmedYet"
+
+
+async def test_signed_out_user_is_told(lab: Lab, history: History) -> None:
+    """A PC that came without its user's session has asked for nothing, and that is told."""
+    await lab.start_connector()
+    device = await lab.device("windows", UPN)
+    assert isinstance(device, WindowsDevice)
+    device.user_active = False
+    await profile(lab, "windows")
+    await bring(lab, history[0])
+    await worked(lab, device)
+    assert why(lab) == "UserNotSignedIn"
+
+
+async def test_full_device_is_told(lab: Lab, history: History) -> None:
+    """A phone without room for the certificate is told."""
+    device = await ready(lab, "ios", history)
+    device.trouble = Trouble.STORAGE_FULL
+    await worked(lab, device)
+    assert why(lab) == "StorageFull"
+
+
+@pytest.mark.parametrize(("answer", "code"), [("later", "UserAsked"), ("decline", "UserDeclined")])
+async def test_android_user_is_told(lab: Lab, history: History, answer: Any, code: str) -> None:
+    """A notification that waits, and one that was declined, are told."""
+    device = await ready(lab, "android", history)
+    assert isinstance(device, AndroidDevice)
+    device.owner.user_answers = answer
+    await worked(lab, device)
+    assert why(lab) == code
+
+
+async def test_android_without_lock_is_told(lab: Lab, history: History) -> None:
+    """An agent that may not use the key store is told."""
+    device = await ready(lab, "androidForWork", history)
+    assert isinstance(device, AndroidDevice)
+    device.owner.screen_lock = False
+    await worked(lab, device)
+    assert why(lab) == "DeviceDenied"
+
+
+@pytest.mark.parametrize(
+    ("provider", "behaviour", "code"),
+    [
+        ("useTpmKspOtherwiseFail", Behaviour(tpm=False), "NoTpm"),
+        ("usePassportForWorkKspOtherwiseFail", Behaviour(), "KeyStorageRefused"),
+    ],
+)
+async def test_key_storage_is_told(lab: Lab, history: History, provider: str, behaviour: Behaviour, code: str) -> None:
+    """A PC without TPM, or without Hello container, under a profile that wants it, is told."""
+    device = await ready(lab, "windows", history, keyStorageProvider=provider)
+    assert isinstance(device, WindowsDevice)
+    device.csp.behaviour = behaviour
+    await worked(lab, device)
+    assert why(lab) == code
+
+
+async def test_chain_on_an_iphone_is_told(lab: Lab, history: History) -> None:
+    """A PFX with its chain on an iPhone is told, with the number the portal shows."""
+    await lab.start_connector()
+    device = await lab.device("ios", UPN)
+    await profile(lab, "ios")
+    key, leaf, _ = pkcs12.load_key_and_certificates(history[0].pfx, history[0].password.encode())
+    encryption = serialization.BestAvailableEncryption(b"password")
+    ca = self_signed(lab.connector_key()._key)
+    data = pkcs12.serialize_key_and_certificates(b"n", key, leaf, [ca], encryption)  # type: ignore[arg-type]
+    pfx = open_pfx(data, "password")
+    record = new_user_pfx_certificate(pfx, "password", UPN, ENCRYPTION, lab.encryption_key())
+    await call(lab, "POST", COLLECTION, record)
+    await worked(lab, device)
+    assert why(lab) == "TooManyCertificates"
+    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    assert "portal: -2016327111" in told.links[-1].evidence
+
+
+async def _wrong_password(lab: Lab, history: History) -> dict[str, Any]:
+    pfx = open_pfx(history[0].pfx, history[0].password)
+    return new_user_pfx_certificate(pfx, "wrong", UPN, ENCRYPTION, lab.encryption_key())
+
+
+async def _no_pfx(_: Lab, __: History) -> dict[str, Any]:
+    return {"encryptedPfxBlob": base64.b64encode(b"no PFX at all").decode()}
+
+
+async def _another_thumbprint(_: Lab, __: History) -> dict[str, Any]:
+    return {"thumbprint": "ab" * 20}
+
+
+@pytest.mark.parametrize("platform", ["windows", "ios"])
+@pytest.mark.parametrize(
+    ("breaks", "code"),
+    [(_wrong_password, "WrongPassword"), (_no_pfx, "NotAPfx"), (_another_thumbprint, "AnotherCertificate")],
+)
+async def test_wrong_imports_are_told(
+    lab: Lab, history: History, platform: str, breaks: Callable[[Lab, History], Awaitable[dict[str, Any]]], code: str
+) -> None:
+    """A wrong password, a blob that is no PFX and a foreign thumbprint show on the device, and are told."""
+    await lab.start_connector()
+    device = await lab.device(platform, UPN)
+    await profile(lab, platform)
+    await import_raw(lab, history, **await breaks(lab, history))
+    await worked(lab, device)
+    assert why(lab) == code
+
+
+@pytest.mark.parametrize("platform", ["windows", "ios"])
+async def test_changed_key_is_told(lab: Lab, history: History, platform: str) -> None:
+    """A device that lost its key cannot open what was made for it, and that is told."""
+    device = await ready(lab, platform, history)
+    stranger = MdmIdentity(device.identity.device_id, device.identity.certificate, lab.connector_key()._key)
+    device._tls = device.identity.tls(lab.emulator.tls.ca_pem)
+    device.enrolled = device.enrolled.with_identity(stranger)
+    if not isinstance(device, AppleDevice):
+        device.csp.identity = stranger
+    await worked(lab, device, 1)
+    assert why(lab) == "EncryptedForAnotherKey"
+
+
+async def test_other_refusals_are_told(lab: Lab, history: History) -> None:
+    """A refusal of another kind is told in the device's own words."""
+    device = await ready(lab, "ios", history)
+    assert isinstance(device, AppleDevice)
+    device.enrolled = replace(device.enrolled, management=replace(device.enrolled.management, access_rights=1))
+    await worked(lab, device)
+    assert why(lab) == "DeviceRefused"
+    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    assert "12007" in told.links[-1].evidence
+
+
+async def test_what_is_no_longer_wanted_is_told(lab: Lab, history: History) -> None:
+    """An older certificate that a newer one stands in for, one on its way out, and one that was left, are told."""
+    await lab.start_connector()
+    device = await lab.device("windows", UPN)
+    made = await profile(lab, "windows")
+    with lab.switched(deliver="latest"):
+        await bring(lab, history[0])
+        await worked(lab, device)
+        old = open_pfx(history[0].pfx, history[0].password).thumbprint
+        new = open_pfx(history[1].pfx, history[1].password).thumbprint
+        await bring(lab, history[1])
+        assert why(lab, thumbprint=old) == "BeingRemoved"
+        await worked(lab, device)
+        assert (why(lab, thumbprint=old), why(lab, thumbprint=new)) == ("NewerStandsIn", "arrived")
+        await assigned(lab, made)
+        assert why(lab, thumbprint=new) == "LeftThere"
+
+
+def test_every_cause_is_tested() -> None:
+    """Each code that has a remedy is broken by a test of this file, and no test expects another."""
+    text = Path(__file__).read_text("utf-8")
+    assert [code for code in REMEDIES if f'"{code}"' not in text] == []
+
+
+def test_command_explains(tmp_path: Path) -> None:
+    """`pfxlab explain` shows the way up to the broken link with what to do, and ends with code 1 while it is broken."""
+    process, facts = start(tmp_path)
+    try:
+        command = [*PFXLAB, "explain", "--ready-file", str(tmp_path / "ready.json"), "--user", facts["user"]["upn"]]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (shown.returncode, "NothingImported" in shown.stdout, "Import a certificate" in shown.stdout) == (
+            1, True, True,
+        )  # fmt: skip
+        told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=False).stdout)
+        assert [one["broken"]["code"] for one in told] == ["NothingImported"]
+    finally:
+        stop(process)
+
+
+async def test_control_api_explains(lab: Lab) -> None:
+    """The control API explains to who has its token, and refuses a query without user or with more."""
+    raw = Raw(lab, lab.emulator.control_token)
+    reply = await raw("GET", f"/lab/v1/explain?user={UPN}")
+    assert [one["broken"]["code"] for one in reply.json["explanations"]] == ["NothingImported"]
+    assert (await raw("GET", "/lab/v1/explain")).status == 400
+    assert (await raw("GET", f"/lab/v1/explain?user={UPN}&more=1")).status == 400
+    assert (await Raw(lab, None)("GET", f"/lab/v1/explain?user={UPN}")).status == 401
+
+
+async def test_refusal_of_another_is_not_mine(lab: Lab, history: History) -> None:
+    """An import that was refused for one user does not explain why another has nothing."""
+    async with lab.graph() as client:
+        admin = Raw(lab, await client.sign_in(lab.admin_form()))
+    pfx = open_pfx(history[0].pfx, history[0].password)
+    record = new_user_pfx_certificate(pfx, "canary-4711", "nobody@pfxlab.example", ENCRYPTION, lab.encryption_key())
+    assert (await admin("POST", PFX, record)).status == 400
+    assert why(lab) == "NothingImported"
+    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, "nobody@pfxlab.example")
+    text = json.dumps(told.to_json())
+    assert "UserUnknown" in text
+    assert record["encryptedPfxPassword"] not in text
+    assert record["encryptedPfxBlob"] not in text
+
+
+async def test_readme_shows_an_explanation(lab: Lab, history: History) -> None:
+    """The README's explanation is what the command shows, but for ids and thumbprints."""
+    await lab.device("ios", UPN)
+    await bring(lab, history[0])
+    await profile(lab, "ios", IntendedPurpose.vpn)
+    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    console = Console(width=112, highlight=False, file=io.StringIO())
+    console.print(way(told.to_json()))
+    assert isinstance(console.file, io.StringIO)
+
+    def masked(text: str) -> list[str]:
+        return [re.sub(r"[0-9a-f-]{16,}", "#", line).strip() for line in text.splitlines()]
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    shown = masked(console.file.getvalue())
+    assert "\n".join(shown) in "\n".join(masked(readme))

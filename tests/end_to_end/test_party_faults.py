@@ -1,0 +1,253 @@
+"""Faults of connectors and devices: each kind, what becomes of the certificate, and that it arrives afterwards."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pfxlab.connector_sim.eventlog import UPLOAD_SUCCESS
+from pfxlab.device_sim.apple.device import AppleDevice
+from pfxlab.emulator.config import Config, Switches
+from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.scenarios.lab.chain import deliveries_of
+from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.lab.world import World
+from pfxlab.scenarios.mail.authority import CertificatePlan
+from tests.conftest import KEYS
+
+USER = "user@pfxlab.example"
+PLAN = CertificatePlan("mail", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha512, 1, 365, legacy=True)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Return a world that goes step by step, with a connector and a certificate imported for the lab's user."""
+    config = Config(switches=Switches(connector_retry_seconds=60))
+    lab = Lab(tmp_path / "lab", config, stepped=True)
+    lab.new_key = KEYS
+    lab.clock.freeze()
+    async with lab, World(lab).opened() as made:
+        await lab.start_connector()
+        made.certificate("mail", USER, PLAN)
+        await made.import_certificate("mail")
+        yield made
+
+
+async def device(world: World, platform: str = "ios", **more: Any) -> str:
+    """Enrol a device whose platform has a profile; return its name."""
+    await world.profile(f"{platform} mail", platform, "smimeEncryption", ["Mail users"], [])
+    await world.add_device(platform, platform, USER, **more)
+    return platform
+
+
+def state(world: World, name: str) -> tuple[State, str]:
+    """Return state and reason of the device's only delivery."""
+    (delivery,) = deliveries_of(world.lab, [world.device(name)])
+    return delivery.state, delivery.reason or ""
+
+
+def cause(world: World, name: str) -> str:
+    """Return what the lab explains."""
+    (told,) = world.explain(USER, name, "mail")
+    return "arrived" if told.broken is None else told.broken.code
+
+
+def marks(world: World, kind: str) -> int:
+    """Return how often a kind stands in the journal."""
+    return world.lab.emulator.cloud.journal.count(event="fault injected", kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("key_missing", "KeyNotFound"),
+        ("wrong_key", "DecryptFailed"),
+        ("hsm_down", "HsmUnavailable"),
+        ("pin_refused", "PinRefused"),
+    ],
+)
+async def test_key_that_cannot_be_used(world: World, kind: str, code: str) -> None:
+    """A connector whose key fails twice reports the reason, tries again when it is due, and then delivers."""
+    phone = await device(world)
+    with world.fault(kind, times=2) as struck:
+        await world.settle()
+        assert (state(world, phone)[0], cause(world, phone)) == (State.REQUESTED, code)
+        assert state(world, phone)[1].startswith(f"{code}: expected")
+        await world.pass_time(MINUTE)
+        assert struck() == 2
+    await world.pass_time(3 * MINUTE)
+    await world.settle()
+    assert (world.holds(phone), marks(world, kind), cause(world, phone)) == (["mail"], 2, "arrived")
+
+
+async def test_key_fault_for_one_certificate(world: World) -> None:
+    """A fault for one certificate leaves the others of the same batch alone."""
+    phone = await device(world)
+    other = world.certificate("other", USER, PLAN)
+    await world.import_certificate("other")
+    with world.fault("wrong_key", certificate=other.thumbprint, times="always"):
+        await world.settle()
+        assert world.holds(phone) == ["mail"]
+
+
+async def test_offline_connector(world: World) -> None:
+    """A connector without network takes nothing, counts as inactive after an hour, and catches up afterwards."""
+    phone = await device(world)
+    await world.lab.connectors_work()
+    with world.fault("offline", actor="main", times="always"):
+        await world.settle()
+        assert (state(world, phone)[0], cause(world, phone)) == (State.REQUESTED, "ConnectorBusy")
+        await world.pass_time(timedelta(hours=2))
+        assert cause(world, phone) == "ConnectorInactive"
+    await world.settle()
+    assert world.holds(phone) == ["mail"]
+
+
+async def test_offline_ends_a_poll_that_waits(lab: Lab) -> None:
+    """A connector that waits for work in the background loses its connection at once when the network goes down."""
+    connector = await lab.start_connector()
+    world = World(lab)
+    await lab.device("ios", USER)
+    async with world.opened():
+        world.certificate("mail", USER, PLAN)
+        await world.profile("ios mail", "ios", "smimeEncryption", ["Mail users"], [])
+        await world.import_certificate("mail")
+        with world.fault("offline", times="always") as struck:
+            (phone,) = lab.devices.values()
+            await lab.check_in(phone)
+            assert not await lab.connectors_work(seconds=0.5)
+            assert [d.state for d in deliveries_of(lab, [phone])] == [State.REQUESTED]
+            assert struck() > 0
+        connector.interrupt()
+        assert await lab.connectors_work()
+        await lab.check_in(phone)
+        assert world.explain(USER)[0].arrived
+
+
+async def test_slow_hsm(world: World) -> None:
+    """A slow HSM holds a batch up for the seconds asked for and changes nothing else."""
+    phone, loop = await device(world), asyncio.get_running_loop()
+    world.add_fault("slow_hsm", seconds=0.3)
+    begin = loop.time()
+    await world.settle()
+    assert loop.time() - begin >= 0.3
+    assert world.holds(phone) == ["mail"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "reason", "code"),
+    [("ios", "1006", "EncryptedForAnotherKey"), ("windows", "NTE_BAD_DATA", "EncryptedForAnotherKey")],
+)
+async def test_corrupt_result(world: World, platform: str, reason: str, code: str) -> None:
+    """What a connector damages is refused by the device with its own error, and arrives when it is asked for again."""
+    name = await device(world, platform)
+    with world.fault("corrupt_result"):
+        await world.settle()
+    assert (state(world, name)[0], cause(world, name)) == (State.FAILED, code)
+    assert reason in state(world, name)[1]
+    await world.device_action(name, "syncDevice")
+    await world.check_in(name)
+    await world.settle()
+    assert world.holds(name) == ["mail"]
+
+
+async def test_double_delivery(world: World) -> None:
+    """A result that is uploaded twice counts once: the second is stale, and the device gets one certificate."""
+    phone = await device(world)
+    with world.fault("double_delivery") as struck:
+        await world.settle()
+        assert struck() == 1
+    uploads = [event.text for event in world.lab.connector_events if event.id == UPLOAD_SUCCESS]
+    assert uploads == ["1 results uploaded", "1 results uploaded"]
+    assert world.holds(phone) == ["mail"]
+    events = [e.event for e in world.lab.emulator.cloud.journal.entries() if e.fields.get("state") == "ready"]
+    assert len(events) == 1
+
+
+async def test_lost_device(world: World) -> None:
+    """A lost device does not come, whatever is pushed; when it is found it gets what waited."""
+    phone = await device(world)
+    with world.fault("lost", actor=phone, times="always"):
+        assert (await world.check_in(phone)).failed == "ios does not answer: lost by fault-1"
+        await world.pass_time(timedelta(hours=9))
+        assert (world.holds(phone), cause(world, phone)) == ([], "NotAskedYet")
+    await world.settle()
+    assert world.holds(phone) == ["mail"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "code"), [("ios", "DeviceBusy"), ("windows", "UserNotSignedIn"), ("androidForWork", "NotAskedYet")]
+)
+async def test_locked_device(world: World, platform: str, code: str) -> None:
+    """A locked device puts off what needs its keys, each platform in its own way, and takes it once unlocked."""
+    name = await device(world, platform)
+    with world.fault("not_now", times="always"):
+        for _ in range(3):
+            await world.check_in(name)
+        assert (world.holds(name), cause(world, name)) == ([], code)
+    await world.pass_time(timedelta(hours=9))
+    await world.settle()
+    assert world.holds(name) == ["mail"]
+
+
+@pytest.mark.parametrize("platform", ["ios", "macos", "windows", "androidForWork"])
+@pytest.mark.parametrize(
+    ("kind", "code", "reasons"),
+    [
+        ("storage_full", "StorageFull", ("NSCocoaErrorDomain 640", "ERROR_DISK_FULL")),
+        ("refuses", "DeviceRefused", ("MCMDMErrorDomain 12007", "NTE_PERM")),
+    ],
+)
+async def test_device_that_does_not_install(
+    world: World, platform: str, kind: str, code: str, reasons: tuple[str, str]
+) -> None:
+    """A full or unwilling device says so in its platform's words, and installs when it is asked again later."""
+    name = await device(world, platform)
+    with world.fault(kind, times="always"):
+        await world.settle()
+    assert (state(world, name)[0], cause(world, name)) == (State.FAILED, code)
+    assert reasons[platform not in ("ios", "macos")] in state(world, name)[1]
+    await world.device_action(name, "syncDevice")
+    await world.check_in(name)
+    await world.settle()
+    assert world.holds(name) == ["mail"]
+
+
+async def test_overlapping_check_ins(world: World) -> None:
+    """What befalls one check-in is over when another begins, and nothing of it stays on the device."""
+    phone = await device(world)
+    with world.fault("not_now", times="always"), world.fault("wrong_os", times="always"):
+        await asyncio.gather(*(world.check_in(phone) for _ in range(4)))
+    one = world.device(phone)
+    assert isinstance(one, AppleDevice)
+    assert (one.locked, one.trouble, one.hardware.os_version) == (False, None, "18.1")
+
+
+async def test_fault_waits_for_something_to_install(world: World) -> None:
+    """A device that has nothing to install spends no fault on that."""
+    phone = await device(world)
+    await world.settle()
+    with world.fault("refuses") as struck:
+        await world.check_in(phone)
+        assert struck() == 0
+
+
+async def test_wrong_os(world: World) -> None:
+    """An iPhone that runs an old version for once refuses a PFX with AES, which it takes under its own version."""
+    phone = await device(world)
+    modern = CertificatePlan("aes", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha512, 1, 365, legacy=False)
+    world.certificate("aes", USER, modern)
+    await world.import_certificate("aes")
+    with world.fault("wrong_os", os_version="12.5", times="always"):
+        await world.settle()
+    assert world.holds(phone) == ["mail"]
+    assert world.device(phone).hardware.os_version == "18.1"
+    await world.device_action(phone, "syncDevice")
+    await world.check_in(phone)
+    await world.settle()
+    assert world.holds(phone) == ["aes", "mail"]

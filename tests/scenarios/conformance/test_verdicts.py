@@ -1,0 +1,201 @@
+"""Verdicts on real tools by the command: our own passes every plan, a script with Microsoft's SDK gets what docs show."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from defusedxml import ElementTree
+
+from pfxlab.scenarios.cli import main
+from pfxlab.scenarios.conformance.evidence import ToolRun
+from pfxlab.scenarios.conformance.plans import PLANS
+from pfxlab.scenarios.conformance.rules import RULES
+from pfxlab.scenarios.conformance.verdict import Judgement, Seen, Verdict, judge, with_expected
+from tests.clients.test_official_sdk import PFXLAB
+from tests.scenarios.conformance.test_tool_process import alive, wait_until
+from tests.test_house_rules import ROOT
+
+FILES = ("{pfx}", "--password-file", "{password_file}", "--upn", "{upn}", "--purpose", "{purpose}")
+OWN = {
+    "import": ("pfx", "import", *FILES),
+    "bulk": ("pfx", "import", "--manifest", "{manifest}"),
+    "update": ("pfx", "import", "--update", *FILES),
+    "remove": ("pfx", "remove", "--pair", "{upn}:{thumbprint}"),
+    "read": ("pfx", "get", "--user", "{upn}"),
+}
+SHOWN_BY = ("plain", "signing", "ambiguous-503", "refused-400", "non-ascii-password", "purpose-mismatch")
+"""Modules in which the script breaks all that it breaks; each run of the SDK takes seconds."""
+
+SDK = "examples/sdk_import/import_with_sdk.py"
+
+
+def command(*arguments: str) -> Result:
+    """Return what `pfxlab conformance` printed."""
+    return CliRunner().invoke(main, ["conformance", *arguments])
+
+
+def judged(plan: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Return a run of the command as a user types it."""
+    command = [*PFXLAB, "conformance", "run", "--plan", plan, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize("plan", OWN)
+def test_own_commands_pass(plan: str) -> None:
+    """Our own import commands pass every plan; all they are warned of is a right that one does not need."""
+    begin = time.monotonic()
+    done = judged(plan, "--json", "-", "--", *PFXLAB, *OWN[plan])
+    told = json.loads(done.stdout)
+    broken = {rule["id"] for rule in told["rules"] if rule["outcome"] in ("FAIL", "WARNING")}
+    assert broken <= {"privilege-unused"}, [r["evidence"] for r in told["rules"] if r["id"] in broken]
+    assert (done.returncode, told["verdict"], told["plan"]) == (0, "PASS", plan)
+    assert [one["name"] for one in told["modules"]] == [module.name for module in PLANS[plan].modules]
+    assert time.monotonic() - begin < 120
+
+
+def test_sdk_script_gets_what_the_docs_show(tmp_path: Path) -> None:
+    """The script with Microsoft's SDK breaks the rules that docs/conformance-example.md lists, and no others."""
+    shown = (ROOT / "docs" / "conformance-example.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| (?:FAIL|WARNING) \| `([\w-]+)` \| ([^|]+) \|", shown, re.MULTILINE))
+    words = ("{pfx}", "{password_file}", "{upn}", "{public_key_file}", "{provider}", "{key_name}")
+    modules = [word for name in SHOWN_BY for word in ("--module", name)]
+    done = judged("import", *modules, "--json", str(tmp_path / "v.json"), "--html", str(tmp_path / "v.html"),
+                  "--junit", str(tmp_path / "v.xml"), "--", sys.executable, SDK, *words)  # fmt: skip
+    assert done.returncode == 1
+    told = json.loads((tmp_path / "v.json").read_text())
+    assert set(rows) == {rule["id"] for rule in told["rules"] if rule["outcome"] in ("FAIL", "WARNING")}
+    evidence = {rule["id"]: " ".join(rule["evidence"]) for rule in told["rules"]}
+    for rule in ("crypto-pkcs12", "crypto-padding-declared", "identity-purpose", "truth"):
+        assert rows[rule].strip() in evidence[rule]
+    assert f"FAIL  plan import, {len(SHOWN_BY)} runs" in done.stdout
+    suite = ElementTree.parse(tmp_path / "v.xml").getroot()
+    assert suite is not None
+    assert int(suite.get("failures", "0")) == sum(rule["outcome"] == "FAIL" for rule in told["rules"])
+    page = (tmp_path / "v.html").read_text("utf-8")
+    assert page.count('<section class="card') == len(rows)
+    assert "<script" not in page
+    assert "http://" not in page
+    assert re.findall(r"(?:src|href)=\"(?!#)", page) == []
+    assert "Bearer …" in page
+    assert re.search(r"eyJ[\w-]{20}", page) is None
+    for anchor in set(re.findall(r"href=\"#([^\"]+)\"", page)):
+        assert f'id="{anchor}"' in page
+
+
+def test_tool_started_by_hand() -> None:
+    """Without a command the lab says with which arguments the tool is to be started, and asks for its exit code."""
+    words = ["conformance", "run", "--plan", "import", "--module", "wrong-password", "--attach"]
+    done = CliRunner().invoke(main, words, input="1\n")
+    assert done.exit_code == 0, done.output
+    assert "Start the tool now with:" in done.output
+    assert "password_file" in done.output
+    assert "PASS  plan import, 1 runs" in done.output
+
+
+def test_rules_and_plans_are_listed() -> None:
+    """The lists name every rule and plan, as text that leads on and as JSON."""
+    assert [one["id"] for one in json.loads(command("rules", "--json").stdout)] == list(RULES)
+    assert "Next: pfxlab conformance run" in command("rules").stdout
+    plans = json.loads(command("plans", "--json").stdout)
+    assert [one["name"] for one in plans] == list(PLANS)
+    assert "{pfx}" in command("plans").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--plan", "import"), "expected a COMMAND after --, or --attach"),
+        (("run", "--plan", "import", "--module", "nothing", "--", "sh"), "expected one of plan import, got nothing"),
+        (("run", "--plan", "import", "--", "no-such-command-4711"), "expected a command that exists"),
+        (("run", "--plan", "read", "--", "sh", "{pfx}"), "expected arguments of this plan"),
+        (("run", "--plan", "dance", "--", "sh"), "'dance' is not one of"),
+        (("run", "--plan", "import", "--", "sh", "{pxf}"), "such as {pfx}, got {pxf}"),
+        (("run", "--plan", "import", "--rights", "Foo.Bar", "--", "sh"), "got Foo.Bar"),
+        (("run", "--plan", "import", "--json", "no-such-folder/v.json", "--", "sh"), "expected a folder that exists"),
+        (("run", "--plan", "connector", "--attach"), "expected a plan whose tools end by themselves, got connector"),
+    ],
+)
+def test_bad_usage(arguments: tuple[str, ...], said: str) -> None:
+    """What cannot be run ends with 2 and a sentence before anything is started."""
+    done = command(*arguments)
+    assert (done.exit_code, said in done.output) == (2, True), done.output
+
+
+def test_tool_that_cannot_be_started(tmp_path: Path) -> None:
+    """A file that the system cannot run ends with 3 and names the module; no verdict is given."""
+    script = tmp_path / "tool"
+    script.write_text("echo no interpreter is named\n")
+    script.chmod(0o755)
+    done = judged("import", "--module", "plain", "--json", "-", "--", str(script))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Could not run module plain: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C ends the tool too, with the exit code that shells expect and without a verdict."""
+    script = f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 60; true"
+    words = [*PFXLAB, "conformance", "run", "--plan", "import", "--module", "plain", "--", "sh", "-c", script]
+    # What runs tests in the background ignores SIGINT, and so would the command.
+    heeding = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    words = [sys.executable, "-c", heeding, *words]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        wait_until((tmp_path / "pid").exists)
+        running.send_signal(signal.SIGINT)
+        out, told = running.communicate(timeout=60)
+    assert (running.returncode, told) == (130, "Interrupted; the tool was stopped.\n")
+    assert "PASS" not in out
+    number = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not alive(number))
+
+
+def test_expected_failures(tmp_path: Path) -> None:
+    """A known failure passes the run, an unexpected pass of a whole plan fails it, and an unknown rule is refused."""
+    known = tmp_path / "known.yaml"
+    known.write_text(yaml.safe_dump({"works": "the tool is not written yet", "truth": "nor this"}))
+    run = ("--module", "plain", "--expected-failures", str(known), "--", "sh", "-c", "exit 0")
+    done = judged("import", *run)
+    assert (done.returncode, "FAIL (expected)" in done.stdout) == (0, True), done.stdout
+    known.write_text(yaml.safe_dump({"works": "x", "truth": "x", "secret-output": "mended since"}))
+    done = judged("import", *run)
+    assert (done.returncode, "UNEXPECTED PASS" in done.stdout) == (0, False), done.stdout
+    done = judged("read", *run[2:])
+    assert (done.returncode, "UNEXPECTED PASS" in done.stdout) == (1, True), done.stdout
+    known.write_text("no-such-rule: x\n")
+    assert judged("import", *run).returncode == 2
+    known.write_text("- a list\n")
+    assert judged("import", *run).returncode == 2
+
+
+def test_every_module_is_named() -> None:
+    """Evidence that is the same in several modules is told once, and names them all."""
+    runs = [
+        ToolRun(name, [], 0, "", [], {}, facts={"reached": False}) for name in ("one-here", "two-here", "one-there")
+    ]
+    shown = judge(RULES["truth"], runs).seen
+    assert [str(one) for one in shown] == [
+        "one-here: said success; what was asked for is not done (also in two-here, one-there)"
+    ]
+
+
+def test_verdicts_are_counted() -> None:
+    """A rule broken once is broken; one that nothing exercised says so; one whose modules were left out is skipped."""
+    rule = RULES["bulk-continues"]
+    assert judge(rule, []).outcome == "NOT EXERCISED"
+    assert judge(rule, [], ["one-bad-file"]).outcome == "SKIPPED"
+    seen = [Seen("m", False, "x", 3)]
+    marked = with_expected(
+        [Verdict(rule, "FAIL", seen, 1), Verdict(RULES["works"], "PASS")], {"works": "y", rule.id: "z"}
+    )
+    assert [(one.expected, one.unexpected, one.fails) for one in marked] == [(True, False, False), (False, True, True)]
+    assert Judgement("import", "t", marked).verdict == "FAIL"
+    assert str(seen[0]) == "m, request 3: x"

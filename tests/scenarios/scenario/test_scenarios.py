@@ -1,0 +1,263 @@
+"""Stories: the catalogue passes, what is no story is said with its line, a story that fails says why."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner, Result
+from defusedxml import ElementTree
+
+from pfxlab.scenarios.cli import main
+from pfxlab.scenarios.scenario.loader import Story, StoryProblem, catalogue, parse_story, schema
+from pfxlab.scenarios.scenario.runner import Run, run
+from pfxlab.scenarios.scenario.steps import STEPS
+from tests.clients.test_official_sdk import PFXLAB
+from tests.conftest import KEYS
+from tests.connector_sim import softhsm
+
+STORIES = catalogue()
+BEGIN = """title: A story for a test
+steps:
+  - connector: main
+  - device: {name: phone, platform: ios, user: user@pfxlab.example}
+  - profile: {name: mail, platform: ios, purpose: smimeEncryption}
+  - certificate: {name: mail, user: user@pfxlab.example}
+"""
+LATER = "  - import: mail\n  - pass: 1d\n"
+
+
+def story(more: str) -> Story:
+    """Return a story that goes on after the usual beginning."""
+    return parse_story(BEGIN + more, "test", "test.yaml")
+
+
+async def told(more: str, **options: Any) -> Run:
+    """Run such a story."""
+    KEYS.begin_anew()
+    return await run(story(more), keys=KEYS, **options)
+
+
+def command(*arguments: str) -> Result:
+    """Return what `pfxlab scenario` printed."""
+    return CliRunner().invoke(main, ["scenario", *arguments])
+
+
+def test_story_of_an_hsm() -> None:
+    """The story of an HSM passes; SoftHSM is configured for a whole process, so that it has one of its own."""
+    command = [*PFXLAB, "scenario", "run", "hsm-key", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    (told_as,) = json.loads(done.stdout)["scenarios"]
+    assert told_as["outcome"] in ("passed", "skipped"), told_as
+    assert (told_as["outcome"] == "skipped") is softhsm.missing
+
+
+@pytest.mark.parametrize("name", [name for name in STORIES if name != "hsm-key"])
+async def test_catalogue(name: str) -> None:
+    """Every story of the catalogue passes, and each of its faults has struck."""
+    KEYS.begin_anew()
+    done = await run(STORIES[name], keys=KEYS, strict=True)
+    assert (done.outcome, done.why) == ("passed", "")
+
+
+def test_catalogue_covers_what_users_report() -> None:
+    """There are at least 20 stories, each with its source, and every step of the vocabulary is used by one."""
+    assert len(STORIES) >= 20
+    assert [one.name for one in STORIES.values() if not one.source] == []
+    used = {next(iter(step)) for one in STORIES.values() for step in one.steps}
+    assert set(STEPS) - used <= {"settle", "check_in", "lock", "snapshot", "restore", "clock", "switches"}
+
+
+@pytest.mark.parametrize("name", ["both-purposes", "whole-world", "two-connectors", "identity-renewal"])
+async def test_same_seed_gives_the_same_journal(name: str) -> None:
+    """Two runs of one seed have the same journal, byte for byte apart from key material; another seed another one."""
+    from pfxlab.scenarios.control.bundle import canonical
+
+    journals = []
+    for seed in (7, 7, 8):
+        done = await run(STORIES[name], seed)
+        journals.append("\n".join(canonical(done.journal)))
+    assert journals[0] == journals[1]
+    assert len(journals[0]) > 5000
+    assert journals[0] != journals[2]
+
+
+async def test_steps_that_the_catalogue_does_not_use() -> None:
+    """Devices are locked, check in by name and get what they put off; snapshots lead back; clocks are put."""
+    done = await told(
+        LATER
+        + """  - expect: {device: phone, holds: mail}
+  - snapshot: before
+  - lock: {device: phone, locked: true}
+  - certificate: {name: more, user: user@pfxlab.example}
+  - import: more
+  - check_in: phone
+  - check_in: [phone]
+  - expect: {certificate: more, device: phone, because: DeviceBusy}
+  - lock: {device: phone, locked: false}
+  - settle:
+  - expect: {device: phone, holds: [mail, more]}
+  - switches: {page_size: 2}
+  - clock: {set: "2027-01-01T00:00:00Z"}
+  - restore: before
+  - expect: {device: phone, holds: mail, lacks: more}
+  - clock: {skip: 2h}
+  - pass: 1d
+  - expect: {device: phone, opens: mail}
+  - expect: {certificate: mail, device: phone, state: installed}
+"""
+    )
+    assert (done.outcome, done.why) == ("passed", "")
+    assert "clock put to 2027-01-01 00:00; nobody was there in between" in done.told
+
+
+@pytest.mark.parametrize(
+    ("more", "line", "said"),
+    [
+        (LATER + "  - expect: {device: phone, holds: []}\n", 9, "expected phone to hold nothing, got ['mail']"),
+        ("  - expect: {device: phone, holds: mail}\n", 7, "got nothing; NothingImported"),
+        ("  - import: {certificate: mail, refused: Duplicate}\n", 7, "refused with Duplicate, got it was imported"),
+        ("  - import: mail\n  - import: mail\n", 8, "expected mail to be imported, got Duplicate"),
+        ("  - expect: {device: tablet, holds: mail}\n", 7, "expected a device of this world (phone), got 'tablet'"),
+        ("  - delete: mail\n", 7, "expected a record of mail to delete, got none"),
+        ("  - restore: nowhere\n", 7, "expected a snapshot (none), got 'nowhere'"),
+        ("  - expect: {fault: fault-1, struck: 1}\n", 7, "expected the fault fault-1 to be planned"),
+        ("  - expect: {records: 3}\n", 7, "expected 3 records, got 0"),
+        ("  - expect: {connector: main, active: false}\n", 7, "expected the connector main active: False, got True"),
+        ("  - expect: {connector: main, processed_at_least: 9}\n", 7, "to take 9 requests, got 0"),
+        ("  - expect: {device: phone, managed: false}\n", 7, "expected phone managed: False, got True"),
+        ("  - expect: {device: phone, opens: mail}\n", 7, "expected phone to open mail to mail, got: addressed to none"),
+        ("  - expect: {device: phone, signs_with: mail}\n", 7, "expected phone to sign, got"),
+        ("  - expect: {certificate: mail, because: arrived}\n", 7, "expected the explanation arrived, got NothingImported"),
+        ("  - expect: {certificate: mail, device: phone, state: installed}\n", 7, "to phone installed, got none"),
+        (LATER + "  - expect: {device: phone, lacks: mail}\n", 9, "expected phone to lack mail, got it there"),
+        ("  - expect: {device: phone, identity_age_below_days: 0.001}\n", 7, "expected the identity of phone renewed"),
+        ("  - expect: {journal: {event: reqest}, count: 2}\n", 7, "expected 2 journal entries with {'event': 'reqest'}, got 0"),
+        ("  - key: {name: NoKey, action: remove}\n", 7, "key: expected the key 'NoKey' in"),
+    ],
+)  # fmt: skip
+async def test_story_that_fails_says_where_and_why(more: str, line: int, said: str) -> None:
+    """The first thing that is not as expected ends the story, with the line of its step, and what is known about why."""
+    done = await told(more)
+    assert done.outcome == "failed"
+    assert done.why.startswith(f"line {line}, ")
+    assert said in done.why
+
+
+async def test_fault_that_never_struck_is_told() -> None:
+    """A fault that befell nothing is reported, and fails the story when that is asked for."""
+    more = "  - fault: {kind: status, route: /nowhere}\n"
+    done = await told(more)
+    assert (done.outcome, done.idle_faults) == ("passed", ["fault-1 (status)"])
+    done = await told(more + "  - no_faults:\n", strict=True)
+    assert (done.outcome, done.why) == ("failed", "faults that never struck: fault-1 (status)")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "test.yaml, line 1: expected a story with title and steps, got an empty file"),
+        ("title: x\n  y: [", "test.yaml, line 2: expected YAML"),
+        ("title: x\n", "test.yaml, line 1: the file: expected steps, got none"),
+        (BEGIN + "  - jump: 1d\n", "test.yaml, line 7: steps/5: expected one of action, assign"),
+        (BEGIN + "  - pass: 5\n", "test.yaml, line 7: steps/5/pass: 5 is not"),
+        (BEGIN + "  - pass: soon\n", "test.yaml, line 7: steps/5/pass: 'soon'"),
+        (BEGIN + "  - pass: 0d\n", "test.yaml, line 7: pass: expected some time to pass"),
+        (BEGIN + "  - device: {name: x, user: a@b}\n", "test.yaml, line 7: steps/5/device: expected platform, got none"),
+        (BEGIN + "  - device:\n      name: x\n      user: a@b\n      platform: amiga\n",
+         "test.yaml, line 10: steps/5/device/platform: expected one of ios, macos, windows"),
+        (BEGIN + "  - expect: {holds: mail}\n", "test.yaml, line 7"),
+        (BEGIN + "  - expect: {device: phone, smells: nice}\n", "test.yaml, line 7"),
+        (BEGIN + "  - fault: {kind: earthquake}\n", "test.yaml, line 7: steps/5/fault/kind: expected one of status"),
+        (BEGIN + "  - fault: {kind: reset, seconds: 3}\n", "test.yaml, line 7: fault: seconds: the kind reset takes no"),
+        (BEGIN + "  - switches: {cheese: 1}\n", "test.yaml, line 7: switches: expected switches of docs/divergences.md"),
+        (BEGIN + "  - clock: {set: 2026-02-30T00:00:00Z}\n", "test.yaml, line 7: clock: expected a moment such as"),
+        (BEGIN + "  - certificate: {name: c, user: a@b, begins: 1999-01-01T00:00:00Z}\n",
+         "test.yaml, line 7: certificate: expected a moment from 2000 to 2099"),
+        ("start: 1066-10-14T09:00:00Z\n" + BEGIN, "test.yaml, line 1: start: expected a moment from 2000 to 2099"),
+        ("seed: many\n" + BEGIN, "test.yaml, line 1: seed: 'many' is not of type 'integer'"),
+        ("switches: {page_size: 0}\n" + BEGIN, "test.yaml, line 1: switches: switches/page_size: expected int from 1"),
+        ("&a [*a]", "test.yaml"),
+    ],
+)  # fmt: skip
+def test_what_is_no_story_is_said_with_its_line(text: str, said: str) -> None:
+    """A file that is no story is refused before anything runs: line, place, what was expected, what came."""
+    with pytest.raises(StoryProblem) as caught:
+        parse_story(text, "test", "test.yaml")
+    assert str(caught.value).startswith(said)
+
+
+def test_schema_is_one() -> None:
+    """The schema of stories is valid JSON Schema, and every story of the catalogue fits it."""
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert json.loads(command("schema").stdout) == schema()
+
+
+def test_command_lists_and_shows() -> None:
+    """The list names every story; what `show` prints is a story again."""
+    listed = json.loads(command("list", "--json").stdout)
+    assert [one["name"] for one in listed] == list(STORIES)
+    assert "Next: " in command("list").stdout
+    assert parse_story(command("show", "guest-user").stdout, "x", "x").title == STORIES["guest-user"].title
+
+
+def test_command_runs_stories(tmp_path: Path) -> None:
+    """A run ends with 0, 1 or 2 and tells people each step, programs JSON alone, and CI a JUnit file."""
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(BEGIN + LATER + "  - expect: {device: phone, holds: mail}\n")
+    bad.write_text(BEGIN + "  - expect: {device: phone, holds: mail}\n")
+    done = command("run", str(good))
+    assert done.exit_code == 0
+    assert "mail imported" in done.stdout
+    assert "PASSED: 1 of 1 stories" in done.stdout
+    junit = tmp_path / "junit.xml"
+    done = command("run", str(good), str(bad), "--seed", "11", "--json", "--junit", str(junit))
+    told_as = json.loads(done.stdout)
+    assert (done.exit_code, told_as["seed"], told_as["passed"], told_as["failed"]) == (1, 11, 1, 1)
+    assert [(one["name"], one["outcome"]) for one in told_as["scenarios"]] == [("good", "passed"), ("bad", "failed")]
+    assert told_as["scenarios"][1]["why"].startswith("line 7, expect: expected phone to hold")
+    suite = ElementTree.parse(junit).getroot()
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    failure = suite.find("testcase[@name='bad']/failure")
+    assert failure is not None
+    assert (failure.get("message") or "").startswith("line 7")
+    done = command("run", str(bad))
+    assert (done.exit_code, "1 FAILED" in done.stdout) == (1, True)
+    assert "Next: the same command with --bundle ." in done.stdout
+
+
+def test_command_says_what_it_cannot_run(tmp_path: Path) -> None:
+    """An unknown story, a broken file and no names at all end with 2 and a sentence."""
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("title: x\nsteps: 3\n")
+    assert command("run", "no-such-story").exit_code == 2
+    done = command("check", str(broken))
+    assert (done.exit_code, "line 2: steps: 3 is not of type 'array'" in done.stderr) == (2, True)
+    assert command("run").exit_code == 2
+    assert command("run", "--all", "guest-user").exit_code == 2
+    done = command("run", "guest-user", "--junit", str(tmp_path / "none" / "junit.xml"))
+    assert (done.exit_code, "expected a folder that exists" in done.output) == (2, True)
+    assert command("check", str(tmp_path / "none.yaml")).exit_code == 2
+
+
+async def test_refusal_is_not_one_of_before() -> None:
+    """An import of which no answer comes is not told by the reason of an earlier refusal."""
+    done = await told(
+        "  - import: {certificate: mail, upn: nobody@pfxlab.example, refused: UserUnknown}\n"
+        "  - fault: {kind: reset, route: POST */userPfxCertificates}\n"
+        "  - import: {certificate: mail, refused: NoAnswer}\n"
+    )
+    assert (done.outcome, done.why) == ("passed", "")
+
+
+async def test_five_years_pass_in_seconds() -> None:
+    """A story of four years and many check-ins takes seconds, since time passes by what is due in it."""
+    begin = time.perf_counter()
+    done = await run(STORIES["encryption-history"], keys=KEYS)
+    assert done.outcome == "passed"
+    assert done.journal[-1].time > "2025"
+    assert time.perf_counter() - begin < 60
