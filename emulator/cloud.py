@@ -1,19 +1,15 @@
-"""What every room of the emulator shares: the store's aggregates, clock, chance, journal, authorities, switches."""
+"""What every component of the emulator shares: aggregates of the store, clock, randomness, journal, authorities."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar, cast
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Config, Switches
-from pfxlab.emulator.entra.keys import SigningKey
-from pfxlab.emulator.entra.tickets import Tickets
 from pfxlab.emulator.faults.plan import Faults
-from pfxlab.emulator.graph.throttling import DOCUMENTED, Throttle
 from pfxlab.emulator.journal.conversations import Conversations
 from pfxlab.emulator.journal.journal import Journal
-from pfxlab.emulator.lru_cache import LruCache
 from pfxlab.emulator.pki import load_or_create
 from pfxlab.emulator.seeded_random import SeededRandom
 from pfxlab.emulator.store.database import Store
@@ -23,8 +19,7 @@ from pfxlab.emulator.store.devices import Connectors, Devices
 from pfxlab.emulator.store.directory import Directory, Secrets
 from pfxlab.emulator.store.pfx_certificates import PfxCertificates
 
-if TYPE_CHECKING:
-    from pfxlab.emulator.graph.request import Caller
+T = TypeVar("T")
 
 
 class Cloud:
@@ -33,8 +28,10 @@ class Cloud:
     def __init__(self, config: Config, clock: LabClock, folder: Path | None = None) -> None:
         self.config, self.clock = config, clock
         self.stopping = False
+        self._folder = folder
+        self._components: dict[type, Any] = {}
         self.on_restore: list[Callable[[], None]] = []
-        """What rooms remember beside the store, to be forgotten when that is put back to another state."""
+        """What components remember beside the store, to be forgotten when that is put back to another state."""
 
         self.conversations = Conversations()
         self.on_restore.append(self.conversations.clear)
@@ -51,25 +48,25 @@ class Cloud:
         self.journal = Journal(self.store, clock, config.journal_entries)
         self.directory = Directory(self.store)
         self.secrets = Secrets()
-        self.throttle = Throttle(DOCUMENTED)
-        # A bulk import sends the same token each time: it is verified once.
-        self.callers: LruCache[tuple[str, str], Caller] = LruCache(1000)
         self.faults = Faults(config.seed)
-        self.ended_tokens: set[str] = set()
-        """Digests of tokens that a fault has ended before their time."""
-
-        self.last_served: dict[str, str] = {}
-        """Tenant → the user whose turn at the connectors was last; a restart begins the round anew."""
-        self.tickets = Tickets(self.store)
         self.certificates = PfxCertificates(self.store)
         self.profiles = DeviceConfigurations(self.store)
         self.devices = Devices(self.store)
         self.connectors = Connectors(self.store)
         self.deliveries = Deliveries(self.store)
         self.commands = MdmCommands(self.store)
-        self.signing_key = SigningKey.load_or_create(_file(folder, "token-signing.pem"))
-        self.device_ca = load_or_create(_file(folder, "device-ca.pem"), "PFX Lab MDM Device CA", clock)
-        self.connector_ca = load_or_create(_file(folder, "connector-ca.pem"), "PFX Lab Connector CA", clock)
+        self.device_ca = load_or_create(self.file("device-ca.pem"), "PFX Lab MDM Device CA", clock)
+        self.connector_ca = load_or_create(self.file("connector-ca.pem"), "PFX Lab Connector CA", clock)
+
+    def component(self, kind: type[T], make: Callable[[], T]) -> T:
+        """Return what a component of the emulator keeps for this cloud, by its class; made when first asked for."""
+        if kind not in self._components:
+            self._components[kind] = make()
+        return cast("T", self._components[kind])
+
+    def file(self, name: str) -> Path | None:
+        """Return a file of the cloud's own folder, None for a cloud that lives in memory."""
+        return None if self._folder is None else self._folder / name
 
     def next_exchange(self) -> int:
         """Return the number of the next request that an observer hears of, from 1."""
@@ -85,7 +82,3 @@ class Cloud:
         """Close the store."""
         self.journal.flush()
         self.store.close()
-
-
-def _file(folder: Path | None, name: str) -> Path | None:
-    return None if folder is None else folder / name

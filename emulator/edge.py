@@ -1,11 +1,16 @@
-"""What every HTTP room shares: the cloud behind it, our address as the caller wrote it, the client certificate."""
+"""What every HTTP component shares: the cloud behind it, our address as the caller wrote it, the client certificate."""
+
+from collections.abc import Callable
 
 from aiohttp import web
 from cryptography import x509
 
 from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.journal.exchanges import Exchange
 
 CLOUD = web.AppKey("cloud", Cloud)
+OBSERVER: "web.AppKey[Callable[[Exchange], None]]" = web.AppKey("observer")
+"""Hears of every request but the lab's own, where somebody wants to (lab/observer.py)."""
 
 
 def origin_of(request: web.Request) -> str:

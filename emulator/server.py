@@ -13,13 +13,15 @@ from pfxlab.emulator.admin import routes as admin
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
-from pfxlab.emulator.edge import CLOUD
+from pfxlab.emulator.edge import CLOUD, OBSERVER
 from pfxlab.emulator.entra import routes as entra
+from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.graph import gateway
 from pfxlab.emulator.intune import apple_enrollment, apple_mdm, connector_api, mde2, omadm
-from pfxlab.emulator.journal import exchanges
+from pfxlab.emulator.journal.exchanges import Exchange
 from pfxlab.emulator.lab import control, http_faults
 from pfxlab.emulator.lab.driver import CloudDriver, Driver
+from pfxlab.emulator.lab.observer import observed as observer_middleware
 from pfxlab.emulator.lab.openapi import document
 from pfxlab.emulator.proxy import ConnectProxy
 from pfxlab.emulator.tls import ServerTls
@@ -38,15 +40,15 @@ def build_app(
     cloud: Cloud,
     control_token: str,
     driver: Driver | None = None,
-    observer: Callable[[exchanges.Exchange], None] | None = None,
+    observer: Callable[[Exchange], None] | None = None,
 ) -> web.Application:
     """Return the application with every room's routes. `driver` moves what is not the cloud itself."""
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[exchanges.observed, http_faults.faults])
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[observer_middleware, http_faults.faults])
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
     app[control.DRIVER] = driver or CloudDriver(cloud)
     if observer is not None:
-        app[exchanges.OBSERVER] = observer
+        app[OBSERVER] = observer
     for room in (gateway, admin, control, mde2, omadm, apple_enrollment, apple_mdm, connector_api, entra):
         room.add_routes(app)
     app.router.add_get(f"{control.PREFIX}/openapi.json", _openapi)
@@ -59,11 +61,12 @@ class Emulator:
 
     def __init__(self, config: Config, clock: LabClock, folder: Path | None = None) -> None:
         self.cloud = Cloud(config, clock, folder)
+        signing_key_of(self.cloud)
         self.tls = ServerTls(folder)
         self.cloud.tls_root = ssl.PEM_cert_to_DER_cert(self.tls.ca_pem.decode("ascii"))
         self.control_token = secrets.token_urlsafe(24)
         self.port = 0
-        self.observer: Callable[[exchanges.Exchange], None] | None = None
+        self.observer: Callable[[Exchange], None] | None = None
         """Hears of every request but the control API's; to be set before the start."""
 
         self.driver: Driver | None = None

@@ -22,7 +22,8 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Config, switches_with
 from pfxlab.emulator.entra import grants
 from pfxlab.emulator.faults.plan import Planned
-from pfxlab.emulator.graph.dispatch import Incoming, dispatch
+from pfxlab.emulator.graph.dispatch import dispatch
+from pfxlab.emulator.graph.request import Incoming
 from pfxlab.emulator.journal.journal import Entry
 from pfxlab.emulator.journal.near_misses import near_misses
 from pfxlab.emulator.lab.explain import Explanation

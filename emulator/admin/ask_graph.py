@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pfxlab.emulator.admin.page import Look
+from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.graph.errors import GraphError
 from pfxlab.emulator.graph.odata.query import QueryOptions
-from pfxlab.emulator.graph.request import Answer, Caller, GraphRequest, Handler
+from pfxlab.emulator.graph.request import Answer, GraphRequest, Handler
 
 _PORTAL: Final = "PFX Lab admin centre"
 

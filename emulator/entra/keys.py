@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.pki import private_pem, write_private
 
 
@@ -65,3 +66,8 @@ class SigningKey:
         jwk: dict[str, Any] = RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         public = {name: jwk[name] for name in ("kty", "n", "e")}
         return {"keys": [{**public, "use": "sig", "alg": "RS256", "kid": self.key_id}]}
+
+
+def signing_key_of(cloud: Cloud) -> SigningKey:
+    """Return the key that signs a cloud's tokens; a cloud with a folder keeps it there."""
+    return cloud.component(SigningKey, lambda: SigningKey.load_or_create(cloud.file("token-signing.pem")))

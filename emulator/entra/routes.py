@@ -4,6 +4,7 @@ from aiohttp import web
 
 from pfxlab.emulator.edge import CLOUD, origin_of
 from pfxlab.emulator.entra import authorize, discovery, errors, grants
+from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
 
 
@@ -19,7 +20,7 @@ async def openid_configuration(request: web.Request) -> web.Response:
 
 async def keys(request: web.Request) -> web.Response:
     """GET /{tenant}/discovery/v2.0/keys."""
-    return web.json_response(request.app[CLOUD].signing_key.jwks())
+    return web.json_response(signing_key_of(request.app[CLOUD]).jwks())
 
 
 async def instance(request: web.Request) -> web.Response:

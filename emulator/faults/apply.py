@@ -1,16 +1,14 @@
-"""What injecting a fault needs in any room: who sends a request, the mark in the journal, how to be asked to wait."""
+"""What injecting a fault needs anywhere: who sends a request, the mark in the journal, how to be asked to wait."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 
 from pfxlab.emulator.faults.plan import Planned
-
-if TYPE_CHECKING:
-    from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.journal.journal import Journal
 
 _NAMES = ("appid", "upn", "oid", "preferred_username")
 
@@ -28,16 +26,16 @@ def actor_of(authorization: str, *names: str) -> str:
     return " ".join(name for name in found if name)
 
 
-def mark(cloud: "Cloud", planned: Planned, **facts: str) -> None:
+def mark(journal: Journal, planned: Planned, **facts: str) -> None:
     """Write an injected fault into the journal."""
-    cloud.journal.record("lab", "fault injected", fault=planned.id, kind=planned.fault.kind, **facts)
+    journal.record("lab", "fault injected", fault=planned.id, kind=planned.fault.kind, **facts)
 
 
-def retry_headers(cloud: "Cloud", settings: Mapping[str, Any]) -> dict[str, str]:
+def retry_headers(now: datetime, settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the headers by which a fault asks a client to wait, in the form it was told."""
     wait = float(settings["wait"])
     whole = str(max(1, -int(-wait // 1)))
-    date = format_datetime(cloud.clock.now().replace(microsecond=0) + timedelta(seconds=wait), usegmt=True)
+    date = format_datetime(now.replace(microsecond=0) + timedelta(seconds=wait), usegmt=True)
     milliseconds = {"x-ms-retry-after-ms": str(int(wait * 1000))}
     forms: dict[str, dict[str, str]] = {
         "absent": {},

@@ -9,21 +9,18 @@ import binascii
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.request import Answer, Json
+from pfxlab.emulator.graph.request import Answer, Incoming, Json, Outgoing
 from pfxlab.emulator.wire.schemas import first_problem
-
-if TYPE_CHECKING:
-    from pfxlab.emulator.graph.dispatch import Incoming, Outgoing
 
 _METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
 
 
-def _parse(incoming: "Incoming") -> list[Json]:
+def _parse(incoming: Incoming) -> list[Json]:
     try:
         body = json.loads(incoming.body)
         # A lone surrogate passes the JSON parser and nothing after it.
@@ -52,7 +49,7 @@ def _dependencies(request: Json) -> list[str]:
     return [str(name) for name in request.get("dependsOn") or request.get("depends_on") or ()]
 
 
-def respond(cloud: Cloud, incoming: "Incoming", dispatch: Callable[[Cloud, "Incoming"], "Outgoing"]) -> Answer:
+def respond(cloud: Cloud, incoming: Incoming, dispatch: Callable[[Cloud, Incoming], Outgoing]) -> Answer:
     """Return the answers of a batch, in the order of its requests.
 
     Raises:
@@ -106,7 +103,7 @@ def _failed_dependency(request: Json) -> Json:
     return {"id": request["id"], "status": 424, "headers": {"Content-Type": "application/json"}, "body": body}
 
 
-def _run(cloud: Cloud, outer: "Incoming", request: Json, dispatch: Callable[[Cloud, "Incoming"], "Outgoing"]) -> Json:
+def _run(cloud: Cloud, outer: Incoming, request: Json, dispatch: Callable[[Cloud, Incoming], Outgoing]) -> Json:
     method = str(request["method"]).upper()
     try:
         path, query = _below_version(str(request["url"]), outer.version)

@@ -6,15 +6,13 @@ The HTTP edge and $batch both come through here.
 import json
 import logging
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
-import jwt
-
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.entra.grants import audiences
+from pfxlab.emulator.entra.bearer import TokenRefused, caller_of, end_token
+from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.graph import batch, errors, injected, throttling
 from pfxlab.emulator.graph.directory import (
     applications,
@@ -37,7 +35,7 @@ from pfxlab.emulator.graph.odata.metadata import csdl
 from pfxlab.emulator.graph.odata.model import ENTITY_SETS, SINGLETONS
 from pfxlab.emulator.graph.odata.query import QueryOptions
 from pfxlab.emulator.graph.permissions import check
-from pfxlab.emulator.graph.request import Answer, Caller, GraphRequest
+from pfxlab.emulator.graph.request import Answer, GraphRequest, Incoming, Outgoing
 from pfxlab.emulator.graph.router import Route, Router, split_path
 from pfxlab.emulator.journal.tips import tip
 from pfxlab.emulator.wire import jsontext
@@ -83,74 +81,12 @@ def build_router() -> Router:
 _ROUTER = build_router()
 
 
-@dataclass(frozen=True)
-class Incoming:
-    """A request as it came. `path` is below the version, still percent-encoded; header names are lower case."""
-
-    method: str
-    origin: str
-    version: str
-    path: str
-    query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """The answer as it goes out."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
-    """Return who a bearer token speaks for.
-
-    Raises:
-        GraphError: no token, not ours, another audience, or expired.
-
-    """
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        reason = "expected 'Authorization: Bearer …'"
-        raise errors.unauthenticated("Access token is empty.", reason, "TokenMissing")
-    caller = cloud.callers.get((token, origin))
-    if caller is None:
-        caller = _caller(_claims(cloud, token.strip(), origin))
-        cloud.callers.put((token, origin), caller)
-    ended = cloud.ended_tokens and injected.digest(token) in cloud.ended_tokens
-    if ended or caller.expires <= cloud.clock.now().timestamp():
-        text = "Lifetime validation failed, the token is expired."
-        reason = "a fault of the lab ended the token" if ended else f"the token expired at {caller.expires}"
-        raise errors.unauthenticated(text, reason, "TokenExpired")
-    return caller
-
-
-def _claims(cloud: Cloud, token: str, origin: str) -> dict[str, Any]:
+def _caller(cloud: Cloud, incoming: Incoming) -> Caller:
+    """Return who a request's token speaks for; a refused token is Graph's 401."""
     try:
-        return cloud.signing_key.verify(token, audiences(origin))
-    except jwt.InvalidAudienceError as error:
-        text = "Access token validation failure. Invalid audience."
-        raise errors.unauthenticated(text, f"the token's audience is not Graph ({error})") from None
-    except jwt.InvalidSignatureError:
-        text = "Access token validation failure. Invalid signature."
-        raise errors.unauthenticated(text, "another authority signed the token") from None
-    except jwt.InvalidTokenError as error:
-        text = (
-            "IDX14100: JWT is not well formed, there are no dots (.).\n"
-            "The token needs to be in JWS or JWE Compact Serialization Format."
-        )
-        raise errors.unauthenticated(text, f"not a token of this lab ({type(error).__name__})") from None
-
-
-def _caller(claims: dict[str, Any]) -> Caller:
-    who = Caller(claims["tid"], claims["appid"], frozenset(claims.get("roles", ())), claims["exp"])
-    if "scp" not in claims:
-        return who
-    scopes, roles = frozenset(claims["scp"].split()), frozenset(claims["wids"])
-    return replace(who, scopes=scopes, user_id=claims["oid"], directory_roles=roles)
+        return caller_of(cloud, incoming.headers.get("authorization"), incoming.origin)
+    except TokenRefused as refused:
+        raise errors.unauthenticated(refused.text, refused.reason, refused.rule) from None
 
 
 def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
@@ -189,7 +125,7 @@ def _unless_struck(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
             except errors.GraphError as error:
                 came = f"after it was refused ({error.status}, {error.rule})"
         raise injected.error_of(cloud, planned, _service_of(incoming), came)
-    injected.end_token(cloud, incoming)
+    end_token(cloud, incoming.headers.get("authorization", ""))
     return _committed(cloud, incoming, request_id)
 
 
@@ -299,7 +235,7 @@ def _throttle(cloud: Cloud, caller: Caller, route: Route, request: GraphRequest)
     switches = cloud.config.switches
     verdict = throttling.ThrottleDecision(None, 0.0)
     if switches.throttling != "off":
-        verdict = cloud.throttle.judge(cloud.clock.now().timestamp(), counted)
+        verdict = throttling.throttle_of(cloud).judge(cloud.clock.now().timestamp(), counted)
     headers = throttling.directory_headers(counted, verdict) if group == throttling.DIRECTORY else {}
     if verdict.wait is None:
         return headers
@@ -312,7 +248,7 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     public = _public(incoming)
     if public is not None:
         return public
-    caller = caller_of(cloud, incoming.headers.get("authorization"), incoming.origin)
+    caller = _caller(cloud, incoming)
     if batch.is_batch(incoming.path):
         return batch.respond(cloud, incoming, dispatch)
     segments = split_path(incoming.path)

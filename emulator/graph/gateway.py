@@ -7,7 +7,8 @@ from aiohttp import web
 
 from pfxlab.emulator.edge import CLOUD, origin_of
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.dispatch import Incoming, Outgoing, dispatch, refuse
+from pfxlab.emulator.graph.dispatch import dispatch, refuse
+from pfxlab.emulator.graph.request import Incoming, Outgoing
 
 _WORTH_PACKING: Final = 2048
 

@@ -3,43 +3,39 @@
 They befall each request of a `$batch` by itself, as Graph's own troubles do.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.faults.apply import actor_of, mark, retry_headers
 from pfxlab.emulator.faults.kinds import HTTP
 from pfxlab.emulator.faults.plan import Occasion, Planned
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.request import Answer
+from pfxlab.emulator.graph.request import Answer, Incoming
 from pfxlab.emulator.proxy import GRAPH_HOSTS
-
-if TYPE_CHECKING:
-    from pfxlab.emulator.cloud import Cloud
-    from pfxlab.emulator.graph.dispatch import Incoming
 
 KINDS: Final = ("status", "expired_token", "next_link", "odd_answer")
 _BEFORE: Final = ("status", "expired_token")
 _OTHER_STATUS: Final = {201: 200, 204: 200, 200: 206}
 
 
-def _struck(cloud: "Cloud", incoming: "Incoming", kinds: Sequence[str]) -> Planned | None:
+def _struck(cloud: Cloud, incoming: Incoming, kinds: Sequence[str]) -> Planned | None:
     path = f"/{incoming.version}/{incoming.path.strip('/')}"
     actor = actor_of(incoming.headers.get("authorization", ""), incoming.headers.get("user-agent", ""))
     spoken_of = f"{path} {incoming.query} {incoming.body.decode('utf-8', 'replace')}"
     planned = cloud.faults.strike(Occasion(HTTP, incoming.method, path, actor, spoken_of), kinds)
     if planned is not None:
-        mark(cloud, planned, on=f"{incoming.method} {path}"[:500])
+        mark(cloud.journal, planned, on=f"{incoming.method} {path}"[:500])
     return planned
 
 
-def struck(cloud: "Cloud", incoming: "Incoming") -> Planned | None:
+def struck(cloud: Cloud, incoming: Incoming) -> Planned | None:
     """Return the fault that befalls a request before it is answered, marked in the journal, or None."""
     return _struck(cloud, incoming, _BEFORE)
 
 
-def spoiled(cloud: "Cloud", incoming: "Incoming", answer: Answer) -> Answer:
+def spoiled(cloud: Cloud, incoming: Incoming, answer: Answer) -> Answer:
     """Return an answer with the fault that befalls it: a damaged link where there is one, or something unusual."""
     if isinstance(answer.body, dict) and "@odata.nextLink" in answer.body:
         planned = _struck(cloud, incoming, ("next_link",))
@@ -53,20 +49,10 @@ def spoiled(cloud: "Cloud", incoming: "Incoming", answer: Answer) -> Answer:
     return replace(answer, body=_with_unknown(answer.body)) if isinstance(answer.body, dict) else answer
 
 
-def error_of(cloud: "Cloud", planned: Planned, service: str | None, came: str) -> errors.GraphError:
+def error_of(cloud: Cloud, planned: Planned, service: str | None, came: str) -> errors.GraphError:
     """Return the error that a `status` fault answers with; `came` says what the request had done by then."""
     settings = planned.fault.settings
-    return errors.injected(settings["status"], service, retry_headers(cloud, settings), planned.id, came)
-
-
-def digest(token: str) -> str:
-    """Return the name by which the lab remembers a token that has ended before its time."""
-    return hashlib.sha256(token.strip().encode()).hexdigest()
-
-
-def end_token(cloud: "Cloud", incoming: "Incoming") -> None:
-    """Let the token of a request be expired from now on."""
-    cloud.ended_tokens.add(digest(incoming.headers.get("authorization", "").partition(" ")[2]))
+    return errors.injected(settings["status"], service, retry_headers(cloud.clock.now(), settings), planned.id, came)
 
 
 def _with_unknown(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +63,7 @@ def _with_unknown(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, **enums, "propertyOfALaterVersion": {"kind": "unknown", "values": [1, None]}}
 
 
-def damaged(body: Mapping[str, Any], variant: str, incoming: "Incoming") -> dict[str, Any]:
+def damaged(body: Mapping[str, Any], variant: str, incoming: Incoming) -> dict[str, Any]:
     """Return a page with the link to the next one damaged; a last page is left as it is."""
     if "@odata.nextLink" not in body:
         return dict(body)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.request import Caller
 
 
 @dataclass(frozen=True)

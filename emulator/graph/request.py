@@ -5,19 +5,30 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.graph.odata.query import Place, QueryOptions
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Who holds the token, and until when: application roles or delegated scopes, and a user's directory roles."""
+class Incoming:
+    """A request as it came. `path` is below the version, still percent-encoded; header names are lower case."""
 
-    tenant_id: str
-    app_id: str
-    scopes: frozenset[str]
-    expires: float
-    user_id: str | None = None
-    directory_roles: frozenset[str] = frozenset()
+    method: str
+    origin: str
+    version: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """The answer as it goes out."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True)

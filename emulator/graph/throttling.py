@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from pfxlab.emulator.cloud import Cloud
+
 CONFIGURATION: Final = "configuration"
 DEVICES: Final = "devices"
 DIRECTORY: Final = "directory"
@@ -130,3 +132,14 @@ def directory_headers(request: Request, verdict: ThrottleDecision) -> dict[str, 
     if verdict.used >= _WARNING:
         headers["x-ms-throttle-limit-percentage"] = f"{verdict.used:.1f}"
     return headers
+
+
+def throttle_of(cloud: Cloud) -> Throttle:
+    """Return what counts a cloud's requests; it begins anew when the store is put back."""
+
+    def make() -> Throttle:
+        throttle = Throttle(DOCUMENTED)
+        cloud.on_restore.append(throttle.clear)
+        return throttle
+
+    return cloud.component(Throttle, make)

@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, origin_of
-from pfxlab.emulator.entra.tickets import Ticket
-from pfxlab.emulator.graph.dispatch import caller_of
-from pfxlab.emulator.graph.errors import GraphError
+from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
+from pfxlab.emulator.entra.tickets import Ticket, tickets_of
 from pfxlab.emulator.intune import enrollment
 from pfxlab.emulator.intune.enrollment import Facts, MessageTooLarge, NoUser
 from pfxlab.emulator.pki import Authority, RequestRefused, challenge_of, thumbprint
@@ -40,7 +39,7 @@ def signed(authority: Authority, profile: bytes) -> bytes:
 def profile_for(cloud: Cloud, origin: str, tenant_id: str, user_id: str, device_id: str) -> bytes:
     """Return a signed enrolment profile; its challenge is good once, for an hour, and for this device id only."""
     ticket = {"tenant_id": tenant_id, "app_id": "", "scope": "", "user_id": user_id}
-    challenge = cloud.tickets.issue(_TICKET, cloud.clock.now(), _TICKET_SECONDS, **ticket, facts={"id": device_id})
+    challenge = tickets_of(cloud).issue(_TICKET, cloud.clock.now(), _TICKET_SECONDS, **ticket, facts={"id": device_id})
     profile = wire.EnrollmentProfile(
         scep_url=f"{origin}{APPLE_SCEP_PATH}",
         challenge=challenge,
@@ -60,9 +59,9 @@ async def download(request: web.Request) -> web.Response:
     try:
         caller = caller_of(cloud, request.headers.get("Authorization"), origin_of(request))
         user_id = enrollment.owner_of(caller, user_affinity=request.query.get("userAffinity") != "none")
-    except (GraphError, NoUser) as error:
-        status, code = (401, error.code) if isinstance(error, GraphError) else (403, "NoUser")
-        reason = error.reason if isinstance(error, GraphError) else str(error)
+    except (TokenRefused, NoUser) as error:
+        status, code = (401, error.code) if isinstance(error, TokenRefused) else (403, "NoUser")
+        reason = error.reason if isinstance(error, TokenRefused) else str(error)
         enrollment.refused(cloud, "enrolment refused", reason, code=code)
         return web.json_response({"error": {"code": code, "message": reason}}, status=status)
     with cloud.store.atomic():
@@ -120,7 +119,7 @@ def _issued(cloud: Cloud, asked: scep.PkcsReq) -> x509.Certificate | scep.FailIn
     except RequestRefused as error:
         enrollment.refused(cloud, "SCEP request refused", str(error))
         return scep.FailInfo.BAD_REQUEST
-    cloud.tickets.spend(ticket)
+    tickets_of(cloud).spend(ticket)
     device = cloud.devices.get(device_id)
     if device is not None:
         enrollment.renew(cloud, device, certificate)
@@ -134,7 +133,7 @@ class _NoTicket(Exception):
 
 
 def _ticket(cloud: Cloud, challenge: str) -> Ticket:
-    ticket = cloud.tickets.find(_TICKET, challenge)
+    ticket = tickets_of(cloud).find(_TICKET, challenge)
     if ticket is None:
         raise _NoTicket("expected the challenge of an enrolment profile, got another or one that was used")
     if ticket.expires <= cloud.clock.now():

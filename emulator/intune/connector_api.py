@@ -12,9 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, client_certificate, origin_of
+from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
-from pfxlab.emulator.graph.dispatch import caller_of
-from pfxlab.emulator.graph.errors import GraphError
 from pfxlab.emulator.intune import connector_versions as versions
 from pfxlab.emulator.intune import deliveries
 from pfxlab.emulator.pki import RequestRefused, thumbprint
@@ -79,7 +78,7 @@ async def _enroll(request: web.Request) -> web.Response:
     body = await _body(request, "enroll")
     try:
         caller = caller_of(cloud, request.headers.get("Authorization"), origin_of(request))
-    except GraphError as error:
+    except TokenRefused as error:
         raise Refused(401, error.code, error.reason) from None
     if not {INTUNE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR} & caller.directory_roles:
         raise Refused(403, "NotAdministrator", "expected the token of an Intune or Global Administrator")

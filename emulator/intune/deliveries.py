@@ -242,12 +242,12 @@ def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[
     lease_id = cloud.traces.guid()
     with cloud.store.atomic():
         expire_leases(cloud)
-        due, last = cloud.deliveries.due(tenant_id, now, limit, cloud.last_served.get(tenant_id, ""))
+        due, last = cloud.deliveries.due(tenant_id, now, limit, turns_of(cloud).last_served.get(tenant_id, ""))
         cloud.deliveries.take(due, lease_id, connector_id, until, now)
         if due:
             ids = [row["id"] for row in due]
             cloud.journal.record("intune", "lease taken", connector=connector_id, lease=lease_id, deliveries=ids)
-        cloud.last_served[tenant_id] = last
+        turns_of(cloud).last_served[tenant_id] = last
     return lease_id, due
 
 
@@ -322,3 +322,15 @@ def _fail(cloud: Cloud, result: NotRecrypted) -> bool:
 
 def _later(now: datetime, seconds: float) -> datetime:
     return now + timedelta(seconds=seconds)
+
+
+class Turns:
+    """Whose turn it is at the connectors: tenant → the user who was served last. A restart begins the round anew."""
+
+    def __init__(self) -> None:
+        self.last_served: dict[str, str] = {}
+
+
+def turns_of(cloud: Cloud) -> Turns:
+    """Return whose turn it is at the connectors of a cloud."""
+    return cloud.component(Turns, Turns)

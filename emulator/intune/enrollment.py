@@ -11,11 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.edge import CLOUD, client_certificate
+from pfxlab.emulator.edge import CLOUD, OBSERVER, client_certificate
+from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
-from pfxlab.emulator.graph.request import Caller
 from pfxlab.emulator.intune.deliveries import reconcile
-from pfxlab.emulator.journal.exchanges import OBSERVER
 from pfxlab.emulator.pki import thumbprint
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.enrollment import LARGEST_MESSAGE

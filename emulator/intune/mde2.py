@@ -13,9 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, origin_of
-from pfxlab.emulator.graph.dispatch import caller_of
-from pfxlab.emulator.graph.errors import GraphError
-from pfxlab.emulator.graph.request import Caller
+from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
+from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.intune import enrollment
 from pfxlab.emulator.intune.enrollment import Facts, MessageTooLarge, NoUser
 from pfxlab.emulator.pki import RequestRefused, thumbprint
@@ -54,7 +53,7 @@ def _caller(cloud: Cloud, request: web.Request, token: soap.Token | None) -> Cal
         return caller_of(cloud, f"Bearer {bearer}", origin_of(request))
     except soap.SoapError as error:
         raise Refused("Authentication", "InvalidSecurityToken", str(error)) from None
-    except GraphError as error:
+    except TokenRefused as error:
         raise Refused("Authentication", error.code, error.reason) from None
 
 

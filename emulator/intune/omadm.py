@@ -14,8 +14,7 @@ from aiohttp import web
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, origin_of
-from pfxlab.emulator.graph.dispatch import caller_of
-from pfxlab.emulator.graph.errors import GraphError
+from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
 from pfxlab.emulator.intune import deliveries, portal_errors
 from pfxlab.emulator.intune.enrollment import MessageTooLarge, device_of, message_of, refused
 from pfxlab.emulator.store.deliveries import Delivery
@@ -282,7 +281,7 @@ def _active_user(cloud: Cloud, device: Device, alert: syncml.Alert, address: str
             try:
                 origin = "/".join(address.split("/")[:3])
                 caller = caller_of(cloud, f"Bearer {item.data}", origin)
-            except GraphError as error:
+            except TokenRefused as error:
                 refused(cloud, "user token refused", error.reason, device=device.id, code=error.code)
                 continue
             if caller.tenant_id == device.tenant_id:

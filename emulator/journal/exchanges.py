@@ -3,20 +3,13 @@
 Requests hold tokens, secrets and ciphertext: what is shown of them goes through `shown`.
 """
 
-import gzip
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from aiohttp import web
-
-from pfxlab.emulator.edge import CLOUD
 from pfxlab.emulator.wire import jsontext
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-OBSERVER: "web.AppKey[Callable[[Exchange], None]]" = web.AppKey("observer")
 
 LABS_OWN: Final = ("/lab/", "/admin", "/favicon.ico")
 """Where the lab itself is looked at and moved: no client's business, and no fault befalls it."""
@@ -121,58 +114,3 @@ class Recorder:
         """Return what was kept, and keep nothing of it."""
         taken, self.exchanges = self.exchanges, []
         return taken
-
-
-@web.middleware
-async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tell an observer, where there is one, what was asked and what the client got."""
-    observer = request.app.get(OBSERVER)
-    if observer is None or request.path.startswith(LABS_OWN):
-        return await handler(request)
-    cloud = request.app[CLOUD]
-    began, certificate = cloud.clock.now(), _shows_certificate(request)
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        body = b""
-    response: web.StreamResponse | None = None
-    try:
-        response = await handler(request)
-        return response
-    finally:
-        transport = request.transport
-        lost = transport is None or transport.is_closing()
-        answer = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b""
-        observer(
-            Exchange(
-                number=cloud.next_exchange(),
-                began=began,
-                ended=cloud.clock.now(),
-                method=request.method,
-                host=request.host,
-                path=request.path,
-                query=request.rel_url.raw_query_string,
-                headers={name.lower(): _text(value) for name, value in request.headers.items()},
-                body=body,
-                status=0 if lost or response is None else response.status,
-                answer_headers={} if response is None else {n.lower(): v for n, v in response.headers.items()},
-                answer=_unpacked(response, answer),
-                certificate=certificate,
-            )
-        )
-
-
-def _text(value: str) -> str:
-    """Return a header's value; bytes that are no UTF-8, which some clients send, become U+FFFD."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _unpacked(response: web.StreamResponse | None, answer: bytes) -> bytes:
-    packed = response is not None and response.headers.get("Content-Encoding") == "gzip"
-    return gzip.decompress(answer) if packed and answer else answer
-
-
-def _shows_certificate(request: web.Request) -> bool:
-    transport = request.transport
-    tls = None if transport is None else transport.get_extra_info("ssl_object")
-    return tls is not None and bool(tls.getpeercert(binary_form=True))

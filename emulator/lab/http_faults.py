@@ -55,12 +55,12 @@ async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     facts = {"on": f"{request.method} {request.path}"[:500]}
     late = cloud.faults.strike(occasion, ("latency",))
     if late is not None:
-        mark(cloud, late, **facts)
+        mark(cloud.journal, late, **facts)
         await asyncio.sleep(float(late.fault.settings["seconds"]))
     kinds = [kind for kind in _BEFORE if kind not in GRAPH_KINDS or not _is_graph(request.path)]
     struck = cloud.faults.strike(occasion, kinds)
     if struck is not None:
-        mark(cloud, struck, **facts)
+        mark(cloud.journal, struck, **facts)
         if struck.fault.kind == "reset":
             return _close(request)
         if struck.fault.settings["after_write"]:
@@ -70,14 +70,14 @@ async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     spoiled = cloud.faults.strike(occasion, _AFTER)
     if spoiled is None or not isinstance(answer, web.Response):
         return answer
-    mark(cloud, spoiled, **facts)
+    mark(cloud.journal, spoiled, **facts)
     return await _spoil(request, answer, spoiled.fault.kind)
 
 
 def _refusal(cloud: Cloud, request: web.Request, struck: Planned) -> web.Response:
     """Return an error of a room other than Graph: Entra ID's JSON, or what a gateway in front of a room says."""
     settings = struck.fault.settings
-    headers = retry_headers(cloud, settings)
+    headers = retry_headers(cloud.clock.now(), settings)
     if "/oauth2/" in request.path:
         body = {
             "error": "temporarily_unavailable",

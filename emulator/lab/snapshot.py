@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Switches, switches_with
+from pfxlab.emulator.entra.bearer import token_checks_of
 from pfxlab.emulator.faults.plan import Faults
+from pfxlab.emulator.intune.deliveries import turns_of
 from pfxlab.emulator.seeded_random import SeededRandom
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ def take(cloud: "Cloud") -> CloudState:
         "faults": cloud.faults.saved(),
         "chance": cloud.chance.saved(),
         "traces": cloud.traces.saved(),
-        "lastServed": dict(cloud.last_served),
-        "endedTokens": sorted(cloud.ended_tokens),
+        "lastServed": dict(turns_of(cloud).last_served),
+        "endedTokens": sorted(token_checks_of(cloud).ended),
     }
     return CloudState(cloud.store.copy(), facts)
 
@@ -86,10 +88,8 @@ def restore(cloud: "Cloud", state: CloudState) -> None:
     cloud.traces.restore(facts["traces"])
     cloud.faults.restore(facts["faults"])
     cloud.config = replace(cloud.config, switches=switches)
-    cloud.ended_tokens, cloud.last_served = ended, served
-    cloud.callers.clear()
+    token_checks_of(cloud).ended, turns_of(cloud).last_served = ended, served
     cloud.directory.forget()
     for forget in cloud.on_restore:
         forget()
-    cloud.throttle.clear()
     cloud.clock.restore(facts["clock"])

@@ -42,11 +42,6 @@ def missing_for_load(error: ImportError) -> NoReturn:
     stop(COULD_NOT_RUN, f"expected the packages for load runs, {error.name} is missing; {have}")
 
 
-def data_folder() -> Path:
-    """Return the folder below the user's own where keys and tokens are kept."""
-    return Path(click.get_app_dir("pfxlab"))
-
-
 def first_line(path: Path) -> str:
     """Return the first line of a file that holds a secret.
 

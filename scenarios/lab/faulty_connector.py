@@ -80,7 +80,10 @@ class FaultyConnector(Connector):
         planned = faults.strike(occasion, kinds)
         if planned is not None:
             mark(
-                self._cloud, planned, connector=self.connector_id, **({"delivery": delivery_id} if delivery_id else {})
+                self._cloud.journal,
+                planned,
+                connector=self.connector_id,
+                **({"delivery": delivery_id} if delivery_id else {}),
             )
         return planned
 

@@ -75,7 +75,7 @@ def _occasion(cloud: Cloud, device: Device, name: str) -> Occasion:
 def _struck(cloud: Cloud, occasion: Occasion, device: Device, *kinds: str) -> Planned | None:
     planned = cloud.faults.strike(occasion, kinds)
     if planned is not None:
-        mark(cloud, planned, device=device.identity.device_id)
+        mark(cloud.journal, planned, device=device.identity.device_id)
     return planned
 
 

@@ -15,8 +15,8 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.tls import ServerTls
-from pfxlab.scenarios.commands.common import data_folder
 from pfxlab.scenarios.lab.lab import KEY_NAME
+from pfxlab.scenarios.lab.user_folder import data_folder
 
 _NAME: Final = "warm-1"
 _FILES: Final = tuple(

@@ -30,13 +30,13 @@ from pfxlab.scenarios.commands.common import (
     FILE,
     USAGE,
     VERDICT_FAILED,
-    data_folder,
     ready_facts,
     secret,
     stop,
     tell,
 )
 from pfxlab.scenarios.commands.parties.keys import PROVIDER_OPTIONS, installed, refusals
+from pfxlab.scenarios.lab.user_folder import data_folder
 
 _EVENTS: Final = "events.jsonl"
 _PLACE: Final = "service.json"

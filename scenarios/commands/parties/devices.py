@@ -25,12 +25,12 @@ from pfxlab.scenarios.commands.common import (
     NEW_FILE,
     USAGE,
     VERDICT_FAILED,
-    data_folder,
     ready_facts,
     stop,
     tell,
 )
 from pfxlab.scenarios.lab.fleet import FleetUsers, key_source, open_fleet, plan
+from pfxlab.scenarios.lab.user_folder import data_folder
 
 _T = TypeVar("_T")
 _FOLDER = click.option(

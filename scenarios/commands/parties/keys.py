@@ -16,7 +16,8 @@ from pfxlab.connector_sim.keys import cng
 from pfxlab.connector_sim.keys.installed import InstalledProviders, Place, SoftwarePlace, TokenPlace
 from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, data_folder, stop, tell
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, stop, tell
+from pfxlab.scenarios.lab.user_folder import data_folder
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -33,13 +33,13 @@ from pfxlab.scenarios.commands.common import (
     NEW_FILE,
     USAGE,
     VERDICT_FAILED,
-    data_folder,
     first_line,
     ready_facts,
     secret,
     stop,
     tell,
 )
+from pfxlab.scenarios.lab.user_folder import data_folder
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 _READY = click.option(

@@ -13,7 +13,8 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.entra.grants import GRAPH_APP_ID, INTUNE_ADMINISTRATOR, TokenRequest, token
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
-from pfxlab.emulator.graph.dispatch import Incoming, build_router, dispatch
+from pfxlab.emulator.graph.dispatch import build_router, dispatch
+from pfxlab.emulator.graph.request import Incoming
 from pfxlab.emulator.lab.seed import add_user, seed
 from pfxlab.emulator.store.database import to_text
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration

@@ -13,7 +13,8 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.entra.grants import TokenRequest, token
-from pfxlab.emulator.graph.dispatch import Incoming, dispatch
+from pfxlab.emulator.graph.dispatch import dispatch
+from pfxlab.emulator.graph.request import Incoming
 from pfxlab.emulator.lab.seed import seed
 from pfxlab.emulator.wire import jsontext
 from pfxlab.scenarios.lab.lab import Lab
