@@ -69,9 +69,9 @@ async def deliver(stage: Stage) -> None:
 async def deliver_with_missing_key(stage: Stage) -> None:
     """As `deliver`, with one record more that names a key which is not there."""
     await _connected(stage)
-    stage.world.add_key(_MISSING)
+    stage.world.keys.add(_MISSING)
     await _furnish(stage, bad_key=_MISSING)
-    stage.world.remove_key(_MISSING)
+    stage.world.keys.remove(_MISSING)
     await _serve_devices(stage)
     stage.facts["expected"] = ("KeyNotFound", "ProviderUnknown")
 
@@ -80,7 +80,7 @@ async def deliver_with_wrong_key(stage: Stage) -> None:
     """As `deliver`, with one record more whose password is encrypted to another key."""
     await _connected(stage)
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
-    stage.world.use_key(_FOREIGN, EncryptionKey(other, stage.lab.ksp.name, KEY_NAME))
+    stage.world.keys.use(_FOREIGN, EncryptionKey(other, stage.lab.ksp.name, KEY_NAME))
     await _furnish(stage, bad_key=_FOREIGN)
     await _serve_devices(stage)
     stage.facts["expected"] = ("DecryptFailed",)

@@ -42,9 +42,9 @@ from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.ids import check_upn
-from pfxlab.scenarios.lab import faulty_device
-from pfxlab.scenarios.lab.faulty_connector import FaultyConnector
-from pfxlab.scenarios.lab.hardware import hardware_of
+from pfxlab.scenarios.parties import faulty_device
+from pfxlab.scenarios.parties.faulty_connector import FaultyConnector
+from pfxlab.scenarios.parties.hardware import hardware_of
 
 _EVENTS_KEPT: Final = 5000
 _STALLED: Final = 1.0

@@ -57,5 +57,5 @@ def use_hsm(world: World, key_name: str) -> str:
     ksp = Pkcs11Ksp(PROVIDER, TokenSettings(module, label, pin_file))
     public = ksp.add(key_name).public_key()
     world.lab.installed.append(ksp)
-    world.use_key(key_name, EncryptionKey(public, PROVIDER, key_name))
+    world.keys.use(key_name, EncryptionKey(public, PROVIDER, key_name))
     return f"key {key_name} made in an HSM; it never leaves it"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pfxlab.connector_sim.cmdlets import COLLECTION, EncryptionKey, GraphClient, new_user_pfx_certificate
-from pfxlab.connector_sim.errors import ConnectorError, GraphRefused, KeyNotFound
+from pfxlab.connector_sim.cmdlets import COLLECTION, new_user_pfx_certificate
+from pfxlab.connector_sim.errors import ConnectorError, GraphRefused
 from pfxlab.connector_sim.keys import padding
 from pfxlab.connector_sim.pfx import Pfx
 from pfxlab.device_sim.apple.device import AppleDevice
@@ -28,24 +28,15 @@ from pfxlab.emulator.store.database import to_text
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.scenarios.lab import schedule, snapshot
+from pfxlab.scenarios.lab.administrator import AGENT, Administrator
 from pfxlab.scenarios.lab.chain import PROFILES, TYPE_OF_PLATFORM
+from pfxlab.scenarios.lab.connector_keys import ConnectorKeys
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
+from pfxlab.scenarios.lab.names import Unknown, named
 from pfxlab.scenarios.mail.authority import CertificatePlan, MailAuthority
 from pfxlab.scenarios.mail.certificate import IssuedCertificate
 
-_AGENT: Final = "pfxlab-world"
-"""By what requests of this world's own are known from those of a tool."""
-
 _DEVICES: Final = "/beta/deviceManagement/managedDevices"
-_NATIONAL: Final = {
-    "usGovernment": ("graph.microsoft.us", "login.microsoftonline.us"),
-    "china": ("microsoftgraph.chinacloudapi.cn", "login.partner.microsoftonline.cn"),
-    "global": ("graph.microsoft.com", "login.microsoftonline.com"),
-}
-
-
-class Unknown(ValueError):
-    """A name that nothing in this world has; the text says which there are."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +58,8 @@ class World:
         self.profiles: dict[str, str] = {}
         self.groups: dict[str, str] = {"Mail users": lab.operator.credentials.group_id}
         self._authority: MailAuthority | None = None
-        self._client: GraphClient | None = None
-        self._signed_in: datetime | None = None
-        self._hosts: tuple[str, str] | None = None
-        self._keys: dict[str, EncryptionKey] = {}
+        self.administrator = Administrator(lab)
+        self.keys = ConnectorKeys(lab)
         self._baseline: snapshot.Snapshot | None = None
         self._requests = 0
         lab.emulator.cloud.journal.subscribe(self._count)
@@ -104,34 +93,7 @@ class World:
 
     async def close(self) -> None:
         """Close the connection to Graph; the next call opens another."""
-        if self._client is not None:
-            await self._client.__aexit__()
-            self._client = None
-
-    async def national_cloud(self, name: str) -> None:
-        """Let the administrator's tool speak to the hosts of a cloud, through the lab's proxy; `lab` for its own."""
-        await self.close()
-        self._hosts = None if name == "lab" else _found(_NATIONAL, name, "cloud")
-
-    def _new_client(self) -> GraphClient:
-        lab, tenant = self.lab, self.lab.operator.credentials.tenant_id
-        if self._hosts is None:
-            return GraphClient(lab.emulator.origin, lab.authority_url, lab.ca_file, user_agent=_AGENT)
-        graph, login = self._hosts
-        proxy = lab.emulator.proxy_url
-        return GraphClient(f"https://{graph}", f"https://{login}/{tenant}", lab.ca_file, proxy, user_agent=_AGENT)
-
-    async def client(self) -> GraphClient:
-        """Return a signed-in client of the administrator's application; its token is renewed in good time."""
-        now = self.lab.clock.now()
-        lifetime = timedelta(seconds=self.lab.emulator.cloud.config.switches.token_lifetime_seconds / 2)
-        if self._client is None:
-            self._client = await self._new_client().__aenter__()
-            self._signed_in = None
-        if self._signed_in is None or abs(now - self._signed_in) > lifetime:
-            await self._client.sign_in(self.lab.admin_form())
-            self._signed_in = now
-        return self._client
+        await self.administrator.close()
 
     async def graph(self, method: str, path: str, body: Any = None) -> Any:
         """Return the JSON of Graph's answer to the administrator's application.
@@ -140,7 +102,7 @@ class World:
             GraphRefused: an error answer.
 
         """
-        return await (await self.client()).call(method, path, body)
+        return await (await self.administrator.client()).call(method, path, body)
 
     # People, devices, profiles
 
@@ -200,8 +162,8 @@ class World:
             Unknown: there is none.
 
         """
-        found: Device = _found(self.lab.devices, name, "device")
-        return found
+        device: Device = named(self.lab.devices, name, "device")
+        return device
 
     async def device_action(self, name: str, action: str) -> None:
         """Ask for an action in Graph: syncDevice, wipe, retire; or `delete` the device's record.
@@ -252,13 +214,13 @@ class World:
         await self._assign(name, self._targets(groups, excluded))
 
     async def _assign(self, name: str, targets: list[dict[str, str]]) -> None:
-        path = f"{PROFILES}/{_found(self.profiles, name, 'profile')}/assign"
+        path = f"{PROFILES}/{named(self.profiles, name, 'profile')}/assign"
         await self.graph("POST", path, {"assignments": [{"target": target} for target in targets]})
 
     def _targets(self, groups: list[str], excluded: list[str]) -> list[dict[str, str]]:
         kinds = {"groupAssignmentTarget": groups, "exclusionGroupAssignmentTarget": excluded}
         return [
-            {"@odata.type": f"#microsoft.graph.{kind}", "groupId": _found(self.groups, name, "group")}
+            {"@odata.type": f"#microsoft.graph.{kind}", "groupId": named(self.groups, name, "group")}
             for kind, names in kinds.items()
             for name in names
         ]
@@ -287,56 +249,8 @@ class World:
             Unknown: there is none.
 
         """
-        found: IssuedCertificate = _found(self.certificates, name, "certificate")
-        return found
-
-    def encryption_key(self, name: str = KEY_NAME) -> EncryptionKey:
-        """Return a public key of the connector's key store with its names; made there when it is missing."""
-        if name == KEY_NAME and name not in self._keys:
-            return self.lab.encryption_key()
-        if name not in self._keys:
-            try:
-                public = self.lab.ksp.open(name).public_key()
-            except KeyNotFound:
-                public = self.lab.ksp.add(name, exportable=True).public_key()
-            self._keys[name] = EncryptionKey(public, self.lab.ksp.name, name)
-        return self._keys[name]
-
-    def add_key(self, name: str) -> None:
-        """Make a key on the connector; imports that name it are encrypted to it from now on.
-
-        Raises:
-            KeyExists: there is one of that name.
-
-        """
-        public = self.lab.ksp.add(name, exportable=True).public_key()
-        self._keys[name] = EncryptionKey(public, self.lab.ksp.name, name)
-
-    def remove_key(self, name: str) -> None:
-        """Take a key from the connector; who has its public half can go on encrypting to it.
-
-        Raises:
-            KeyNotFound: there is none.
-
-        """
-        public = self.lab.ksp.open(name).public_key()
-        self._keys.setdefault(name, EncryptionKey(public, self.lab.ksp.name, name))
-        self.lab.ksp.remove(name)
-
-    def use_key(self, name: str, key: EncryptionKey) -> None:
-        """Let imports that name a key be encrypted to this one."""
-        self._keys[name] = key
-
-    def move_key(self, name: str, connector: str) -> None:
-        """Export a key and import it on the server of another connector; the first server has it no more.
-
-        Raises:
-            KeyNotFound: there is none.
-            NotExportable: it was made without leave for that.
-
-        """
-        self.lab.key_store(connector).store(name, self.lab.ksp.open(name).private_key(), exportable=True)
-        self.lab.ksp.remove(name)
+        issued: IssuedCertificate = named(self.certificates, name, "certificate")
+        return issued
 
     def record(self, name: str, **changes: Any) -> dict[str, Any]:
         """Return the record to import a certificate with; `changes` may set upn, purpose, padding, key, raw_password.
@@ -351,7 +265,7 @@ class World:
         made = self.made(name)
         scheme = PaddingScheme[changes.get("padding", made.issued.padding.name)]
         purpose = IntendedPurpose[changes.get("purpose", made.issued.purpose.name)]
-        to, upn = self.encryption_key(changes.get("key", KEY_NAME)), changes.get("upn", made.upn)
+        to, upn = self.keys.public(changes.get("key", KEY_NAME)), changes.get("upn", made.upn)
         if not changes.get("raw_password"):
             return new_user_pfx_certificate(made.pfx, made.issued.password, upn, purpose, to, scheme)
         record = new_user_pfx_certificate(made.pfx, "placeholder", upn, purpose, to, scheme)
@@ -384,13 +298,13 @@ class World:
     async def records(self, name: str) -> list[dict[str, Any]]:
         """Return the records that Graph has of a certificate."""
         made = self.made(name)
-        return await (await self.client()).get_user_pfx_certificates(made.upn, made.thumbprint)
+        return await (await self.administrator.client()).get_user_pfx_certificates(made.upn, made.thumbprint)
 
     async def delete_record(self, name: str) -> int:
         """Delete a certificate's records in Graph; return how many there were."""
         found = await self.records(name)
         for record in found:
-            await (await self.client()).remove_user_pfx_certificate(record["id"])
+            await (await self.administrator.client()).remove_user_pfx_certificate(record["id"])
         return len(found)
 
     # Time, faults, switches
@@ -550,10 +464,10 @@ class World:
             name: one if isinstance(one, IssuedCertificate) else IssuedCertificate.of(one) for name, one in kept.items()
         }
         self.profiles, self.groups = dict(state.names.profiles), dict(state.names.groups)
-        self._keys.clear()
+        self.keys.forget()
         self.lab.installed.clear()
         await self.close()
-        self._hosts = None
+        self.administrator.use_own_hosts()
 
     async def begin_here(self) -> None:
         """Let `reset` lead back to the present state."""
@@ -573,7 +487,7 @@ class World:
         return self._requests
 
     def _count(self, entry: Entry) -> None:
-        if entry.event == "request" and entry.fields.get("client") != _AGENT:
+        if entry.event == "request" and entry.fields.get("client") != AGENT:
             self._requests += 1
 
     def forget(self) -> None:
@@ -581,10 +495,3 @@ class World:
         self.over.clear()
         self.kept.clear()
         self.asked.clear()
-
-
-def _found(known: Mapping[str, Any], name: str, what: str) -> Any:
-    if name not in known:
-        have = ", ".join(sorted(known)) or "none"
-        raise Unknown(f"expected a {what} of this world ({have}), got {name!r}")
-    return known[name]

@@ -14,7 +14,8 @@ from pfxlab.emulator.journal.near_misses import near_misses
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.scenarios.lab.lab import FIRST
-from pfxlab.scenarios.lab.world import Unknown, World
+from pfxlab.scenarios.lab.names import Unknown
+from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.mail import canaries, proofs
 from pfxlab.scenarios.mail.openssl import OpenSsl
 from pfxlab.scenarios.scenario.schemas import LIST_OF_NAMES, NAME, TEXT, UPN, closed

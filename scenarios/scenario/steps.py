@@ -151,7 +151,7 @@ async def _bulk_import(world: World, given: Arguments) -> str:
     count, template = given["count"], world.record(given["certificate"])
     items = [Item(upn, {**template, "userPrincipalName": upn}) for upn in world.users(count)]
     begun, outcomes = world.lab.clock.now(), []
-    async for outcome in import_all(await world.client(), items, _Hurried(world), at_once=1):
+    async for outcome in import_all(await world.administrator.client(), items, _Hurried(world), at_once=1):
         outcomes.append(outcome)
     failed = [one for one in outcomes if one.state == "failed"]
     if failed:
@@ -171,13 +171,13 @@ async def _delete(world: World, given: str) -> str:
 async def _key(world: World, given: Arguments) -> str:
     name = given["name"]
     if given["action"] == "remove":
-        world.remove_key(name)
+        world.keys.remove(name)
         return f"key {name} taken from the connector"
     if given["action"] == "add":
-        world.add_key(name)
+        world.keys.add(name)
         return f"key {name} made on the connector"
     # As Export- and Import-IntunePublicKey with the private key: what a new server is given of the old one.
-    world.move_key(name, given["to"])
+    world.keys.move(name, given["to"])
     return f"key {name} exported, and imported on the server of the connector {given['to']}"
 
 
@@ -232,7 +232,7 @@ async def _switches(world: World, given: Arguments) -> str:
 
 
 async def _cloud(world: World, given: str) -> str:
-    await world.national_cloud(given)
+    await world.administrator.national_cloud(given)
     return f"the tool speaks to the hosts of the cloud {given}"
 
 

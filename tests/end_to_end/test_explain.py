@@ -5,7 +5,6 @@ import base64
 import io
 import json
 import re
-import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +34,6 @@ from pfxlab.scenarios.commands.lab.explain_view import way
 from pfxlab.scenarios.lab import chain
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 from pfxlab.scenarios.mail.authority import MailCertificate
-from tests.clients.test_official_sdk import PFXLAB, start, stop
 from tests.conftest import self_signed
 from tests.emulator.graph.client import PFX, Raw
 from tests.end_to_end.test_life import UPN, bring, call, history
@@ -444,31 +442,6 @@ def test_every_cause_is_tested() -> None:
     """Each code that has a remedy is broken by a test of this file, and no test expects another."""
     text = Path(__file__).read_text("utf-8")
     assert [code for code in REMEDIES if f'"{code}"' not in text] == []
-
-
-def test_command_explains(tmp_path: Path) -> None:
-    """`pfxlab explain` shows the way up to the broken link with what to do, and ends with code 1 while it is broken."""
-    process, facts = start(tmp_path)
-    try:
-        command = [*PFXLAB, "explain", "--ready-file", str(tmp_path / "ready.json"), "--user", facts["user"]["upn"]]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (shown.returncode, "NothingImported" in shown.stdout, "Import a certificate" in shown.stdout) == (
-            1, True, True,
-        )  # fmt: skip
-        told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=False).stdout)
-        assert [one["broken"]["code"] for one in told] == ["NothingImported"]
-    finally:
-        stop(process)
-
-
-async def test_control_api_explains(lab: Lab) -> None:
-    """The control API explains to who has its token, and refuses a query without user or with more."""
-    raw = Raw(lab, lab.emulator.control_token)
-    reply = await raw("GET", f"/lab/v1/explain?user={UPN}")
-    assert [one["broken"]["code"] for one in reply.json["explanations"]] == ["NothingImported"]
-    assert (await raw("GET", "/lab/v1/explain")).status == 400
-    assert (await raw("GET", f"/lab/v1/explain?user={UPN}&more=1")).status == 400
-    assert (await Raw(lab, None)("GET", f"/lab/v1/explain?user={UPN}")).status == 401
 
 
 async def test_refusal_of_another_is_not_mine(lab: Lab, history: History) -> None:

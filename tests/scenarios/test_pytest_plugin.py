@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pfxlab.scenarios.lab.world import Unknown
+from pfxlab.scenarios.lab.names import Unknown
 from pfxlab.scenarios.scenario.steps import StepFailed
 from pfxlab.scenarios.testing import LabSession, TestLab
 from tests.test_house_rules import ROOT

@@ -29,8 +29,8 @@ from pfxlab.scenarios.commands.common import (
     stop,
     tell,
 )
-from pfxlab.scenarios.lab.fleet import FleetUsers, key_source, open_fleet, plan
 from pfxlab.scenarios.lab.user_folder import data_folder
+from pfxlab.scenarios.parties.fleet import FleetUsers, key_source, open_fleet, plan
 
 _T = TypeVar("_T")
 _FOLDER = click.option(

@@ -5,8 +5,6 @@ import base64
 import csv
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +37,7 @@ from pfxlab.scenarios.commands.common import (
     stop,
     tell,
 )
-from pfxlab.scenarios.lab.user_folder import data_folder
+from pfxlab.scenarios.commands.parties.graph_access import token_file, with_client
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 _READY = click.option(
@@ -53,75 +51,6 @@ _COLUMNS: Final = ("pfx", "password_file", "upn", "purpose", "padding")
 @click.group()
 def pfx() -> None:
     """Import PFX certificates through Graph, and get, update and remove what is there."""
-
-
-def _token_file() -> Path:
-    return data_folder() / "token.json"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A Graph to talk to: its address, the sign-in address, the CA to trust, and how to sign in."""
-
-    graph_url: str
-    authority_url: str
-    ca_file: Path | None
-    form: dict[str, str] | None = None
-    token: str | None = None
-
-
-def _place(ready_file: Path | None) -> _Place:
-    """Return where to go: a ready file's lab, else the lab of `pfxlab exec`, else where the token is from.
-
-    The token comes last: it stays from an earlier day, and `exec` is meant for this very command.
-    """
-    if ready_file is not None:
-        facts = ready_facts(ready_file)
-        form = {"grant_type": "client_credentials", **facts["admin"]}
-        return _Place(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"]), form)
-    if "PFXLAB_GRAPH_URL" in os.environ:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": os.environ["AZURE_CLIENT_ID"],
-            "client_secret": os.environ["AZURE_CLIENT_SECRET"],
-        }
-        ca_file = Path(os.environ["SSL_CERT_FILE"])
-        return _Place(os.environ["PFXLAB_GRAPH_URL"], os.environ["PFXLAB_AUTHORITY_URL"], ca_file, form)
-    if _token_file().exists():
-        try:
-            kept = json.loads(_token_file().read_text())
-            return _Place(
-                kept["graph_url"], "", Path(kept["ca_file"]) if kept["ca_file"] else None, token=kept["token"]
-            )
-        except (ValueError, KeyError, TypeError):
-            stop(USAGE, f"expected a token in {_token_file()}, got something else. Next: pfxlab pfx token set")
-    raise click.UsageError(
-        "expected --ready-file, the environment of `pfxlab exec`, or a token set with `pfxlab pfx token set`."
-    )
-
-
-@asynccontextmanager
-async def _client(place: _Place) -> AsyncIterator[GraphClient]:
-    async with GraphClient(place.graph_url, place.authority_url, place.ca_file, patience=LabClock()) as client:
-        if place.token is not None:
-            client.use_token(place.token)
-        elif place.form is not None:
-            await client.sign_in(place.form)
-        yield client
-
-
-def _run(ready_file: Path | None, work: Callable[[GraphClient], Coroutine[None, None, Any]]) -> Any:
-    """Do something with a client that is signed in; what Graph refuses ends the command in one sentence."""
-    place = _place(ready_file)
-
-    async def signed_in() -> Any:
-        async with _client(place) as client:
-            return await work(client)
-
-    try:
-        return asyncio.run(signed_in())
-    except (ConnectorError, OSError) as error:
-        stop(COULD_NOT_RUN, f"Graph refused: {error}")
 
 
 @pfx.group()
@@ -161,15 +90,15 @@ def token_set(
     except (ConnectorError, OSError) as error:
         stop(COULD_NOT_RUN, f"Sign-in was refused: {error}")
     kept = {"graph_url": graph_url, "ca_file": None if ca_file is None else str(ca_file.resolve()), "token": got}
-    private_file.replace(_token_file(), json.dumps(kept).encode())
-    tell({"token": "kept"}, f"Signed in; the token is kept in {_token_file()}.\nNext: pfxlab pfx get", as_json=as_json)
+    private_file.replace(token_file(), json.dumps(kept).encode())
+    tell({"token": "kept"}, f"Signed in; the token is kept in {token_file()}.\nNext: pfxlab pfx get", as_json=as_json)
 
 
 @token.command(name="remove")
 @_JSON
 def token_remove(as_json: bool) -> None:
     """Forget the token."""
-    _token_file().unlink(missing_ok=True)
+    token_file().unlink(missing_ok=True)
     tell({"token": "removed"}, "No token is kept.", as_json=as_json)
 
 
@@ -282,7 +211,7 @@ def new(
 @_JSON
 def user_id(upn: str, ready_file: Path | None, as_json: bool) -> None:
     """Print a user's directory id (Get-IntuneUserId)."""
-    found = _run(ready_file, lambda client: client.user_id(upn))
+    found = with_client(ready_file, lambda client: client.user_id(upn))
     tell({"id": found}, found, as_json=as_json)
 
 
@@ -314,7 +243,7 @@ def get(users: tuple[str, ...], pairs: tuple[str, ...], ready_file: Path | None,
     async def work(client: GraphClient) -> list[dict[str, Any]]:
         return await (_chosen(client, users, wanted) if users or wanted else client.get_user_pfx_certificates())
 
-    found = _run(ready_file, work)
+    found = with_client(ready_file, work)
     lines = [f"{r['userPrincipalName']}  {r['thumbprint']}  {r['intendedPurpose']}  {r['keyName']}" for r in found]
     tell(found, "\n".join(lines) or "No records. Next: pfxlab pfx import", as_json=as_json)
 
@@ -353,7 +282,7 @@ def remove(
             await client.remove_user_pfx_certificate(record_id)
         return removed, absent
 
-    removed, absent = _run(ready_file, work)
+    removed, absent = with_client(ready_file, work)
     lines = [f"Removed {len(removed)} records.", *(f"NOT THERE {one}" for one in absent)]
     tell({"removed": removed, "absent": absent}, "\n".join(lines), as_json=as_json)
     if absent:
@@ -396,7 +325,7 @@ def import_(
                 bar.advance(task)
         return outcomes
 
-    outcomes = _run(ready_file, work) if items else []
+    outcomes = with_client(ready_file, work) if items else []
     _report(outcomes, failed, len(items) - len(outcomes), as_json=as_json)
 
 

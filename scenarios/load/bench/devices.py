@@ -45,10 +45,10 @@ from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PA
 from pfxlab.emulator.wire.enums import IntendedPurpose
 from pfxlab.emulator.wire.omadm import pfx_cert_install as csp
 from pfxlab.scenarios.lab import chain
-from pfxlab.scenarios.lab.hardware import hardware_of
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.load.bench.graph import resident_mb
 from pfxlab.scenarios.mail.authority import MailAuthority
+from pfxlab.scenarios.parties.hardware import hardware_of
 
 _CERTIFICATES: Final = 3
 _KEYS: Final = 16

@@ -29,10 +29,10 @@ from pfxlab.device_sim.fleet import Fleet, Member
 from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.wire import connector as contract
 from pfxlab.emulator.wire import jsontext
-from pfxlab.scenarios.lab.fleet import FleetUsers, open_fleet
-from pfxlab.scenarios.lab.hardware import hardware_of
 from pfxlab.scenarios.load.drive.kit import Kit
 from pfxlab.scenarios.load.judge.measured import PATH, STAGE
+from pfxlab.scenarios.parties.fleet import FleetUsers, open_fleet
+from pfxlab.scenarios.parties.hardware import hardware_of
 
 _ROUNDS: Final = 40
 _PAUSE: Final = 0.25

@@ -20,13 +20,13 @@ from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.wire.connector import write_work
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.scenarios.lab import chain
-from pfxlab.scenarios.lab.fleet import FleetUsers, open_fleet
-from pfxlab.scenarios.lab.hardware import hardware_of
 from pfxlab.scenarios.lab.key_cache import key_pool
 from pfxlab.scenarios.lab.lab import KEY_NAME
 from pfxlab.scenarios.load.drive.kit import Kit
 from pfxlab.scenarios.load.drive.material import Material, requests
 from pfxlab.scenarios.mail.authority import CertificatePlan, MailAuthority, MailCertificate
+from pfxlab.scenarios.parties.fleet import FleetUsers, open_fleet
+from pfxlab.scenarios.parties.hardware import hardware_of
 
 Tell = Callable[[str], None]
 

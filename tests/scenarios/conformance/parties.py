@@ -26,7 +26,7 @@ from pfxlab.emulator.wire import connector as contract
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.omadm import syncml
 from pfxlab.scenarios.conformance.tool import Ended
-from pfxlab.scenarios.lab.hardware import hardware_of
+from pfxlab.scenarios.parties.hardware import hardware_of
 
 KEYS = KeyPool(None, 4)
 

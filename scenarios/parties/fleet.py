@@ -20,7 +20,7 @@ from pfxlab.device_sim.keys import KeyPool, NewKey, generate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.lab.control import PREFIX
 from pfxlab.emulator.secret_words import secret_word
-from pfxlab.scenarios.lab.hardware import hardware_of
+from pfxlab.scenarios.parties.hardware import hardware_of
 
 
 async def lab_clock(graph_url: str, ca_file: Path) -> LabClock:

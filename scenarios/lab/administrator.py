@@ -1,0 +1,61 @@
+"""Graph as an administrator's import tool sees it: signed in, over the lab's address or a cloud's own host names."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from pfxlab.connector_sim.cmdlets import GraphClient
+from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.lab.names import named
+
+AGENT: Final = "pfxlab-world"
+"""By what requests of this world's own are known from those of a tool."""
+_NATIONAL: Final = {
+    "usGovernment": ("graph.microsoft.us", "login.microsoftonline.us"),
+    "china": ("microsoftgraph.chinacloudapi.cn", "login.partner.microsoftonline.cn"),
+    "global": ("graph.microsoft.com", "login.microsoftonline.com"),
+}
+
+
+class Administrator:
+    """The administrator's application. It signs in when first asked, and again when its token grows old."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._client: GraphClient | None = None
+        self._signed_in: datetime | None = None
+        self._hosts: tuple[str, str] | None = None
+
+    async def close(self) -> None:
+        """Close the connection to Graph; the next call opens another."""
+        if self._client is not None:
+            await self._client.__aexit__()
+            self._client = None
+
+    async def national_cloud(self, name: str) -> None:
+        """Let the administrator's tool speak to the hosts of a cloud, through the lab's proxy; `lab` for its own."""
+        await self.close()
+        self._hosts = None if name == "lab" else named(_NATIONAL, name, "cloud")
+
+    def _new_client(self) -> GraphClient:
+        lab, tenant = self._lab, self._lab.operator.credentials.tenant_id
+        if self._hosts is None:
+            return GraphClient(lab.emulator.origin, lab.authority_url, lab.ca_file, user_agent=AGENT)
+        graph, login = self._hosts
+        proxy = lab.emulator.proxy_url
+        return GraphClient(f"https://{graph}", f"https://{login}/{tenant}", lab.ca_file, proxy, user_agent=AGENT)
+
+    async def client(self) -> GraphClient:
+        """Return a signed-in client of the administrator's application; its token is renewed in good time."""
+        now = self._lab.clock.now()
+        lifetime = timedelta(seconds=self._lab.emulator.cloud.config.switches.token_lifetime_seconds / 2)
+        if self._client is None:
+            self._client = await self._new_client().__aenter__()
+            self._signed_in = None
+        if self._signed_in is None or abs(now - self._signed_in) > lifetime:
+            await self._client.sign_in(self._lab.admin_form())
+            self._signed_in = now
+        return self._client
+
+    def use_own_hosts(self) -> None:
+        """Speak to the lab's own address again."""
+        self._hosts = None

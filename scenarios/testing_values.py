@@ -1,0 +1,60 @@
+"""Values that a test lab hands out: findings that say why, certificates with their PFX, answers of Graph."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+
+from pfxlab.emulator.pki import write_private
+
+_SHOWN: Final = 220
+"""Characters of an explanation in an assertion; pytest shows no more of it there."""
+
+
+class Finding:
+    """Whether something is so, and what is known about why: true or false in an assertion, told by its repr."""
+
+    def __init__(self, *, so: bool, why: str) -> None:
+        self._so, self.why = so, why
+
+    def __bool__(self) -> bool:
+        """Return whether it is so."""
+        return self._so
+
+    def __repr__(self) -> str:
+        """Tell why, as short as pytest shows it."""
+        return self.why if len(self.why) <= _SHOWN else f"{self.why[: _SHOWN - 1]}…"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate of the test CA with what an administrator holds of it: the PFX and its password."""
+
+    name: str
+    upn: str
+    thumbprint: str
+    pfx: bytes = field(repr=False)
+    password: str = field(repr=False)
+    certificate: x509.Certificate = field(repr=False)
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write PFX and password (first line) into files only their owner may read; return both paths."""
+        paths = folder / f"{self.name}.pfx", folder / f"{self.name}.password.txt"
+        write_private(paths[0], self.pfx)
+        write_private(paths[1], f"{self.password}\n".encode())
+        return paths
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of Graph's: status, headers with lower-case names, the JSON body or None."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a property of the body."""
+        return self.body[name]
