@@ -119,7 +119,7 @@ class Graph:
     def as_user(self, upn: str) -> "Graph":
         """Return the same as a user of the lab sees it."""
         form = {"grant_type": "password", "username": upn, "password": self._lab.password_of(upn)}
-        return Graph(self._lab, {**form, "client_id": self._lab.facts["public"]["client_id"]})
+        return Graph(self._lab, {**form, "client_id": self._lab.facts["public_application"]["client_id"]})
 
     def token(self) -> str:
         """Return an access token, got from the lab's Entra ID; a new one when the last has grown old."""
@@ -200,7 +200,7 @@ class TestLab:
         self.facts = ready(world.lab)
         self.journal = Journal(self)
         self.aio = Awaited(self)
-        admin = self.facts["admin"]
+        admin = self.facts["application"]
         self.graph = Graph(self, {"grant_type": "client_credentials", **admin})
 
     # How verbs reach the lab's own thread
@@ -227,7 +227,7 @@ class TestLab:
     @property
     def user(self) -> str:
         """Return the user that every lab has."""
-        return str(self.facts["user"]["upn"])
+        return str(self.facts["mail_user"]["upn"])
 
     @property
     def environment(self) -> dict[str, str]:
@@ -408,7 +408,7 @@ class TestLab:
         """Bring the whole lab back to its beginning; takes a few milliseconds."""
         self.run(self.world.reset())
         self.call(self.world.forget)
-        self.graph = Graph(self, {"grant_type": "client_credentials", **self.facts["admin"]})
+        self.graph = Graph(self, {"grant_type": "client_credentials", **self.facts["application"]})
 
     def idle_faults(self) -> list[Planned]:
         """Return the faults that never struck: what they were meant for did not happen."""

@@ -11,14 +11,14 @@ import pytest
 def run(pfxlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that runs the script for a certificate, against the lab."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", pfxlab.facts["ca_file"])
-    monkeypatch.setenv("CLIENT_SECRET", pfxlab.facts["admin"]["client_secret"])
+    monkeypatch.setenv("CLIENT_SECRET", pfxlab.facts["application"]["client_secret"])
 
     def script(certificate) -> None:
         pfx, password = certificate.write(tmp_path)
         options = {
             "--graph": pfxlab.url,
             "--authority": pfxlab.facts["authority_url"],
-            "--client-id": pfxlab.facts["admin"]["client_id"],
+            "--client-id": pfxlab.facts["application"]["client_id"],
             "--public-key": pfxlab.facts["connector_public_key_file"],
             "--provider": pfxlab.facts["provider_name"],
             "--key-name": pfxlab.facts["key_name"],

@@ -67,10 +67,11 @@ def secret(path: Path) -> str:
 
 _FACTS: Final = ("graph_url", "authority_url", "ca_file", "connector_public_key_file", "provider_name", "key_name")
 _ACCOUNTS: Final = {
-    "admin": ("client_id", "client_secret"), "operator": ("upn", "password"), "public": ("client_id",),
-    "setup": ("client_id", "client_secret"), "user": ("upn", "password"),
+    "application": ("client_id", "client_secret"), "administrator": ("upn", "password"),
+    "public_application": ("client_id",),
+    "setup_application": ("client_id", "client_secret"), "mail_user": ("upn", "password"),
 }  # fmt: skip
-_ALWAYS: Final = ("admin", "operator", "public")
+_ALWAYS: Final = ("application", "administrator", "public_application")
 
 
 def ready_facts(path: Path, *more: str) -> dict[str, Any]:

@@ -167,12 +167,12 @@ class Stage:
     def ready_file(self) -> Path:
         """Write the ready file with the tool's own application, and return its path."""
         path = self.lab.folder / "operator" / "ready.json"
-        write_ready_file(path, {**ready(self.lab), "admin": dict(self.client)})
+        write_ready_file(path, {**ready(self.lab), "application": dict(self.client)})
         return path
 
     def variables(self) -> dict[str, str]:
         """Return the environment of the tool."""
-        facts = {**ready(self.lab), "admin": dict(self.client)}
+        facts = {**ready(self.lab), "application": dict(self.client)}
         return {**environment(facts), "PFXLAB_READY_FILE": str(self.ready_file())}
 
     def keys(self) -> dict[str, rsa.RSAPrivateKey]:

@@ -63,10 +63,10 @@ class FleetUsers:
             GraphRefused: the directory's error.
 
         """
-        domain = facts["user"]["upn"].partition("@")[2]
+        domain = facts["mail_user"]["upn"].partition("@")[2]
         names = [f"{self._prefix}-{number:05}@{domain}" for number in range(1, count + 1)]
         async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
-            form = {"grant_type": "client_credentials", **facts["setup"]}
+            form = {"grant_type": "client_credentials", **facts["setup_application"]}
             await client.sign_in(form)
             for done, upn in enumerate(names, 1):
                 if upn not in self.passwords:
@@ -96,7 +96,7 @@ class FleetUsers:
             GraphRefused: Entra ID's error.
 
         """
-        form = {"grant_type": "password", "client_id": facts["public"]["client_id"]}
+        form = {"grant_type": "password", "client_id": facts["public_application"]["client_id"]}
         async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
             return {
                 upn: await client.sign_in({**form, "username": upn, "password": self.passwords[upn]})

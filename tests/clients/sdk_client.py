@@ -42,7 +42,7 @@ from msgraph_core.requests.batch_request_content import BatchRequestContent
 GetHealthMetricsPostRequestBody = health.GetHealthMetricsPostRequestBody
 
 
-def client_for(facts: dict[str, Any], app: str = "admin") -> GraphServiceClient:
+def client_for(facts: dict[str, Any], app: str = "application") -> GraphServiceClient:
     """Return a Graph client as its documentation shows, pointed at the lab."""
     credential = ClientSecretCredential(
         facts["tenant_id"],
@@ -61,7 +61,7 @@ def new_record(facts: dict[str, Any], number: int = 1) -> UserPFXCertificate:
     return UserPFXCertificate(
         thumbprint=format(number, "040x"),
         intended_purpose=UserPfxIntendedPurpose.SmimeEncryption,
-        user_principal_name=facts["user"]["upn"],
+        user_principal_name=facts["mail_user"]["upn"],
         start_date_time=datetime(2026, 1, 1, tzinfo=UTC),
         expiration_date_time=datetime(2029, 1, 1, tzinfo=UTC),
         provider_name="Microsoft Software Key Storage Provider",
@@ -93,7 +93,7 @@ async def records(facts: dict[str, Any]) -> dict[str, Any]:
     blob = made.encrypted_pfx_blob
     said["created"] = [*facts_of, "AA==" if blob in (b"AA==", b"\0") else repr(blob)]
     said["listed"] = len((await collection.get()).value)
-    upn = facts["user"]["upn"].lower()
+    upn = facts["mail_user"]["upn"].lower()
     said["filtered"] = await filtered(client, f"tolower(userPrincipalName) eq '{upn}'")
     said["missed"] = await filtered(client, "tolower(userPrincipalName) eq 'nobody'")
     said["counted"] = await collection.count.get()
@@ -104,7 +104,9 @@ async def records(facts: dict[str, Any]) -> dict[str, Any]:
     await one.delete()
     said["deleted"] = len((await collection.get()).value)
     said["unknown"] = await refusal(one.get())
-    said["refused"] = await refusal(client_for(facts, "limited").device_management.user_pfx_certificates.get())
+    said["refused"] = await refusal(
+        client_for(facts, "limited_application").device_management.user_pfx_certificates.get()
+    )
     return said
 
 
@@ -157,7 +159,7 @@ async def batch(facts: dict[str, Any]) -> dict[str, Any]:
 
 async def directory(facts: dict[str, Any]) -> dict[str, Any]:
     """Register an application with a secret, add a user, and read connectors and devices, all by the typed client."""
-    setup, admin = client_for(facts, "setup"), client_for(facts)
+    setup, admin = client_for(facts, "setup_application"), client_for(facts)
     app = await setup.applications.post(Application(display_name="by SDK"))
     secret = await setup.applications.by_application_id(app.id).add_password.post(AddPasswordPostRequestBody())
     principal = await setup.service_principals.post(ServicePrincipal(app_id=app.app_id))

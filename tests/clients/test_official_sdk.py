@@ -107,7 +107,7 @@ def test_sdk_reads_and_changes_the_rest(tmp_path: Path) -> None:
 
 def test_ready_file_says_what_tools_need(up: dict[str, Any]) -> None:
     """The ready file has every documented key, its files exist, and it is gone after the end."""
-    wanted = {"graph_url", "authority_url", "tenant_id", "ca_file", "admin", "limited", "user"}
+    wanted = {"graph_url", "authority_url", "tenant_id", "ca_file", "application", "limited_application", "mail_user"}
     assert wanted | {"connector_public_key_file", "control_url"} <= set(up)
     assert up["authority_url"] == f"{up['graph_url']}/{up['tenant_id']}"
     assert Path(up["connector_public_key_file"]).read_text().startswith("-----BEGIN PUBLIC KEY-----")
@@ -122,7 +122,7 @@ def test_restart_keeps_every_record(tmp_path: Path) -> None:
     assert not (tmp_path / "ready.json").exists()
     process, after = start(tmp_path)
     try:
-        assert (after["tenant_id"], after["admin"]) == (before["tenant_id"], before["admin"])
+        assert (after["tenant_id"], after["application"]) == (before["tenant_id"], before["application"])
         assert sdk(after, "count") == {"records": 3, "profiles": 1}
     finally:
         stop(process)

@@ -14,7 +14,14 @@ def test_command_explains(tmp_path: Path) -> None:
     """`pfxlab explain` shows the way up to the broken link with what to do, and ends with code 1 while it is broken."""
     process, facts = start(tmp_path)
     try:
-        command = [*PFXLAB, "explain", "--ready-file", str(tmp_path / "ready.json"), "--user", facts["user"]["upn"]]
+        command = [
+            *PFXLAB,
+            "explain",
+            "--ready-file",
+            str(tmp_path / "ready.json"),
+            "--user",
+            facts["mail_user"]["upn"],
+        ]
         shown = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (shown.returncode, "NothingImported" in shown.stdout, "Import a certificate" in shown.stdout) == (
             1, True, True,

@@ -336,7 +336,7 @@ async def test_devices_remember_over_restarts(tmp_path: Path, history: list[Mail
 async def statuses(facts: dict[str, Any]) -> list[str]:
     """Return the status of every device under every profile, over Graph."""
     async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
-        await client.sign_in({"grant_type": "client_credentials", **facts["admin"]})
+        await client.sign_in({"grant_type": "client_credentials", **facts["application"]})
         found = []
         for profile in (await client.call("GET", chain.PROFILES))["value"]:
             rows = await client.call("GET", f"{chain.PROFILES}/{profile['id']}/deviceStatuses")
@@ -350,11 +350,11 @@ async def import_over_graph(facts: dict[str, Any], made: MailCertificate) -> Non
     assert isinstance(key, rsa.RSAPublicKey)
     to = EncryptionKey(key, facts["provider_name"], facts["key_name"])
     async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
-        await client.sign_in({"grant_type": "client_credentials", **facts["admin"]})
+        await client.sign_in({"grant_type": "client_credentials", **facts["application"]})
         for platform in ("ios", "windows"):
             await chain.assign_profile(client, platform, made.purpose, facts["group_id"])
         pfx = open_pfx(made.pfx, made.password)
-        await chain.import_pfx(client, pfx, made.password, facts["user"]["upn"], made.purpose, to, made.padding)
+        await chain.import_pfx(client, pfx, made.password, facts["mail_user"]["upn"], made.purpose, to, made.padding)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.08, 0.2])

@@ -139,7 +139,9 @@ def _announce(facts: dict[str, Any], parts: tuple[str, ...], *, as_json: bool) -
     click.echo(f"PFX Lab serves Graph and sign-in at {facts['graph_url']}{running} (loopback only, TEST ONLY).\n")
     for name, value in environment(facts).items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo(f"\nAdmin centre: {facts['admin_url']} (sign in as {facts['operator']['upn']}, see the ready file).")
+    click.echo(
+        f"\nAdmin centre: {facts['admin_url']} (sign in as {facts['administrator']['upn']}, see the ready file)."
+    )
     click.echo("Next: paste these lines into the shell your tool runs in. Ctrl-C ends the lab.")
     sys.stdout.flush()
 

@@ -207,7 +207,7 @@ def _facts(plan: LoadPlan, ready_file: Path | None, against: str | None) -> dict
             f"expected a plan for graph, checkin or enrollment with --ready-file, got path {plan.path}: it needs a lab"
             " of its own"
         )
-    facts = ready_facts(ready_file, "setup", "user")
+    facts = ready_facts(ready_file, "setup_application", "mail_user")
     if against is None:
         return facts
     _check_address(against)

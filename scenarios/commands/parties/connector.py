@@ -76,14 +76,14 @@ def enroll_(
             raise click.UsageError(f"{option}: expected 1 to {_LONGEST_NAME} characters, got {len(value.strip())}.")
     if (user is None) != (password_file is None):
         raise click.UsageError("--user and --password-file belong together.")
-    who = facts["operator"]
+    who = facts["administrator"]
     if user is not None and password_file is not None:
         who = {"upn": user, "password": secret(password_file)}
     settings = Settings(facts["graph_url"], Path(facts["ca_file"]))
 
     async def work() -> identity.Identity:
         async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
-            form = {"grant_type": "password", "client_id": facts["public"]["client_id"]}
+            form = {"grant_type": "password", "client_id": facts["public_application"]["client_id"]}
             token = await client.sign_in({**form, "username": who["upn"], "password": who["password"]})
         return await enroll(settings, token, place, name, machine)
 

@@ -122,7 +122,7 @@ def enroll(
     seed: int, at_once: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Add devices to the fleet: users over Graph, then each device by its platform's own protocol."""
-    place, facts = _own(home), ready_facts(ready_file, "setup", "user")
+    place, facts = _own(home), ready_facts(ready_file, "setup_application", "mail_user")
 
     async def work(stage: Stage) -> Round:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -46,7 +46,7 @@ def place_of(ready_file: Path | None) -> Place:
     """
     if ready_file is not None:
         facts = ready_facts(ready_file)
-        form = {"grant_type": "client_credentials", **facts["admin"]}
+        form = {"grant_type": "client_credentials", **facts["application"]}
         return Place(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"]), form)
     if "PFXLAB_GRAPH_URL" in os.environ:
         form = {

@@ -56,7 +56,7 @@ def _client(facts: dict[str, Any]) -> GraphClient:
 
 
 def _admin(facts: dict[str, Any]) -> dict[str, str]:
-    return {"grant_type": "client_credentials", **facts["admin"]}
+    return {"grant_type": "client_credentials", **facts["application"]}
 
 
 def _certificates(upn: str, count: int, authority: MailAuthority) -> list[MailCertificate]:

@@ -217,7 +217,7 @@ class GraphUser(_Paced, FastHttpUser):
         form = {
             "grant_type": "client_credentials",
             "scope": "https://graph.microsoft.com/.default",
-            **self._facts["admin"],
+            **self._facts["application"],
         }
         path = f"/{self._facts['tenant_id']}/oauth2/v2.0/token"
         headers = {"Content-Type": "application/x-www-form-urlencoded"}

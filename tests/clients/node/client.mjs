@@ -22,24 +22,24 @@ const auth = (clientId, more) => ({ auth: { clientId, authority: facts.authority
 const claims = (token) => JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString());
 const said = {};
 
-const confidential = new ConfidentialClientApplication(auth(facts.admin.client_id, { clientSecret: facts.admin.client_secret }));
+const confidential = new ConfidentialClientApplication(auth(facts.application.client_id, { clientSecret: facts.application.client_secret }));
 const app = await confidential.acquireTokenByClientCredential({ scopes });
 said.msal_secret = claims(app.accessToken).idtyp;
 
-const open = new PublicClientApplication(auth(facts.public.client_id));
-const person = await open.acquireTokenByUsernamePassword({ scopes, username: facts.user.upn, password: facts.user.password });
+const open = new PublicClientApplication(auth(facts.public_application.client_id));
+const person = await open.acquireTokenByUsernamePassword({ scopes, username: facts.mail_user.upn, password: facts.mail_user.password });
 said.msal_password = [claims(person.accessToken).upn, person.account.username];
 const device = await open.acquireTokenByDeviceCode({ scopes, deviceCodeCallback: (code) => { said.device_message = code.message.includes(code.userCode); } });
 said.msal_device = claims(device.accessToken).upn;
 const silent = await open.acquireTokenSilent({ scopes, account: device.account, forceRefresh: true });
 said.msal_refresh = claims(silent.accessToken).upn;
 try {
-  await new ConfidentialClientApplication(auth(facts.admin.client_id, { clientSecret: "wrong" })).acquireTokenByClientCredential({ scopes });
+  await new ConfidentialClientApplication(auth(facts.application.client_id, { clientSecret: "wrong" })).acquireTokenByClientCredential({ scopes });
 } catch (error) {
   said.msal_refused = [error.errorCode, String(error.errorNo)];
 }
 
-const credential = new ClientSecretCredential(facts.tenant_id, facts.admin.client_id, facts.admin.client_secret, {
+const credential = new ClientSecretCredential(facts.tenant_id, facts.application.client_id, facts.application.client_secret, {
   authorityHost: facts.graph_url,
   disableInstanceDiscovery: true,
 });
@@ -56,7 +56,7 @@ const path = "/deviceManagement/userPfxCertificates";
 const record = (number) => ({
   thumbprint: String(number).padStart(40, "0"),
   intendedPurpose: "smimeEncryption",
-  userPrincipalName: facts.user.upn,
+  userPrincipalName: facts.mail_user.upn,
   startDateTime: new Date(Date.UTC(2026, 0, 1)).toISOString(),
   expirationDateTime: new Date(Date.UTC(2029, 0, 1)).toISOString(),
   providerName: "Microsoft Software Key Storage Provider",
@@ -72,7 +72,7 @@ const seen = [];
 const iterator = new PageIterator(client, await client.api(path).get(), (item) => { seen.push(item.thumbprint); return true; });
 await iterator.iterate();
 said.paged = seen.length;
-const filtered = await client.api(path).filter(`tolower(userPrincipalName) eq '${facts.user.upn}' and thumbprint eq '${record(2).thumbprint}'`).get();
+const filtered = await client.api(path).filter(`tolower(userPrincipalName) eq '${facts.mail_user.upn}' and thumbprint eq '${record(2).thumbprint}'`).get();
 said.filtered = filtered.value.length;
 await client.api(`${path}/${made[0].id}`).patch({ keyName: "KeyB" });
 said.patched = (await client.api(`${path}('${made[0].id}')`).get()).keyName;

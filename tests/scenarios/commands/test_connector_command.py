@@ -91,7 +91,7 @@ def delete(facts: dict[str, Any], path: str) -> None:
 
     async def work() -> None:
         async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
-            await client.sign_in({"grant_type": "client_credentials", **facts["admin"]})
+            await client.sign_in({"grant_type": "client_credentials", **facts["application"]})
             await client.call("DELETE", path)
 
     asyncio.run(work())
@@ -119,8 +119,8 @@ def test_enrolment_that_cannot_be_kept_is_not_begun(tmp_path: Path) -> None:
 
 NOBODY = {
     "graph_url": "https://localhost:9", "authority_url": "https://localhost:9/x", "ca_file": "ca.pem",
-    "admin": {"client_id": "a", "client_secret": "canary"}, "operator": {"upn": "o", "password": "canary"},
-    "public": {"client_id": "p"}, "connector_public_key_file": "k", "provider_name": "p", "key_name": "k",
+    "application": {"client_id": "a", "client_secret": "canary"}, "administrator": {"upn": "o", "password": "canary"},
+    "public_application": {"client_id": "p"}, "connector_public_key_file": "k", "provider_name": "p", "key_name": "k",
 }  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def test_fleet_gets_certificates_and_opens_mail(lab: tuple[Path, dict[str, Any]]
 async def _retire(facts: dict[str, Any], device_id: str) -> None:
     """Let a device leave management at its next check-in."""
     async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
-        await client.sign_in({"grant_type": "client_credentials", **facts["admin"]})
+        await client.sign_in({"grant_type": "client_credentials", **facts["application"]})
         await client.call("POST", f"/beta/deviceManagement/managedDevices/{device_id}/retire", {})
 
 
@@ -95,7 +95,7 @@ async def _import(facts: dict[str, Any], history: list[Any]) -> None:
     public = serialization.load_pem_public_key(Path(facts["connector_public_key_file"]).read_bytes())
     key = EncryptionKey(public, facts["provider_name"], facts["key_name"])  # type: ignore[arg-type]
     async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
-        await client.sign_in({"grant_type": "client_credentials", **facts["admin"]})
+        await client.sign_in({"grant_type": "client_credentials", **facts["application"]})
         for made in history:
             opened = open_pfx(made.pfx, made.password)
             await chain.import_pfx(client, opened, made.password, UPN, made.purpose, key, made.padding)

@@ -220,9 +220,9 @@ def test_token_is_kept_for_the_next_commands(
     """A token set once serves later commands from a file only its owner may read, until it is removed."""
     monkeypatch.setattr("click.get_app_dir", lambda _: str(tmp_path / "home"))
     facts = up[1]
-    (tmp_path / "secret").write_text(facts["admin"]["client_secret"])
+    (tmp_path / "secret").write_text(facts["application"]["client_secret"])
     pfx(up, "token", "set", "--graph-url", facts["graph_url"], "--authority-url", facts["authority_url"],
-        "--client-id", facts["admin"]["client_id"], "--client-secret-file", str(tmp_path / "secret"),
+        "--client-id", facts["application"]["client_id"], "--client-secret-file", str(tmp_path / "secret"),
         "--ca-file", facts["ca_file"])  # fmt: skip
     (kept,) = (tmp_path / "home").iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600

@@ -114,7 +114,12 @@ PEM = (
 async def operator_token(arguments: Mapping[str, str], upn: str, password: str) -> str:
     """Return a user's token."""
     facts = json.loads(Path(arguments["ready_file"]).read_text())
-    form = {"grant_type": "password", "client_id": facts["public"]["client_id"], "username": upn, "password": password}
+    form = {
+        "grant_type": "password",
+        "client_id": facts["public_application"]["client_id"],
+        "username": upn,
+        "password": password,
+    }
     async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
         return await client.sign_in(form)
 
@@ -228,8 +233,8 @@ class SmallDevice:
     async def start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> RunningDevice:
         """Enrol and begin."""
         facts = json.loads(Path(arguments["ready_file"]).read_text())
-        upn, ca = facts["user"]["upn"], Path(facts["ca_file"]).read_bytes()
-        token = await operator_token(arguments, upn, facts["user"]["password"])
+        upn, ca = facts["mail_user"]["upn"], Path(facts["ca_file"]).read_bytes()
+        token = await operator_token(arguments, upn, facts["mail_user"]["password"])
         client = DeviceClient(facts["graph_url"], ca, LabClock(), KEYS)
         made = await client.enroll(None, token, upn, hardware_of("windows", upn, 7, "under test"))
         pc = FlawedPc(made.enrolled, ca, LabClock())
