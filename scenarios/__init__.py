@@ -1,1 +1,1 @@
-"""The outermost layer: composes the parties, tells stories with them, judges, and is the pfxlab command."""
+"""The outermost layer: composes the parties, runs scenarios with them, judges, and is the pfxlab command."""

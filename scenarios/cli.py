@@ -64,7 +64,7 @@ COMMANDS: Final = {
     "replay": ("lab.replay:replay", "Run what a bundle recorded again, and compare the journals."),
     "scenario": (
         "lab.scenario:scenario",
-        "Tell stories: what happens in a lab, step by step, and what must be true at the end.",
+        "Run scenarios: what happens in a lab, step by step, and what must be true at the end.",
     ),
     "soak": (
         "load.soak:soak",

@@ -1,4 +1,4 @@
-"""Writes the pages under docs/ that are generated: commands, routes, states, platforms, faults, stories, load runs, …
+"""Writes the pages under docs/ that are generated: commands, routes, states, platforms, faults, scenarios, load runs, …
 
 python -m pfxlab.scenarios.reference     writes them; a test fails when they are not what this makes
 """
@@ -25,7 +25,7 @@ from pfxlab.scenarios.load.plan_file import PATHS
 from pfxlab.scenarios.load.shapes import KINDS as SHAPES
 from pfxlab.scenarios.scenario import expectations
 from pfxlab.scenarios.scenario.loader import catalogue
-from pfxlab.scenarios.scenario.loader import schema as story_schema
+from pfxlab.scenarios.scenario.loader import schema as scenario_schema
 from pfxlab.scenarios.scenario.steps import STEPS
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
@@ -117,7 +117,7 @@ def faults_page() -> str:
         "",
         "Generated from the table in `emulator/faults/kinds.py`: `make docs`.",
         "",
-        "Everything that can be made to fail: over the control API (`POST /lab/v1/faults`), in a story",
+        "Everything that can be made to fail: over the control API (`POST /lab/v1/faults`), in a scenario",
         "(`- fault: {…}`), in a test (`with pfxlab.fault(…)`) or by hand (`pfxlab world fault`). Each fault that",
         "strikes stands in the journal, as `fault injected`. At each place on the way (delay, what comes in place of",
         "an answer, what is done to the answer; a device's network, lock, storage and version) the first fault that",
@@ -147,15 +147,15 @@ def _schema_text(schema: dict[str, Any]) -> str:
     return str(schema["type"])
 
 
-def stories_page() -> str:
-    """Return the page of the stories' vocabulary, made of its tables."""
+def scenarios_page() -> str:
+    """Return the page of the scenarios' vocabulary, made of its tables."""
     lines = [
-        "# Stories",
+        "# Scenarios",
         "",
         "Generated from the vocabulary in `scenarios/scenario/`: `make docs`. The JSON Schema for",
-        "editors is [story.schema.json](story.schema.json), or `pfxlab scenario schema`.",
+        "editors is [scenario.schema.json](scenario.schema.json), or `pfxlab scenario schema`.",
         "",
-        "A story is a YAML file: what happens in a lab of its own, step by step, and what must be true. The clock",
+        "A scenario is a YAML file: what happens in a lab of its own, step by step, and what must be true. The clock",
         "stands still until a step lets time pass; connectors and devices do what is due, in order. The same seed",
         "gives the same journal. `pfxlab scenario check FILE` says where a file is wrong, `pfxlab scenario run FILE`",
         "runs it.",
@@ -167,7 +167,7 @@ def stories_page() -> str:
         "| key | meaning |",
         "|---|---|",
     ]
-    properties = story_schema()["properties"]
+    properties = scenario_schema()["properties"]
     lines += [f"| `{name}` | {properties[name].get('description', 'what happens, in order')} |" for name in properties]
     lines += ["", "## Steps", "", "| step | what it does | arguments |", "|---|---|---|"]
     lines += [
@@ -184,7 +184,7 @@ def stories_page() -> str:
     ]
     for name, (needs, meaning) in expectations.described().items():
         lines.append(f"| `{name}` | {', '.join(f'`{need}`' for need in needs)} | {meaning} |")
-    lines += ["", "## The catalogue", "", "| story | what it shows | stands for |", "|---|---|---|"]
+    lines += ["", "## The catalogue", "", "| scenario | what it shows | stands for |", "|---|---|---|"]
     lines += [
         f"| [{s.name}](../scenarios/scenario/catalogue/{s.name}.yaml) | {s.title} | {s.source} |"
         for s in catalogue().values()
@@ -383,13 +383,13 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "delivery-states.md": states_page,
     "platforms.md": platforms_page,
     "faults.md": faults_page,
-    "stories.md": stories_page,
+    "scenarios.md": scenarios_page,
     "control-api.md": control_page,
     "conformance.md": conformance_page,
     "load.md": load_page,
     "openapi.json": lambda: _json(document()),
     "load-plan.schema.json": lambda: _json(load_plans.schema()),
-    "story.schema.json": lambda: _json(story_schema()),
+    "scenario.schema.json": lambda: _json(scenario_schema()),
 }
 
 

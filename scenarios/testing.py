@@ -319,7 +319,7 @@ class TestLab:
         self.run(self.world.assign(profile, list(groups), list(excluded)))
 
     def tell(self, *told: Mapping[str, Any]) -> list[str]:
-        """Carry out steps of a story (docs/stories.md); return one sentence for each."""
+        """Carry out steps of a scenario (docs/scenarios.md); return one sentence for each."""
         steps.check(list(told))
         return [self.run(steps.perform(self.world, step)) for step in told]
 

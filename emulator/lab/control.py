@@ -287,7 +287,7 @@ VERBS: Final = (
     Verb("GET", "/faults/{id}", "fault", "Return one fault.", _fault, _FAULT),
     Verb("DELETE", "/faults/{id}", "removeFault", "Take one fault back; return what had become of it.", _remove_fault,
          _FAULT),
-    Verb("POST", "/seed", "seed", "Carry out steps of a story (docs/stories.md): users, devices, profiles, imports.",
+    Verb("POST", "/seed", "seed", "Carry out steps of a scenario (docs/scenarios.md): users, devices, imports.",
          _seed, _object(done={"type": "array", "items": _TEXT}), body=_object(steps=_LIST)),
     Verb("POST", "/settle", "settle", "Let everything happen that is due now; no time passes.", _settle,
          _object(**_CLOCK["properties"], checkIns=_WHOLE, left=_WHOLE)),

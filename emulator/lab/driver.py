@@ -44,7 +44,7 @@ class Driver(Protocol):
         ...
 
     async def seed(self, steps: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Carry out steps of a story; return one sentence for each."""
+        """Carry out steps of a scenario; return one sentence for each."""
         ...
 
     async def take(self, name: str) -> None:
@@ -102,7 +102,7 @@ class CloudDriver:
         return planned
 
     async def seed(self, steps: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Refuse: the steps of a story need a whole lab.
+        """Refuse: the steps of a scenario need a whole lab.
 
         Raises:
             CannotDo: always.

@@ -86,11 +86,11 @@ def test_new_phone_gets_the_old_certificates(pfxlab, run):
 def test_from_async_code(pfxlab, pfxlab_device, run):
     """The same verbs are awaited where a test, or the script, is asynchronous."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         mail = await pfxlab.aio.certificate()
         await pfxlab.aio.profile("ios")
         await asyncio.to_thread(run, mail)
         await pfxlab.aio.advance("1d")
         assert await asyncio.to_thread(pfxlab_device.has, mail)
 
-    asyncio.run(story())
+    asyncio.run(scenario())

@@ -1,8 +1,8 @@
 """The reproduction bundle: one file that says how a run began, what was done to the world, and what came of it.
 
-It holds seed, clock, switches, faults, configuration, the story or what the control API was asked, and the journal. No
-password, token or key is in it: a replay makes key material of its own, so thumbprints are told by number, and a
-story's passwords are replaced by others of the same shape.
+It holds seed, clock, switches, faults, configuration, the scenario or what the control API was asked, and the journal.
+No password, token or key is in it: a replay makes key material of its own, so thumbprints are told by number, and a
+scenario's passwords are replaced by others of the same shape.
 """
 
 import io
@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from pfxlab.emulator.journal.journal import Entry
-from pfxlab.scenarios.scenario.loader import Story, StoryProblem, parse_story
+from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, parse_scenario
 from pfxlab.scenarios.scenario.runner import Run
 from pfxlab.scenarios.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from pfxlab.scenarios.lab.world import World
+
+_FORMER_KIND: Final = "story"
+"""What bundles of before November 2026 call a scenario; they are read as well."""
 
 _FORMAT: Final = "pfxlab bundle 1"
 _DIGESTS: Final = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9A-F]{64}|[0-9A-F]{40})\b")
@@ -41,7 +44,7 @@ class BadBundle(ValueError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A run as it can be passed on. `kind`: `story`, or `lab` for one that a tool drove.
+    """A run as it can be passed on. `kind`: `scenario`, or `lab` for one that a tool drove.
 
     `start`: seed, domain, time and parts it began with. `asked`: what the control API was asked, each with the number
     of requests that had come before. `journal`: canonical lines. `timed`: its times can be compared.
@@ -52,7 +55,7 @@ class Bundle:
     end: Mapping[str, Any]
     journal: Sequence[str]
     asked: Sequence[Mapping[str, Any]] = ()
-    story: str = ""
+    scenario: str = ""
     timed: bool = True
     made_by: str = field(default_factory=lambda: version("pfxlab"))
 
@@ -84,7 +87,7 @@ def _shape(secret: str) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """Return a story with each password replaced by one of the same shape; one without any is left as it is."""
+    """Return a scenario with each password replaced by one of the same shape; one without any is left as it is."""
     body = read_yaml(text)
     masked = _masked(body)
     return text if masked == body else yaml.safe_dump(masked, allow_unicode=True, sort_keys=False, width=120)
@@ -98,10 +101,10 @@ def _masked(body: Any) -> Any:
 
 
 def of_run(run: Run) -> Bundle:
-    """Return the bundle of a story that has run."""
-    start = {"seed": run.seed, "time": run.story.start.isoformat(), "story": run.story.name}
+    """Return the bundle of a scenario that has run."""
+    start = {"seed": run.seed, "time": run.scenario.start.isoformat(), "scenario": run.scenario.name}
     end = {"outcome": run.outcome, "why": run.why, **run.end}
-    return Bundle("story", start, end, canonical(run.journal), story=without_passwords(run.story.text))
+    return Bundle("scenario", start, end, canonical(run.journal), scenario=without_passwords(run.scenario.text))
 
 
 def _without_secrets(tenants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -152,8 +155,8 @@ def pack(bundle: Bundle) -> bytes:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
-        if bundle.story:
-            archive.writestr("story.yaml", bundle.story)
+        if bundle.scenario:
+            archive.writestr("scenario.yaml", bundle.scenario)
         archive.writestr("journal.jsonl", "".join(f"{line}\n" for line in bundle.journal))
     return held.getvalue()
 
@@ -178,17 +181,22 @@ def unpack(data: bytes) -> Bundle:
                 raise BadBundle(
                     f"expected {_FORMAT!r}, got {str(manifest['format'])[:40]!r}; make it anew with this version"
                 )
-            story = _member(archive, "story.yaml") if manifest["kind"] == "story" else ""
+            kind, start = str(manifest["kind"]), dict(manifest["start"])
+            if kind == _FORMER_KIND:
+                start["scenario"] = start.pop(_FORMER_KIND)
+            file = {"scenario": "scenario.yaml", _FORMER_KIND: f"{_FORMER_KIND}.yaml"}.get(kind)
+            scenario = "" if file is None else _member(archive, file)
+            kind = "scenario" if file is not None else kind
             journal = _member(archive, "journal.jsonl").splitlines()
-        if manifest["kind"] not in ("story", "lab"):
-            raise BadBundle(f"expected the run of a story or a lab, got {str(manifest['kind'])[:40]!r}")
+        if kind not in ("scenario", "lab"):
+            raise BadBundle(f"expected the run of a scenario or a lab, got {kind[:40]!r}")
         return Bundle(
-            manifest["kind"],
-            dict(manifest["start"]),
+            kind,
+            start,
             dict(manifest["end"]),
             journal,
             list(manifest["asked"]),
-            story,
+            scenario,
             bool(manifest["timed"]),
             str(manifest["madeBy"]),
         )
@@ -198,17 +206,17 @@ def unpack(data: bytes) -> Bundle:
         raise BadBundle("expected a bundle of `pfxlab bundle`, got a damaged or another file; make it anew") from None
 
 
-def story_of(bundle: Bundle) -> Story:
-    """Return the story of a bundle.
+def scenario_of(bundle: Bundle) -> Scenario:
+    """Return the scenario of a bundle.
 
     Raises:
         BadBundle: it holds none that can be told.
 
     """
     try:
-        return parse_story(bundle.story, str(bundle.start.get("story", "story")), "story.yaml")
-    except StoryProblem as problem:
-        raise BadBundle(f"the story in the bundle cannot be told: {problem}") from None
+        return parse_scenario(bundle.scenario, str(bundle.start.get("scenario", "scenario")), "scenario.yaml")
+    except ScenarioProblem as problem:
+        raise BadBundle(f"the scenario in the bundle cannot be read: {problem}") from None
 
 
 @dataclass(frozen=True)

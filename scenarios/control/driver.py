@@ -1,4 +1,4 @@
-"""Drives a whole lab for the control API: the same verbs as stories have, snapshots kept as files of the lab."""
+"""Drives a whole lab for the control API: the same verbs as scenarios have, snapshots kept as files of the lab."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -43,7 +43,7 @@ class LabDriver:
         return self.world.plan_fault(fault)
 
     async def seed(self, steps: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Carry out steps of a story; return one sentence for each.
+        """Carry out steps of a scenario; return one sentence for each.
 
         Raises:
             ValueError: a step that does not exist or cannot be done; those before it are done.

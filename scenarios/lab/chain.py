@@ -1,4 +1,4 @@
-"""Steps that every story of the lab is made of: import, assign, let devices and connector work until it is quiet."""
+"""Steps that every scenario of the lab is made of: import, assign, let devices and connector work until it is quiet."""
 
 import asyncio
 from collections.abc import Sequence

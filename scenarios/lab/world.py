@@ -1,6 +1,6 @@
 """The lab with names for what is in it, and one verb for everything that can be done to it.
 
-Stories in YAML, the control API, the pytest plugin and `pfxlab replay` all speak through here.
+Scenarios in YAML, the control API, the pytest plugin and `pfxlab replay` all speak through here.
 """
 
 import base64
@@ -64,7 +64,7 @@ class World:
         self._requests = 0
         lab.emulator.cloud.journal.subscribe(self._count)
         self.kept: dict[str, snapshot.Snapshot] = {}
-        """Snapshots of a story, by name."""
+        """Snapshots of a scenario, by name."""
 
         self.parts: tuple[str, ...] = ()
         """What the lab was started with beside the cloud: connector, devices."""

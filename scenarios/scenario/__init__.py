@@ -1,1 +1,1 @@
-"""Stories: what happens in a lab, step by step, and what must be true at the end."""
+"""Scenarios: what happens in a lab, step by step, and what must be true at the end."""

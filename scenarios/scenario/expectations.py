@@ -1,4 +1,4 @@
-"""What a story may expect: of devices, deliveries, records, connectors, faults, the journal, and secrets. A table."""
+"""What a scenario may expect of devices, deliveries, records, connectors, faults, the journal, secrets. A table."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -79,7 +79,7 @@ async def _opens(world: World, given: Given) -> str:
 async def _signs_with(world: World, given: Given) -> str:
     device, made = world.device(given["device"]), world.made(given["signs_with"])
     try:
-        _, identity = sign_mail(b"Signed by a story\r\n", device.store)
+        _, identity = sign_mail(b"Signed by a scenario\r\n", device.store)
     except NothingToSignWith as error:
         why = _why(world, given["device"], given["signs_with"])
         raise NotMet(f"expected {given['device']} to sign, got: {error}{why}") from None
@@ -193,7 +193,7 @@ async def _journal(world: World, given: Given) -> str:
 
 
 async def _secrets(world: World, _: Given) -> str:
-    """No password and no private key of the story's certificates in what the cloud keeps."""
+    """No password and no private key of the scenario's certificates in what the cloud keeps."""
     watched = []
     for name, made in world.certificates.items():
         if len(made.issued.password) >= canaries.SHORTEST:
@@ -281,7 +281,7 @@ _MEANINGS: Final = {
     "processed_at_least": "how many requests the connector has taken at least",
     "struck": "how often the fault has struck",
     "journal": "how many entries with these values the journal has: `count`, or `at_least` (1 when left out)",
-    "secrets": "`absent`: no password and no private key of the story's certificates in what the cloud keeps",
+    "secrets": "`absent`: no password and no private key of the scenario's certificates in what the cloud keeps",
 }
 
 

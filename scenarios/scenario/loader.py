@@ -1,4 +1,4 @@
-"""Reads stories from YAML files and says with a line number what is wrong with one. See docs/stories.md."""
+"""Reads scenarios from YAML files and says with a line number what is wrong with one. See docs/scenarios.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from pfxlab.scenarios.scenario.schemas import MOMENT, TEXT
 
 CATALOGUE: Final = files(__package__) / "catalogue"
 START: Final = "2026-03-02T08:00:00Z"
-"""When a story begins that does not say so: a Monday morning."""
+"""When a scenario begins that does not say so: a Monday morning."""
 
 
-class StoryProblem(ValueError):
-    """A file that is no story; the text says where, what was expected, and what came."""
+class ScenarioProblem(ValueError):
+    """A file that is no scenario; the text says where, what was expected, and what came."""
 
 
 @dataclass(frozen=True)
-class Story:
-    """A story as it was written. `lines`: the line of each step in `text`."""
+class Scenario:
+    """A scenario as it was written. `lines`: the line of each step in `text`."""
 
     name: str
     title: str
@@ -40,14 +40,14 @@ class Story:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of a story."""
+    """Return the JSON Schema of a scenario."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A story of PFX Lab",
+        "title": "A scenario of PFX Lab",
         "type": "object",
         "properties": {
-            "title": {**TEXT, "description": "what the story shows, in a sentence"},
-            "source": {**TEXT, "description": "the document or report the story stands for"},
+            "title": {**TEXT, "description": "what the scenario shows, in a sentence"},
+            "source": {**TEXT, "description": "the document or report the scenario stands for"},
             "start": {**MOMENT, "description": f"when it begins on the lab's clock; {START} when left out"},
             "seed": {"type": "integer", "minimum": 0, "description": "ids and chances derive from it; 7 when left out"},
             "switches": {"type": "object", "description": "switches of docs/divergences.md"},
@@ -58,34 +58,36 @@ def schema() -> dict[str, Any]:
     }
 
 
-def read_story(path: Path, name: str | None = None) -> Story:
-    """Return the story in a file.
+def read_scenario(path: Path, name: str | None = None) -> Scenario:
+    """Return the scenario in a file.
 
     Raises:
-        StoryProblem: the file cannot be read, is not YAML, or is no story; with the line.
+        ScenarioProblem: the file cannot be read, is not YAML, or is no scenario; with the line.
 
     """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StoryProblem(f"{path}: expected a story as YAML text, got a file that cannot be read ({error})") from None
-    return parse_story(text, name or path.stem, str(path))
+        raise ScenarioProblem(
+            f"{path}: expected a scenario as YAML text, got a file that cannot be read ({error})"
+        ) from None
+    return parse_scenario(text, name or path.stem, str(path))
 
 
-def parse_story(text: str, name: str, place: str) -> Story:
-    """Return the story of a text; `place` stands in what is said about it.
+def parse_scenario(text: str, name: str, place: str) -> Scenario:
+    """Return the scenario of a text; `place` stands in what is said about it.
 
     Raises:
-        StoryProblem: it is not YAML, or no story; with the line.
+        ScenarioProblem: it is not YAML, or no scenario; with the line.
 
     """
     try:
-        root, body = yaml_file.checked(text, schema(), place, "a story with title and steps")
+        root, body = yaml_file.checked(text, schema(), place, "a scenario with title and steps")
     except yaml_file.NotAsAsked as problem:
-        raise StoryProblem(str(problem)) from None
+        raise ScenarioProblem(str(problem)) from None
     _check_values(root, body, place)
     lines = [yaml_file.line_of(root, ["steps", number]) for number in range(len(body["steps"]))]
-    return Story(
+    return Scenario(
         name,
         body["title"],
         body.get("source", ""),
@@ -110,10 +112,10 @@ def _check_values(root: yaml.Node, body: Mapping[str, Any], place: str) -> None:
             where = ["steps", number, word]
             steps.check_values(word, given)
     except ValueError as error:
-        raise StoryProblem(f"{place}, line {yaml_file.line_of(root, where)}: {where[-1]}: {error}") from None
+        raise ScenarioProblem(f"{place}, line {yaml_file.line_of(root, where)}: {where[-1]}: {error}") from None
 
 
-def catalogue() -> dict[str, Story]:
-    """Return the stories that come with the lab, by name."""
+def catalogue() -> dict[str, Scenario]:
+    """Return the scenarios that come with the lab, by name."""
     found = sorted(Path(str(entry)) for entry in CATALOGUE.iterdir() if entry.name.endswith(".yaml"))
-    return {path.stem: read_story(path) for path in found}
+    return {path.stem: read_scenario(path) for path in found}

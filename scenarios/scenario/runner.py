@@ -1,4 +1,4 @@
-"""Runs stories, each in a lab of its own that goes step by step: the same seed gives the same journal."""
+"""Runs scenarios, each in a lab of its own that goes step by step: the same seed gives the same journal."""
 
 import asyncio
 import tempfile
@@ -17,7 +17,7 @@ from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
 from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.scenario import steps
-from pfxlab.scenarios.scenario.loader import Story
+from pfxlab.scenarios.scenario.loader import Scenario
 
 Outcome = Literal["passed", "failed", "skipped"]
 _ALL_ENTRIES = 10_000_000
@@ -25,9 +25,9 @@ _ALL_ENTRIES = 10_000_000
 
 @dataclass
 class Run:
-    """What came of a story: `why` says what failed, with the line; `idle_faults` never struck."""
+    """What came of a scenario: `why` says what failed, with the line; `idle_faults` never struck."""
 
-    story: Story
+    scenario: Scenario
     seed: int
     outcome: Outcome = "passed"
     seconds: float = 0.0
@@ -40,7 +40,12 @@ class Run:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        shown = {"name": self.story.name, "outcome": self.outcome, "seconds": round(self.seconds, 3), "why": self.why}
+        shown = {
+            "name": self.scenario.name,
+            "outcome": self.outcome,
+            "seconds": round(self.seconds, 3),
+            "why": self.why,
+        }
         return {**shown, "idleFaults": self.idle_faults}
 
 
@@ -48,18 +53,18 @@ Progress = Callable[[str], None]
 
 
 async def run(
-    story: Story,
+    scenario: Scenario,
     seed: int | None = None,
     keys: KeyPool | None = None,
     told: Progress = lambda _: None,
     *,
     strict: bool = False,
 ) -> Run:
-    """Run a story. `told` hears each step when it is done; `strict`: a fault that never struck fails the story."""
-    chosen = story.seed if seed is None else seed
-    done, began = Run(story, chosen), time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="pfxlab-story-") as folder:
-        config = replace(config_of(switches=story.switches), seed=chosen)
+    """Run a scenario. `told` hears each step when it is done; `strict`: a fault that never struck fails it."""
+    chosen = scenario.seed if seed is None else seed
+    done, began = Run(scenario, chosen), time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="pfxlab-scenario-") as folder:
+        config = replace(config_of(switches=scenario.switches), seed=chosen)
         await _run_in(Path(folder), config, done, keys, told)
     if strict and done.outcome == "passed" and done.idle_faults:
         done.outcome, done.why = "failed", f"faults that never struck: {', '.join(done.idle_faults)}"
@@ -69,21 +74,21 @@ async def run(
 
 async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None, told: Progress) -> None:
     lay_out(folder)
-    lab = Lab(folder, config, at=done.story.start, stepped=True)
+    lab = Lab(folder, config, at=done.scenario.start, stepped=True)
     if keys is not None:
         lab.new_key = keys
     async with lab, World(lab).opened() as world:
-        for number, step in enumerate(done.story.steps):
+        for number, step in enumerate(done.scenario.steps):
             try:
                 text = await steps.perform(world, step)
             except NoHsm as error:
                 done.outcome, done.why = "skipped", str(error)
                 break
             except Exception as error:
-                # A mistake of the lab's own ends one story, not all of them.
+                # A mistake of the lab's own ends one scenario, not all of them.
                 told_as = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 done.outcome = "failed"
-                done.why = f"line {done.story.lines[number]}, {next(iter(step))}: {told_as}"
+                done.why = f"line {done.scenario.lines[number]}, {next(iter(step))}: {told_as}"
                 break
             done.told.append(text)
             told(text)
@@ -98,21 +103,21 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
 
 
 def run_all(
-    stories: Sequence[Story],
+    scenarios: Sequence[Scenario],
     seed: int | None,
-    began: Callable[[Story], Progress],
+    began: Callable[[Scenario], Progress],
     ended: Callable[[Run], None],
     *,
     strict: bool = False,
 ) -> list[Run]:
-    """Run stories one after the other; the keys of devices and certificates are made once for all of them."""
+    """Run scenarios one after the other; the keys of devices and certificates are made once for all of them."""
     keys = KeyPool(None, 16)
 
     async def every() -> list[Run]:
         runs = []
-        for story in stories:
+        for scenario in scenarios:
             keys.begin_anew()
-            runs.append(await run(story, seed, keys, began(story), strict=strict))
+            runs.append(await run(scenario, seed, keys, began(scenario), strict=strict))
             ended(runs[-1])
         return runs
 

@@ -1,4 +1,4 @@
-"""The vocabulary of stories: each step with the JSON Schema of its arguments and what it does. A table."""
+"""The vocabulary of scenarios: each step with the JSON Schema of its arguments and what it does. A table."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass

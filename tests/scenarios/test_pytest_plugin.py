@@ -219,7 +219,7 @@ def test_journal_waits_and_tells_what_is_near(lab: TestLab) -> None:
 
 
 def test_state_time_and_switches(lab: TestLab) -> None:
-    """Snapshots lead back, the clock is put, switches hold for a block, steps of stories are told."""
+    """Snapshots lead back, the clock is put, switches hold for a block, steps of scenarios are told."""
     before = lab.snapshot()
     lab.add_group("Contractors", ["ben@pfxlab.example"])
     lab.profile("ios", name="p")

@@ -1,4 +1,4 @@
-"""The guided tour: the demo's story, page by page. A step is a box on the page that it is about: `?tour=3`."""
+"""The guided tour: the demo's scenario, page by page. A step is a box on the page that it is about: `?tour=3`."""
 
 from dataclasses import dataclass
 from typing import Final

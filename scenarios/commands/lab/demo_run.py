@@ -139,7 +139,7 @@ class Demo:
         self._root: x509.Certificate | None = None
 
     async def run(self) -> Result:
-        """Run the story and return what it showed."""
+        """Run the scenario and return what it showed."""
         capture, root = _LogCapture(), logging.getLogger()
         level = root.level
         root.addHandler(capture)
@@ -147,7 +147,7 @@ class Demo:
         result = Result(self._config.seed)
         try:
             with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
-                await self._story(Path(folder), result)
+                await self._scenario(Path(folder), result)
                 self._search(Path(folder), capture.lines, result)
         finally:
             root.removeHandler(capture)
@@ -155,7 +155,7 @@ class Demo:
         result.hops = self._progress.hops
         return result
 
-    async def _story(self, folder: Path, result: Result) -> None:
+    async def _scenario(self, folder: Path, result: Result) -> None:
         lab = Lab(folder, self._config)
         self._lab = lab
         async with lab:

@@ -54,14 +54,14 @@ def bundle_command(ready_file: Path | None, target: Path) -> None:
 def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_asks: bool) -> None:
     """Run what a bundle recorded again, and compare the journals. Exit code 1: it went another way.
 
-    A story runs by itself. A lab that a tool drove needs the tool: `pfxlab replay FILE -- COMMAND`. What the control
+    A scenario runs by itself. A lab that a tool drove needs the tool: `pfxlab replay FILE -- COMMAND`. What the control
     API was asked from elsewhere is asked again, when as many requests have come as had come then.
     """
     can_be_written(journal)
     command = command[1:] if command[:1] == ("--",) else command
     try:
         recorded = bundle.unpack(file.read_bytes())
-        came = _story(recorded) if recorded.kind == "story" else _lab(recorded, command, repeat=not command_asks)
+        came = _scenario(recorded) if recorded.kind == "scenario" else _lab(recorded, command, repeat=not command_asks)
     except BadBundle as error:
         stop(USAGE, f"{file}: {error}")
     except NoLab as error:
@@ -77,10 +77,10 @@ def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_
     raise SystemExit(VERDICT_FAILED)
 
 
-def _story(recorded: Bundle) -> list[str]:
-    story = bundle.story_of(recorded)
-    click.echo(f"Replaying the story {story.name}, seed {recorded.start['seed']}: {story.title}")
-    (run,) = runner.run_all([story], int(recorded.start["seed"]), lambda _: lambda _: None, lambda _: None)
+def _scenario(recorded: Bundle) -> list[str]:
+    scenario = bundle.scenario_of(recorded)
+    click.echo(f"Replaying the scenario {scenario.name}, seed {recorded.start['seed']}: {scenario.title}")
+    (run,) = runner.run_all([scenario], int(recorded.start["seed"]), lambda _: lambda _: None, lambda _: None)
     was = recorded.end.get("outcome")
     click.echo(f"{run.outcome}{f', {run.why}' if run.why else ''} (recorded: {was})")
     return bundle.canonical(run.journal)

@@ -1,4 +1,4 @@
-"""`pfxlab scenario`: list, show, check and run stories."""
+"""`pfxlab scenario`: list, show, check and run scenarios."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from pfxlab.emulator.pki import write_private
 from pfxlab.scenarios.commands.common import NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.control import bundle
 from pfxlab.scenarios.scenario import loader, runner
-from pfxlab.scenarios.scenario.loader import Story, StoryProblem, catalogue, read_story
+from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, catalogue, read_scenario
 from pfxlab.scenarios.scenario.runner import Run
 
 _COLOURS = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
@@ -23,58 +23,58 @@ _COLOURS = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 
 @click.group()
 def scenario() -> None:
-    """Tell stories: what happens in a lab, step by step, and what must be true at the end."""
+    """Run scenarios: what happens in a lab, step by step, and what must be true at the end."""
 
 
 @scenario.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print names and titles as JSON and nothing else.")
 def list_(*, as_json: bool) -> None:
-    """List the stories that come with the lab."""
-    stories = catalogue()
+    """List the scenarios that come with the lab."""
+    scenarios = catalogue()
     if as_json:
         shown = [
-            {"name": s.name, "title": s.title, "source": s.source, "steps": len(s.steps)} for s in stories.values()
+            {"name": s.name, "title": s.title, "source": s.source, "steps": len(s.steps)} for s in scenarios.values()
         ]
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
-    width = max(map(len, stories))
-    for story in stories.values():
-        click.echo(f"{story.name:<{width}}  {story.title}")
+    width = max(map(len, scenarios))
+    for scenario in scenarios.values():
+        click.echo(f"{scenario.name:<{width}}  {scenario.title}")
     click.echo("\nNext: `pfxlab scenario run NAME`, or `pfxlab scenario show NAME` to see how one is written.")
 
 
 @scenario.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print a story as it is written; it is the best beginning for one of your own."""
+    """Print a scenario as it is written; it is the best beginning for one of your own."""
     click.echo(_found([name])[0].text, nl=False)
 
 
 @scenario.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(files: Sequence[Path]) -> None:
-    """Say whether files are stories, and where not; nothing is run."""
+    """Say whether files are scenarios, and where not; nothing is run."""
     for path in files:
-        story = _read(path)
-        click.echo(f"{path}: a story of {len(story.steps)} steps")
+        scenario = _read(path)
+        click.echo(f"{path}: a scenario of {len(scenario.steps)} steps")
     click.echo(f"Next: pfxlab scenario run {files[0]}")
 
 
 @scenario.command()
 def schema() -> None:
-    """Print the JSON Schema of a story, for editors."""
+    """Print the JSON Schema of a scenario, for editors."""
     click.echo(json.dumps(loader.schema(), indent=2, ensure_ascii=False))
 
 
-def _read(path: Path) -> Story:
+def _read(path: Path) -> Scenario:
     try:
-        return read_story(path)
-    except StoryProblem as problem:
+        return read_scenario(path)
+    except ScenarioProblem as problem:
         stop(USAGE, str(problem))
 
 
-def _found(names: Sequence[str]) -> list[Story]:
-    """Return stories by name, or from files."""
+def _found(names: Sequence[str]) -> list[Scenario]:
+    """Return scenarios by name, or from files."""
     known, found = catalogue(), []
     for name in names:
         if name in known:
@@ -82,19 +82,19 @@ def _found(names: Sequence[str]) -> list[Story]:
         elif name.endswith((".yaml", ".yml")) or Path(name).is_file():
             found.append(_read(Path(name)))
         else:
-            stop(USAGE, f"expected a story of `pfxlab scenario list` or a YAML file, got {name!r}")
+            stop(USAGE, f"expected a scenario of `pfxlab scenario list` or a YAML file, got {name!r}")
     return found
 
 
 @scenario.command()
 @click.argument("names", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Every story that comes with the lab.")
-@click.option("--seed", type=click.IntRange(0), help="Ids and chances derive from it.  [default: the story's, or 7]")
-@click.option("--strict", is_flag=True, help="A fault that never struck fails its story.")
+@click.option("--all", "every", is_flag=True, help="Every scenario that comes with the lab.")
+@click.option("--seed", type=click.IntRange(0), help="Ids and chances derive from it.  [default: the scenario's, or 7]")
+@click.option("--strict", is_flag=True, help="A fault that never struck fails its scenario.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
 @click.option("--junit", type=NEW_FILE, help="Write the result as JUnit XML here.")
 @click.option("--bundle", "bundles", type=click.Path(file_okay=False, path_type=Path),
-              help="Write a reproduction bundle of each story into this folder.")  # fmt: skip
+              help="Write a reproduction bundle of each scenario into this folder.")  # fmt: skip
 def run(
     names: Sequence[str],
     seed: int | None,
@@ -105,14 +105,14 @@ def run(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Run stories of the catalogue by name, or your own from YAML files. Exit code 1: one has failed."""
+    """Run scenarios of the catalogue by name, or your own from YAML files. Exit code 1: one has failed."""
     if bool(names) == every:
-        raise click.UsageError("expected names of stories, or --all.")
+        raise click.UsageError("expected names of scenarios, or --all.")
     can_be_written(junit)
-    stories = list(catalogue().values()) if every else _found(names)
+    scenarios = list(catalogue().values()) if every else _found(names)
     console = Console(highlight=False, quiet=as_json)
     began = time.perf_counter()
-    runs = runner.run_all(stories, seed, _progress(console), lambda one: _tell(console, one), strict=strict)
+    runs = runner.run_all(scenarios, seed, _progress(console), lambda one: _tell(console, one), strict=strict)
     if junit is not None:
         junit.write_bytes(_junit(runs))
     written = [] if bundles is None else _write_bundles(bundles, runs)
@@ -124,9 +124,9 @@ def run(
         raise SystemExit(VERDICT_FAILED)
 
 
-def _progress(console: Console) -> Callable[[Story], Callable[[str], None]]:
-    def begun(story: Story) -> Callable[[str], None]:
-        console.print(f"\n[bold]{story.name}[/]  {escape(story.title)}")
+def _progress(console: Console) -> Callable[[Scenario], Callable[[str], None]]:
+    def begun(scenario: Scenario) -> Callable[[str], None]:
+        console.print(f"\n[bold]{scenario.name}[/]  {escape(scenario.title)}")
         start = time.perf_counter()
         return lambda text: console.print(f"{time.perf_counter() - start:6.2f} s  {text}", markup=False, soft_wrap=True)
 
@@ -155,21 +155,21 @@ def _sum_up(console: Console, runs: Sequence[Run], seconds: float, written: Sequ
     also = f", {skipped} skipped" if skipped else ""
     verdict = f"[bold red]{failed} FAILED[/]" if failed else "[bold green]PASSED[/]"
     console.print(
-        f"\n{verdict}: {_count(runs, 'passed')} of {len(runs)} stories{also} in {seconds:.1f} s, seed {seeds}"
+        f"\n{verdict}: {_count(runs, 'passed')} of {len(runs)} scenarios{also} in {seconds:.1f} s, seed {seeds}"
     )
     if written:
         console.print(f"Next: pfxlab replay {written[0]}", markup=False, soft_wrap=True)
     elif failed:
         console.print("Next: the same command with --bundle . writes a file that reproduces it.")
     else:
-        console.print("Next: pfxlab scenario show NAME, then one of your own; docs/stories.md has every step.")
+        console.print("Next: pfxlab scenario show NAME, then one of your own; docs/scenarios.md has every step.")
 
 
 def _write_bundles(folder: Path, runs: Sequence[Run]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for one in runs:
-        written.append(folder / f"{one.story.name}.pfxlab.zip")
+        written.append(folder / f"{one.scenario.name}.pfxlab.zip")
         write_private(written[-1], bundle.pack(bundle.of_run(one)))
     return written
 
@@ -186,7 +186,7 @@ def _junit(runs: Sequence[Run]) -> bytes:
     )
     for one in runs:
         case = ET.SubElement(
-            suite, "testcase", classname="pfxlab.scenario", name=one.story.name, time=f"{one.seconds:.3f}"
+            suite, "testcase", classname="pfxlab.scenario", name=one.scenario.name, time=f"{one.seconds:.3f}"
         )
         if one.outcome == "failed":
             ET.SubElement(case, "failure", message=one.why).text = "\n".join([*one.told, one.why])

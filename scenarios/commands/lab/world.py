@@ -115,7 +115,7 @@ def settle(context: click.Context) -> None:
 @click.argument("file", type=FILE)
 @click.pass_context
 def do(context: click.Context, file: Path) -> None:
-    """Carry out the steps of a YAML file (docs/stories.md) in the running lab: users, devices, profiles, imports."""
+    """Carry out the steps of a YAML file (docs/scenarios.md) in the running lab: users, devices, profiles, imports."""
     try:
         body = read_yaml(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""A lab with a story behind it, and a Chromium that looks at its admin centre and notes what it should not do."""
+"""A lab with a scenario behind it, and a Chromium that looks at its admin centre and notes what it should not do."""
 
 import os
 import shutil

@@ -168,7 +168,7 @@ def pages(lab: Lab) -> list[str]:
     return ["/admin", *lists, *single]
 
 
-async def with_a_story(lab: Lab) -> list[MailCertificate]:
+async def with_a_scenario(lab: Lab) -> list[MailCertificate]:
     """Bring a user's certificates to an iPhone and a PC; return the certificates."""
     await lab.start_connector()
     upn = lab.operator.credentials.user_upn
@@ -192,7 +192,7 @@ async def with_a_story(lab: Lab) -> list[MailCertificate]:
 
 async def test_no_page_shows_a_secret(lab: Lab, admin: Browser) -> None:
     """Passwords, client secrets, keys, tokens and ciphertext stand on no page, and in no export of one."""
-    history = await with_a_story(lab)
+    history = await with_a_scenario(lab)
     made = lab.operator.credentials
     cloud = lab.emulator.cloud
     canaries = [one.password for one in history] + list(lab.operator.passwords.values())
@@ -211,7 +211,7 @@ async def test_no_page_shows_a_secret(lab: Lab, admin: Browser) -> None:
 
 async def test_each_page_has_a_strict_policy_and_each_table_is_exported(lab: Lab, admin: Browser) -> None:
     """Every page allows only what the lab itself serves; every table comes as JSON and, with the same rows, as CSV."""
-    await with_a_story(lab)
+    await with_a_scenario(lab)
     for path in pages(lab):
         _, text, headers = await admin.get(path)
         assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -281,7 +281,7 @@ async def test_live_page_of_nothing_is_not_found(lab: Lab, admin: Browser) -> No
 
 async def test_certificates_are_searched_filtered_and_paged(lab: Lab, admin: Browser) -> None:
     """Certificates are found by user, thumbprint, purpose and validity; fifty stand on a page."""
-    await with_a_story(lab)
+    await with_a_scenario(lab)
     cloud = lab.emulator.cloud
     (one,) = cloud.store.rows("select * from pfx_certificates order by rowid limit 1")
     for number in range(120):
@@ -375,7 +375,7 @@ async def test_another_tenants_administrator_sees_nothing_of_the_labs(tmp_path: 
     key_cache.lay_out(tmp_path / "lab")
     async with Lab(tmp_path / "lab", Config(tenants=(other,))) as lab:
         lab.new_key = KEYS
-        await with_a_story(lab)
+        await with_a_scenario(lab)
         tls = ssl.create_default_context(cafile=str(lab.ca_file))
         async with aiohttp.ClientSession(lab.emulator.origin, connector=aiohttp.TCPConnector(ssl=tls)) as session:
             stranger = Browser(lab, session)
@@ -449,7 +449,7 @@ async def test_time_that_an_administrator_lets_pass_signs_nobody_out_who_did(lab
 
 async def test_groups_that_are_gone_stay_in_the_form_of_a_profile(lab: Lab, admin: Browser) -> None:
     """A profile that is assigned to a deleted group shows it ticked, so that assigning another takes nothing away unseen."""
-    await with_a_story(lab)
+    await with_a_scenario(lab)
     cloud, tenant = lab.emulator.cloud, lab.operator.credentials.tenant_id
     profile = cloud.profiles.all(tenant)[0]
     cloud.store.run("delete from groups where id = ?", (lab.operator.credentials.group_id,))

@@ -33,7 +33,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """Return a lab with a story behind it."""
+    """Return a lab with a scenario behind it."""
     async with staged(tmp_path_factory.mktemp("stage") / "lab") as made:
         reports(made.lab.folder / "reports")
         yield made

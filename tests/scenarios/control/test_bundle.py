@@ -39,17 +39,17 @@ def command(*arguments: str) -> Result:
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
-    """Return the bundle of a story with a fault, a switch and a password of its own."""
-    story = tmp_path / "story.yaml"
+    """Return the bundle of a scenario with a fault, a switch and a password of its own."""
+    scenario = tmp_path / "scenario.yaml"
     password = f"  - certificate: {{name: secret, user: user@pfxlab.example, password: {SECRET}}}\n"
     fault = "  - fault: {kind: key_missing, times: 1}\n"
-    story.write_text("switches: {page_size: 5}\n" + BEGIN + password + fault + "  - import: [secret]\n" + LATER)
-    assert command("scenario", "run", str(story), "--bundle", str(tmp_path / "bundles")).exit_code == 0
-    return tmp_path / "bundles" / "story.pfxlab.zip"
+    scenario.write_text("switches: {page_size: 5}\n" + BEGIN + password + fault + "  - import: [secret]\n" + LATER)
+    assert command("scenario", "run", str(scenario), "--bundle", str(tmp_path / "bundles")).exit_code == 0
+    return tmp_path / "bundles" / "scenario.pfxlab.zip"
 
 
-def test_story_runs_again(recorded: Path, tmp_path: Path) -> None:
-    """A story's bundle replays to the same journal, byte for byte, and can write it."""
+def test_scenario_runs_again(recorded: Path, tmp_path: Path) -> None:
+    """A scenario's bundle replays to the same journal, byte for byte, and can write it."""
     written = tmp_path / "again.jsonl"
     done = command("replay", "--journal", str(written), str(recorded))
     assert done.exit_code == 0, done.output
@@ -57,8 +57,15 @@ def test_story_runs_again(recorded: Path, tmp_path: Path) -> None:
     assert written.read_text().splitlines() == list(bundle.unpack(recorded.read_bytes()).journal)
 
 
+def test_bundle_of_an_earlier_version_runs_again() -> None:
+    """A bundle written by commit 5b6d43b, which called a scenario a story, is read and gives the same journal."""
+    done = command("replay", str(Path(__file__).with_name("wrong-purpose-of-5b6d43b.pfxlab.zip")))
+    assert done.exit_code == 0, done.output
+    assert "The same: 24 journal entries" in done.output
+
+
 def test_bundle_tells_the_world_and_no_secret(recorded: Path) -> None:
-    """Seed, clock, switches, faults, story and journal are in the bundle; no password, token or key is."""
+    """Seed, clock, switches, faults, scenario and journal are in the bundle; no password, token or key is."""
     with zipfile.ZipFile(recorded) as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
     manifest = json.loads(texts["manifest.json"])
@@ -68,7 +75,7 @@ def test_bundle_tells_the_world_and_no_secret(recorded: Path) -> None:
     assert manifest["end"]["time"].startswith("2026-03-03T08:00")
     everything = "\n".join(texts.values())
     assert SECRET not in everything
-    assert "xxxxxx-0000-xxxxxx" in texts["story.yaml"]
+    assert "xxxxxx-0000-xxxxxx" in texts["scenario.yaml"]
     assert "PRIVATE KEY" not in everything
     assert recorded.stat().st_mode & 0o777 == 0o600
 
@@ -78,14 +85,14 @@ def test_another_way_is_told(recorded: Path, tmp_path: Path) -> None:
     made = bundle.unpack(recorded.read_bytes())
     changed = [line.replace("delivery wanted", "delivery craved") for line in made.journal]
     other = tmp_path / "other.zip"
-    other.write_bytes(bundle.pack(bundle.Bundle(made.kind, made.start, made.end, changed, story=made.story)))
+    other.write_bytes(bundle.pack(bundle.Bundle(made.kind, made.start, made.end, changed, scenario=made.scenario)))
     done = command("replay", str(other))
     assert done.exit_code == 1
     assert "Another way from journal entry" in done.stdout
     assert "delivery craved" in done.stdout
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "version", "story"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "version", "scenario"])
 def test_damaged_bundle(recorded: Path, tmp_path: Path, damage: str) -> None:
     """A bundle that was cut, is of another version or another file is refused with what to do."""
     data = recorded.read_bytes()
@@ -95,17 +102,17 @@ def test_damaged_bundle(recorded: Path, tmp_path: Path, damage: str) -> None:
         "empty": b"",
         "foreign": b"PK\x03\x04 no archive",
         "version": data,
-        "story": bundle.pack(bundle.Bundle("story", made.start, made.end, made.journal, story="title: x\n")),
+        "scenario": bundle.pack(bundle.Bundle("scenario", made.start, made.end, made.journal, scenario="title: x\n")),
     }
     path = tmp_path / "damaged.zip"
     path.write_bytes(texts[damage])
     if damage == "version":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("manifest.json", json.dumps({"format": "pfxlab bundle 99", "kind": "story"}))
+            archive.writestr("manifest.json", json.dumps({"format": "pfxlab bundle 99", "kind": "scenario"}))
     done = command("replay", str(path))
     assert done.exit_code == 2
     assert "expected" in done.stderr or "cannot be told" in done.stderr
-    if damage != "story":
+    if damage != "scenario":
         with pytest.raises(BadBundle):
             bundle.unpack(path.read_bytes())
 

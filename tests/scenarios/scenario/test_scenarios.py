@@ -1,4 +1,4 @@
-"""Stories: the catalogue passes, what is no story is said with its line, a story that fails says why."""
+"""Scenarios: the catalogue passes, what is no scenario is said with its line, a scenario that fails says why."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from defusedxml import ElementTree
 
 from pfxlab.scenarios.cli import main
-from pfxlab.scenarios.scenario.loader import Story, StoryProblem, catalogue, parse_story, schema
+from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, catalogue, parse_scenario, schema
 from pfxlab.scenarios.scenario.runner import Run, run
 from pfxlab.scenarios.scenario.steps import STEPS
 from tests.clients.test_official_sdk import PFXLAB
@@ -20,7 +20,7 @@ from tests.conftest import KEYS
 from tests.connector_sim import softhsm
 
 STORIES = catalogue()
-BEGIN = """title: A story for a test
+BEGIN = """title: A scenario for a test
 steps:
   - connector: main
   - device: {name: phone, platform: ios, user: user@pfxlab.example}
@@ -30,15 +30,15 @@ steps:
 LATER = "  - import: mail\n  - pass: 1d\n"
 
 
-def story(more: str) -> Story:
-    """Return a story that goes on after the usual beginning."""
-    return parse_story(BEGIN + more, "test", "test.yaml")
+def scenario(more: str) -> Scenario:
+    """Return a scenario that goes on after the usual beginning."""
+    return parse_scenario(BEGIN + more, "test", "test.yaml")
 
 
 async def told(more: str, **options: Any) -> Run:
-    """Run such a story."""
+    """Run such a scenario."""
     KEYS.begin_anew()
-    return await run(story(more), keys=KEYS, **options)
+    return await run(scenario(more), keys=KEYS, **options)
 
 
 def command(*arguments: str) -> Result:
@@ -46,8 +46,8 @@ def command(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["scenario", *arguments])
 
 
-def test_story_of_an_hsm() -> None:
-    """The story of an HSM passes; SoftHSM is configured for a whole process, so that it has one of its own."""
+def test_scenario_of_an_hsm() -> None:
+    """The scenario of an HSM passes; SoftHSM is configured for a whole process, so that it has one of its own."""
     command = [*PFXLAB, "scenario", "run", "hsm-key", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     (told_as,) = json.loads(done.stdout)["scenarios"]
@@ -57,14 +57,14 @@ def test_story_of_an_hsm() -> None:
 
 @pytest.mark.parametrize("name", [name for name in STORIES if name != "hsm-key"])
 async def test_catalogue(name: str) -> None:
-    """Every story of the catalogue passes, and each of its faults has struck."""
+    """Every scenario of the catalogue passes, and each of its faults has struck."""
     KEYS.begin_anew()
     done = await run(STORIES[name], keys=KEYS, strict=True)
     assert (done.outcome, done.why) == ("passed", "")
 
 
 def test_catalogue_covers_what_users_report() -> None:
-    """There are at least 20 stories, each with its source, and every step of the vocabulary is used by one."""
+    """There are at least 20 scenarios, each with its source, and every step of the vocabulary is used by one."""
     assert len(STORIES) >= 20
     assert [one.name for one in STORIES.values() if not one.source] == []
     used = {next(iter(step)) for one in STORIES.values() for step in one.steps}
@@ -139,8 +139,8 @@ async def test_steps_that_the_catalogue_does_not_use() -> None:
         ("  - key: {name: NoKey, action: remove}\n", 7, "key: expected the key 'NoKey' in"),
     ],
 )  # fmt: skip
-async def test_story_that_fails_says_where_and_why(more: str, line: int, said: str) -> None:
-    """The first thing that is not as expected ends the story, with the line of its step, and what is known about why."""
+async def test_scenario_that_fails_says_where_and_why(more: str, line: int, said: str) -> None:
+    """The first thing that is not as expected ends the scenario, with the line of its step, and what is known about why."""
     done = await told(more)
     assert done.outcome == "failed"
     assert done.why.startswith(f"line {line}, ")
@@ -148,7 +148,7 @@ async def test_story_that_fails_says_where_and_why(more: str, line: int, said: s
 
 
 async def test_fault_that_never_struck_is_told() -> None:
-    """A fault that befell nothing is reported, and fails the story when that is asked for."""
+    """A fault that befell nothing is reported, and fails the scenario when that is asked for."""
     more = "  - fault: {kind: status, route: /nowhere}\n"
     done = await told(more)
     assert (done.outcome, done.idle_faults) == ("passed", ["fault-1 (status)"])
@@ -159,7 +159,7 @@ async def test_fault_that_never_struck_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "test.yaml, line 1: expected a story with title and steps, got an empty file"),
+        ("", "test.yaml, line 1: expected a scenario with title and steps, got an empty file"),
         ("title: x\n  y: [", "test.yaml, line 2: expected YAML"),
         ("title: x\n", "test.yaml, line 1: the file: expected steps, got none"),
         (BEGIN + "  - jump: 1d\n", "test.yaml, line 7: steps/5: expected one of action, assign"),
@@ -183,28 +183,28 @@ async def test_fault_that_never_struck_is_told() -> None:
         ("&a [*a]", "test.yaml"),
     ],
 )  # fmt: skip
-def test_what_is_no_story_is_said_with_its_line(text: str, said: str) -> None:
-    """A file that is no story is refused before anything runs: line, place, what was expected, what came."""
-    with pytest.raises(StoryProblem) as caught:
-        parse_story(text, "test", "test.yaml")
+def test_what_is_no_scenario_is_said_with_its_line(text: str, said: str) -> None:
+    """A file that is no scenario is refused before anything runs: line, place, what was expected, what came."""
+    with pytest.raises(ScenarioProblem) as caught:
+        parse_scenario(text, "test", "test.yaml")
     assert str(caught.value).startswith(said)
 
 
 def test_schema_is_one() -> None:
-    """The schema of stories is valid JSON Schema, and every story of the catalogue fits it."""
+    """The schema of scenarios is valid JSON Schema, and every scenario of the catalogue fits it."""
     jsonschema.Draft202012Validator.check_schema(schema())
     assert json.loads(command("schema").stdout) == schema()
 
 
 def test_command_lists_and_shows() -> None:
-    """The list names every story; what `show` prints is a story again."""
+    """The list names every scenario; what `show` prints is a scenario again."""
     listed = json.loads(command("list", "--json").stdout)
     assert [one["name"] for one in listed] == list(STORIES)
     assert "Next: " in command("list").stdout
-    assert parse_story(command("show", "guest-user").stdout, "x", "x").title == STORIES["guest-user"].title
+    assert parse_scenario(command("show", "guest-user").stdout, "x", "x").title == STORIES["guest-user"].title
 
 
-def test_command_runs_stories(tmp_path: Path) -> None:
+def test_command_runs_scenarios(tmp_path: Path) -> None:
     """A run ends with 0, 1 or 2 and tells people each step, programs JSON alone, and CI a JUnit file."""
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(BEGIN + LATER + "  - expect: {device: phone, holds: mail}\n")
@@ -212,7 +212,7 @@ def test_command_runs_stories(tmp_path: Path) -> None:
     done = command("run", str(good))
     assert done.exit_code == 0
     assert "mail imported" in done.stdout
-    assert "PASSED: 1 of 1 stories" in done.stdout
+    assert "PASSED: 1 of 1 scenarios" in done.stdout
     junit = tmp_path / "junit.xml"
     done = command("run", str(good), str(bad), "--seed", "11", "--json", "--junit", str(junit))
     told_as = json.loads(done.stdout)
@@ -231,10 +231,10 @@ def test_command_runs_stories(tmp_path: Path) -> None:
 
 
 def test_command_says_what_it_cannot_run(tmp_path: Path) -> None:
-    """An unknown story, a broken file and no names at all end with 2 and a sentence."""
+    """An unknown scenario, a broken file and no names at all end with 2 and a sentence."""
     broken = tmp_path / "broken.yaml"
     broken.write_text("title: x\nsteps: 3\n")
-    assert command("run", "no-such-story").exit_code == 2
+    assert command("run", "no-such-scenario").exit_code == 2
     done = command("check", str(broken))
     assert (done.exit_code, "line 2: steps: 3 is not of type 'array'" in done.stderr) == (2, True)
     assert command("run").exit_code == 2
@@ -255,7 +255,7 @@ async def test_refusal_is_not_one_of_before() -> None:
 
 
 async def test_five_years_pass_in_seconds() -> None:
-    """A story of four years and many check-ins takes seconds, since time passes by what is due in it."""
+    """A scenario of four years and many check-ins takes seconds, since time passes by what is due in it."""
     begin = time.perf_counter()
     done = await run(STORIES["encryption-history"], keys=KEYS)
     assert done.outcome == "passed"
