@@ -123,13 +123,15 @@ def faults_page() -> str:
         "an answer, what is done to the answer; a device's network, lock, storage and version) the first fault that",
         "is due strikes alone, in the order in which they were planned.",
         "",
-        "| kind | whose | what happens | settings |",
-        "|---|---|---|---|",
+        "| kind | whose | what happens | settings | `pfxlab explain` reports |",
+        "|---|---|---|---|---|",
     ]
     for name, kind in KINDS.items():
         settings = [f"`{n}`: {s.meaning} ({_schema_text(s.schema)}; {s.default})" for n, s in kind.settings.items()]
-        lines.append(f"| `{name}` | {kind.party} | {kind.does} | {'<br>'.join(settings)} |")
-    lines += ["", "Which occasions it befalls, and how often:", "", "| setting | meaning |", "|---|---|"]
+        lines.append(
+            f"| `{name}` | {kind.party} | {kind.does} | {'<br>'.join(settings)} | {' or '.join(kind.causes)} |"
+        )
+    lines += ["", "Which occasions it strikes, and how often:", "", "| setting | meaning |", "|---|---|"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in MATCHES.items()]
     lines += [
         "| `after` | how many fitting occasions are let pass first; 0 when left out, so `after: 2` strikes the third |",

@@ -24,11 +24,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault: the party it befalls, one sentence, its settings."""
+    """A kind of fault: the party it strikes, one sentence, its settings, the causes that `explain` may report for it.
+
+    `causes` are codes of lab/causes.py, one for each platform or moment. There are none where the certificate arrives
+    all the same, and for HTTP faults: what is missing then is the client's request, and `explain` speaks of that.
+    """
 
     party: str
     does: str
     settings: dict[str, Setting] = field(default_factory=dict)
+    causes: tuple[str, ...] = ()
 
 
 def _seconds(default: float, meaning: str) -> Setting:
@@ -68,21 +73,24 @@ KINDS: Final = {
         "gives a right answer that is unusual: properties and enum values nobody knows, or another 2xx status",
         {"form": _choice("unknown_values", "what is unusual", "other_status")},
     ),
-    "offline": Kind(CONNECTOR, "reaches the service no more"),
-    "key_missing": Kind(CONNECTOR, "does not find the key that the record names"),
-    "wrong_key": Kind(CONNECTOR, "holds another key under the name"),
-    "hsm_down": Kind(CONNECTOR, "gets no answer from its HSM"),
-    "pin_refused": Kind(CONNECTOR, "has its PIN refused by the HSM"),
+    "offline": Kind(CONNECTOR, "reaches the service no more", causes=("ConnectorBusy", "ConnectorInactive")),
+    "key_missing": Kind(CONNECTOR, "does not find the key that the record names", causes=("KeyNotFound",)),
+    "wrong_key": Kind(CONNECTOR, "holds another key under the name", causes=("DecryptFailed",)),
+    "hsm_down": Kind(CONNECTOR, "gets no answer from its HSM", causes=("HsmUnavailable",)),
+    "pin_refused": Kind(CONNECTOR, "has its PIN refused by the HSM", causes=("PinRefused",)),
     "slow_hsm": Kind(CONNECTOR, "waits for its HSM", {"seconds": _seconds(1, "real seconds for each batch")}),
-    "corrupt_result": Kind(CONNECTOR, "uploads a result whose encrypted bytes are damaged"),
+    "corrupt_result": Kind(
+        CONNECTOR, "uploads a result whose encrypted bytes are damaged", causes=("EncryptedForAnotherKey",)
+    ),
     "double_delivery": Kind(CONNECTOR, "uploads a result twice"),
-    "lost": Kind(DEVICE, "does not check in: switched off, lost, without network"),
+    "lost": Kind(DEVICE, "does not check in: switched off, lost, without network", causes=("NotAskedYet",)),
     "not_now": Kind(
         DEVICE,
         "is locked: an Apple device answers NotNow, a PC has nobody signed in, a work profile is paused",
+        causes=("DeviceBusy", "UserNotSignedIn", "NotAskedYet"),
     ),
-    "refuses": Kind(DEVICE, "refuses to install the certificate"),
-    "storage_full": Kind(DEVICE, "has no room left to install the certificate"),
+    "refuses": Kind(DEVICE, "refuses to install the certificate", causes=("DeviceRefused",)),
+    "storage_full": Kind(DEVICE, "has no room left to install the certificate", causes=("StorageFull",)),
     "wrong_os": Kind(
         DEVICE,
         "runs another version of its system, with what that version can open",
@@ -91,6 +99,7 @@ KINDS: Final = {
                 {"type": "string", "pattern": r"^\d+(\.\d+){0,3}$"}, "12.0", "the version, such as 12.0"
             )
         },
+        causes=("WrongPassword",),
     ),
 }
 """Name → kind."""

@@ -11,6 +11,8 @@ import pytest
 from pfxlab.connector_sim.eventlog import UPLOAD_SUCCESS
 from pfxlab.device_sim.apple.device import AppleDevice
 from pfxlab.emulator.config import Config, Switches
+from pfxlab.emulator.faults.kinds import DEVICE, KINDS
+from pfxlab.emulator.lab.causes import REMEDIES
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.scenarios.lab.chain import deliveries_of
@@ -51,15 +53,25 @@ def state(world: World, name: str) -> tuple[State, str]:
     return delivery.state, delivery.reason or ""
 
 
-def cause(world: World, name: str) -> str:
-    """Return what the lab explains."""
-    (told,) = world.explain(USER, name, "mail")
-    return "arrived" if told.broken is None else told.broken.code
+def cause(world: World, name: str, certificate: str = "mail") -> str:
+    """Return what the lab explains: a cause that the table of faults has for those that have struck."""
+    (told,) = world.explain(USER, name, certificate)
+    found = "arrived" if told.broken is None else told.broken.code
+    struck = [planned.fault.kind for planned in world.lab.emulator.cloud.faults.all() if planned.struck]
+    if struck and found != "arrived":
+        assert found in {code for kind in struck for code in KINDS[kind].causes}, (found, struck)
+    return found
 
 
 def marks(world: World, kind: str) -> int:
     """Return how often a kind stands in the journal."""
     return world.lab.emulator.cloud.journal.count(event="fault injected", kind=kind)
+
+
+def test_every_cause_of_a_fault_is_one_of_explain() -> None:
+    """Each cause in the table of faults is a cause that `explain` knows, and each fault of a device has one."""
+    assert {code for kind in KINDS.values() for code in kind.causes} <= set(REMEDIES)
+    assert [name for name, kind in KINDS.items() if kind.party == DEVICE and not kind.causes] == []
 
 
 @pytest.mark.parametrize(
@@ -245,6 +257,7 @@ async def test_wrong_os(world: World) -> None:
     await world.import_certificate("aes")
     with world.fault("wrong_os", os_version="12.5", times="always"):
         await world.settle()
+        assert cause(world, phone, "aes") == "WrongPassword"
     assert world.holds(phone) == ["mail"]
     assert world.device(phone).hardware.os_version == "18.1"
     await world.device_action(phone, "syncDevice")
