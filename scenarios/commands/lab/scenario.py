@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from pfxlab.emulator.pki import write_private
 from pfxlab.scenarios.commands.common import NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
+from pfxlab.scenarios.commands.completion import SCENARIOS
 from pfxlab.scenarios.control import bundle
 from pfxlab.scenarios.scenario import loader, runner
 from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, catalogue, read_scenario
@@ -44,7 +45,7 @@ def list_(*, as_json: bool) -> None:
 
 
 @scenario.command()
-@click.argument("name")
+@click.argument("name", shell_complete=SCENARIOS)
 def show(name: str) -> None:
     """Print a scenario as it is written; it is the best beginning for one of your own."""
     click.echo(_found([name])[0].text, nl=False)
@@ -87,7 +88,7 @@ def _found(names: Sequence[str]) -> list[Scenario]:
 
 
 @scenario.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=SCENARIOS)
 @click.option("--all", "every", is_flag=True, help="Every scenario that comes with the lab.")
 @click.option("--seed", type=click.IntRange(0), help="Ids and chances derive from it.  [default: the scenario's, or 7]")
 @click.option("--strict", is_flag=True, help="A fault that never struck fails its scenario.")

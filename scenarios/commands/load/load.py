@@ -24,6 +24,7 @@ from pfxlab.scenarios.commands.common import (
     ready_facts,
     stop,
 )
+from pfxlab.scenarios.commands.completion import LOAD_PLANS
 from pfxlab.scenarios.load.plan_file import PATHS, LoadPlan, PlanProblem, built_in, changed, read_plan, schema
 from pfxlab.scenarios.load.shapes import KINDS
 
@@ -86,7 +87,7 @@ class _Table:
 
 
 @click.command()
-@click.argument("plan", required=False)
+@click.argument("plan", required=False, shell_complete=LOAD_PLANS)
 @click.option("--list", "listing", is_flag=True, help="List the plans that come with the lab, and run none.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of a plan, for editors.")
 @click.option("--shape", type=click.Choice(list(KINDS)), help="Another shape of the load than the plan's.")

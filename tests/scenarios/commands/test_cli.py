@@ -1,10 +1,12 @@
 """The `pfxlab` command itself: its list of commands, and what it takes to show it."""
 
 import json
+import os
 import subprocess
 import sys
 
 import click
+import pytest
 
 from pfxlab.scenarios.cli import COMMANDS, main
 
@@ -37,3 +39,27 @@ def test_help_imports_no_command() -> None:
         "pfxlab.scenarios.commands",
         "pfxlab.scenarios.commands.common",
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("pfxlab sce", "scenario"),
+        ("pfxlab scenario run connector-d", "connector-down-and-back"),
+        ("pfxlab scenario show hsm", "hsm-key"),
+        ("pfxlab load mon", "monday-morning"),
+        ("pfxlab conformance run --plan imp", "import"),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completes_names(shell: str, line: str, offered: str) -> None:
+    """Each shell is offered commands, scenarios and plans that begin with what was typed."""
+    words = line.split()
+    variables = {"_PFXLAB_COMPLETE": f"{shell}_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    if shell == "fish":
+        variables["COMP_CWORD"] = words[-1]
+    done = subprocess.run(
+        [sys.executable, "-c", "from pfxlab.scenarios.cli import main; main(prog_name='pfxlab')"],
+        env={**os.environ, **variables}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert offered in done.stdout.replace(",", "\n").replace("\t", "\n").splitlines(), done.stdout + done.stderr
