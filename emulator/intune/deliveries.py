@@ -11,16 +11,13 @@ from pfxlab.emulator.intune.profiles import target_profile
 from pfxlab.emulator.intune.targeting import Certificate, Subject, is_targeted, select
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.deliveries import Delivery
-from pfxlab.emulator.store.delivery_states import TABLE, State, Trigger, next_state
+from pfxlab.emulator.store.delivery_states import COLUMNS, TABLE, State, Trigger, next_state
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.connector import NotRecrypted, Result
 from pfxlab.emulator.wire.enums import IntendedPurpose
 
-_NO_LEASE = {"lease_id": None, "leased_by": None, "lease_until": None}
-_FRESH = {**_NO_LEASE, "payload": None, "attempts": 0, "not_before": None, "device_key_thumbprint": None}
 _PRESENCE = {Trigger.SENT: True, Trigger.REMOVAL_CONFIRMED: False, Trigger.DEVICE_GONE: False}
 _GONE = (State.REMOVED, State.SUPERSEDED, State.REMOVING, State.LEFT)
-_PAYLOAD_DONE = (State.INSTALLED, *_GONE)
 # Reference devices A11, from Microsoft's page on removal; Android's certificates go with their profile.
 _KEPT_WHEN_UNASSIGNED = ("windows", "macos")
 
@@ -33,16 +30,9 @@ def apply(cloud: Cloud, delivery: Delivery, trigger: Trigger, reason: str | None
 
     """
     state = next_state(delivery.state, trigger)
-    if state is State.WANTED:
-        changes = {**_FRESH, **changes}
-    elif state is not State.LEASED:
-        changes = {**_NO_LEASE, **changes}
-    if state is not State.FAILED:
-        changes["error_code"] = 0
-    elif trigger is Trigger.GAVE_UP:
+    changes = {**COLUMNS[state], **changes}
+    if trigger is Trigger.GAVE_UP:
         changes["error_code"] = portal_errors.NO_PFX_TO_INSTALL
-    if state in _PAYLOAD_DONE:
-        changes["payload"] = None
     if trigger in _PRESENCE:
         changes["maybe_on_device"] = _PRESENCE[trigger]
     changed = replace(delivery, state=state, reason=reason, last_modified=cloud.clock.now(), **changes)

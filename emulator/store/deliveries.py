@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pfxlab.emulator.store.database import Row, Store, from_text, placeholders, to_text
-from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.delivery_states import COLUMNS, State, Trigger, allowed
 from pfxlab.emulator.wire.enums import IntendedPurpose
 
 
@@ -42,6 +42,22 @@ class Delivery:
     error_code: int = 0
 
 
+def _bulk(trigger: Trigger, *given: str) -> str:
+    """Return the statement that takes a step of the table for many deliveries.
+
+    Parameters: a value for each column of `given`, then the delivery's id. A delivery in a state from which the
+    trigger does not lead on is left as it is.
+    """
+    (after,) = set(allowed(trigger).values())
+    columns = {"reason": None, **COLUMNS[after]}
+    plain = [f"{name} = {'null' if value is None else value}" for name, value in columns.items() if name not in given]
+    before = ", ".join(f"'{state}'" for state in allowed(trigger))
+    steps = ", ".join([f"state = '{after}'", *plain, *(f"{name} = ?" for name in given)])
+    return f"update deliveries set {steps} where id = ? and state in ({before})"  # noqa: S608 - names of the table
+
+
+_LEASE = _bulk(Trigger.LEASE_TAKEN, "lease_id", "leased_by", "lease_until", "last_modified")
+_READY = _bulk(Trigger.RECRYPTED, "payload", "last_modified")
 _DATES = ("created", "last_modified", "not_before", "lease_until")
 
 
@@ -148,8 +164,7 @@ class Deliveries:
     def take(self, rows: list[Row], lease_id: str, connector_id: str, until: datetime, now: datetime) -> None:
         """Put waiting deliveries under a lease."""
         self._store.run_many(
-            "update deliveries set state = 'leased', reason = null, lease_id = ?, leased_by = ?, lease_until = ?,"
-            " last_modified = ? where id = ?",
+            _LEASE,
             [(lease_id, connector_id, to_text(until), to_text(now), row["id"]) for row in rows],
         )
 
@@ -163,8 +178,7 @@ class Deliveries:
     def make_ready(self, payloads: list[tuple[str, bytes]], now: datetime) -> None:
         """Keep what a connector made of leased deliveries: id and payload of each."""
         self._store.run_many(
-            "update deliveries set state = 'ready', reason = null, payload = ?, lease_id = null, leased_by = null,"
-            " lease_until = null, last_modified = ? where id = ?",
+            _READY,
             [(payload, to_text(now), delivery_id) for delivery_id, payload in payloads],
         )
 

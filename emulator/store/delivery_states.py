@@ -4,7 +4,9 @@
 reference graph-intune 2.3, 2.6 and 6.3.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 
 class State(StrEnum):
@@ -78,6 +80,28 @@ TABLE: dict[tuple[State, Trigger], State] = {
 }
 
 
+_NO_LEASE: Final = {"lease_id": None, "leased_by": None, "lease_until": None}
+_FRESH: Final = {**_NO_LEASE, "payload": None, "attempts": 0, "not_before": None, "device_key_thumbprint": None}
+_PAYLOAD_DONE: Final = (_S.INSTALLED, _S.REMOVED, _S.SUPERSEDED, _S.REMOVING, _S.LEFT)
+
+
+def _columns(state: State) -> dict[str, object]:
+    columns: dict[str, object] = {}
+    if state is _S.WANTED:
+        columns = dict(_FRESH)
+    elif state is not _S.LEASED:
+        columns = dict(_NO_LEASE)
+    if state is not _S.FAILED:
+        columns["error_code"] = 0
+    if state in _PAYLOAD_DONE:
+        columns["payload"] = None
+    return columns
+
+
+COLUMNS: Final[Mapping[State, Mapping[str, object]]] = {state: _columns(state) for state in State}
+"""State → what it sets in the delivery's other columns when it is entered, unless the step itself says otherwise."""
+
+
 class IllegalTransition(Exception):
     """The service asked for a step the table does not have: a defect of the emulator."""
 
@@ -93,6 +117,11 @@ def next_state(state: State, trigger: Trigger) -> State:
         return TABLE[state, trigger]
     except KeyError:
         raise IllegalTransition(f"expected a step of the delivery table, got {trigger!s} in {state!s}") from None
+
+
+def allowed(trigger: Trigger) -> dict[State, State]:
+    """Return the states from which a trigger leads on, and where to: what a bulk statement may touch."""
+    return {before: after for (before, on), after in TABLE.items() if on is trigger}
 
 
 def mermaid() -> str:

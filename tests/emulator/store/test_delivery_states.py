@@ -256,3 +256,53 @@ def test_lease_that_ends_returns_to_the_queue() -> None:
     deliveries.complete(cloud, "c2", second, [Recrypted(leased["id"], b"right")])
     assert cloud.deliveries.of_device("d1")[0].payload == b"right"
     cloud.close()
+
+
+def in_state(state: State) -> tuple[Cloud, Delivery, LabClock]:
+    """Return a cloud with one delivery in a state, every column of which holds something."""
+    clock = LabClock(START)
+    cloud, made, device = world(clock)
+    cloud.certificates.save(certificate(cloud, made, 1, START))
+    (wanted,) = deliveries.reconcile(cloud, device)
+    later = START + timedelta(minutes=1)
+    full = replace(
+        wanted, state=state, reason="before", attempts=1, not_before=START, lease_id="l0", leased_by="c0",
+        lease_until=later, device_key_thumbprint="key-1", payload=b"before", maybe_on_device=True, error_code=7,
+    )  # fmt: skip
+    cloud.deliveries.save(full)
+    return cloud, full, clock
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_many_deliveries_are_leased_as_one_would_be(state: State) -> None:
+    """A lease of many changes the columns that the single step changes, and nothing where the table has no such step."""
+    cloud, before, clock = in_state(state)
+    until, row = START + timedelta(minutes=2), {"id": before.id}
+    cloud.deliveries.take([row], "l1", "c1", until, clock.now())
+    many = cloud.deliveries.get(before.id)
+    cloud.deliveries.save(before)
+    if state is State.REQUESTED:
+        deliveries.apply(cloud, before, Trigger.LEASE_TAKEN, lease_id="l1", leased_by="c1", lease_until=until)
+        assert many == cloud.deliveries.get(before.id)
+        assert many is not None
+        assert many.state is State.LEASED
+    else:
+        assert many == before
+    cloud.close()
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_many_results_are_kept_as_one_would_be(state: State) -> None:
+    """Results of many change the columns that the single step changes, and nothing where the table has no such step."""
+    cloud, before, clock = in_state(state)
+    cloud.deliveries.make_ready([(before.id, b"result")], clock.now())
+    many = cloud.deliveries.get(before.id)
+    cloud.deliveries.save(before)
+    if state is State.LEASED:
+        deliveries.apply(cloud, before, Trigger.RECRYPTED, payload=b"result")
+        assert many == cloud.deliveries.get(before.id)
+        assert many is not None
+        assert many.state is State.READY
+    else:
+        assert many == before
+    cloud.close()
