@@ -19,7 +19,7 @@ from tests.clients.test_official_sdk import PFXLAB
 from tests.conftest import KEYS
 from tests.connector_sim import softhsm
 
-STORIES = catalogue()
+SCENARIOS = catalogue()
 BEGIN = """title: A scenario for a test
 steps:
   - connector: main
@@ -55,19 +55,19 @@ def test_scenario_of_an_hsm() -> None:
     assert (told_as["outcome"] == "skipped") is softhsm.missing
 
 
-@pytest.mark.parametrize("name", [name for name in STORIES if name != "hsm-key"])
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "hsm-key"])
 async def test_catalogue(name: str) -> None:
     """Every scenario of the catalogue passes, and each of its faults has struck."""
     KEYS.begin_anew()
-    done = await run(STORIES[name], keys=KEYS, strict=True)
+    done = await run(SCENARIOS[name], keys=KEYS, strict=True)
     assert (done.outcome, done.why) == ("passed", "")
 
 
 def test_catalogue_covers_what_users_report() -> None:
     """There are at least 20 scenarios, each with its source, and every step of the vocabulary is used by one."""
-    assert len(STORIES) >= 20
-    assert [one.name for one in STORIES.values() if not one.source] == []
-    used = {next(iter(step)) for one in STORIES.values() for step in one.steps}
+    assert len(SCENARIOS) >= 20
+    assert [one.name for one in SCENARIOS.values() if not one.source] == []
+    used = {next(iter(step)) for one in SCENARIOS.values() for step in one.steps}
     assert set(STEPS) - used <= {"settle", "check_in", "lock", "snapshot", "restore", "clock", "switches"}
 
 
@@ -78,7 +78,7 @@ async def test_same_seed_gives_the_same_journal(name: str) -> None:
 
     journals = []
     for seed in (7, 7, 8):
-        done = await run(STORIES[name], seed)
+        done = await run(SCENARIOS[name], seed)
         journals.append("\n".join(canonical(done.journal)))
     assert journals[0] == journals[1]
     assert len(journals[0]) > 5000
@@ -199,9 +199,9 @@ def test_schema_is_one() -> None:
 def test_command_lists_and_shows() -> None:
     """The list names every scenario; what `show` prints is a scenario again."""
     listed = json.loads(command("list", "--json").stdout)
-    assert [one["name"] for one in listed] == list(STORIES)
+    assert [one["name"] for one in listed] == list(SCENARIOS)
     assert "Next: " in command("list").stdout
-    assert parse_scenario(command("show", "guest-user").stdout, "x", "x").title == STORIES["guest-user"].title
+    assert parse_scenario(command("show", "guest-user").stdout, "x", "x").title == SCENARIOS["guest-user"].title
 
 
 def test_command_runs_scenarios(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ async def test_refusal_is_not_one_of_before() -> None:
 async def test_five_years_pass_in_seconds() -> None:
     """A scenario of four years and many check-ins takes seconds, since time passes by what is due in it."""
     begin = time.perf_counter()
-    done = await run(STORIES["encryption-history"], keys=KEYS)
+    done = await run(SCENARIOS["encryption-history"], keys=KEYS)
     assert done.outcome == "passed"
     assert done.journal[-1].time > "2025"
     assert time.perf_counter() - begin < 60
