@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from pfxlab.device_sim import identity
 from pfxlab.device_sim.apple import enrollment
@@ -14,11 +14,9 @@ from pfxlab.device_sim.omadm import mde2
 from pfxlab.device_sim.omadm.android import AndroidDevice
 from pfxlab.device_sim.omadm.windows import WindowsDevice
 from pfxlab.emulator.wire.clock import Clock
+from pfxlab.emulator.wire.platforms import APPLE
 
 Device: TypeAlias = AppleDevice | WindowsDevice | AndroidDevice
-
-APPLE: Final = ("ios", "macos")
-PLATFORMS: Final = ("ios", "macos", "windows", "android", "androidForWork", "androidDeviceOwner")
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from hypothesis import settings
 
 from pfxlab.device_sim.keys import KeyPool
 from pfxlab.scenarios.lab import key_cache
 from pfxlab.scenarios.lab.lab import Lab
+
+# No test may depend on the machine's speed, an example of Hypothesis's neither.
+settings.register_profile("pfxlab", deadline=None)
+settings.load_profile("pfxlab")
 
 KEYS = KeyPool(None, 12)
 """Identity keys of simulated devices; making one takes longer than most tests."""

@@ -19,13 +19,8 @@ from pfxlab.device_sim.errors import EnrollmentRefused
 from pfxlab.device_sim.identity import Enrolled, Hardware, Management, MdmIdentity
 from pfxlab.device_sim.keys import NewKey, generate
 from pfxlab.emulator.wire.omadm import mde2, provisioning, soap
+from pfxlab.emulator.wire.platforms import PLATFORMS
 
-_DEVICE_TYPE: Final = {
-    "windows": "CIMClient_Windows",
-    "android": "Android",
-    "androidForWork": "AndroidForWork",
-    "androidDeviceOwner": "AndroidDeviceOwner",
-}
 _SUBJECT: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ConfigMgrEnroll")])
 
 
@@ -66,7 +61,7 @@ def _read(answer: Element, key: rsa.RSAPrivateKey) -> tuple[MdmIdentity, provisi
 def _context(hardware: Hardware, *, user_affinity: bool) -> dict[str, str]:
     return {
         "UXInitiated": "true",
-        "DeviceType": _DEVICE_TYPE[hardware.platform],
+        "DeviceType": PLATFORMS[hardware.platform].mde2_device_type,
         "DeviceName": hardware.device_name,
         "OSVersion": hardware.os_version,
         "ApplicationVersion": hardware.os_version,

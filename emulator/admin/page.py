@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader
 
-from pfxlab.emulator.admin.names import PLATFORMS, PURPOSES
+from pfxlab.emulator.admin.names import PURPOSES
 from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.wire.platforms import PLATFORMS
 
 PREFIX: Final = "/admin"
 _LIVE: Final = "live"
@@ -85,7 +86,7 @@ def with_query(look: Look, **changes: Any) -> str:
 
 
 _TEMPLATES.filters |= {
-    "platform": lambda name: PLATFORMS.get(name, name),
+    "platform": lambda name: PLATFORMS[name].display_name if name in PLATFORMS else name,
     "purpose": lambda name: PURPOSES.get(name, name),
     "moment": moment,
     "size": size,

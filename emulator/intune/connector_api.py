@@ -25,6 +25,7 @@ from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.apple import mdm
 from pfxlab.emulator.wire.edm import parse_binary
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.platforms import APPLE
 
 T = TypeVar("T")
 _POLL_SECONDS = 0.05
@@ -141,7 +142,7 @@ def work_item(cloud: Cloud, row: Row) -> contract.WorkItem | None:
         row["certificate"],
         row["key_thumbprint"],
     )
-    if row["platform"] not in ("ios", "macos"):
+    if row["platform"] not in APPLE:
         return contract.PasswordRecryption(*common)
     template = mdm.pkcs12_payload_template(row["payload_uuid"], mdm.profile_identifier(row["id"]), row["thumbprint"])
     return contract.PayloadEncryption(*common, template, row["payload_uuid"], row["encrypted_pfx_blob"])

@@ -15,11 +15,10 @@ from pfxlab.emulator.store.delivery_states import COLUMNS, TABLE, State, Trigger
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.connector import NotRecrypted, Result
 from pfxlab.emulator.wire.enums import IntendedPurpose
+from pfxlab.emulator.wire.platforms import PLATFORMS
 
 _PRESENCE = {Trigger.SENT: True, Trigger.REMOVAL_CONFIRMED: False, Trigger.DEVICE_GONE: False}
 _GONE = (State.REMOVED, State.SUPERSEDED, State.REMOVING, State.LEFT)
-# Reference devices A11, from Microsoft's page on removal; Android's certificates go with their profile.
-_KEPT_WHEN_UNASSIGNED = ("windows", "macos")
 
 
 def apply(cloud: Cloud, delivery: Delivery, trigger: Trigger, reason: str | None = None, **changes: Any) -> Delivery:
@@ -158,7 +157,7 @@ def _realign(cloud: Cloud, device: Device, delivery: Delivery, *, wanted: bool, 
 
 def _stays_when_unassigned(cloud: Cloud, device: Device, delivery: Delivery) -> bool:
     """Return whether a certificate stays although its profile reaches the device no more; a deleted record's goes."""
-    kept = cloud.config.switches.unassigned == "documented" and device.platform in _KEPT_WHEN_UNASSIGNED
+    kept = cloud.config.switches.unassigned == "documented" and PLATFORMS[device.platform].kept_when_unassigned
     return kept and cloud.certificates.get(delivery.tenant_id, delivery.certificate_id) is not None
 
 

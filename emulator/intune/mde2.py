@@ -21,18 +21,14 @@ from pfxlab.emulator.pki import RequestRefused, thumbprint
 from pfxlab.emulator.wire.enrollment import ANDROID_PATH, OMADM_PATH
 from pfxlab.emulator.wire.omadm import mde2, soap
 from pfxlab.emulator.wire.omadm.provisioning import Provisioning, document
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.emulator.wire.signed_data import SignatureProblem, verify
 
 POLL: Final = ((3, 5), (15, 8), (480, 0))
 """(minutes, times): every 3 minutes for 15, every 15 for 2 hours, then every 8 hours: reference devices A10."""
 
 _DAY: Final = 86400
-_PLATFORM_OF_TYPE: Final = {
-    "CIMClient_Windows": "windows",
-    "Android": "android",
-    "AndroidForWork": "androidForWork",
-    "AndroidDeviceOwner": "androidDeviceOwner",
-}
+_PLATFORM_OF_TYPE: Final = {row.mde2_device_type: row.name for row in PLATFORMS.values() if row.mde2_device_type}
 _NEEDED: Final = ("DeviceType", "DeviceName", "OSVersion", "DeviceID")
 
 

@@ -1,18 +1,9 @@
-"""The imported-PFX profile types: which platform each is for. Source: reference graph-intune 3.1."""
+"""Stored profiles as targeting sees them."""
 
 from pfxlab.emulator.intune.targeting import Profile, Target
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
 from pfxlab.emulator.wire.enums import IntendedPurpose, parse_member
-
-PLATFORM_OF_TYPE = {
-    "#microsoft.graph.iosImportedPFXCertificateProfile": "ios",
-    "#microsoft.graph.macOSImportedPFXCertificateProfile": "macos",
-    "#microsoft.graph.windows10ImportedPFXCertificateProfile": "windows",
-    "#microsoft.graph.androidImportedPFXCertificateProfile": "android",
-    "#microsoft.graph.androidForWorkImportedPFXCertificateProfile": "androidForWork",
-    "#microsoft.graph.androidDeviceOwnerImportedPFXCertificateProfile": "androidDeviceOwner",
-}
-"""@odata.type of a profile and the platform of the devices it applies to."""
+from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE
 
 
 def target_profile(profile: DeviceConfiguration, assignments: list[Assignment]) -> Profile | None:

@@ -10,13 +10,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.intune.profiles import PLATFORM_OF_TYPE, target_profile
+from pfxlab.emulator.intune.profiles import target_profile
 from pfxlab.emulator.intune.targeting import Profile
 from pfxlab.emulator.lab.causes import REMEDIES
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.store.pfx_certificates import Outline
+from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE
 
 _SHOWN: Final = 200
 _SEARCHED: Final = 1000

@@ -7,6 +7,7 @@ from datetime import datetime
 from pfxlab.emulator.store.database import Row, Store, from_text, placeholders, to_text
 from pfxlab.emulator.store.delivery_states import COLUMNS, State, Trigger, allowed
 from pfxlab.emulator.wire.enums import IntendedPurpose
+from pfxlab.emulator.wire.platforms import APPLE
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,17 @@ class Deliveries:
         """
         users = self._waiting_users(tenant_id, now, limit, after_user)
         share = -(-limit // max(1, len(users)))
-        sql = """
+        apple = ", ".join(f"'{name}'" for name in APPLE)
+        sql = f"""
             select d.id, d.user_id, d.device_id, d.thumbprint, d.payload_uuid, v.platform, v.certificate,
             v.key_thumbprint, c.provider_name, c.key_name, c.padding_scheme, c.encrypted_pfx_password,
-            case when v.platform in ('ios', 'macos') then c.encrypted_pfx_blob end as encrypted_pfx_blob
+            case when v.platform in ({apple}) then c.encrypted_pfx_blob end as encrypted_pfx_blob
             from json_each(?) as turn cross join deliveries d on d.rowid in (
                 select rowid from deliveries where tenant_id = ? and state = 'requested' and user_id = turn.value
                 and coalesce(not_before, '') <= ? order by last_modified limit ?)
             left join devices v on v.id = d.device_id
             left join pfx_certificates c on c.id = d.certificate_id and not c.is_deleted
-            order by turn.key limit ?"""
+            order by turn.key limit ?"""  # noqa: S608 - names of the table
         rows = self._store.rows(sql, (json.dumps(users), tenant_id, to_text(now), share, limit))
         return rows, str(rows[-1]["user_id"]) if rows else after_user
 

@@ -9,8 +9,8 @@ from pfxlab.connector_sim.cmdlets import COLLECTION, EncryptionKey
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.conformance.stage import Stage
-from pfxlab.scenarios.lab.chain import TYPE_OF_PLATFORM
 from pfxlab.scenarios.lab.lab import KEY_NAME
 
 _USER = "mara@pfxlab.example"
@@ -120,7 +120,7 @@ async def _enrolled(stage: Stage) -> str:
     """Wait for a device with a user; return the user's name."""
     cloud, tenant = stage.lab.emulator.cloud, stage.lab.operator.credentials.tenant_id
     await stage.lab.start_connector()
-    for platform in TYPE_OF_PLATFORM:
+    for platform in PLATFORMS:
         await stage.world.profile(platform, platform, "smimeEncryption", ["Mail users"], [])
     await _until(lambda: any(device.user_id for device in cloud.devices.of_tenant(tenant)))
     device = next(device for device in cloud.devices.of_tenant(tenant) if device.user_id)

@@ -10,17 +10,10 @@ from pfxlab.device_sim.client import Device
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.lab.lab import Lab
 
 PROFILES: Final = "/beta/deviceManagement/deviceConfigurations"
-TYPE_OF_PLATFORM: Final = {
-    "ios": "#microsoft.graph.iosImportedPFXCertificateProfile",
-    "macos": "#microsoft.graph.macOSImportedPFXCertificateProfile",
-    "windows": "#microsoft.graph.windows10ImportedPFXCertificateProfile",
-    "android": "#microsoft.graph.androidImportedPFXCertificateProfile",
-    "androidForWork": "#microsoft.graph.androidForWorkImportedPFXCertificateProfile",
-    "androidDeviceOwner": "#microsoft.graph.androidDeviceOwnerImportedPFXCertificateProfile",
-}
 _AT_WORK: Final = (State.REQUESTED, State.LEASED)
 
 
@@ -46,7 +39,7 @@ def profile_name(platform: str, purpose: IntendedPurpose) -> str:
 async def assign_profile(client: GraphClient, platform: str, purpose: IntendedPurpose, group_id: str) -> str:
     """Create an imported-PFX profile for a platform and purpose, assign it to a group, return its id."""
     body: dict[str, Any] = {
-        "@odata.type": TYPE_OF_PLATFORM[platform],
+        "@odata.type": PLATFORMS[platform].profile_type,
         "displayName": profile_name(platform, purpose),
         "intendedPurpose": purpose.name,
     }

@@ -27,9 +27,10 @@ from pfxlab.emulator.lab.snapshot import BadSnapshot
 from pfxlab.emulator.store.database import to_text
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.lab import schedule, snapshot
 from pfxlab.scenarios.lab.administrator import AGENT, Administrator
-from pfxlab.scenarios.lab.chain import PROFILES, TYPE_OF_PLATFORM
+from pfxlab.scenarios.lab.chain import PROFILES
 from pfxlab.scenarios.lab.connector_keys import ConnectorKeys
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 from pfxlab.scenarios.lab.names import Unknown, named
@@ -194,7 +195,7 @@ class World:
             Unknown: no such group.
 
         """
-        body = {"@odata.type": TYPE_OF_PLATFORM[platform], "displayName": name, "intendedPurpose": purpose}
+        body = {"@odata.type": PLATFORMS[platform].profile_type, "displayName": name, "intendedPurpose": purpose}
         if platform == "windows":
             body["keyStorageProvider"] = "useTpmKspOtherwiseUseSoftwareKsp"
         targets = self._targets(groups, excluded)

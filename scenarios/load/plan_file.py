@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from pfxlab.device_sim.client import PLATFORMS
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios import yaml_file
 from pfxlab.scenarios.load.shapes import KINDS, SHORTEST_STEP, Shape
 

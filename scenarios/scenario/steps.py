@@ -9,13 +9,13 @@ from jsonschema import Draft202012Validator
 
 from pfxlab.connector_sim.bulk_import import Item, import_all
 from pfxlab.connector_sim.errors import ConnectorError
-from pfxlab.device_sim.client import PLATFORMS
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.emulator.config import Switches, switches_with
 from pfxlab.emulator.faults import kinds
 from pfxlab.emulator.faults.plan import read_fault
 from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.lab.lab import FIRST, KEY_NAME
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
 from pfxlab.scenarios.lab.world import Imported, World

@@ -30,6 +30,7 @@ from pfxlab.emulator.lab.causes import REMEDIES
 from pfxlab.emulator.lab.explain import explain
 from pfxlab.emulator.wire.connector import NotRecrypted
 from pfxlab.emulator.wire.enums import IntendedPurpose
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.commands.lab.explain_view import way
 from pfxlab.scenarios.lab import chain
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
@@ -64,7 +65,7 @@ async def profile(lab: Lab, platform: str, purpose: IntendedPurpose = ENCRYPTION
         await client.sign_in(lab.admin_form())
         made = await chain.assign_profile(client, platform, purpose, lab.operator.credentials.group_id)
         if properties:
-            body = {"@odata.type": chain.TYPE_OF_PLATFORM[platform], **properties}
+            body = {"@odata.type": PLATFORMS[platform].profile_type, **properties}
             await client.call("PATCH", f"{chain.PROFILES}/{made}", body)
         return made
 

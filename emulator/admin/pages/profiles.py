@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pfxlab.emulator.admin.ask_graph import NotTaken, ask_graph
-from pfxlab.emulator.admin.names import PLATFORMS, PURPOSES
+from pfxlab.emulator.admin.names import PURPOSES
 from pfxlab.emulator.admin.page import PREFIX, Look, Shown, Table, not_found
 from pfxlab.emulator.admin.pages.certificates import state_of
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.graph.intune import device_configurations
-from pfxlab.emulator.intune.profiles import PLATFORM_OF_TYPE
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
 from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption
+from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE, PLATFORMS
 
 _TPM: Final = "Trusted Platform Module (TPM) KSP"
 KSP: Final = {
@@ -24,7 +24,6 @@ KSP: Final = {
     "usePassportForWorkKspOtherwiseFail": "Enroll to Windows Hello for Business, otherwise fail",
     "useSoftwareKsp": "Enroll to Software KSP",
 }
-_TYPE_OF: Final = {platform: odata_type for odata_type, platform in PLATFORM_OF_TYPE.items()}
 _ALL_USERS, _ALL_DEVICES = "allLicensedUsersAssignmentTarget", "allDevicesAssignmentTarget"
 _INCLUDED, _EXCLUDED = "groupAssignmentTarget", "exclusionGroupAssignmentTarget"
 _GROUPS: Final = (_INCLUDED, _EXCLUDED)
@@ -64,7 +63,7 @@ def _row(cloud: Cloud, profile: DeviceConfiguration) -> dict[str, Any]:
     return {
         "id": profile.id,
         "displayName": profile.display_name,
-        "platform": PLATFORMS.get(platform, platform),
+        "platform": PLATFORMS[platform].display_name if platform in PLATFORMS else platform,
         "intendedPurpose": PURPOSES.get(purpose, purpose),
         "assignedTo": ", ".join(targets),
         "created": profile.created.isoformat(),
@@ -81,7 +80,7 @@ def show_all(look: Look) -> Shown:
 def show_new(look: Look, entered: Mapping[str, str] | None = None, problem: str = "") -> Shown:
     """Return the form for a new profile, with what was entered before when that was refused."""
     values = {
-        "platforms": PLATFORMS,
+        "platforms": {row.name: row.display_name for row in PLATFORMS.values()},
         "purposes": PURPOSES,
         "ksp": KSP,
         "entered": entered or {},
@@ -100,13 +99,13 @@ def create(look: Look, entered: Mapping[str, str]) -> str:
     name, platform = entered.get("displayName", "").strip(), entered.get("platform", "")
     if not name:
         raise NotTaken("expected a name, got none")
-    if platform not in _TYPE_OF:
+    if platform not in PLATFORMS:
         raise NotTaken(f"expected a platform, got {platform[:40]!r}")
     purpose, ksp = entered.get("intendedPurpose", ""), entered.get("keyStorageProvider", "")
     if purpose not in IntendedPurpose.__members__:
         raise NotTaken(f"expected an intended purpose, got {purpose[:40]!r}")
     body: dict[str, Any] = {
-        "@odata.type": _TYPE_OF[platform],
+        "@odata.type": PLATFORMS[platform].profile_type,
         "displayName": name,
         "description": entered.get("description", "").strip() or None,
         "intendedPurpose": purpose,

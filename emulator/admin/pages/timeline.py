@@ -9,6 +9,7 @@ from typing import Any, Final
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.journal.journal import Entry
 from pfxlab.emulator.store.pfx_certificates import PfxCertificate
+from pfxlab.emulator.wire.platforms import APPLE
 
 LOOKED_AT: Final = 50_000
 """Journal entries in which a certificate is looked for, the newest."""
@@ -40,7 +41,7 @@ _IN_CLEAR: Final = {
 
 
 def _cryptography(template: str, record: PfxCertificate, platform: str) -> str:
-    apple = platform in ("ios", "macos")
+    apple = platform in APPLE
     recrypted = (
         f"RSA decryption with {record.padding_scheme.name} under {record.key_name!r}; CMS EnvelopedData for the"
         f" device's certificate, of {'the whole payload' if apple else 'the password'}"

@@ -16,7 +16,6 @@ from pfxlab.emulator.graph.intune.device_configurations import FRAGMENT, find_pr
 from pfxlab.emulator.graph.permissions import CONFIGURATION_READ
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
-from pfxlab.emulator.intune.profiles import PLATFORM_OF_TYPE
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
@@ -24,6 +23,7 @@ from pfxlab.emulator.store.device_configurations import DeviceConfiguration
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.ids import status_row_id
+from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE, PLATFORMS
 
 STATUS_OF_STATE: Final = {
     State.INSTALLED: "compliant",
@@ -50,7 +50,6 @@ ISSUANCE_OF_STATE: Final = {
 """certificateIssuanceStates of a delivery; a failure on the device itself is installFailed."""
 
 _WORST_FIRST: Final = ("error", "unknown", "compliant", "notApplicable")
-_DEVICE_PLATFORM: Final = {"ios": "iOS", "macos": "macOS", "windows": "windows10AndLater"}
 _NEVER: Final = "9999-12-31T23:59:59.9999999Z"
 
 
@@ -184,7 +183,7 @@ def _certificate_state(request: GraphRequest, profile: DeviceConfiguration, row:
     # Issuer, serial number, key length and usages lie inside the PFX, which the cloud cannot open.
     return {
         "id": delivery.id,
-        "devicePlatform": _DEVICE_PLATFORM.get(row.device.platform, "androidForWork"),
+        "devicePlatform": PLATFORMS[row.device.platform].status_platform,
         "certificateKeyUsage": None,
         "certificateValidityPeriodUnits": None,
         "certificateIssuanceState": _issuance(delivery),

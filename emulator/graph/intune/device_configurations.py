@@ -15,12 +15,12 @@ from pfxlab.emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import profiles_changed
-from pfxlab.emulator.intune.profiles import PLATFORM_OF_TYPE
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration, from_row
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, parse_member
 from pfxlab.emulator.wire.ids import ALL_DEVICES_GROUP, ALL_USERS_GROUP, assignment_id
+from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE
 
 FRAGMENT = "deviceManagement/deviceConfigurations"
 _TYPE_PREFIX = "#microsoft.graph."

@@ -16,18 +16,17 @@ from pfxlab.emulator.store.database import Row, from_text
 from pfxlab.emulator.store.delivery_states import Trigger
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.edm import format_date_time
+from pfxlab.emulator.wire.platforms import PLATFORMS
 
 DEVICES = "deviceManagement/managedDevices"
-_OPERATING_SYSTEM = {"ios": "iOS", "windows": "Windows", "macos": "macOS"}
-_DEVICE_TYPE = {"ios": "iPhone", "windows": "windowsRT", "macos": "macMDM"}
+_OPERATING_SYSTEM_SQL = " ".join(f"when '{row.name}' then '{row.operating_system}'" for row in PLATFORMS.values())
 _FIELDS = {
     "id": Field("id"),
     "userId": Field("user_id", "name"),
     "userPrincipalName": Field("user_principal_name", "name"),
     "deviceName": Field("device_name", "name"),
     "operatingSystem": Field(
-        "case platform when 'ios' then 'iOS' when 'windows' then 'Windows' when 'macos' then 'macOS'"
-        " else 'Android' end",
+        f"case platform {_OPERATING_SYSTEM_SQL} end",
         "name",
     ),
     "osVersion": Field("os_version"),
@@ -80,7 +79,7 @@ def device_json(row: Row) -> Json:
         "managedDeviceName": row["device_name"],
         "managedDeviceOwnerType": "company",
         "ownerType": "company",
-        "operatingSystem": _OPERATING_SYSTEM.get(row["platform"], "Android"),
+        "operatingSystem": PLATFORMS[row["platform"]].operating_system,
         "osVersion": row["os_version"],
         "model": row["model"],
         "manufacturer": row["manufacturer"],
@@ -95,7 +94,7 @@ def device_json(row: Row) -> Json:
         "lastSyncDateTime": format_date_time(from_text(row["last_sync"])),
         "azureADRegistered": True,
         "azureADDeviceId": row["id"],
-        "deviceType": _DEVICE_TYPE.get(row["platform"], "android"),
+        "deviceType": PLATFORMS[row["platform"]].device_type,
         "deviceCategoryDisplayName": "Unknown",
         "isEncrypted": True,
         "isSupervised": False,

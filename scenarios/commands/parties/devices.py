@@ -13,12 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pfxlab.connector_sim.errors import GraphRefused
-from pfxlab.device_sim.client import PLATFORMS, Device, DeviceClient
+from pfxlab.device_sim.client import Device, DeviceClient
 from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.device_sim.fleet import Fleet, Member, ProgressCallback, Round
 from pfxlab.device_sim.keys import KeyPool
 from pfxlab.device_sim.mailbox import CannotOpen, NothingToSignWith, may_sign, open_mail, sign_mail
 from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     FILE,

@@ -44,6 +44,7 @@ from pfxlab.emulator.wire.apple.mdm import profile_identifier
 from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, OMADM_PATH
 from pfxlab.emulator.wire.enums import IntendedPurpose
 from pfxlab.emulator.wire.omadm import pfx_cert_install as csp
+from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.lab import chain
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.load.bench.graph import resident_mb
@@ -134,7 +135,7 @@ def member_of(number: int) -> Member:
 def _profile(lab: Lab, platform: str) -> str:
     """Put a profile for all users into the store and return its id."""
     cloud, now = lab.emulator.cloud, to_text(lab.clock.now())
-    tenant, kind = lab.operator.credentials.tenant_id, chain.TYPE_OF_PLATFORM[platform]
+    tenant, kind = lab.operator.credentials.tenant_id, PLATFORMS[platform].profile_type
     cloud.store.put(
         "device_configurations",
         {"id": f"p-{platform}", "tenant_id": tenant, "odata_type": kind, "display_name": platform, "version": 1,

@@ -14,12 +14,12 @@ from cryptography.x509.oid import NameOID
 
 from pfxlab.connector_sim.keys.padding import encrypt
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME, SoftwareKey
-from pfxlab.device_sim.client import APPLE
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.store.database import to_text
 from pfxlab.emulator.wire.apple.mdm import pkcs12_payload_template
 from pfxlab.emulator.wire.connector import PasswordRecryption, PayloadEncryption, WorkItem
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.platforms import APPLE
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 
 _SCHEME: Final = PaddingScheme.oaepSha512
