@@ -35,9 +35,18 @@ def thumbprint_of_der(certificate: bytes) -> str:
 
 def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner may read, at once or not at all."""
+    _write_at_once(path, data, 0o600)
+
+
+def write_public(path: Path, data: bytes) -> None:
+    """Write a file that everybody may read, at once or not at all: another process may open it at any moment."""
+    _write_at_once(path, data, 0o644)
+
+
+def _write_at_once(path: Path, data: bytes, mode: int) -> None:
     part = path.with_name(f".{path.name}.part")
     part.touch(mode=0o600)
-    part.chmod(0o600)
+    part.chmod(mode)
     part.write_bytes(data)
     part.replace(path)
 

@@ -37,7 +37,7 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Config, switches_with
 from pfxlab.emulator.journal.journal import Entry
 from pfxlab.emulator.lab.seed import Credentials, add_user, restore, seed, seed_tenants
-from pfxlab.emulator.pki import write_private
+from pfxlab.emulator.pki import write_private, write_public
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
@@ -172,11 +172,11 @@ class Lab:
             PortTaken: the port cannot be had.
 
         """
-        self.ca_file.write_bytes(self.emulator.tls.ca_pem)
+        write_public(self.ca_file, self.emulator.tls.ca_pem)
         pem = self.encryption_key().key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        self.public_key_file.write_bytes(pem)
+        write_public(self.public_key_file, pem)
         await self.emulator.start(port)
 
     async def stop(self) -> None:
