@@ -24,7 +24,7 @@ format: $(VENV)/.test-ready ## sort imports, mend what ruff can, format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-fast: $(VENV)/.test-ready ## the tests of codecs, tables and rules: no labs, no processes
+fast: $(VENV)/.test-ready ## a quick part of the tests: wire formats, connector, devices, tables
 	$(PYTEST) tests/wire tests/device_sim tests/connector_sim tests/scenarios/conformance/test_scrub.py \
 	  tests/scenarios/load/test_statistics.py tests/emulator/store tests/test_house_rules.py $(ARGS)
 

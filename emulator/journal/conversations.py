@@ -1,6 +1,6 @@
 """What devices and the service said to each other last, for whoever looks at a device. In memory, never written down.
 
-Messages hold ciphertext and, in an alert, a user's token: what is shown of them goes through admin/messages.py.
+Messages hold ciphertext and, in an alert, a user's token: what is shown of them goes through admin/pages/messages.py.
 """
 
 from collections import OrderedDict, deque

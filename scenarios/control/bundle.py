@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pfxlab.scenarios.lab.world import World
 
 _FORMER_KIND: Final = "story"
-"""What bundles of before November 2026 call a scenario; they are read as well."""
+"""What bundles of earlier versions call a scenario; they are read as well."""
 
 _FORMAT: Final = "pfxlab bundle 1"
 _DIGESTS: Final = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9A-F]{64}|[0-9A-F]{40})\b")

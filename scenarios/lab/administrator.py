@@ -8,7 +8,8 @@ from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.names import named
 
 AGENT: Final = "pfxlab-world"
-"""By what requests of this world's own are known from those of a tool."""
+"""User agent that tells the lab's own requests from those of a tool under test."""
+
 _NATIONAL: Final = {
     "usGovernment": ("graph.microsoft.us", "login.microsoftonline.us"),
     "china": ("microsoftgraph.chinacloudapi.cn", "login.partner.microsoftonline.cn"),
