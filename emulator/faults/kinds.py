@@ -47,7 +47,8 @@ def _choice(default: str, meaning: str, *others: str) -> Setting:
 KINDS: Final = {
     "status": Kind(
         HTTP,
-        "answers with an error status in the shape of the service that was asked; `after_write` lets the request do its work first",
+        "answers with an error status in the shape of the service that was asked; `after_write` lets the request do its"
+        " work first",
         {
             "status": Setting({"type": "integer", "minimum": 400, "maximum": 599}, 503, "the status"),
             "after_write": Setting({"type": "boolean"}, False, "the request is carried out, only its answer is lost"),
