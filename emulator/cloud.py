@@ -12,11 +12,13 @@ from pfxlab.emulator.journal.conversations import Conversations
 from pfxlab.emulator.journal.journal import Journal
 from pfxlab.emulator.pki import load_or_create
 from pfxlab.emulator.seeded_random import SeededRandom
+from pfxlab.emulator.store.connectors import Connectors
 from pfxlab.emulator.store.database import Store
-from pfxlab.emulator.store.deliveries import Deliveries, MdmCommands
+from pfxlab.emulator.store.deliveries import Deliveries
 from pfxlab.emulator.store.device_configurations import DeviceConfigurations
-from pfxlab.emulator.store.devices import Connectors, Devices
+from pfxlab.emulator.store.devices import Devices
 from pfxlab.emulator.store.directory import Directory, Secrets
+from pfxlab.emulator.store.mdm_commands import MdmCommands
 from pfxlab.emulator.store.pfx_certificates import PfxCertificates
 
 T = TypeVar("T")

@@ -15,9 +15,10 @@ from pfxlab.emulator.edge import CLOUD, client_certificate, origin_of
 from pfxlab.emulator.intune import deliveries, portal_errors
 from pfxlab.emulator.intune.apple_enrollment import authenticated, expected_with, profile_for, signed
 from pfxlab.emulator.intune.enrollment import MessageTooLarge, device_with, is_due_for_renewal, message_of, refused
-from pfxlab.emulator.store.deliveries import Delivery, MdmCommand
+from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State, Trigger
 from pfxlab.emulator.store.devices import Device
+from pfxlab.emulator.store.mdm_commands import MdmCommand
 from pfxlab.emulator.wire.apple import mdm
 from pfxlab.emulator.wire.apple.enrollment import IDENTIFIER
 from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH

@@ -17,9 +17,9 @@ from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRA
 from pfxlab.emulator.intune import connector_versions as versions
 from pfxlab.emulator.intune import deliveries
 from pfxlab.emulator.pki import RequestRefused, thumbprint
+from pfxlab.emulator.store.connectors import Connector
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.delivery_states import Trigger
-from pfxlab.emulator.store.devices import Connector
 from pfxlab.emulator.wire import connector as contract
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.apple import mdm

@@ -1,6 +1,7 @@
-"""Deliveries (pfxRecryptionRequest and onPremEncryptedPayload in one record) and queued Apple MDM commands."""
+"""Deliveries: pfxRecryptionRequest and onPremEncryptedPayload in one record."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -188,71 +189,36 @@ class Deliveries:
         """Return the deliveries whose connector has not answered in time."""
         return self._all("state = 'leased' and lease_until <= ?", (to_text(now),))
 
+    def states_of_tenant(self, tenant_id: str) -> dict[State, int]:
+        """Return how many deliveries of a tenant are in each state that occurs."""
+        sql = "select state, count(*) as n from deliveries where tenant_id = ? group by state"
+        return {State(row["state"]): row["n"] for row in self._store.rows(sql, (tenant_id,))}
+
+    def states_of_profile(self, profile_id: str) -> dict[State, int]:
+        """Return how many deliveries of a profile are in each state that occurs, the most frequent first."""
+        sql = "select state, count(*) as n from deliveries where profile_id = ? group by state order by n desc"
+        return {State(row["state"]): row["n"] for row in self._store.rows(sql, (profile_id,))}
+
+    def states_by_certificate(self, certificate_ids: Sequence[str]) -> dict[str, dict[State, int]]:
+        """Return how many deliveries of each of these certificates are in each state; one query for all of them."""
+        return self._states_by("certificate_id", certificate_ids)
+
+    def states_by_device(self, device_ids: Sequence[str]) -> dict[str, dict[State, int]]:
+        """Return how many deliveries to each of these devices are in each state; one query for all of them."""
+        return self._states_by("device_id", device_ids)
+
+    def _states_by(self, column: str, ids: Sequence[str]) -> dict[str, dict[State, int]]:
+        sql = (
+            f"select {column} as owner, state, count(*) as n from deliveries"  # noqa: S608 - one of two columns, and marks
+            f" where {column} in ({placeholders(ids)}) group by {column}, state"
+        )
+        found: dict[str, dict[State, int]] = {}
+        for row in self._store.rows(sql, tuple(ids)) if ids else ():
+            found.setdefault(row["owner"], {})[State(row["state"])] = row["n"]
+        return found
+
     def count(self, tenant_id: str, *states: State) -> int:
         """Return how many deliveries of a tenant are in one of these states."""
         marks = placeholders(states)
         sql = f"select count(*) from deliveries where tenant_id = ? and state in ({marks})"  # noqa: S608 - marks only
         return int(self._store.scalar(sql, (tenant_id, *map(str, states))))
-
-
-@dataclass(frozen=True)
-class MdmCommand:
-    """A queued Apple command. It stays queued until the device has answered Acknowledged or Error."""
-
-    id: str
-    device_id: str
-    delivery_id: str | None
-    request_type: str
-    created: datetime
-    state: str = "queued"
-
-
-class MdmCommands:
-    """The command queues of all Apple devices."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def queue(self, command: MdmCommand) -> None:
-        """Put a command at the end of its device's queue."""
-        self._store.put("mdm_commands", {**vars(command), "created": to_text(command.created)})
-
-    def get(self, command_id: str) -> MdmCommand | None:
-        """Return a command."""
-        row = self._store.row("select * from mdm_commands where id = ?", (command_id,))
-        return None if row is None else MdmCommand(**{**row, "created": from_text(row["created"])})
-
-    def forget_done(self, device_id: str) -> None:
-        """Drop a device's answered commands: it begins a new session, so every answer of the last one has arrived."""
-        self._store.run("delete from mdm_commands where device_id = ? and state = 'done'", (device_id,))
-
-    def forget(self, device_id: str) -> None:
-        """Drop all of a device's commands, answered or not."""
-        self._store.run("delete from mdm_commands where device_id = ?", (device_id,))
-
-    def set_state(self, command_id: str, state: str) -> None:
-        """Note that a command was sent (`sent`), put off (`notnow`) or answered (`done`)."""
-        self._store.update("mdm_commands", command_id, {"state": state})
-
-    def next(self, device_id: str, *, skip_not_now: bool) -> MdmCommand | None:
-        """Return the oldest unanswered command; one put off with NotNow only when not skipped."""
-        states = ("queued", "sent") if skip_not_now else ("queued", "sent", "notnow")
-        row = self._store.row(
-            f"select * from mdm_commands where device_id = ? and state in ({placeholders(states)})"  # noqa: S608 - marks only
-            " order by rowid limit 1",
-            (device_id, *states),
-        )
-        return None if row is None else MdmCommand(**{**row, "created": from_text(row["created"])})
-
-    def put_off(self, device_id: str) -> bool:
-        """Return whether a device has answered NotNow to something that still waits."""
-        sql = "select count(*) from mdm_commands where device_id = ? and state = 'notnow'"
-        return bool(self._store.scalar(sql, (device_id,)))
-
-    def pending(self, device_id: str, request_type: str, delivery_id: str | None) -> bool:
-        """Return whether such a command still waits for its answer."""
-        sql = (
-            "select count(*) from mdm_commands where device_id = ? and request_type = ? and delivery_id is ?"
-            " and state != 'done'"
-        )
-        return bool(self._store.scalar(sql, (device_id, request_type, delivery_id)))

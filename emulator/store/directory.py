@@ -260,6 +260,11 @@ class Directory:
         """Return a group of a tenant."""
         return self._store.row("select * from groups where tenant_id = ? and id = lower(?)", (tenant_id, group_id))
 
+    def groups(self, tenant_id: str, limit: int) -> list[Row]:
+        """Return id and display_name of up to `limit` groups of a tenant, by name."""
+        sql = "select id, display_name from groups where tenant_id = ? order by display_name limit ?"
+        return self._store.rows(sql, (tenant_id, limit))
+
     def add_member(self, group_id: str, member_id: str) -> None:
         """Put a user, device or group into a group."""
         self._store.put("group_members", {"group_id": group_id, "member_id": member_id})

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pfxlab.emulator.store.database import Row, Store, from_text, to_text
@@ -45,6 +45,39 @@ class Outline:
     thumbprint: str
     intended_purpose: IntendedPurpose
     start_date: datetime
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which records to find. What is not given lets all pass; of the two beginnings one is enough.
+
+    Beginnings are in lower case, that of a thumbprint is hexadecimal digits. A record ends after `ends_after`, and
+    not after `ends_by`.
+    """
+
+    tenant_id: str
+    user_begins: str = ""
+    thumbprint_begins: str = ""
+    purpose: IntendedPurpose | None = None
+    ends_after: datetime | None = None
+    ends_by: datetime | None = None
+
+
+_LAST_TEXT: Final = "\U0010ffff"
+"""Sorts behind every text that goes on after a beginning: a range, which an index helps with, finds them all."""
+
+
+def _beginnings(search: Search) -> tuple[str, list[Any]]:
+    """Return the condition that a user's name or a thumbprint begins as asked, with its parameters; empty for all."""
+    either: list[str] = []
+    values: list[Any] = []
+    if search.user_begins:
+        either.append("lower(user_principal_name) >= ? and lower(user_principal_name) < ?")
+        values += [search.user_begins, search.user_begins + _LAST_TEXT]
+    if search.thumbprint_begins:
+        either.append("substr(lower(thumbprint), 1, ?) = ?")
+        values += [len(search.thumbprint_begins), search.thumbprint_begins]
+    return " or ".join(f"({one})" for one in either), values
 
 
 def _to_row(record: PfxCertificate) -> Row:
@@ -93,6 +126,38 @@ class PfxCertificates:
                 (to_text(when), record_id, tenant_id),
             )
         )
+
+    def count(self, tenant_id: str) -> int:
+        """Return how many records a tenant has."""
+        sql = "select count(*) from pfx_certificates where tenant_id = ? and not is_deleted"
+        return int(self._store.scalar(sql, (tenant_id,)))
+
+    def search(self, wanted: Search, *, limit: int, skip: int = 0) -> list[Row]:
+        """Return the columns without ciphertext of up to `limit` records after the first `skip`, latest import first.
+
+        Rows: id, thumbprint, user_principal_name, intended_purpose, start_date, expiration_date, padding_scheme,
+        provider_name, key_name, created.
+        """
+        conditions = ["tenant_id = ?", "not is_deleted"]
+        values: list[Any] = [wanted.tenant_id]
+        beginnings, given = _beginnings(wanted)
+        if beginnings:
+            conditions.append(f"({beginnings})")
+            values += given
+        for condition, value in (
+            ("intended_purpose = ?", None if wanted.purpose is None else int(wanted.purpose)),
+            ("expiration_date > ?", None if wanted.ends_after is None else to_text(wanted.ends_after)),
+            ("expiration_date <= ?", None if wanted.ends_by is None else to_text(wanted.ends_by)),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        sql = (
+            "select id, thumbprint, user_principal_name, intended_purpose, start_date, expiration_date, padding_scheme,"  # noqa: S608 - conditions are ours
+            f" provider_name, key_name, created from pfx_certificates where {' and '.join(conditions)}"
+            " order by rowid desc limit ? offset ?"
+        )
+        return self._store.rows(sql, (*values, limit, skip))
 
     def was_deleted(self, user_id: str, thumbprint: str) -> bool:
         """Return whether a user's record of a certificate was deleted and not imported again."""

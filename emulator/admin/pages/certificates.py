@@ -1,7 +1,7 @@
 """/admin/certificates: imported certificates with what became of each, by search and filter; one of them in full."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final
 
 from pfxlab.emulator.admin.page import PREFIX, Look, Shown, Table, not_found
@@ -12,23 +12,21 @@ from pfxlab.emulator.lab.explain import explain
 from pfxlab.emulator.store.database import Row, to_text
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.pfx_certificates import Search
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 _PAGE: Final = 50
 _EXPORTED: Final = 100_000
 _SOON: Final = timedelta(days=30)
 _DIGITS: Final = 6
-_LAST_TEXT: Final = "\U0010ffff"
 COLUMNS: Final = (
     "id", "userPrincipalName", "thumbprint", "intendedPurpose", "startDateTime", "expirationDateTime", "paddingScheme",
     "providerName", "keyName", "createdDateTime",
 )  # fmt: skip
 EXPIRY: Final = {"valid": "valid for more than 30 days", "soon": "ends within 30 days", "expired": "expired"}
-_SHOWN: Final = """id, thumbprint, user_principal_name, intended_purpose, start_date, expiration_date, padding_scheme,
-provider_name, key_name, created"""
 
 
-def state_of(delivery_state: str) -> tuple[str, str]:
+def state_of(state: State) -> tuple[str, str]:
     """Return (class, sign with words) of a delivery's state, as the pages show it."""
     return {
         State.INSTALLED: ("good", "✔ Installed"),
@@ -42,37 +40,27 @@ def state_of(delivery_state: str) -> tuple[str, str]:
         State.REMOVED: ("quiet", "– Removed"),
         State.SUPERSEDED: ("quiet", "– A newer one took its place"),
         State.LEFT: ("quiet", "– Left on the device"),
-    }[State(delivery_state)]
+    }[state]
 
 
-def _conditions(look: Look) -> tuple[str, list[Any]]:
-    """Return the SQL condition of a look's search and filters, with its parameters."""
-    where = ["tenant_id = ?", "not is_deleted"]
-    values: list[Any] = [look.tenant_id]
-    search = look.query.get("search", "").strip().lower()
+def _search(look: Look) -> Search:
+    """Return what a look's search and filters ask for."""
+    text = look.query.get("search", "").strip().lower()
     # Windows shows thumbprints with spaces, OpenSSL with colons.
-    digits = search.replace(" ", "").replace(":", "")
-    if search:
-        by_user = "lower(user_principal_name) >= ? and lower(user_principal_name) < ?"
-        values += [search, search + _LAST_TEXT]
-        if set(digits) <= set("0123456789abcdef") and len(digits) >= _DIGITS:
-            where.append(f"(({by_user}) or substr(lower(thumbprint), 1, ?) = ?)")
-            values += [len(digits), digits]
-        else:
-            where.append(by_user)
-    purpose = look.query.get("purpose", "")
-    if purpose in IntendedPurpose.__members__:
-        where.append("intended_purpose = ?")
-        values.append(int(IntendedPurpose[purpose]))
-    expiry, now = look.query.get("expiry", ""), look.cloud.clock.now()
-    if expiry in EXPIRY:
-        bounds: dict[str, tuple[datetime | None, datetime | None]] = {
-            "expired": (None, now), "soon": (now, now + _SOON), "valid": (now + _SOON, None)
-        }  # fmt: skip
-        low, high = bounds[expiry]
-        where += ["expiration_date > ?"] * (low is not None) + ["expiration_date <= ?"] * (high is not None)
-        values += [to_text(edge) for edge in (low, high) if edge is not None]
-    return " and ".join(where), values
+    digits = text.replace(" ", "").replace(":", "")
+    is_thumbprint = len(digits) >= _DIGITS and set(digits) <= set("0123456789abcdef")
+    now = look.cloud.clock.now()
+    ends_after, ends_by = {
+        "expired": (None, now), "soon": (now, now + _SOON), "valid": (now + _SOON, None)
+    }.get(look.query.get("expiry", ""), (None, None))  # fmt: skip
+    return Search(
+        look.tenant_id,
+        user_begins=text,
+        thumbprint_begins=digits if is_thumbprint else "",
+        purpose=IntendedPurpose.__members__.get(look.query.get("purpose", "")),
+        ends_after=ends_after,
+        ends_by=ends_by,
+    )
 
 
 def _row(row: Row, now: str) -> dict[str, Any]:
@@ -91,33 +79,18 @@ def _row(row: Row, now: str) -> dict[str, Any]:
     }
 
 
-def _states(cloud: Cloud, ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return, by certificate, how many devices have it in each state."""
-    marks = ", ".join("?" * len(ids))
-    sql = (
-        f"select certificate_id, state, count(*) as n from deliveries where certificate_id in ({marks})"  # noqa: S608 - marks
-        " group by certificate_id, state"
-    )
-    found: dict[str, dict[str, int]] = {}
-    for row in cloud.store.rows(sql, tuple(ids)) if ids else ():
-        found.setdefault(row["certificate_id"], {})[row["state"]] = row["n"]
-    return found
-
-
 def show_all(look: Look) -> Shown:
     """Return a page of the certificates, those imported last first."""
     cloud, now = look.cloud, to_text(look.cloud.clock.now())
-    where, values = _conditions(look)
-    skipped = look.number("skip")
-    sql = f"select {_SHOWN} from pfx_certificates where {where} order by rowid desc limit ? offset ?"  # noqa: S608 - ours
-    rows = [_row(row, now) for row in cloud.store.rows(sql, (*values, _PAGE + 1, skipped))]
+    wanted, skipped = _search(look), look.number("skip")
+    rows = [_row(row, now) for row in cloud.certificates.search(wanted, limit=_PAGE + 1, skip=skipped)]
     shown = rows[:_PAGE]
-    states = _states(cloud, [row["id"] for row in shown])
+    states = cloud.deliveries.states_by_certificate([row["id"] for row in shown])
     for row in shown:
         row["states"] = [(*state_of(state), number) for state, number in states.get(row["id"], {}).items()]
 
     def exported() -> Iterable[dict[str, Any]]:
-        return (_row(row, now) for row in cloud.store.rows(sql, (*values, _EXPORTED, 0)))
+        return (_row(row, now) for row in cloud.certificates.search(wanted, limit=_EXPORTED))
 
     return Shown(
         "certificates.html",
@@ -136,7 +109,7 @@ def show_all(look: Look) -> Shown:
 def _delivery(cloud: Cloud, one: Delivery) -> dict[str, Any]:
     device = cloud.devices.get(one.device_id)
     profile = cloud.profiles.get(one.tenant_id, one.profile_id)
-    look, words = state_of(str(one.state))
+    look, words = state_of(one.state)
     return {
         "device": one.device_id,
         "deviceName": device.device_name if device is not None else "a device that has left",

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pfxlab.emulator.admin.page import Look, Shown, Table, moment, not_found
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.intune import connector_versions as versions
-from pfxlab.emulator.store.devices import Connector
+from pfxlab.emulator.store.connectors import Connector
 
 COLUMNS: Final = ("id", "name", "machine", "state", "version", "versionStatus", "lastContact", "enrolled")
 EVENT_COLUMNS: Final = ("time", "level", "event", "name", "channel", "text")

@@ -7,7 +7,6 @@ from pfxlab.emulator.admin.page import Look, Shown, Table, not_found
 from pfxlab.emulator.admin.pages.certificates import state_of
 from pfxlab.emulator.admin.pages.events import told
 from pfxlab.emulator.admin.pages.messages import pretty
-from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.delivery_states import State
 
@@ -16,8 +15,6 @@ _EXPORTED: Final = 100_000
 _EVENTS: Final = 30
 _LOOKED_AT: Final = 50_000
 COLUMNS: Final = ("id", "deviceName", "platform", "osVersion", "user", "model", "serialNumber", "enrolled", "lastSync")
-_SHOWN: Final = """d.id, d.device_name, d.platform, d.os_version, d.model, d.serial_number, d.enrolled, d.last_sync,
-u.user_principal_name as user"""
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -34,53 +31,24 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def platforms(cloud: Cloud, tenant_id: str) -> list[str]:
-    """Return the platforms of which there are devices."""
-    sql = "select distinct platform from devices where tenant_id = ? order by platform"
-    return [row["platform"] for row in cloud.store.rows(sql, (tenant_id,))]
-
-
-def _held(cloud: Cloud, ids: list[str]) -> dict[str, dict[str, int]]:
-    """Return, by device, how many certificates are in each state."""
-    marks = ", ".join("?" * len(ids))
-    sql = (
-        f"select device_id, state, count(*) as n from deliveries where device_id in ({marks}) group by device_id, state"  # noqa: S608 - marks
-    )
-    found: dict[str, dict[str, int]] = {}
-    for row in cloud.store.rows(sql, tuple(ids)) if ids else ():
-        found.setdefault(row["device_id"], {})[row["state"]] = row["n"]
-    return found
-
-
 def show_all(look: Look) -> Shown:
     """Return a page of the devices, those enrolled last first; by name or user, and by platform."""
     cloud, skipped = look.cloud, look.number("skip")
-    where, values = ["d.tenant_id = ?"], [look.tenant_id]
-    search, platform = look.query.get("search", "").strip().lower(), look.query.get("platform", "")
-    if search:
-        where.append("(instr(lower(d.device_name), ?) or instr(lower(u.user_principal_name), ?))")
-        values += [search, search]
-    if platform:
-        where.append("d.platform = ?")
-        values.append(platform)
-    sql = (
-        f"select {_SHOWN} from devices d left join users u on u.id = d.user_id"  # noqa: S608 - conditions are ours
-        f" where {' and '.join(where)} order by d.rowid desc limit ? offset ?"
-    )
-    rows = [_row(row) for row in cloud.store.rows(sql, (*values, _PAGE + 1, skipped))]
+    wanted = (look.tenant_id, look.query.get("search", "").strip().lower(), look.query.get("platform", ""))
+    rows = [_row(row) for row in cloud.devices.search(*wanted, limit=_PAGE + 1, skip=skipped)]
     shown = rows[:_PAGE]
-    held = _held(cloud, [row["id"] for row in shown])
+    held = cloud.deliveries.states_by_device([row["id"] for row in shown])
     for row in shown:
         row["states"] = [(*state_of(state), number) for state, number in held.get(row["id"], {}).items()]
 
     def exported() -> Iterable[dict[str, Any]]:
-        return map(_row, cloud.store.rows(sql, (*values, _EXPORTED, 0)))
+        return map(_row, cloud.devices.search(*wanted, limit=_EXPORTED))
 
     return Shown(
         "devices.html",
         {
             "rows": shown,
-            "platforms": platforms(cloud, look.tenant_id),
+            "platforms": sorted(cloud.devices.platforms(look.tenant_id)),
             "skipped": skipped,
             "following": skipped + _PAGE if len(rows) > _PAGE else 0,
             "previous": max(0, skipped - _PAGE) if skipped else None,
@@ -98,7 +66,7 @@ def show_one(look: Look) -> Shown:
     user = cloud.directory.user(look.tenant_id, device.user_id) if device.user_id else None
     certificates = []
     for one in cloud.deliveries.of_device(device.id):
-        look_class, words = state_of(str(one.state))
+        look_class, words = state_of(one.state)
         profile = cloud.profiles.get(one.tenant_id, one.profile_id)
         certificates.append(
             {

@@ -21,29 +21,18 @@ _GROUPS: Final = {
 
 def deliveries(cloud: Cloud, tenant_id: str) -> dict[str, int]:
     """Return how many deliveries there are of each of the groups people ask about."""
-    sql = "select state, count(*) as n from deliveries where tenant_id = ? group by state"
-    count = {row["state"]: row["n"] for row in cloud.store.rows(sql, (tenant_id,))}
-    return {name: sum(count.get(str(state), 0) for state in states) for name, states in _GROUPS.items()}
-
-
-def _certificates(cloud: Cloud, tenant_id: str) -> int:
-    sql = "select count(*) from pfx_certificates where tenant_id = ? and not is_deleted"
-    return int(cloud.store.scalar(sql, (tenant_id,)))
-
-
-def _devices(cloud: Cloud, tenant_id: str) -> dict[str, int]:
-    sql = "select platform, count(*) as n from devices where tenant_id = ? group by platform order by n desc"
-    return {row["platform"]: row["n"] for row in cloud.store.rows(sql, (tenant_id,))}
+    count = cloud.deliveries.states_of_tenant(tenant_id)
+    return {name: sum(count.get(state, 0) for state in states) for name, states in _GROUPS.items()}
 
 
 def show(look: Look) -> Shown:
     """Return the overview."""
     cloud, tenant = look.cloud, look.tenant_id
     servers = connectors.rows(cloud, tenant)
-    moved, devices = deliveries(cloud, tenant), _devices(cloud, tenant)
+    moved, devices = deliveries(cloud, tenant), cloud.devices.platforms(tenant)
     recent = [told(entry) for entry in cloud.journal.entries(limit=_RECENT, newest=True)]
     values: dict[str, Any] = {
-        "certificates": _certificates(cloud, tenant),
+        "certificates": cloud.certificates.count(tenant),
         "profiles": len(cloud.profiles.all(tenant)),
         "deliveries": moved,
         "connectors": servers,

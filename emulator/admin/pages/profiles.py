@@ -46,13 +46,12 @@ def _target(cloud: Cloud, tenant_id: str, one: Assignment) -> str:
 
 
 def _groups(cloud: Cloud, tenant_id: str, assigned: list[str]) -> list[dict[str, str]]:
-    """Return the groups that a profile can be assigned to: those it is assigned to, be they gone, and the first others.
+    """Return the groups that a profile can be assigned to: those it is assigned to, gone or not, and the first others.
 
     All of the former stand in the form, since what is not ticked there is taken away.
     """
-    sql = "select id, display_name from groups where tenant_id = ? order by display_name limit ?"
     found = [{"id": group, "display_name": _group_name(cloud, tenant_id, group)} for group in dict.fromkeys(assigned)]
-    others = cloud.store.rows(sql, (tenant_id, _GROUPS_SHOWN))
+    others = cloud.directory.groups(tenant_id, _GROUPS_SHOWN)
     return found + [dict(row) for row in others if row["id"] not in assigned]
 
 
@@ -131,11 +130,10 @@ def show_one(look: Look, problem: str = "") -> Shown:
         return not_found("configuration profile", wanted)
     assigned = cloud.profiles.assignments(profile.id)
     groups = _groups(cloud, look.tenant_id, [one.group_id for one in assigned if one.target_type in _GROUPS])
-    counts = cloud.store.rows(
-        "select state, count(*) as n from deliveries where profile_id = ? group by state order by n desc", (profile.id,)
-    )
-    states = [{"state": row["state"], "class": state_of(row["state"])[0], "words": state_of(row["state"])[1],
-               "count": row["n"]} for row in counts]  # fmt: skip
+    states = [
+        {"state": str(state), "class": state_of(state)[0], "words": state_of(state)[1], "count": count}
+        for state, count in cloud.deliveries.states_of_profile(profile.id).items()
+    ]
     ksp = str(profile.properties.get("keyStorageProvider") or "")
     values = {
         "profile": _row(cloud, profile),

@@ -13,8 +13,8 @@ from pfxlab.emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import release
+from pfxlab.emulator.store.connectors import Connector
 from pfxlab.emulator.store.database import from_text
-from pfxlab.emulator.store.devices import Connector
 from pfxlab.emulator.wire.edm import format_date_time, parse_date_time
 from pfxlab.emulator.wire.enums import NdesConnectorState
 

@@ -16,9 +16,10 @@ from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
 from pfxlab.emulator.graph.dispatch import build_router, dispatch
 from pfxlab.emulator.graph.request import Incoming
 from pfxlab.emulator.lab.seed import add_user, seed
+from pfxlab.emulator.store.connectors import Connector
 from pfxlab.emulator.store.database import to_text
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
-from pfxlab.emulator.store.devices import Connector, Device
+from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.store.directory import AppPassword
 from pfxlab.emulator.wire.enums import PaddingScheme
 from pfxlab.emulator.wire.ids import application_object_id, record_id, service_principal_id
