@@ -20,6 +20,7 @@ from pfxlab.emulator.store.devices import Devices
 from pfxlab.emulator.store.directory import Directory, Secrets
 from pfxlab.emulator.store.mdm_commands import MdmCommands
 from pfxlab.emulator.store.pfx_certificates import PfxCertificates
+from pfxlab.emulator.store.tickets import Tickets
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Cloud:
         self.traces = SeededRandom(config.seed, run, "traces")
         self.journal = Journal(self.store, clock, config.journal_entries)
         self.directory = Directory(self.store)
+        self.tickets = Tickets(self.store)
         self.secrets = Secrets()
         self.faults = Faults(config.seed)
         self.certificates = PfxCertificates(self.store)

@@ -22,10 +22,10 @@ from pfxlab.emulator.entra import grants
 from pfxlab.emulator.faults.plan import Planned
 from pfxlab.emulator.graph.dispatch import dispatch
 from pfxlab.emulator.graph.request import Incoming
-from pfxlab.emulator.journal.journal import Entry
 from pfxlab.emulator.journal.near_misses import near_misses
 from pfxlab.emulator.lab.explain import Explanation
 from pfxlab.emulator.lab.moments import read_duration, read_moment
+from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.scenarios.control.driver import LabDriver
 from pfxlab.scenarios.lab.key_cache import key_pool, lay_out

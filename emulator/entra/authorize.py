@@ -15,9 +15,9 @@ from pfxlab.emulator.edge import CLOUD, origin_of
 from pfxlab.emulator.entra import errors, pages
 from pfxlab.emulator.entra.grants import is_enabled
 from pfxlab.emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
-from pfxlab.emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE, tickets_of
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.directory import App
+from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE
 
 _CODE_SECONDS: Final = 600
 _DEVICE_SECONDS: Final = 900
@@ -87,7 +87,7 @@ async def authorize(request: web.Request) -> web.Response:
     if user is None:
         title = f"Sign in to {app.display_name}"
         return _html(pages.sign_in(title, str(request.rel_url), {}, problem))
-    code = tickets_of(cloud).issue(
+    code = cloud.tickets.issue(
         AUTHORIZATION_CODE, cloud.clock.now(), _CODE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
         user_id=user["id"], scope=query.get("scope", ""),
         facts={
@@ -121,7 +121,7 @@ async def device_code(request: web.Request) -> web.Response:
         return refusal(cloud, request, error)
     user_code = "".join(secrets.choice(_LETTERS) for _ in range(9))
     user = _automatic(cloud, tenant)
-    value = tickets_of(cloud).issue(
+    value = cloud.tickets.issue(
         DEVICE_CODE, cloud.clock.now(), _DEVICE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
         user_id=None if user is None else user["id"], scope=str(form.get("scope", "")), facts={"user_code": user_code},
     )  # fmt: skip
@@ -143,13 +143,13 @@ async def device_auth(request: web.Request) -> web.Response:
     if request.method == "GET":
         return _html(pages.sign_in(title, request.path, {}, code=True))
     form = await read_form(request)
-    ticket = tickets_of(cloud).with_user_code(str(form.get("user_code", "")))
+    ticket = cloud.tickets.with_user_code(str(form.get("user_code", "")))
     if ticket is None or ticket.expires <= cloud.clock.now():
         return _html(pages.sign_in(title, request.path, {}, "That code did not work. Check it.", code=True), 400)
     user = _signed_in(cloud, {"id": ticket.tenant_id}, form)
     if user is None:
         return _html(pages.sign_in(title, request.path, {}, "User name or password is wrong.", code=True), 400)
-    tickets_of(cloud).approve(ticket, user["id"])
+    cloud.tickets.approve(ticket, user["id"])
     cloud.journal.record("entra", "device code approved", client=ticket.app_id, user=user["id"])
     return _html(pages.done("Signed in", "You have signed in on your device. You may now close this window."))
 

@@ -16,10 +16,10 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra import errors
 from pfxlab.emulator.entra.assertions import ASSERTION_TYPE, verify
 from pfxlab.emulator.entra.keys import signing_key_of
-from pfxlab.emulator.entra.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN, tickets_of
 from pfxlab.emulator.proxy import GRAPH_HOSTS
 from pfxlab.emulator.store.database import Row, to_text
 from pfxlab.emulator.store.directory import App
+from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN
 from pfxlab.emulator.wire.ids import service_principal_id
 
 GRAPH_APP_ID: Final = "00000003-0000-0000-c000-000000000000"
@@ -186,7 +186,7 @@ def delegated(
     if "openid" in scope.split():
         body["id_token"] = _id_token(cloud, request, app, user, nonce)
     if "offline_access" in scope.split():
-        body["refresh_token"] = tickets_of(cloud).issue(
+        body["refresh_token"] = cloud.tickets.issue(
             REFRESH_TOKEN, cloud.clock.now(), _REFRESH_SECONDS, tenant_id=request.tenant["id"], app_id=app.id,
             user_id=user["id"], scope=scope,
         )  # fmt: skip
@@ -250,24 +250,24 @@ def _user(cloud: Cloud, tenant_id: str, user_id: str | None) -> Row:
 
 def _device_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     app = _app(cloud, request, must_authenticate=False)
-    ticket = tickets_of(cloud).find(DEVICE_CODE, request.form.get("device_code") or request.need("code"))
+    ticket = cloud.tickets.find(DEVICE_CODE, request.form.get("device_code") or request.need("code"))
     if ticket is None or ticket.app_id != app.id:
         raise errors.bad_verification_code()
     if ticket.expires <= cloud.clock.now():
         raise errors.expired_device_code()
     if ticket.user_id is None:
         raise errors.authorization_pending()
-    tickets_of(cloud).spend(ticket)
+    cloud.tickets.spend(ticket)
     return delegated(cloud, request, app, _user(cloud, ticket.tenant_id, ticket.user_id), ticket.scope)
 
 
 def _authorization_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     app = _app(cloud, request, must_authenticate=False)
-    ticket = tickets_of(cloud).find(AUTHORIZATION_CODE, request.need("code"))
+    ticket = cloud.tickets.find(AUTHORIZATION_CODE, request.need("code"))
     if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.clock.now():
         raise errors.bad_code("no such authorization code for this application, or it is too old")
     # A code is worth one attempt, right or wrong.
-    tickets_of(cloud).spend(ticket)
+    cloud.tickets.spend(ticket)
     facts = ticket.facts or {}
     if facts["redirect_uri"] != request.form.get("redirect_uri"):
         raise errors.bad_code("redirect_uri is not the one of the authorization request")
@@ -284,7 +284,7 @@ def _challenge(verifier: str) -> str:
 
 def _refresh_token(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     app = _app(cloud, request, must_authenticate=False)
-    ticket = tickets_of(cloud).find(REFRESH_TOKEN, request.need("refresh_token"))
+    ticket = cloud.tickets.find(REFRESH_TOKEN, request.need("refresh_token"))
     if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.clock.now():
         raise errors.bad_code("no such refresh token for this application, or it is too old")
     return delegated(cloud, request, app, _user(cloud, ticket.tenant_id, ticket.user_id), ticket.scope)

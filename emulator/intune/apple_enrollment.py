@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, origin_of
 from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
-from pfxlab.emulator.entra.tickets import Ticket, tickets_of
 from pfxlab.emulator.intune import enrollment
 from pfxlab.emulator.intune.enrollment import Facts, MessageTooLarge, NoUser
 from pfxlab.emulator.pki import Authority, RequestRefused, challenge_of, thumbprint
 from pfxlab.emulator.store.devices import Device, Expected
+from pfxlab.emulator.store.tickets import Ticket
 from pfxlab.emulator.wire import scep
 from pfxlab.emulator.wire.apple import enrollment as wire
 from pfxlab.emulator.wire.apple.mdm import Plist
@@ -39,7 +39,7 @@ def signed(authority: Authority, profile: bytes) -> bytes:
 def profile_for(cloud: Cloud, origin: str, tenant_id: str, user_id: str, device_id: str) -> bytes:
     """Return a signed enrolment profile; its challenge is good once, for an hour, and for this device id only."""
     ticket = {"tenant_id": tenant_id, "app_id": "", "scope": "", "user_id": user_id}
-    challenge = tickets_of(cloud).issue(_TICKET, cloud.clock.now(), _TICKET_SECONDS, **ticket, facts={"id": device_id})
+    challenge = cloud.tickets.issue(_TICKET, cloud.clock.now(), _TICKET_SECONDS, **ticket, facts={"id": device_id})
     profile = wire.EnrollmentProfile(
         scep_url=f"{origin}{APPLE_SCEP_PATH}",
         challenge=challenge,
@@ -119,7 +119,7 @@ def _issued(cloud: Cloud, asked: scep.PkcsReq) -> x509.Certificate | scep.FailIn
     except RequestRefused as error:
         enrollment.refused(cloud, "SCEP request refused", str(error))
         return scep.FailInfo.BAD_REQUEST
-    tickets_of(cloud).spend(ticket)
+    cloud.tickets.spend(ticket)
     device = cloud.devices.get(device_id)
     if device is not None:
         enrollment.renew(cloud, device, certificate)
@@ -133,7 +133,7 @@ class _NoTicket(Exception):
 
 
 def _ticket(cloud: Cloud, challenge: str) -> Ticket:
-    ticket = tickets_of(cloud).find(_TICKET, challenge)
+    ticket = cloud.tickets.find(_TICKET, challenge)
     if ticket is None:
         raise _NoTicket("expected the challenge of an enrolment profile, got another or one that was used")
     if ticket.expires <= cloud.clock.now():

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from pfxlab.emulator.journal.journal import CONTAINED, Entry
+from pfxlab.emulator.store.journal_entries import CONTAINED, Entry
 
 _SHOWN: Final = 5
 

@@ -20,12 +20,12 @@ from pfxlab.emulator.config import switches_with
 from pfxlab.emulator.edge import CLOUD
 from pfxlab.emulator.faults import kinds
 from pfxlab.emulator.faults.plan import BadFault, read_fault
-from pfxlab.emulator.journal.journal import FILTERS
 from pfxlab.emulator.journal.near_misses import near_misses
 from pfxlab.emulator.lab.driver import CannotDo, Driver
 from pfxlab.emulator.lab.explain import explain
 from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.lab.snapshot import BadSnapshot
+from pfxlab.emulator.store.journal_entries import FILTERS
 
 CONTROL_TOKEN = web.AppKey("control_token", str)
 DRIVER: web.AppKey[Driver] = web.AppKey("driver")

@@ -222,11 +222,9 @@ def _asked(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Link:
 
 
 def _last_word(cloud: Cloud, device: Device) -> str | None:
-    """Return the latest event about a device's check-in that stands in the journal."""
-    row = cloud.store.row(
-        "select event from journal where json_extract(fields, '$.device') = ? order by seq desc limit 1", (device.id,)
-    )
-    return None if row is None else str(row["event"])
+    """Return the latest event of a device in the journal, None without one."""
+    entries = cloud.journal.entries(device=device.id, limit=1, newest=True)
+    return entries[0].event if entries else None
 
 
 _CONNECTOR_CODES: Final = frozenset(

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.emulator.journal.exchanges import Exchange
-from pfxlab.emulator.journal.journal import Entry
+from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.scenarios.conformance import forensics
 from pfxlab.scenarios.conformance.batches import expanded
 from pfxlab.scenarios.conformance.forensics import Container, Password

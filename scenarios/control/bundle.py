@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from pfxlab.emulator.journal.journal import Entry
+from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, parse_scenario
 from pfxlab.scenarios.scenario.runner import Run
 from pfxlab.scenarios.yaml_file import read_yaml

@@ -35,12 +35,12 @@ from pfxlab.device_sim.identity import Hardware
 from pfxlab.device_sim.keys import NewKey, generate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Config, switches_with
-from pfxlab.emulator.journal.journal import Entry
 from pfxlab.emulator.lab.seed import Credentials, add_user, restore, seed, seed_tenants
 from pfxlab.emulator.pki import write_private, write_public
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.scenarios.parties import faulty_device
 from pfxlab.scenarios.parties.faulty_connector import FaultyConnector

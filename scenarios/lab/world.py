@@ -19,13 +19,13 @@ from pfxlab.device_sim.client import Device
 from pfxlab.device_sim.omadm.android import AndroidDevice
 from pfxlab.emulator.config import switches_with
 from pfxlab.emulator.faults.plan import Fault, Planned, read_fault
-from pfxlab.emulator.journal.journal import Entry
 from pfxlab.emulator.lab.explain import Explanation, explain
 from pfxlab.emulator.lab.moments import within
 from pfxlab.emulator.lab.seed import stable_id
 from pfxlab.emulator.lab.snapshot import BadSnapshot
 from pfxlab.emulator.store.database import to_text
 from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.lab import schedule, snapshot

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.connector_sim.cmdlets import COLLECTION
 from pfxlab.device_sim.mailbox import NothingToSignWith, sign_mail
-from pfxlab.emulator.journal.journal import FILTERS
 from pfxlab.emulator.journal.near_misses import near_misses
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.journal_entries import FILTERS
 from pfxlab.scenarios.lab.lab import FIRST
 from pfxlab.scenarios.lab.names import Unknown
 from pfxlab.scenarios.lab.world import World

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.config import Config
-from pfxlab.emulator.journal.journal import Entry
+from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.scenarios.lab.config_file import config_of
 from pfxlab.scenarios.lab.key_cache import lay_out
 from pfxlab.scenarios.lab.lab import Lab

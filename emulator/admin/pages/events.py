@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pfxlab.emulator.admin.page import PREFIX
-from pfxlab.emulator.journal.journal import Entry
+from pfxlab.emulator.store.journal_entries import Entry
 
 _ALREADY_SAID: Final = ("told", "method", "path", "tip", "rule", "before", "state", "client", "request_id")
 _LINKS: Final = {"device": "devices", "connector": "connectors", "certificate": "certificates"}

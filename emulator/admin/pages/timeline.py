@@ -7,7 +7,7 @@ password in the import tool, in the connector's memory and on the device; on the
 from typing import Any, Final
 
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.journal.journal import Entry
+from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.emulator.store.pfx_certificates import PfxCertificate
 from pfxlab.emulator.wire.platforms import APPLE
 

@@ -3,7 +3,6 @@
 import json
 from typing import Any, Final
 
-from pfxlab.emulator.entra.tickets import tickets_of
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection
@@ -183,7 +182,7 @@ def update_user(request: GraphRequest) -> Answer:
     password = (body.get("passwordProfile") or {}).get("password")
     cloud.directory.change_user(user["id"], password, **changes)
     if password is not None or body.get("accountEnabled") is False:
-        tickets_of(cloud).revoke(user["id"])
+        cloud.tickets.revoke(user["id"])
     cloud.journal.record("graph", "user changed", user=user["id"], properties=sorted(n for n in body if "@" not in n))
     return Answer(204)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.store.database import Store, from_text, to_text
 
 AUTHORIZATION_CODE = "code"
@@ -77,8 +76,3 @@ class Tickets:
     def spend(self, ticket: Ticket) -> None:
         """Make a ticket worthless."""
         self._store.run("delete from tickets where hash = ?", (ticket.hash,))
-
-
-def tickets_of(cloud: Cloud) -> Tickets:
-    """Return the sign-in tickets of a cloud."""
-    return cloud.component(Tickets, lambda: Tickets(cloud.store))
