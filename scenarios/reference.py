@@ -27,6 +27,7 @@ from pfxlab.scenarios.scenario import expectations
 from pfxlab.scenarios.scenario.loader import catalogue
 from pfxlab.scenarios.scenario.loader import schema as scenario_schema
 from pfxlab.scenarios.scenario.steps import STEPS
+from pfxlab.scenarios.sources.facts import sources_page
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -389,6 +390,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "control-api.md": control_page,
     "conformance.md": conformance_page,
     "load.md": load_page,
+    "sources.md": sources_page,
     "openapi.json": lambda: _json(document()),
     "load-plan.schema.json": lambda: _json(load_plans.schema()),
     "scenario.schema.json": lambda: _json(scenario_schema()),
