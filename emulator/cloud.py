@@ -18,6 +18,7 @@ from pfxlab.emulator.store.deliveries import Deliveries
 from pfxlab.emulator.store.device_configurations import DeviceConfigurations
 from pfxlab.emulator.store.devices import Devices
 from pfxlab.emulator.store.directory import Directory, Secrets
+from pfxlab.emulator.store.lists.lists import Lists
 from pfxlab.emulator.store.mdm_commands import MdmCommands
 from pfxlab.emulator.store.pfx_certificates import PfxCertificates
 from pfxlab.emulator.store.tickets import Tickets
@@ -59,6 +60,7 @@ class Cloud:
         self.connectors = Connectors(self.store)
         self.deliveries = Deliveries(self.store)
         self.commands = MdmCommands(self.store)
+        self.lists = Lists(self.store)
         self.device_ca = load_or_create(self.file("device-ca.pem"), "PFX Lab MDM Device CA", clock)
         self.connector_ca = load_or_create(self.file("connector-ca.pem"), "PFX Lab Connector CA", clock)
 

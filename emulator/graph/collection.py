@@ -1,118 +1,95 @@
-"""Listing a collection: filter, order, page, count. Entities come from a table, or are computed for the request."""
+"""Listing a collection: filter, order, page, count. Entities come from a view, or are computed for the request."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.odata.filters import read_filter, read_order, read_search
 from pfxlab.emulator.graph.odata.model import ENUM_TYPES, properties_of
-from pfxlab.emulator.graph.odata.query import Field, Place, compile_filter, order_by
+from pfxlab.emulator.graph.odata.query import Place
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json, page
 from pfxlab.emulator.store.database import Row
-from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.store.lists.columns import Column, Kind, json_property
+from pfxlab.emulator.store.lists.conditions import All, Condition
+from pfxlab.emulator.store.lists.lists import Wanted
+from pfxlab.emulator.store.lists.views import View
 
-_ROW: Final = "row_number"
-_MOST_SEARCHED: Final = 19
 _MOST_OBJECTS: Final = 999
-_CLAUSE: Final = re.compile(r'"?(?P<name>\w+):(?P<text>[^"]{1,200})"?')
 
 
 class Collection:
-    """A collection of entities in one table; `condition` limits it to what the caller's tenant may see."""
+    """A collection of entities, the caller's tenant's rows of a view; `fields` are its properties as columns."""
 
     def __init__(
         self,
         fragment: str,
-        table: str,
-        fields: Mapping[str, Field],
+        view: View,
+        fields: Mapping[str, Column],
         resource: str,
         to_json: Callable[[Row], Json],
         *,
         counts: bool = True,
-        columns: str = "*",
         quirky: bool = False,
         searched: tuple[str, ...] = (),
     ) -> None:
         # `counts` False: $count=true is silently ignored, as for directory objects without ConsistencyLevel.
-        # `quirky`: the switch filter_quirks is about this collection. `searched`: columns $search looks into.
-        self._searched = searched
-        self._counts, self._columns, self._quirky = counts, columns, quirky
-        self.fragment, self._table, self._fields = fragment, table, fields
+        # `quirky`: the switch filter_quirks is about this collection. `searched`: properties $search looks into.
+        self._counts, self._quirky, self._searched = counts, quirky, searched
+        self.fragment, self._view, self._fields = fragment, view, fields
         self._resource, self._to_json = resource, to_json
 
-    def _where(self, request: GraphRequest, condition: str, parameters: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
-        condition, parameters = self._search(request, condition, parameters)
-        text = request.query.text("filter")
-        if not text:
-            return condition, parameters
-        quirks = self._quirky and request.cloud.config.switches.filter_quirks == "on"
-        compiled = compile_filter(text, self._fields, self._resource, quirks=quirks)
-        # The filter knows better than the tenant where to look: `+` keeps SQLite from an index for the latter.
-        narrowed = condition.replace("tenant_id = ?", "+tenant_id = ?")
-        return f"({narrowed}) and ({compiled.text})", parameters + compiled.parameters
+    def _wanted(self, request: GraphRequest, within: Condition | None) -> Wanted:
+        """Return the rows that the request is about, as stored."""
+        searched = self._search(request)
+        parts = tuple(part for part in (within, searched) if part is not None)
+        text, condition = request.query.text("filter"), None
+        if text:
+            quirks = self._quirky and request.cloud.config.switches.filter_quirks == "on"
+            condition = read_filter(text, self._fields, self._resource, quirks=quirks)
+        return Wanted(self._view, request.caller.tenant_id, All(parts) if parts else None, condition)
 
-    def _search(
-        self, request: GraphRequest, condition: str, parameters: tuple[Any, ...]
-    ) -> tuple[str, tuple[Any, ...]]:
-        """Narrow down by $search: `"displayName:mail"`, several joined by AND or OR, with ConsistencyLevel only."""
+    def _search(self, request: GraphRequest) -> Condition | None:
+        """Return what $search asks for; it is for collections that know it, with ConsistencyLevel only."""
         text = request.query.text("search")
         if text is None or not self._searched:
-            return condition, parameters
+            return None
         if not request.eventual:
             raise errors.search_needs_header()
-        parts = re.split(r"\s+(AND|OR)\s+", text.strip())
-        if len(parts) > _MOST_SEARCHED:
-            raise errors.invalid_option("$search", f"expected at most {_MOST_SEARCHED // 2 + 1} clauses, got more")
-        sql = ""
-        for part in parts:
-            if part in ("AND", "OR"):
-                sql += f" {part.lower()} "
-                continue
-            match = _CLAUSE.fullmatch(part)
-            field = self._fields.get(match["name"]) if match is not None else None
-            if match is None or field is None or field.column not in self._searched:
-                raise errors.invalid_option("$search", f'expected "property:text", got {part[:80]!r}')
-            sql += f"instr(lower({field.column}), lower(?)) > 0"
-            parameters = (*parameters, match["text"])
-        return f"({condition}) and ({sql})", parameters
+        return read_search(text, self._fields, self._searched)
 
-    def count(self, request: GraphRequest, condition: str, parameters: tuple[Any, ...]) -> int:
+    def count(self, request: GraphRequest) -> int:
         """Return how many entities match the request's $filter."""
-        where, values = self._where(request, condition, parameters)
-        sql = f"select count(*) from {self._table} where {where}"  # noqa: S608 - literals are parameters
-        return int(request.cloud.store.scalar(sql, values))
+        return request.cloud.lists.count(self._wanted(request, None))
 
     def page(
         self,
         request: GraphRequest,
-        condition: str,
-        parameters: tuple[Any, ...],
         size: int,
+        *,
+        within: Condition | None = None,
         expand: Callable[[Json], Json] | None = None,
         most: int | None = None,
     ) -> Answer:
-        """Return one page of `size` entities, or of $top when that is no more than `most` (`size` if None)."""
-        where, values = self._where(request, condition, parameters)
-        order = order_by(request.query.text("orderby"), self._fields, self._resource)
+        """Return one page of `size` entities, or of $top when that is no more than `most` (`size` if None).
+
+        `within` limits the collection to a part of the tenant's rows.
+        """
+        wanted = self._wanted(request, within)
+        order = read_order(request.query.text("orderby"), self._fields, self._resource)
         top, place = request.query.number("top", 1), request.query.place()
         limit = size if top is None else min(top, most or size)
-        sql = (
-            f"select {self._columns}, rowid as {_ROW} from {self._table} "  # noqa: S608 - literals are parameters
-            f"where {where} and rowid > ? order by {f'{order}, ' if order else ''}rowid limit ? offset ?"
-        )
-        rows = request.cloud.store.rows(sql, (*values, place.after or 0, limit + 1, place.offset))
-        numbers = [row.pop(_ROW) for row in rows]
-        items = [self._to_json(row) for row in rows[:limit]]
+        found = request.cloud.lists.page(wanted, order, limit + 1, after=place.after or 0, skip=place.offset)
+        items = [self._to_json(one.row) for one in found[:limit]]
         if expand is not None:
             items = [expand(item) for item in items]
         first = place == Place(offset=request.query.number("skip") or 0)
         counted = (self._counts or request.eventual) and request.query.count and first
-        total = self.count(request, condition, parameters) if counted else None
+        total = request.cloud.lists.count(wanted) if counted else None
         following = None
-        if len(rows) > limit:
+        if len(found) > limit:
             # In an order of the client's own a row has no place but its number.
-            following = Place(offset=place.offset + limit) if order else Place(after=numbers[limit - 1])
+            following = Place(offset=place.offset + limit) if order else Place(after=found[limit - 1].number)
         return page(request, self.fragment + request.query.select_fragment(), items, total, following)
 
 
@@ -124,27 +101,22 @@ def computed(
     `directory`: as directory objects do, count only with ConsistencyLevel and take a $top of up to 999.
     """
     query, fields = request.query, _json_fields(type_name)
-    where, values = "true", tuple[Any, ...]()
     text = query.text("filter")
-    if text:
-        where, values = compile_filter(text, fields, type_name)
-    order = order_by(query.text("orderby"), fields, type_name)
+    condition = read_filter(text, fields, type_name) if text else None
+    order = read_order(query.text("orderby"), fields, type_name)
     top, place = query.number("top", 1), query.place()
     limit = size if top is None else min(top, _MOST_OBJECTS if directory else size)
-    source, listed = "from json_each(?) as item where", jsontext.encode(list(items)).decode()
-    keys = request.cloud.store.rows(
-        f"select key {source} {where} order by {f'{order}, ' if order else ''}key limit ? offset ?",
-        (listed, *values, limit + 1, place.offset),
-    )
+    listed = request.cloud.lists.of(items)
+    found = listed.pick(condition, order, limit + 1, place.offset)
     total = None
     if query.count and query.text("skiptoken") is None and (request.eventual or not directory):
-        total = request.cloud.store.scalar(f"select count(*) {source} {where}", (listed, *values))
-    following = Place(offset=place.offset + limit) if len(keys) > limit else None
-    shown = [items[row["key"]] for row in keys[:limit]]
+        total = listed.count(condition)
+    following = Place(offset=place.offset + limit) if len(found) > limit else None
+    shown = [items[index] for index in found[:limit]]
     return page(request, fragment + query.select_fragment(), shown, total, following)
 
 
-_KINDS: Final = {
+_KINDS: Final[dict[str, Kind]] = {
     "DateTimeOffset": "instant",
     "Boolean": "boolean",
     "Int32": "number",
@@ -154,10 +126,10 @@ _KINDS: Final = {
 
 
 @cache
-def _json_fields(type_name: str) -> dict[str, Field]:
+def _json_fields(type_name: str) -> dict[str, Column]:
     """Return the filterable properties of computed entities, from the model; texts compare case-blind."""
     return {
-        name: Field(f"json_extract(item.value, '$.{name}')", _KINDS.get(short, "name"))
+        name: json_property(name, _KINDS.get(short, "name"))
         for name, short in properties_of(type_name).items()
         if short in _KINDS or short in ENUM_TYPES or short in ("String", "Guid")
     }

@@ -7,26 +7,25 @@ from uuid import UUID
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection
-from pfxlab.emulator.graph.odata.query import Field
 from pfxlab.emulator.graph.permissions import GROUP_ALL, GROUP_READ
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.store.database import Row, from_text, to_text
+from pfxlab.emulator.store.lists.columns import constant
+from pfxlab.emulator.store.lists.views import GROUPS
 from pfxlab.emulator.wire.edm import format_date_time
 
 GROUP_TYPE: Final = "#microsoft.graph.group"
 _FIELDS = {
-    "id": Field("id", "name"),
-    "displayName": Field("display_name", "name"),
-    "createdDateTime": Field("created", "date"),
-    "description": Field("json_extract(properties, '$.description')", "name"),
-    "mailNickname": Field(
-        "coalesce(json_extract(properties, '$.mailNickname'), replace(display_name, ' ', ''))", "name"
-    ),
-    "mailEnabled": Field("0", "boolean"),
-    "securityEnabled": Field("1", "boolean"),
-    "groupTypes": Field("'[]'", "strings"),
+    "id": GROUPS["id"],
+    "displayName": GROUPS["display_name"],
+    "createdDateTime": GROUPS["created"],
+    "description": GROUPS["description"],
+    "mailNickname": GROUPS["mail_nickname"],
+    "mailEnabled": constant(0, "boolean"),
+    "securityEnabled": constant(1, "boolean"),
+    "groupTypes": constant("[]", "strings"),
 }
 _KEPT: Final = ("description", "mailNickname", "visibility")
 _PAGE: Final = 100
@@ -57,20 +56,20 @@ def group_json(row: Row) -> Json:
     }
 
 
-_SEARCHED: Final = ("display_name", "json_extract(properties, '$.description')")
-_GROUPS = Collection("groups", "groups", _FIELDS, "Group", group_json, counts=False, searched=_SEARCHED)
+_SEARCHED: Final = ("displayName", "description")
+_GROUPS = Collection("groups", GROUPS, _FIELDS, "Group", group_json, counts=False, searched=_SEARCHED)
 
 
 def list_groups(request: GraphRequest) -> Answer:
     """GET /groups."""
-    return _GROUPS.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE, most=_MOST)
+    return _GROUPS.page(request, _PAGE, most=_MOST)
 
 
 def count_groups(request: GraphRequest) -> Answer:
     """GET /groups/$count: digits as plain text, with ConsistencyLevel: eventual only."""
     if not request.eventual:
         raise errors.count_unsupported()
-    return Answer(200, str(_GROUPS.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
+    return Answer(200, str(_GROUPS.count(request)))
 
 
 def find_group(request: GraphRequest) -> Row:

@@ -7,30 +7,29 @@ from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection
 from pfxlab.emulator.graph.directory.groups import GROUP_TYPE, group_json
-from pfxlab.emulator.graph.odata.query import Field
 from pfxlab.emulator.graph.permissions import ME_READ, USER_READ, USER_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.store.database import Row, from_text, to_text
+from pfxlab.emulator.store.lists.views import USERS
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.ids import check_upn
 
 USER_TYPE: Final = "#microsoft.graph.user"
 _FIELDS = {
-    "id": Field("id", "name"),
-    "userPrincipalName": Field("user_principal_name", "name"),
-    "displayName": Field("display_name", "name"),
-    "mail": Field("mail", "name"),
-    "createdDateTime": Field("created", "date"),
-    "accountEnabled": Field("coalesce(json_extract(properties, '$.accountEnabled'), 1)", "boolean"),
-    "userType": Field("coalesce(json_extract(properties, '$.userType'), 'Member')", "name"),
-    "mailNickname": Field("coalesce(json_extract(properties, '$.mailNickname'), "
-                          "substr(user_principal_name, 1, instr(user_principal_name, '@') - 1))", "name"),
-    "givenName": Field("json_extract(properties, '$.givenName')", "name"),
-    "surname": Field("json_extract(properties, '$.surname')", "name"),
-    "jobTitle": Field("json_extract(properties, '$.jobTitle')", "name"),
-}  # fmt: skip
+    "id": USERS["id"],
+    "userPrincipalName": USERS["user_principal_name"],
+    "displayName": USERS["display_name"],
+    "mail": USERS["mail"],
+    "createdDateTime": USERS["created"],
+    "accountEnabled": USERS["account_enabled"],
+    "userType": USERS["user_type"],
+    "mailNickname": USERS["mail_nickname"],
+    "givenName": USERS["given_name"],
+    "surname": USERS["surname"],
+    "jobTitle": USERS["job_title"],
+}
 _PLAIN: Final = ("givenName", "jobTitle", "mobilePhone", "officeLocation", "preferredLanguage", "surname")
 _KEPT: Final = (*_PLAIN, "businessPhones", "accountEnabled", "userType", "mailNickname", "usageLocation", "department")
 _SHOWN_WHEN_SET: Final = ("usageLocation", "department")
@@ -68,9 +67,9 @@ def _plain_json(row: Row) -> Json:
     return dict(list(user_json(row).items())[:_PLAIN_PROPERTIES])
 
 
-_SEARCHED: Final = ("display_name", "mail", "user_principal_name")
-_USERS = Collection("users", "users", _FIELDS, "User", user_json, counts=False, searched=_SEARCHED)
-_PLAIN_USERS = Collection("users", "users", _FIELDS, "User", _plain_json, counts=False, searched=_SEARCHED)
+_SEARCHED: Final = ("displayName", "mail", "userPrincipalName")
+_USERS = Collection("users", USERS, _FIELDS, "User", user_json, counts=False, searched=_SEARCHED)
+_PLAIN_USERS = Collection("users", USERS, _FIELDS, "User", _plain_json, counts=False, searched=_SEARCHED)
 
 
 def _shows_all(request: GraphRequest) -> bool:
@@ -80,14 +79,14 @@ def _shows_all(request: GraphRequest) -> bool:
 def list_users(request: GraphRequest) -> Answer:
     """GET /users: pages of a hundred, of up to 999 when $top asks."""
     collection = _USERS if _shows_all(request) else _PLAIN_USERS
-    return collection.page(request, "tenant_id = ?", (request.caller.tenant_id,), _PAGE, most=_MOST)
+    return collection.page(request, _PAGE, most=_MOST)
 
 
 def count_users(request: GraphRequest) -> Answer:
     """GET /users/$count: digits as plain text, with ConsistencyLevel: eventual only."""
     if not request.eventual:
         raise errors.count_unsupported()
-    return Answer(200, str(_USERS.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
+    return Answer(200, str(_USERS.count(request)))
 
 
 def find_user(request: GraphRequest) -> Row:

@@ -10,13 +10,14 @@ from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection, computed
 from pfxlab.emulator.graph.etags import check_precondition, with_etag
-from pfxlab.emulator.graph.odata.query import Field
 from pfxlab.emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration, from_row
+from pfxlab.emulator.store.lists.conditions import Matches, Not, Part
+from pfxlab.emulator.store.lists.views import PROFILES as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, parse_member
 from pfxlab.emulator.wire.ids import ALL_DEVICES_GROUP, ALL_USERS_GROUP, assignment_id
@@ -25,15 +26,15 @@ from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE
 FRAGMENT = "deviceManagement/deviceConfigurations"
 _TYPE_PREFIX = "#microsoft.graph."
 _FIELDS = {
-    "id": Field("id"),
-    "displayName": Field("display_name"),
-    "version": Field("version", "number"),
-    "createdDateTime": Field("created", "date"),
-    "lastModifiedDateTime": Field("last_modified", "date"),
-    "description": Field("json_extract(properties, '$.description')"),
-    "intendedPurpose": Field("json_extract(properties, '$.intendedPurpose')", "name"),
-    "roleScopeTagIds": Field("coalesce(json_extract(properties, '$.roleScopeTagIds'), '[\"0\"]')", "strings"),
-    "@odata.type": Field("odata_type", "type"),
+    "id": VIEW["id"],
+    "displayName": VIEW["display_name"],
+    "version": VIEW["version"],
+    "createdDateTime": VIEW["created"],
+    "lastModifiedDateTime": VIEW["last_modified"],
+    "description": VIEW["description"],
+    "intendedPurpose": VIEW["intended_purpose"],
+    "roleScopeTagIds": VIEW["scope_tags"],
+    "@odata.type": VIEW["odata_type"],
 }
 _CERTIFICATE_DEFAULTS: Json = {
     "renewalThresholdPercentage": None,
@@ -102,7 +103,7 @@ def _row_to_json(row: Row) -> Json:
     return to_json(from_row(row))
 
 
-_COLLECTION = Collection(FRAGMENT, "device_configurations", _FIELDS, "deviceConfiguration", _row_to_json)
+_COLLECTION = Collection(FRAGMENT, VIEW, _FIELDS, "deviceConfiguration", _row_to_json)
 
 
 def _entity(request: GraphRequest, profile: DeviceConfiguration) -> Json:
@@ -175,15 +176,13 @@ def list_all(request: GraphRequest) -> Answer:
     size = request.cloud.config.switches.page_size
     beta = request.root.endswith("/beta")
     # Imported-PFX types exist in beta only; v1.0 leaves them out.
-    condition = "tenant_id = ?" if beta else "tenant_id = ? and odata_type not like '%ImportedPFX%'"
-    return _COLLECTION.page(
-        request, condition, (request.caller.tenant_id,), size, lambda item: _expanded(request, item)
-    )
+    within = None if beta else Not(Matches(VIEW["odata_type"], Part.ANYWHERE, "ImportedPFX"))
+    return _COLLECTION.page(request, size, within=within, expand=lambda item: _expanded(request, item))
 
 
 def count(request: GraphRequest) -> Answer:
     """GET /$count: digits as plain text."""
-    return Answer(200, str(_COLLECTION.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
+    return Answer(200, str(_COLLECTION.count(request)))
 
 
 def get(request: GraphRequest) -> Answer:

@@ -7,7 +7,6 @@ from cryptography import x509
 
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.collection import Collection
-from pfxlab.emulator.graph.odata.query import Field
 from pfxlab.emulator.graph.permissions import DEVICE_ACTION, DEVICE_READ, DEVICE_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Handler, Json
 from pfxlab.emulator.graph.router import Route, Router
@@ -15,37 +14,30 @@ from pfxlab.emulator.intune.deliveries import apply, device_gone, possible
 from pfxlab.emulator.store.database import Row, from_text
 from pfxlab.emulator.store.delivery_states import Trigger
 from pfxlab.emulator.store.devices import Device
+from pfxlab.emulator.store.lists.columns import constant
+from pfxlab.emulator.store.lists.conditions import Compare, Condition
+from pfxlab.emulator.store.lists.views import DEVICES as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.platforms import PLATFORMS
 
 DEVICES = "deviceManagement/managedDevices"
-_OPERATING_SYSTEM_SQL = " ".join(f"when '{row.name}' then '{row.operating_system}'" for row in PLATFORMS.values())
 _FIELDS = {
-    "id": Field("id"),
-    "userId": Field("user_id", "name"),
-    "userPrincipalName": Field("user_principal_name", "name"),
-    "deviceName": Field("device_name", "name"),
-    "operatingSystem": Field(
-        f"case platform {_OPERATING_SYSTEM_SQL} end",
-        "name",
-    ),
-    "osVersion": Field("os_version"),
-    "model": Field("model", "name"),
-    "manufacturer": Field("manufacturer", "name"),
-    "serialNumber": Field("serial_number", "name"),
-    "azureADDeviceId": Field("id", "name"),
-    "enrolledDateTime": Field("enrolled", "date"),
-    "lastSyncDateTime": Field("last_sync", "date"),
-    "deviceCategoryDisplayName": Field("'Unknown'", "name"),
-    "jailBroken": Field("'Unknown'", "name"),
+    "id": VIEW["id"],
+    "userId": VIEW["user_id"],
+    "userPrincipalName": VIEW["user_principal_name"],
+    "deviceName": VIEW["device_name"],
+    "operatingSystem": VIEW["operating_system"],
+    "osVersion": VIEW["os_version"],
+    "model": VIEW["model"],
+    "manufacturer": VIEW["manufacturer"],
+    "serialNumber": VIEW["serial_number"],
+    "azureADDeviceId": VIEW["id_of_directory"],
+    "enrolledDateTime": VIEW["enrolled"],
+    "lastSyncDateTime": VIEW["last_sync"],
+    "deviceCategoryDisplayName": constant("Unknown", "name"),
+    "jailBroken": constant("Unknown", "name"),
 }
 _DOCUMENTED = ("deviceName", "enrolledDateTime", "lastSyncDateTime", "deviceCategoryDisplayName", "jailBroken")
-_TABLE = (
-    "(select devices.rowid as rowid, devices.*, users.user_principal_name, users.display_name as user_display_name,"
-    " users.mail as user_mail, (select json_group_array(json_object('action', action, 'state', state, 'started',"
-    " started, 'updated', updated)) from device_actions where device_id = devices.id) as actions"
-    " from devices left join users on users.id = devices.user_id)"
-)
 
 
 @lru_cache(maxsize=4096)
@@ -105,21 +97,21 @@ def device_json(row: Row) -> Json:
     }
 
 
-_DEVICES = Collection(DEVICES, _TABLE, _FIELDS, "managedDevice", device_json)
+_DEVICES = Collection(DEVICES, VIEW, _FIELDS, "managedDevice", device_json)
 _QUIRKY = Collection(
-    DEVICES, _TABLE, {name: _FIELDS[name] for name in _DOCUMENTED}, "managedDevice", device_json, quirky=True
+    DEVICES, VIEW, {name: _FIELDS[name] for name in _DOCUMENTED}, "managedDevice", device_json, quirky=True
 )
 
 
-def _page(request: GraphRequest, condition: str, parameters: tuple[str, ...]) -> Answer:
+def _page(request: GraphRequest, within: Condition | None = None) -> Answer:
     switches = request.cloud.config.switches
     collection = _QUIRKY if switches.filter_quirks == "on" else _DEVICES
-    return collection.page(request, condition, parameters, switches.page_size)
+    return collection.page(request, switches.page_size, within=within)
 
 
 def list_devices(request: GraphRequest) -> Answer:
     """GET /deviceManagement/managedDevices."""
-    return _page(request, "tenant_id = ?", (request.caller.tenant_id,))
+    return _page(request)
 
 
 def _device(request: GraphRequest) -> Device:
@@ -140,7 +132,7 @@ def _owner(request: GraphRequest) -> Row:
 
 def get_device(request: GraphRequest) -> Answer:
     """GET /deviceManagement/managedDevices/{id}, also below its user."""
-    row = request.cloud.store.row(f"select * from {_TABLE} where id = ?", (_device(request).id,))  # noqa: S608 - a constant
+    row = request.cloud.lists.row(VIEW, _device(request).id)
     entity = {"@odata.context": request.context(f"{DEVICES}/$entity"), **device_json(row or {})}
     return Answer(200, request.query.project(entity))
 
@@ -181,12 +173,12 @@ def delete_device(request: GraphRequest) -> Answer:
 
 def devices_of_user(request: GraphRequest) -> Answer:
     """GET /users/{id}/managedDevices."""
-    return _page(request, "tenant_id = ? and user_id = ?", (request.caller.tenant_id, _owner(request)["id"]))
+    return _page(request, Compare(VIEW["owner"], "=", _owner(request)["id"]))
 
 
 def count_devices(request: GraphRequest) -> Answer:
     """GET /deviceManagement/managedDevices/$count."""
-    return Answer(200, str(_DEVICES.count(request, "tenant_id = ?", (request.caller.tenant_id,))))
+    return Answer(200, str(_DEVICES.count(request)))
 
 
 def add_routes(router: Router) -> None:

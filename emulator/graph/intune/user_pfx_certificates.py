@@ -9,12 +9,12 @@ from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection
 from pfxlab.emulator.graph.etags import check_precondition, with_etag
 from pfxlab.emulator.graph.intune.import_notes import notes_on
-from pfxlab.emulator.graph.odata.query import Field
 from pfxlab.emulator.graph.permissions import PFX_READ, PFX_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import certificates_changed
 from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.store.lists.views import CERTIFICATES, CERTIFICATES_WITHOUT_CIPHERTEXT
 from pfxlab.emulator.store.pfx_certificates import PfxCertificate, from_row
 from pfxlab.emulator.wire.edm import format_binary, format_date_time, parse_binary, parse_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
@@ -25,17 +25,17 @@ TYPE = "userPFXCertificate"
 MASKED_BLOB = "AA=="
 MASKED_PASSWORD = ""
 _FIELDS = {
-    "id": Field("id"),
-    "thumbprint": Field("thumbprint"),
-    "userPrincipalName": Field("user_principal_name", "cased"),
-    "intendedPurpose": Field("intended_purpose", "enum", IntendedPurpose),
-    "startDateTime": Field("start_date", "date"),
-    "expirationDateTime": Field("expiration_date", "date"),
-    "providerName": Field("provider_name"),
-    "keyName": Field("key_name"),
-    "paddingScheme": Field("padding_scheme", "enum", PaddingScheme),
-    "createdDateTime": Field("created", "date"),
-    "lastModifiedDateTime": Field("last_modified", "date"),
+    "id": CERTIFICATES["id"],
+    "thumbprint": CERTIFICATES["thumbprint"],
+    "userPrincipalName": CERTIFICATES["user_principal_name"],
+    "intendedPurpose": CERTIFICATES["intended_purpose"],
+    "startDateTime": CERTIFICATES["start_date"],
+    "expirationDateTime": CERTIFICATES["expiration_date"],
+    "providerName": CERTIFICATES["provider_name"],
+    "keyName": CERTIFICATES["key_name"],
+    "paddingScheme": CERTIFICATES["padding_scheme"],
+    "createdDateTime": CERTIFICATES["created"],
+    "lastModifiedDateTime": CERTIFICATES["last_modified"],
 }
 _COLUMNS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "thumbprint": ("thumbprint", str),
@@ -77,13 +77,8 @@ def _row_to_json(row: Row) -> Json:
     return to_json(from_row(row))
 
 
-# A list never shows the ciphertext, so that it need not be read either.
-_LISTED = """id, tenant_id, user_id, thumbprint, user_principal_name, intended_purpose, start_date, expiration_date,
-provider_name, key_name, padding_scheme, x'' as encrypted_pfx_blob, '' as encrypted_pfx_password, created,
-last_modified"""
-_COLLECTION = Collection(FRAGMENT, "pfx_certificates", _FIELDS, TYPE, _row_to_json, columns=_LISTED)
-_UNMASKED = Collection(FRAGMENT, "pfx_certificates", _FIELDS, TYPE, lambda row: to_json(from_row(row), masked=False))
-_VISIBLE = "tenant_id = ? and not is_deleted"
+_COLLECTION = Collection(FRAGMENT, CERTIFICATES_WITHOUT_CIPHERTEXT, _FIELDS, TYPE, _row_to_json)
+_UNMASKED = Collection(FRAGMENT, CERTIFICATES, _FIELDS, TYPE, lambda row: to_json(from_row(row), masked=False))
 
 
 def _values(body: dict[str, Any]) -> dict[str, Any]:
@@ -106,12 +101,12 @@ def list_all(request: GraphRequest) -> Answer:
     """GET the collection."""
     switches = request.cloud.config.switches
     collection = _COLLECTION if switches.mask_reads == "on" else _UNMASKED
-    return collection.page(request, _VISIBLE, (request.caller.tenant_id,), switches.page_size)
+    return collection.page(request, switches.page_size)
 
 
 def count(request: GraphRequest) -> Answer:
     """GET /$count: digits as plain text."""
-    return Answer(200, str(_COLLECTION.count(request, _VISIBLE, (request.caller.tenant_id,))))
+    return Answer(200, str(_COLLECTION.count(request)))
 
 
 def _find(request: GraphRequest) -> PfxCertificate:

@@ -1,0 +1,276 @@
+"""$filter, $search and $orderby as conditions and orders on the columns of a list.
+
+Source: reference graph-intune 1.6 and 5.8.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from odata_query import ast, exceptions, visitor
+from odata_query.grammar import ODATA_FUNCTIONS, ODataLexer, ODataParser
+
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.odata.query import small
+from pfxlab.emulator.store.lists.columns import ITEM, Column, Value
+from pfxlab.emulator.store.lists.conditions import (
+    All,
+    Always,
+    Compare,
+    Condition,
+    EachItem,
+    Either,
+    Holds,
+    IsNull,
+    Matches,
+    Not,
+    OneOf,
+    Operator,
+    Part,
+    SomeItem,
+)
+from pfxlab.emulator.store.lists.lists import Order
+from pfxlab.emulator.wire.edm import parse_date_time
+from pfxlab.emulator.wire.enums import parse_member
+
+# Scripts ask for a type's profiles by isof('microsoft.graph.…'), which the parser's table of functions lacks.
+ODATA_FUNCTIONS.setdefault("isof", 1)
+
+_DEEPEST: Final = 40
+_LONGEST: Final = 200
+_LONGEST_TEXT: Final = 1000
+_MOST_ORDERS: Final = 20
+_MOST_SEARCHED: Final = 19
+_CLAUSE: Final = re.compile(r'"?(?P<name>\w+):(?P<text>[^"]{1,200})"?')
+_PARTS: Final = tuple(Part)
+_COMPARATORS: Final[dict[type[Any], Operator]] = {
+    ast.Eq: "=", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="
+}  # fmt: skip
+
+
+class _Ignored(Exception):
+    """A condition on a property that a quirky service passes over."""
+
+
+class _ConditionVisitor(visitor.NodeVisitor):
+    """Turns a parsed $filter into a condition."""
+
+    def __init__(self, fields: Mapping[str, Column], resource: str, *, quirks: bool = False) -> None:
+        self._fields = {name.casefold(): field for name, field in fields.items()}
+        self._resource, self._quirks = resource, quirks
+        self._depth = 0
+
+    def field(self, node: Any) -> Column:
+        name = node.name if isinstance(node, ast.Identifier) else type(node).__name__
+        field = self._fields.get(name.casefold())
+        if field is None and self._quirks:
+            raise _Ignored
+        if field is None:
+            raise errors.unsupported_filter(name, self._resource)
+        return field
+
+    def visit(self, node: Any) -> Any:
+        """Visit a node; expressions nested deeper than anybody writes are refused, SQLite could not parse them."""
+        self._depth += 1
+        try:
+            if self._depth > _DEEPEST:
+                raise errors.invalid_filter(f"expressions nested deeper than {_DEEPEST} are not supported")
+            return super().visit(node)
+        except _Ignored:
+            return Always()
+        finally:
+            self._depth -= 1
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> Condition:  # noqa: N802 - names of the visitor's protocol
+        # `a or b or c` comes as a tree that leans to the left; it becomes one flat condition.
+        operator, parts = type(node.op), []
+        left: Any = node
+        while isinstance(left, ast.BoolOp) and isinstance(left.op, operator):
+            parts.append(left.right)
+            left = left.left
+        if len(parts) >= _LONGEST:
+            raise errors.invalid_filter(f"more than {_LONGEST} conditions are not supported")
+        conditions = tuple(self.visit(part) for part in (left, *reversed(parts)))
+        return All(conditions) if operator is ast.And or self._quirks else Either(conditions)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Condition:  # noqa: N802
+        inner = self.visit(node.operand)
+        if self._quirks and isinstance(inner, Always):
+            return inner
+        if not isinstance(node.op, ast.Not):
+            raise errors.invalid_filter("only 'not' may stand before an expression")
+        return Not(inner)
+
+    def visit_Compare(self, node: ast.Compare) -> Condition:  # noqa: N802
+        if isinstance(node.comparator, ast.In):
+            if self._quirks:
+                raise errors.internal("the switch filter_quirks: `in` breaks the service", errors.DEVICE_SERVICE)
+            return self._in(node)
+        field = self._operand(node.left)
+        if field.kind == "strings":
+            raise errors.unsupported_filter(getattr(node.left, "name", "list"), self._resource)
+        comparator = _COMPARATORS[type(node.comparator)]
+        if self._quirks and comparator == "!=":
+            comparator = "="
+        # What is never null is compared with literals only.
+        if isinstance(node.right, ast.Null) and not (field.kind == "cased" and comparator == "="):
+            return Not(IsNull(field)) if comparator == "!=" else IsNull(field)
+        return Compare(field, comparator, self._literal(node.right, field))
+
+    def visit_CollectionLambda(self, node: ast.CollectionLambda) -> Condition:  # noqa: N802
+        """`any` and `all` over a list of strings."""
+        owner = self.field(node.owner)
+        if owner.kind != "strings":
+            raise errors.unsupported_filter(getattr(node.owner, "name", "any"), self._resource)
+        if node.lambda_ is None:
+            return SomeItem(owner)
+        name = node.lambda_.identifier.name.casefold()
+        outer = self._fields
+        self._fields = {**outer, name: ITEM}
+        inner = self.visit(node.lambda_.expression)
+        self._fields = outer
+        return SomeItem(owner, inner) if isinstance(node.operator, ast.Any) else EachItem(owner, inner)
+
+    def visit_Call(self, node: ast.Call) -> Condition:  # noqa: N802
+        if node.func.name == "isof":
+            return self._isof(node)
+        if node.func.name not in _PARTS or len(node.args) != 2:
+            raise errors.invalid_filter(f"the function '{node.func.name}' is not supported here")
+        field = self._operand(node.args[0])
+        value = self._literal(node.args[1], field)
+        if len(str(value)) > _LONGEST_TEXT:
+            raise errors.invalid_filter(f"texts longer than {_LONGEST_TEXT} characters are not supported here")
+        return Matches(field, Part(node.func.name), value)
+
+    def _isof(self, node: ast.Call) -> Condition:
+        field = self._fields.get("@odata.type")
+        (name,) = node.args
+        if field is None or not isinstance(name, ast.String):
+            raise errors.invalid_filter("isof takes the quoted name of a type of the collection")
+        return Compare(field.lower(), "=", f"#{name.val.removeprefix('#').lower()}")
+
+    def _in(self, node: ast.Compare) -> Condition:
+        field = self._operand(node.left)
+        return OneOf(field, tuple(self._literal(value, field) for value in getattr(node.right, "val", ())))
+
+    def _operand(self, node: Any) -> Column:
+        if isinstance(node, ast.Call) and node.func.name in ("tolower", "toupper") and len(node.args) == 1:
+            field = self.field(node.args[0])
+            return field.lower() if node.func.name == "tolower" else field.upper()
+        return self.field(node)
+
+    def _literal(self, node: Any, field: Column) -> Value:
+        value = getattr(node, "val", None)
+        if value is None:
+            raise errors.invalid_filter("expected a literal on the right-hand side")
+        try:
+            return _value(str(value), field)
+        except (ValueError, KeyError) as error:
+            raise errors.invalid_filter(str(error)) from None
+
+    def generic_visit(self, node: Any) -> Condition:
+        """Refuse what no method above handles."""
+        raise errors.invalid_filter(f"{type(node).__name__} is not supported here")
+
+
+def _value(literal: str, field: Column) -> Value:
+    """Return what a literal of OData stands for beside a column.
+
+    Raises:
+        ValueError: it is none of the column's kind.
+        KeyError: likewise.
+
+    """
+    match field.kind:
+        case "date" | "instant":
+            return parse_date_time(literal)
+        case "boolean":
+            return {"true": 1, "false": 0}[literal.lower()]
+        case "enum" if field.enum is not None:
+            return int(parse_member(field.enum, literal).value)
+        case "number":
+            return small(int(literal))
+        case "name":
+            return literal.lower()
+        case _:
+            return literal
+
+
+# Spellings the service takes and the parser does not: a list of one (it wants a comma), `not(`, and function names in
+# any case, such as the startsWith of Microsoft's samples. Literals are passed over.
+_SPELLINGS: Final = re.compile(
+    r"'(?:[^']|'')*'|(?i:\bin)\s*\(\s*(?P<one>'(?:[^']|'')*'|[^'(),\s]+)\s*\)|(?P<not>(?i:\bnot))\s*\("
+    r"|(?P<function>(?i:\b(?:startswith|endswith|contains|tolower|toupper|isof)))\s*\("
+)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    if match["one"] is not None:
+        return f"in ({match['one']},)"
+    if match["not"] is not None:
+        return "not ("
+    return match[0] if match["function"] is None else f"{match['function'].lower()}("
+
+
+def read_filter(text: str, fields: Mapping[str, Column], resource: str, *, quirks: bool = False) -> Condition:
+    """Return a $filter as a condition; `quirks` are those of the managedDevices service (graph-intune 4.3).
+
+    Raises:
+        GraphError: it does not parse, or uses a property or function that cannot be filtered.
+
+    """
+    try:
+        tree = ODataParser().parse(ODataLexer().tokenize(_SPELLINGS.sub(_spelled, text)))
+    except exceptions.ODataException as error:
+        place = getattr(getattr(error, "token", None), "index", len(text))
+        raise errors.invalid_filter(f"Syntax error at position {place} in '{text[:1000]}'.", str(error)) from None
+    if tree is None:
+        raise errors.invalid_filter(f"Syntax error at position 0 in '{text[:1000]}'.")
+    condition: Condition = _ConditionVisitor(fields, resource, quirks=quirks).visit(tree)
+    return condition
+
+
+def read_search(text: str, fields: Mapping[str, Column], searched: tuple[str, ...]) -> Condition:
+    """Return a $search as a condition: `"displayName:mail"`, several joined by AND, which binds closer, or OR.
+
+    `searched`: the properties it may look into.
+
+    Raises:
+        GraphError: it is no such text, or names another property.
+
+    """
+    parts = re.split(r"\s+(AND|OR)\s+", text.strip())
+    if len(parts) > _MOST_SEARCHED:
+        raise errors.invalid_option("$search", f"expected at most {_MOST_SEARCHED // 2 + 1} clauses, got more")
+    groups: list[list[Condition]] = [[]]
+    for clause, before in zip(parts[::2], (None, *parts[1::2]), strict=True):
+        match = _CLAUSE.fullmatch(clause)
+        if match is None or match["name"] not in searched:
+            raise errors.invalid_option("$search", f'expected "property:text", got {clause[:80]!r}')
+        if before == "OR":
+            groups.append([])
+        groups[-1].append(Holds(fields[match["name"]], match["text"]))
+    return Either(tuple(All(tuple(group)) for group in groups))
+
+
+def read_order(text: str | None, fields: Mapping[str, Column], resource: str) -> list[Order]:
+    """Return the columns that an $orderby names.
+
+    Raises:
+        GraphError: a property that cannot be sorted, or a direction other than asc and desc.
+
+    """
+    if not text:
+        return []
+    known = {name.casefold(): field for name, field in fields.items()}
+    order = []
+    for item in text.split(","):
+        name, _, direction = item.strip().partition(" ")
+        direction = direction.strip().lower()
+        if name.casefold() not in known or direction not in ("", "asc", "desc"):
+            reason = f"expected properties of {resource} that can be sorted, each with asc or desc, got {item[:80]!r}"
+            raise errors.invalid_option("$orderby", reason)
+        order.append(Order(known[name.casefold()], direction == "desc"))
+    if len(order) > _MOST_ORDERS:
+        raise errors.invalid_option("$orderby", f"expected at most {_MOST_ORDERS} properties, got {len(order)}")
+    return order

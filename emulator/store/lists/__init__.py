@@ -1,0 +1,1 @@
+"""Lists of rows that a caller filters, sorts and pages: typed conditions in, rows out."""
