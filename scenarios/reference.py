@@ -27,7 +27,7 @@ from pfxlab.scenarios.scenario import expectations
 from pfxlab.scenarios.scenario.loader import catalogue
 from pfxlab.scenarios.scenario.loader import schema as scenario_schema
 from pfxlab.scenarios.scenario.steps import STEPS
-from pfxlab.scenarios.sources.facts import sources_page
+from pfxlab.scenarios.sources.facts import fact, links, sources_page
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -83,7 +83,7 @@ def routes_page() -> str:
 
 
 def _behaviours() -> Iterator[tuple[list[str], str]]:
-    """Yield (topic, platform, what, confidence, source) of each mark in the tests, and the test that proves it."""
+    """Yield (topic, platform, what, source) of each mark in the tests, and the test that proves it."""
     for path in sorted((DOCS.parent / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -91,7 +91,8 @@ def _behaviours() -> Iterator[tuple[list[str], str]]:
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "behaviour":
                     place = path.relative_to(DOCS.parent).as_posix()
-                    yield [str(ast.literal_eval(value)) for value in mark.args], f"[{node.name}](../{place})"
+                    values = [*mark.args, *(word.value for word in mark.keywords)]
+                    yield [str(ast.literal_eval(value)) for value in values], f"[{node.name}](../{place})"
 
 
 def platforms_page() -> str:
@@ -99,15 +100,15 @@ def platforms_page() -> str:
     lines = [
         "# What the simulated devices do",
         "",
-        "Generated from the tests, which prove each row: `make docs`. **documented** by Microsoft",
-        "or Apple, **observed** on real devices by others, **assumed** by us. What is unknown and can be set otherwise",
-        "stands in [divergences](divergences.md). The source names the section of the reference on devices.",
+        "Generated from the tests, which prove each row: `make docs`. **documented** by the platform's maker,",
+        "**observed** on real devices by others, **assumed** by us: see [sources](sources.md). What is unknown and can",
+        "be set otherwise stands in [divergences](divergences.md).",
         "",
         "| topic | platform | what it does | confidence | source | proved by |",
         "|---|---|---|---|---|---|",
     ]
     rows = sorted(_behaviours(), key=lambda row: row[0][:2])
-    lines += [f"| {m[0]} | {m[1]} | {m[2]} | {m[3]} | {m[4]} | {proof} |" for m, proof in rows]
+    lines += [f"| {m[0]} | {m[1]} | {m[2]} | {fact(m[3]).confidence} | {links(m[3])} | {proof} |" for m, proof in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -189,7 +190,7 @@ def scenarios_page() -> str:
         lines.append(f"| `{name}` | {', '.join(f'`{need}`' for need in needs)} | {meaning} |")
     lines += ["", "## The catalogue", "", "| scenario | what it shows | stands for |", "|---|---|---|"]
     lines += [
-        f"| [{s.name}](../scenarios/scenario/catalogue/{s.name}.yaml) | {s.title} | {s.source} |"
+        f"| [{s.name}](../scenarios/scenario/catalogue/{s.name}.yaml) | {s.title} | {links(s.source)} |"
         for s in catalogue().values()
     ]
     return "\n".join(lines) + "\n"
@@ -275,7 +276,7 @@ def conformance_page() -> str:
             "|---|---|---|---|---|",
         ]
         lines += [
-            f"| `{r.id}` | {r.severity} | {r.sentence} | {r.source} | {r.tip} |"
+            f"| `{r.id}` | {r.severity} | {r.sentence} | {links(r.source)} | {r.tip} |"
             for r in RULES.values()
             if r.group == group
         ]

@@ -1,12 +1,16 @@
 """The facts in scenarios/sources and their citations: every one says where it is from, and leads there."""
 
 import re
+from dataclasses import fields
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from pfxlab.emulator.config import Switches
 from pfxlab.scenarios.sources.facts import CONFIDENCES, Fact, fact, facts, groups, sources_page
 
+ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "cheatsheetseries.owasp.org", "developer.android.com", "developer.apple.com", "docs.oasis-open.org", "github.com",
     "learn.microsoft.com", "pubs.opengroup.org", "www.rfc-editor.org", "www.w3.org",
@@ -57,3 +61,15 @@ def test_citation_shows_title_and_address() -> None:
         "RFC 8017, PKCS #1, section 7.1.1, https://www.rfc-editor.org/rfc/rfc8017#section-7.1.1"
     ]
     assert fact("connector-inactive").cited == ["assumed: Chosen; a switch sets it."]
+
+
+def test_every_switch_is_as_sure_as_its_fact() -> None:
+    """Each row of docs/divergences.md names its fact, and a switch is as sure as the fact says."""
+    page = (ROOT / "docs" / "divergences.md").read_text("utf-8")
+    rows = [row for row in re.findall(r"^\| .*$", page, re.MULTILINE) if not row.startswith(("| switch |", "| what |"))]
+    sources = [re.findall(r"\| \[([\w-]+)\]\(sources\.md#\1\) \|$", row) for row in rows]
+    assert len(rows) > 50
+    assert [row for row, found in zip(rows, sources, strict=True) if not found] == []
+    sure = re.findall(r"^\| `(\w+)` \| `[^`]*` \| (\w+).*\(sources\.md#([\w-]+)\) \|$", page, re.MULTILINE)
+    assert len(sure) == len(fields(Switches))
+    assert {name: word for name, word, _ in sure} == {name: fact(anchor).confidence for name, _, anchor in sure}

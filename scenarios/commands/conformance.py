@@ -43,7 +43,8 @@ def rules(*, as_json: bool) -> None:
                 "group": r.group,
                 "severity": r.severity,
                 "sentence": r.sentence,
-                "source": r.source,
+                "source": "; ".join(r.fact.cited),
+                "sourceAnchor": r.source,
                 "tip": r.tip,
             }
             for r in RULES.values()

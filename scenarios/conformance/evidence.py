@@ -13,6 +13,7 @@ from pfxlab.scenarios.conformance import forensics
 from pfxlab.scenarios.conformance.batches import expanded
 from pfxlab.scenarios.conformance.forensics import Container, Password
 from pfxlab.scenarios.conformance.scrub import Scrub
+from pfxlab.scenarios.sources.facts import Fact, fact
 
 COLLECTION: Final = "/devicemanagement/userpfxcertificates"
 _JUDGED: Final = 100
@@ -152,6 +153,7 @@ Judge: TypeAlias = Callable[[ToolRun], Iterator[Finding]]
 class Rule:
     """One rule: its sentence, where it is from, how it is judged, and what to do when it is broken.
 
+    `source`: the anchor of the fact behind it, in docs/sources.md.
     `modules`: the modules that exercise it, all when empty; `plans`: those it belongs to.
     """
 
@@ -164,3 +166,8 @@ class Rule:
     judge: Judge
     modules: tuple[str, ...] = ()
     plans: tuple[str, ...] = ("import", "bulk", "update", "remove", "read")
+
+    @property
+    def fact(self) -> Fact:
+        """Return the fact that the rule rests on."""
+        return fact(self.source)

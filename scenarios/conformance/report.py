@@ -70,7 +70,7 @@ def _box(one: Verdict) -> Panel:
     lines += [Text(f"seen    {seen}", style="red" if one.outcome == "FAIL" else "yellow") for seen in one.seen]
     if one.outcome != "PASS":
         lines.append(Text(f"do      {one.rule.tip}", style="green"))
-    lines.append(Text(f"source  {one.rule.source}", style="dim"))
+    lines += [Text(f"source  {cited}", style="dim") for cited in one.rule.fact.cited]
     title = f"{_label(one)}  {one.rule.id} ({one.rule.severity})"
     return Panel(Group(*lines), title=title, title_align="left", border_style=_COLOURS[one.outcome])
 
@@ -93,7 +93,8 @@ def junit(judgement: Judgement) -> bytes:
         seen = "\n".join(map(str, one.seen))
         if one.fails:
             message = f"{_label(one)}: {one.rule.sentence}"
-            ET.SubElement(case, "failure", message=message).text = f"{seen}\n{one.rule.tip}\n{one.rule.source}"
+            cited = "\n".join(one.rule.fact.cited)
+            ET.SubElement(case, "failure", message=message).text = f"{seen}\n{one.rule.tip}\n{cited}"
         elif one.outcome in outcomes:
             ET.SubElement(case, "skipped", message=one.outcome)
         elif one.outcome in ("WARNING", "FAIL"):

@@ -47,7 +47,10 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "title": {**TEXT, "description": "what the scenario shows, in a sentence"},
-            "source": {**TEXT, "description": "the document or report the scenario stands for"},
+            "source": {
+                **TEXT,
+                "description": "what the scenario stands for: a document, a report, or an anchor of docs/sources.md",
+            },
             "start": {**MOMENT, "description": f"when it begins on the lab's clock; {START} when left out"},
             "seed": {"type": "integer", "minimum": 0, "description": "ids and chances derive from it; 7 when left out"},
             "switches": {"type": "object", "description": "switches of docs/divergences.md"},

@@ -98,6 +98,13 @@ def fact(anchor: str) -> Fact:
         raise LookupError(f"expected an anchor of docs/sources.md, got {anchor!r}") from None
 
 
+def links(anchor: str) -> str:
+    """Return a fact's links in a page under docs/: to its section, and to its first page unless none states it."""
+    one = fact(anchor)
+    where = one.confidence if one.how else f"[{one.pages[0].title}]({one.pages[0].address})"
+    return f"[{anchor}](sources.md#{anchor}): {where}"
+
+
 def sources_page() -> str:
     """Return docs/sources.md."""
     lines = [

@@ -33,7 +33,7 @@ def verb(name: str, target: str | None, data: str | None = None) -> Verb:
 
 
 @behaviour(
-    "scope", "Windows", "a node of the other scope is 405; user nodes without a user are 0x86000022", "documented", "A3"
+    "scope", "Windows", "a node of the other scope is 405; user nodes without a user are 0x86000022", source="csp-scope"
 )
 @pytest.mark.parametrize(
     ("name", "target", "user", "code", "error"),
@@ -70,10 +70,12 @@ def test_atomic_for_a_user_needs_one(tree: ManagementTree) -> None:
     assert tree.atomic(Atomic("1", ()), user_active=True)[0].code == "500"
 
 
-@behaviour("check-ins", "Windows", "every 3 min for 15 min, every 15 min for 2 h, then every 8 h", "documented", "A10")
-@behaviour("check-ins", "Android", "as on Windows", "documented", "A10")
-@behaviour("check-ins", "iOS", "pushed every 15 min for 1 h, then every 8 h", "documented", "A10")
-@behaviour("check-ins", "macOS", "as on iOS", "documented", "A10")
+@behaviour(
+    "check-ins", "Windows", "every 3 min for 15 min, every 15 min for 2 h, then every 8 h", source="check-in-times"
+)
+@behaviour("check-ins", "Android", "as on Windows", source="check-in-times")
+@behaviour("check-ins", "iOS", "pushed every 15 min for 1 h, then every 8 h", source="check-in-times")
+@behaviour("check-ins", "macOS", "as on iOS", source="check-in-times")
 @pytest.mark.parametrize(
     ("poll", "minutes"),
     [

@@ -67,8 +67,7 @@ def get(tree: PfxCertInstall, node: str) -> str | None:
     "how a PFX arrives",
     "Windows",
     "PFXCertInstall nodes, password as CMS for the MDM certificate",
-    "documented",
-    "A1, A4",
+    source="pfx-password-cms",
 )
 def test_right_delivery_is_installed(
     tree: PfxCertInstall, nodes: dict[str, str], certificate: x509.Certificate
@@ -113,7 +112,7 @@ def test_failed_import_shows_its_reason_as_status(
     assert tree._store.identities() == []
 
 
-@behaviour("wrong PFX password", "Windows", "Status 86, the node stays", "assumed", "A2")
+@behaviour("wrong PFX password", "Windows", "Status 86, the node stays", source="pfx-status-after-failure")
 def test_wrong_pfx_password_is_86(tree: PfxCertInstall, mdm: MdmIdentity, nodes: dict[str, str]) -> None:
     """A password that decrypts but does not open the PFX gives ERROR_INVALID_PASSWORD."""
     recipient = mdm.certificate.public_bytes(serialization.Encoding.DER)
@@ -121,7 +120,9 @@ def test_wrong_pfx_password_is_86(tree: PfxCertInstall, mdm: MdmIdentity, nodes:
     assert get(tree, "Status") == "86"
 
 
-@behaviour("key storage", "Windows", "KeyLocation 1 without TPM fails, 2 falls back to software", "documented", "A2")
+@behaviour(
+    "key storage", "Windows", "KeyLocation 1 without TPM fails, 2 falls back to software", source="pfx-csp-rules"
+)
 def test_tpm_or_fail_fails_without_tpm(mdm: MdmIdentity, nodes: dict[str, str]) -> None:
     """KeyLocation 1 on a device without TPM fails with TBS_E_TPM_NOT_FOUND, KeyLocation 2 falls back to software."""
     without = PfxCertInstall(mdm, CertStore(), behaviour=Behaviour(tpm=False))
@@ -132,7 +133,7 @@ def test_tpm_or_fail_fails_without_tpm(mdm: MdmIdentity, nodes: dict[str, str]) 
     assert get(other, "Status") == "0"
 
 
-@behaviour("Hello container", "Windows", "KeyLocation 4 needs ContainerName and a container", "documented", "A2")
+@behaviour("Hello container", "Windows", "KeyLocation 4 needs ContainerName and a container", source="pfx-csp-rules")
 def test_hello_needs_a_container_and_its_name(mdm: MdmIdentity, nodes: dict[str, str]) -> None:
     """KeyLocation 4 installs where there is a Windows Hello container and its name was sent, and fails elsewhere."""
     named = {**nodes, "KeyLocation": "4", "ContainerName": "Windows Hello"}
@@ -148,8 +149,7 @@ def test_hello_needs_a_container_and_its_name(mdm: MdmIdentity, nodes: dict[str,
     "exportable key",
     "Windows",
     "only with a software key; otherwise ignored, or failing by `strict_export`",
-    "assumed",
-    "A2",
+    source="pfx-exportable-default",
 )
 def test_exportable_key_in_a_tpm_by_behaviour(
     mdm: MdmIdentity, nodes: dict[str, str], strict: bool, status: int
@@ -201,7 +201,7 @@ def test_atomic_that_is_taken_back_removes_nothing(
     assert (whole.code, get(tree, "Status"), len(tree._store.identities())) == ("200", "0", 1)
 
 
-@behaviour("change outside an Atomic", "Windows", "refused: 0x86000010", "documented", "A2")
+@behaviour("change outside an Atomic", "Windows", "refused: 0x86000010", source="pfx-csp-rules")
 def test_change_outside_an_atomic_is_refused(tree: PfxCertInstall) -> None:
     """A single Add below PFXCertInstall fails and says that it needs a transaction."""
     outcome = tree.single(Verb("Add", "1", (Item(target=f"{csp.USER_ROOT}/{ID}/KeyLocation", data="3"),)))
@@ -209,7 +209,7 @@ def test_change_outside_an_atomic_is_refused(tree: PfxCertInstall) -> None:
 
 
 @behaviour(
-    "certificate is there already", "Windows", "Add fails with 418, the Atomic is taken back", "documented", "A2, A7"
+    "certificate is there already", "Windows", "Add fails with 418, the Atomic is taken back", source="pfx-csp-rules"
 )
 def test_second_add_fails_and_rolls_back(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
     """Adding an existing node fails the Atomic: the failing one 418, earlier ones 216, later ones 215, whole 507."""
@@ -246,7 +246,7 @@ def test_read_only_and_odd_values_are_refused(tree: PfxCertInstall, nodes: dict[
     assert tree.atomic(add({"KeyLocation": "9"}))[1][0].code == "400"
 
 
-@behaviour("Delete of a node", "Windows", "certificate and key go, a second one is 404", "documented", "A2")
+@behaviour("Delete of a node", "Windows", "certificate and key go, a second one is 404", source="pfx-csp-rules")
 def test_delete_takes_certificate_and_key(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
     """Deleting the UniqueID removes certificate and key; a second time there is nothing to delete."""
     tree.atomic(add(nodes))

@@ -45,9 +45,12 @@ def codes(refused: pytest.ExceptionInfo[InstallRefused]) -> list[Any]:
 
 
 @behaviour(
-    "how a PFX arrives", "iOS", "profile encrypted for the device, PKCS#12 and password inside", "documented", "B6, B7"
+    "how a PFX arrives",
+    "iOS",
+    "profile encrypted for the device, PKCS#12 and password inside",
+    source="apple-encrypted-profiles",
 )
-@behaviour("how a PFX arrives", "macOS", "as on iOS", "documented", "B6, B7")
+@behaviour("how a PFX arrives", "macOS", "as on iOS", source="apple-encrypted-profiles")
 def test_profile_installs_its_identity(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
@@ -60,7 +63,9 @@ def test_profile_installs_its_identity(
     assert not remove("a", store, installed)
 
 
-@behaviour("certificate is there already", "iOS", "a profile of the same identifier replaces it", "documented", "B5")
+@behaviour(
+    "certificate is there already", "iOS", "a profile of the same identifier replaces it", source="apple-profiles"
+)
 def test_same_identifier_replaces(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey
 ) -> None:
@@ -87,7 +92,7 @@ def test_chain_in_the_container_is_9001(
     assert codes(refused) == [4001, 9001]
 
 
-@behaviour("wrong PFX password", "iOS", "4001 with 9000 below", "documented", "B10")
+@behaviour("wrong PFX password", "iOS", "4001 with 9000 below", source="apple-error-codes")
 def test_wrong_password_is_9000(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
@@ -106,7 +111,7 @@ def test_rubbish_in_the_payload_is_9005(identity: MdmIdentity) -> None:
     assert codes(refused) == [4001, 9005]
 
 
-@behaviour("encrypted for another key", "iOS", "1006", "documented", "B7, B10")
+@behaviour("encrypted for another key", "iOS", "1006", source="apple-encrypted-profiles")
 def test_profile_for_another_device_is_1006(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
@@ -145,7 +150,10 @@ def mail_payload(**references: str) -> dict[str, Any]:
 
 
 @behaviour(
-    "signed profile", "iOS", "intact signature installs, trusted or not; a broken one is 1004", "documented", "B8"
+    "signed profile",
+    "iOS",
+    "intact signature installs, trusted or not; a broken one is 1004",
+    source="apple-signed-profiles",
 )
 def test_signature_must_be_intact(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
@@ -179,8 +187,7 @@ def openssl_sign(data: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certific
     "mail account",
     "iOS",
     "S/MIME references name identities of the same profile, else 7003 or 7004",
-    "documented",
-    "B5, B9",
+    source="apple-mail-accounts",
 )
 def test_mail_account_uses_the_identities_of_its_profile(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, certificate: x509.Certificate
@@ -216,7 +223,7 @@ def test_mail_account_without_its_certificate(identity: MdmIdentity, rsa_key: rs
     assert (store.identities(), installed) == ([], {})
 
 
-@behaviour("profile with two payloads of one UUID", "iOS", "refused: 4002", "documented", "B5")
+@behaviour("profile with two payloads of one UUID", "iOS", "refused: 4002", source="apple-profiles")
 def test_doubled_uuid_is_4002(identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
     """Two payloads with one UUID, a payload without, a profile without payloads or field: each has its own code."""
     pfx = export_pfx("n", rsa_key, certificate, PASSWORD)

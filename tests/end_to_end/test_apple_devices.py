@@ -29,7 +29,7 @@ async def assign(lab: Lab, platform: str) -> str:
         return await chain.assign_profile(client, platform, ENCRYPTION, lab.operator.credentials.group_id)
 
 
-@behaviour("profile unassigned", "macOS", "stays", "documented", "A11")
+@behaviour("profile unassigned", "macOS", "stays", source="removal")
 async def test_mac_gets_its_certificates_and_keeps_them(lab: Lab, history: list[MailCertificate]) -> None:
     """A Mac installs what a macOS profile delivers, and keeps it when the profile is unassigned; Graph says so."""
     await lab.start_connector()

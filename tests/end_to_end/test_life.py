@@ -84,8 +84,8 @@ def held(device: Device) -> list[str]:
     return sorted(identity.thumbprint for identity in device.store.identities())
 
 
-@behaviour("profile unassigned", "iOS", "removed at the next check-in", "documented", "A11")
-@behaviour("profile unassigned", "Windows", "stays (switch `unassigned`)", "documented", "A11")
+@behaviour("profile unassigned", "iOS", "removed at the next check-in", source="removal")
+@behaviour("profile unassigned", "Windows", "stays (switch `unassigned`)", source="removal")
 async def test_unassigned_profile_is_taken_back(lab: Lab, history: list[MailCertificate]) -> None:
     """Without assignment the certificate leaves the iPhone and stays on the PC; assigned again, both have it."""
     devices, profiles = await ready_lab(lab)
@@ -113,8 +113,8 @@ async def test_every_platform_removes_by_switch(lab: Lab, history: list[MailCert
     assert [held(device) for device in devices] == [[], []]
 
 
-@behaviour("record deleted in Graph", "iOS", "removed at the next check-in", "assumed", "graph-intune 6")
-@behaviour("record deleted in Graph", "Windows", "removed at the next check-in", "assumed", "graph-intune 6")
+@behaviour("record deleted in Graph", "iOS", "removed at the next check-in", source="deleted-records")
+@behaviour("record deleted in Graph", "Windows", "removed at the next check-in", source="deleted-records")
 async def test_deleted_record_is_taken_back(lab: Lab, history: list[MailCertificate]) -> None:
     """When the imported record is deleted, certificate and key leave both devices at their next check-in."""
     devices, _ = await ready_lab(lab)
@@ -247,8 +247,8 @@ async def test_damaged_folder_is_said(tmp_path: Path, file: str, said: str) -> N
     assert (tmp_path / file).read_bytes() == b"rubbish" * 300
 
 
-@behaviour("removed by its user", "Windows", "delivered again", "documented", "A11")
-@behaviour("removed by its user", "iOS", "delivered again", "documented", "A11")
+@behaviour("removed by its user", "Windows", "delivered again", source="removal")
+@behaviour("removed by its user", "iOS", "delivered again", source="removal")
 async def test_certificate_removed_by_hand_comes_back(lab: Lab, history: list[MailCertificate]) -> None:
     """A certificate its user deletes on the device is delivered again, the same one."""
     devices, _ = await ready_lab(lab)
@@ -283,7 +283,7 @@ async def test_newer_signing_certificate_replaces_the_older(lab: Lab, history: l
     assert [held(device) for device in devices] == [wanted, wanted]
 
 
-@behaviour("no user signed in", "Windows", "LoginStatus none: user certificates wait", "documented", "A3, A6")
+@behaviour("no user signed in", "Windows", "LoginStatus none: user certificates wait", source="csp-scope")
 async def test_user_not_signed_in_gets_nothing_yet(lab: Lab, history: list[MailCertificate]) -> None:
     """A PC without a signed-in user receives no user certificate; once the user is there it does."""
     devices, _ = await ready_lab(lab)

@@ -89,8 +89,8 @@ async def test_message_out_of_turn_ends_the_session_only(lab: Lab, history: list
     assert await settle(lab, [device]) == [State.INSTALLED]
 
 
-@behaviour("device is locked", "iOS", "NotNow to what needs keys; comes again once unlocked", "documented", "B3")
-@behaviour("device is locked", "macOS", "the same while the keychain is locked", "documented", "B3")
+@behaviour("device is locked", "iOS", "NotNow to what needs keys; comes again once unlocked", source="apple-not-now")
+@behaviour("device is locked", "macOS", "the same while the keychain is locked", source="apple-not-now")
 @pytest.mark.parametrize("platform", ["ios", "macos"])
 async def test_locked_device_says_not_now(lab: Lab, history: list[MailCertificate], platform: str) -> None:
     """A locked device puts the profile off and nothing is reported as failed; unlocked, it asks again and installs."""
@@ -135,8 +135,10 @@ async def test_lost_result_is_sent_again(
     assert [d.state for d in chain.deliveries_of(lab, [device])] == [State.INSTALLED]
 
 
-@behaviour("how a PFX arrives", "Android", "the agent opens it and hands it to the key store", "documented", "C")
-@behaviour("profile unassigned", "Android", "removed", "documented", "A11")
+@behaviour(
+    "how a PFX arrives", "Android", "the agent opens it and hands it to the key store", source="android-key-store"
+)
+@behaviour("profile unassigned", "Android", "removed", source="removal")
 @pytest.mark.parametrize("platform", ANDROIDS)
 async def test_android_installs_and_opens_old_mail(lab: Lab, history: list[MailCertificate], platform: str) -> None:
     """On each kind of Android management the agent installs, an old mail of OpenSSL's opens, unassigned it is removed."""
@@ -157,7 +159,7 @@ async def test_android_installs_and_opens_old_mail(lab: Lab, history: list[MailC
 
 
 @behaviour(
-    "user is asked", "Android", "device administrator only: a notification; declined is 1401", "assumed", "A8, C"
+    "user is asked", "Android", "device administrator only: a notification; declined is 1401", source="android-statuses"
 )
 async def test_device_administrator_asks_its_user(lab: Lab, history: list[MailCertificate]) -> None:
     """Under a device administrator nothing is settled until the user answers: accepted installs, declined fails."""
@@ -177,7 +179,7 @@ async def test_device_administrator_asks_its_user(lab: Lab, history: list[MailCe
     assert await states(lab, device) == [State.INSTALLED]
 
 
-@behaviour("no screen lock", "Android", "the agent may not install: 1404", "documented", "A8, C")
+@behaviour("no screen lock", "Android", "the agent may not install: 1404", source="android-statuses")
 async def test_android_without_screen_lock(lab: Lab, history: list[MailCertificate]) -> None:
     """Without screen lock, or without access to the key store, the delivery fails with the portal's number for 1404."""
     device = await one_device(lab, "androidForWork", history[:1])
@@ -188,7 +190,7 @@ async def test_android_without_screen_lock(lab: Lab, history: list[MailCertifica
     assert [d.error_code for d in chain.deliveries_of(lab, [device])] == [-2016344008]
 
 
-@behaviour("work profile paused", "Android", "its agent does not run", "assumed", "C")
+@behaviour("work profile paused", "Android", "its agent does not run", source="work-profile-paused")
 async def test_paused_work_profile(lab: Lab, history: list[MailCertificate]) -> None:
     """A paused work profile does not check in, and takes up where it was when it runs again."""
     device = await one_device(lab, "androidForWork", history[:1])
@@ -200,10 +202,10 @@ async def test_paused_work_profile(lab: Lab, history: list[MailCertificate]) -> 
     assert await settle(lab, [device]) == [State.INSTALLED]
 
 
-@behaviour("wipe and retire", "Windows", "everything delivered is removed", "documented", "A11")
-@behaviour("wipe and retire", "iOS", "everything delivered is removed", "documented", "A11")
-@behaviour("wipe and retire", "macOS", "everything delivered is removed", "documented", "A11")
-@behaviour("wipe and retire", "Android", "everything delivered is removed", "documented", "A11")
+@behaviour("wipe and retire", "Windows", "everything delivered is removed", source="removal")
+@behaviour("wipe and retire", "iOS", "everything delivered is removed", source="removal")
+@behaviour("wipe and retire", "macOS", "everything delivered is removed", source="removal")
+@behaviour("wipe and retire", "Android", "everything delivered is removed", source="removal")
 @pytest.mark.parametrize("action", ["wipe", "retire"])
 @pytest.mark.parametrize("platform", ["windows", "ios", "macos", "androidForWork"])
 async def test_administrator_wipes_and_retires(
@@ -226,8 +228,7 @@ async def test_administrator_wipes_and_retires(
     "several users",
     "Windows",
     "each gets and sees its own certificates, by its token (AADUserToken)",
-    "observed",
-    "A3, A6",
+    source="user-tokens-in-sessions",
 )
 async def test_pc_of_several_users(lab: Lab, history: list[MailCertificate]) -> None:
     """A colleague who signs in on a PC gets only their own certificates there, and a wipe takes those of both."""
@@ -259,8 +260,10 @@ async def test_pc_of_several_users(lab: Lab, history: list[MailCertificate]) -> 
     assert held(device) == []
 
 
-@behaviour("user leaves management", "Windows", "alert 1226, then everything delivered is removed", "documented", "A6")
-@behaviour("user leaves management", "iOS", "CheckOut, then everything delivered is removed", "documented", "B1")
+@behaviour(
+    "user leaves management", "Windows", "alert 1226, then everything delivered is removed", source="syncml-sessions"
+)
+@behaviour("user leaves management", "iOS", "CheckOut, then everything delivered is removed", source="apple-check-in")
 @pytest.mark.parametrize("platform", ["windows", "ios"])
 async def test_user_leaves_management(lab: Lab, history: list[MailCertificate], platform: str) -> None:
     """A user who takes the device out of management loses what was delivered, and the service forgets the device."""
@@ -275,10 +278,14 @@ async def test_user_leaves_management(lab: Lab, history: list[MailCertificate], 
     "deleted by the administrator",
     "iOS",
     "401 at the next check-in: drops management and all it brought",
-    "documented",
-    "B2",
+    source="apple-command-loop",
 )
-@behaviour("deleted by the administrator", "Windows", "401 at each check-in, keeps what it has", "assumed", "A6")
+@behaviour(
+    "deleted by the administrator",
+    "Windows",
+    "401 at each check-in, keeps what it has",
+    source="deleted-device-on-windows",
+)
 @pytest.mark.parametrize(("platform", "left"), [("ios", 0), ("windows", 1)])
 async def test_deleted_device(lab: Lab, history: list[MailCertificate], platform: str, left: int) -> None:
     """A device deleted in Graph is not told; its next check-in is refused."""

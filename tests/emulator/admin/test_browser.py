@@ -51,8 +51,14 @@ async def admin(browser: Browser, stage: Stage) -> AsyncIterator[Watched]:
 def reports(folder: Path) -> None:
     """Write a verdict on a tool and a load run as our commands write them."""
     rules = [
-        {"id": "padding-declared", "severity": "must", "outcome": "FAIL", "evidence": [], "source": "graph-intune 2.2"},
-        {"id": "key-matches", "severity": "must", "outcome": "PASS", "evidence": [], "source": "graph-intune 2.4"},
+        {
+            "id": "padding-declared",
+            "severity": "must",
+            "outcome": "FAIL",
+            "evidence": [],
+            "source": "A page, https://example.org/a",
+        },
+        {"id": "key-matches", "severity": "must", "outcome": "PASS", "evidence": [], "source": "assumed: so be it"},
     ]
     (folder / "my-tool.json").write_text(json.dumps({"plan": "import", "verdict": "FAIL", "rules": rules}))
     figures = {"count": 10, "failures": 0, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0}

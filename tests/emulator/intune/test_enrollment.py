@@ -87,8 +87,10 @@ async def soap_fault(lab: Lab, path: str, data: bytes, tls: ssl.SSLContext | Non
         return answer.status, fault
 
 
-@behaviour("enrolment", "Windows", "MDE2: discovery, policies, WSTEP with a PKCS#10 of its own", "documented", "A9")
-@behaviour("enrolment", "Android", "the agent enrols as Windows does", "assumed", "C")
+@behaviour(
+    "enrolment", "Windows", "MDE2: discovery, policies, WSTEP with a PKCS#10 of its own", source="mde2-enrolment"
+)
+@behaviour("enrolment", "Android", "the agent enrols as Windows does", source="android-agent")
 @pytest.mark.parametrize("platform", ["windows", "android", "androidForWork", "androidDeviceOwner"])
 async def test_mde2_enrols(lab: Lab, platform: str, tmp_path: Path) -> None:
     """From discovery to the provisioning document a device gets an identity for its own key, its server and schedule."""
@@ -105,9 +107,9 @@ async def test_mde2_enrols(lab: Lab, platform: str, tmp_path: Path) -> None:
 
 
 @behaviour(
-    "enrolment", "iOS", "profile with SCEP and MDM payload, then Authenticate and TokenUpdate", "documented", "B1"
+    "enrolment", "iOS", "profile with SCEP and MDM payload, then Authenticate and TokenUpdate", source="apple-enrolment"
 )
-@behaviour("enrolment", "macOS", "as on iOS", "documented", "B1")
+@behaviour("enrolment", "macOS", "as on iOS", source="apple-enrolment")
 @pytest.mark.parametrize("platform", ["ios", "macos"])
 async def test_apple_enrols(lab: Lab, platform: str) -> None:
     """By the signed profile a device gets an identity over SCEP and is known from its Authenticate on."""
@@ -254,9 +256,17 @@ async def test_enrolment_needs_a_user(lab: Lab) -> None:
 
 
 @behaviour(
-    "device without user", "Windows", "enrolled by an administrator; no imported certificate", "documented", "A3"
+    "device without user",
+    "Windows",
+    "enrolled by an administrator; no imported certificate",
+    source="devices-without-a-user",
 )
-@behaviour("device without user", "iOS", "enrolled by an administrator; no imported certificate", "documented", "A3")
+@behaviour(
+    "device without user",
+    "iOS",
+    "enrolled by an administrator; no imported certificate",
+    source="devices-without-a-user",
+)
 @pytest.mark.parametrize("platform", ["windows", "ios"])
 async def test_device_without_user(lab: Lab, platform: str) -> None:
     """An administrator enrols a device without user, another user may not; Graph shows it without one."""
@@ -280,8 +290,7 @@ async def test_device_without_user(lab: Lab, platform: str) -> None:
     "identity renewal",
     "Windows",
     "by itself, 60 days before the end, with a new key (WSTEP Renew)",
-    "documented",
-    "A11",
+    source="mdm-certificate-renewal",
 )
 async def test_pc_renews_its_identity(lab: Lab, tmp_path: Path) -> None:
     """Near its end a PC gets an identity for a new key; the old one is good until the new one is used, not longer."""
@@ -299,7 +308,12 @@ async def test_pc_renews_its_identity(lab: Lab, tmp_path: Path) -> None:
     assert lab.emulator.cloud.devices.by_key(thumbprint(before.certificate)) is None
 
 
-@behaviour("identity renewal", "iOS", "when sent a new enrolment profile, with a new key (SCEP)", "assumed", "B4, F5")
+@behaviour(
+    "identity renewal",
+    "iOS",
+    "when sent a new enrolment profile, with a new key (SCEP)",
+    source="apple-identity-renewal",
+)
 async def test_iphone_renews_its_identity(lab: Lab) -> None:
     """Near its end an iPhone is sent an enrolment profile, gets an identity for a new key and uses it from the next session on."""
     made = await client(lab).enroll(None, await token(lab), UPN, hardware("ios"))
@@ -434,7 +448,7 @@ async def test_oversized_message_is_413(lab: Lab, path: str) -> None:
     assert f"at most {LARGEST_MESSAGE} bytes" in reasons(lab)
 
 
-@behaviour("signed messages", "iOS", "Mdm-Signature on every message when the profile says so", "documented", "B1")
+@behaviour("signed messages", "iOS", "Mdm-Signature on every message when the profile says so", source="apple-check-in")
 async def test_mdm_signature(lab: Lab) -> None:
     """With sign_message on, a device signs; the signature alone proves who it is, and a broken one proves nothing."""
     with lab.switched(sign_message="on"):

@@ -97,5 +97,5 @@ async def test_rules_say_what_they_are() -> None:
     assert len(RULES) >= 40
     for rule in RULES.values():
         assert rule.sentence.endswith(".")
-        assert rule.source
+        assert rule.fact.cited
         assert rule.tip.endswith(".")

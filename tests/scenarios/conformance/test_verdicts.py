@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 from defusedxml import ElementTree
+from rich.console import Console
 
 from pfxlab.scenarios.cli import main
 from pfxlab.scenarios.conformance.evidence import ToolRun
 from pfxlab.scenarios.conformance.plans import PLANS
+from pfxlab.scenarios.conformance.report import html, junit, print_judgement
 from pfxlab.scenarios.conformance.rules import RULES
 from pfxlab.scenarios.conformance.verdict import Judgement, Seen, Verdict, judge, with_expected
 from tests.clients.test_official_sdk import PFXLAB
@@ -82,7 +85,9 @@ def test_sdk_script_gets_what_the_docs_show(tmp_path: Path) -> None:
     assert page.count('<section class="card') == len(rows)
     assert "<script" not in page
     assert "http://" not in page
-    assert re.findall(r"(?:src|href)=\"(?!#)", page) == []
+    assert "src=" not in page
+    links = set(re.findall(r"href=\"([^#\"][^\"]*)\"", page))
+    assert links == {source.address for rule in told["rules"] for source in RULES[rule["id"]].fact.pages}
     assert "Bearer …" in page
     assert re.search(r"eyJ[\w-]{20}", page) is None
     for anchor in set(re.findall(r"href=\"#([^\"]+)\"", page)):
@@ -199,3 +204,22 @@ def test_verdicts_are_counted() -> None:
     assert [(one.expected, one.unexpected, one.fails) for one in marked] == [(True, False, False), (False, True, True)]
     assert Judgement("import", "t", marked).verdict == "FAIL"
     assert str(seen[0]) == "m, request 3: x"
+
+
+def test_verdict_shows_title_and_address() -> None:
+    """Terminal, JSON, JUnit and HTML show the page a broken rule rests on, or how the lab came to assume it."""
+    broken = [Verdict(RULES[name], "FAIL", [Seen("m", False, "x", 0)], 1) for name in ("crypto-length", "no-duplicate")]
+    judgement = Judgement("import", "t", broken)
+    address = "https://www.rfc-editor.org/rfc/rfc8017#section-7.1.1"
+    page = f"RFC 8017, PKCS #1, section 7.1.1, {address}"
+    console = Console(width=300, file=StringIO(), record=True)
+    print_judgement(console, judgement)
+    shown = console.export_text()
+    assert f"source  {page}" in shown
+    assert "source  assumed: Deduced from the id" in shown
+    told = {rule["id"]: rule for rule in judgement.to_json()["rules"]}
+    assert (told["crypto-length"]["source"], told["crypto-length"]["sourceAnchor"]) == (page, "oaep-length")
+    assert page in junit(judgement).decode()
+    report = html(judgement, "today")
+    assert f'<a href="{address}">RFC 8017, PKCS #1, section 7.1.1</a>' in report
+    assert "assumed: Deduced from the id" in report
