@@ -13,7 +13,8 @@ import click
 
 from pfxlab.emulator.faults.kinds import KINDS, MATCHES
 from pfxlab.emulator.graph.dispatch import build_router
-from pfxlab.emulator.lab.control import PREFIX, VERBS
+from pfxlab.emulator.lab import expectations, verbs
+from pfxlab.emulator.lab.control import PREFIX
 from pfxlab.emulator.lab.openapi import document
 from pfxlab.emulator.store.delivery_states import mermaid
 from pfxlab.scenarios.cli import main
@@ -23,10 +24,8 @@ from pfxlab.scenarios.conformance.tool import ARGUMENTS
 from pfxlab.scenarios.load import plan_file as load_plans
 from pfxlab.scenarios.load.plan_file import PATHS
 from pfxlab.scenarios.load.shapes import KINDS as SHAPES
-from pfxlab.scenarios.scenario import expectations
 from pfxlab.scenarios.scenario.loader import catalogue
 from pfxlab.scenarios.scenario.loader import schema as scenario_schema
-from pfxlab.scenarios.scenario.steps import STEPS
 from pfxlab.scenarios.sources.facts import fact, links, sources_page
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
@@ -152,11 +151,11 @@ def _schema_text(schema: dict[str, Any]) -> str:
 
 
 def scenarios_page() -> str:
-    """Return the page of the scenarios' vocabulary, made of its tables."""
+    """Return the page about scenarios: keys, verbs, conditions, catalogue."""
     lines = [
         "# Scenarios",
         "",
-        "Generated from the vocabulary in `scenarios/scenario/`: `make docs`. The JSON Schema for",
+        "Generated from the verbs in `emulator/lab/verbs.py`: `make docs`. The JSON Schema for",
         "editors is [scenario.schema.json](scenario.schema.json), or `pfxlab scenario schema`.",
         "",
         "A scenario is a YAML file: what happens in a lab of its own, step by step, and what must be true. The clock",
@@ -175,7 +174,8 @@ def scenarios_page() -> str:
     lines += [f"| `{name}` | {properties[name].get('description', 'what happens, in order')} |" for name in properties]
     lines += ["", "## Steps", "", "| step | what it does | arguments |", "|---|---|---|"]
     lines += [
-        f"| `{name}` | {step.does} | {_SEE.get(name) or _arguments(step.schema)} |" for name, step in STEPS.items()
+        f"| `{name}` | {verb.does} | {_SEE.get(name) or _arguments(verb.arguments or {})} |"
+        for name, verb in verbs.steps().items()
     ]
     lines += ["", "Durations: `1d12h`, `30m`, `P30D`. Moments: `2026-03-01T08:00:00Z`, from 2000 to 2099.", ""]
     lines += [
@@ -186,8 +186,8 @@ def scenarios_page() -> str:
         "| expectation | beside it | meaning |",
         "|---|---|---|",
     ]
-    for name, (needs, meaning) in expectations.described().items():
-        lines.append(f"| `{name}` | {', '.join(f'`{need}`' for need in needs)} | {meaning} |")
+    for name, one in expectations.CONDITIONS.items():
+        lines.append(f"| `{name}` | {', '.join(f'`{need}`' for need in one.needs)} | {one.means} |")
     lines += ["", "## The catalogue", "", "| scenario | what it shows | stands for |", "|---|---|---|"]
     lines += [
         f"| [{s.name}](../scenarios/scenario/catalogue/{s.name}.yaml) | {s.title} | {links(s.source)} |"
@@ -218,7 +218,7 @@ def control_page() -> str:
     lines = [
         "# The control API",
         "",
-        "Generated from its verbs: `make docs`. The OpenAPI description is",
+        "Generated from the verbs in `emulator/lab/verbs.py`: `make docs`. The OpenAPI description is",
         "[openapi.json](openapi.json), which a lab serves as `/lab/v1/openapi.json` too. Address and token are the",
         "ready file's `control_url` and `control_token` (`PFXLAB_CONTROL_URL` and `PFXLAB_CONTROL_TOKEN` in",
         "`pfxlab exec`); send the token as `Authorization: Bearer`. `pfxlab world` speaks it from a shell, the",
@@ -227,9 +227,9 @@ def control_page() -> str:
         "| method | path | what it does | query |",
         "|---|---|---|---|",
     ]
-    for verb in VERBS:
-        query = ", ".join(f"`{name}`" for name in verb.query)
-        lines.append(f"| {verb.method} | `{PREFIX}{verb.path}` | {verb.summary} | {query} |")
+    for verb, endpoint in verbs.endpoints():
+        query = ", ".join(f"`{name}`" for name in endpoint.query)
+        lines.append(f"| {endpoint.method} | `{PREFIX}{endpoint.path}` | {verb.does} | {query} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """The control API: clock, faults, switches, seed data, snapshots, journal, explanations. Needs its own token.
 
-Every verb is a row of VERBS; the routes and the OpenAPI description (openapi.py) are made of it.
+Every address is of a row of verbs.py; the routes and the OpenAPI description (openapi.py) are made of it.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,13 +19,13 @@ from aiohttp import web
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import switches_with
 from pfxlab.emulator.edge import CLOUD
-from pfxlab.emulator.faults import kinds
 from pfxlab.emulator.faults.plan import BadFault, read_fault
 from pfxlab.emulator.journal.near_misses import near_misses
 from pfxlab.emulator.lab.driver import CannotDo, Driver
 from pfxlab.emulator.lab.explain import explain
 from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.lab.snapshot import BadSnapshot
+from pfxlab.emulator.lab.verbs import Endpoint, Verb, VerbFailed, check, check_steps, endpoints
 from pfxlab.emulator.store.journal_entries import FILTERS
 
 CONTROL_TOKEN = web.AppKey("control_token", str)
@@ -50,13 +51,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as a verb sees it: the cloud, its driver, path and query values, and the JSON body ({} without)."""
+    """A request as a handler sees it: the cloud, its driver, path and query values, and the JSON body ({} without)."""
 
     cloud: Cloud
     driver: Driver
     query: Mapping[str, str]
     place: Mapping[str, str]
-    body: Json
+    body: Any
 
     def number(self, name: str, default: int) -> int:
         """Return a whole number of the query."""
@@ -68,21 +69,6 @@ class Asked:
     def filters(self) -> dict[str, Any]:
         """Return the conditions on journal entries of the query."""
         return {name: self.query[name] for name in FILTERS if name in self.query}
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One operation. `query`: name → what it means; `body`, `answer`: JSON Schemas. `public`: needs no token."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    handle: Callable[[Asked], Awaitable[Any]]
-    answer: Json
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: Json | None = None
-    public: bool = False
 
 
 async def _health(asked: Asked) -> Any:
@@ -168,7 +154,16 @@ async def _seed(asked: Asked) -> Any:
     steps = asked.body.get("steps")
     if not isinstance(steps, list):
         raise Refused("BadSteps", f"expected a list of steps as 'steps', got {type(steps).__name__}")
-    return {"done": await asked.driver.seed(steps)}
+    check_steps(steps)
+    done = []
+    for number, step in enumerate(steps, 1):
+        try:
+            done.append(await asked.driver.perform(step))
+        except CannotDo:
+            raise
+        except ValueError as error:
+            raise type(error)(f"step {number}, {next(iter(step))}: {error}") from None
+    return {"done": done}
 
 
 async def _settle(asked: Asked) -> Any:
@@ -254,67 +249,41 @@ async def _bundle(asked: Asked) -> Any:
     )
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties}
+async def _do(asked: Asked, name: str) -> Any:
+    check(name, asked.body)
+    return {"done": await asked.driver.perform({name: asked.body})}
 
 
-_TEXT: Final = {"type": "string"}
-_WHOLE: Final = {"type": "integer"}
-_MOMENT: Final = {"type": "string", "format": "date-time"}
-_LIST: Final = {"type": "array", "items": {"type": "object"}}
-_CLOCK: Final = _object(time=_MOMENT, frozen={"type": "boolean"})
-_FAULT: Final = {**_object(id=_TEXT, kind=_TEXT, fitted=_WHOLE, struck=_WHOLE), "additionalProperties": True}
-_FILTERED: Final = {name: f"only entries with this {name}" for name in FILTERS} | {"after": "only later ones than this"}
+Handle = Callable[[Asked], Awaitable[Any]]
+HANDLERS: Final[Mapping[str, Handle]] = {
+    "health": _health,
+    "switches": _switches,
+    "setSwitches": _set_switches,
+    "clock": _clock,
+    "setClock": _set_clock,
+    "faults": _faults,
+    "addFault": _add_fault,
+    "removeFaults": _remove_faults,
+    "fault": _fault,
+    "removeFault": _remove_fault,
+    "seed": _seed,
+    "settle": _settle,
+    "snapshots": _snapshots,
+    "takeSnapshot": _take,
+    "restoreSnapshot": _restore,
+    "reset": _reset,
+    "journal": _journal,
+    "countEntries": _count,
+    "waitForEntries": _wait,
+    "nearMisses": _near,
+    "explain": _explain,
+    "bundle": _bundle,
+}
+"""Operation of an endpoint → what it does. `POST /do/NAME` is the driver's."""
 
-VERBS: Final = (
-    Verb("GET", "/health", "health", "Say that the emulator answers, with its seed and the lab's time.", _health,
-         _object(status=_TEXT, seed=_WHOLE, time=_MOMENT), public=True),
-    Verb("GET", "/switches", "switches", "Return every switch of docs/divergences.md.", _switches, {"type": "object"}),
-    Verb("PATCH", "/switches", "setSwitches", "Set some switches, from the next request on.", _set_switches,
-         {"type": "object"}, body={"type": "object"}),
-    Verb("GET", "/clock", "clock", "Return the lab's time, and whether it stands still.", _clock, _CLOCK),
-    Verb("POST", "/clock", "setClock",
-         "`freeze` (true, or a moment), `resume`, `set` (a moment; nothing happens in between) or `advance` (a"
-         " duration; all that is scheduled in between happens in order, the clock stands still afterwards).",
-         _set_clock, _object(**_CLOCK["properties"], checkIns=_LIST),
-         body=_object(freeze={"type": ["boolean", "string"]}, resume={"type": "boolean"}, set=_MOMENT, advance=_TEXT)),
-    Verb("GET", "/faults", "faults", "List planned faults with how often each fitted and struck.", _faults,
-         _object(faults={"type": "array", "items": _FAULT})),
-    Verb("POST", "/faults", "addFault", "Plan a fault; see docs/faults.md.", _add_fault, _FAULT,
-         body=kinds.schema()),
-    Verb("DELETE", "/faults", "removeFaults", "Take every fault back.", _remove_faults,
-         _object(faults={"type": "array", "items": _FAULT})),
-    Verb("GET", "/faults/{id}", "fault", "Return one fault.", _fault, _FAULT),
-    Verb("DELETE", "/faults/{id}", "removeFault", "Take one fault back; return what had become of it.", _remove_fault,
-         _FAULT),
-    Verb("POST", "/seed", "seed", "Carry out steps of a scenario (docs/scenarios.md): users, devices, imports.",
-         _seed, _object(done={"type": "array", "items": _TEXT}), body=_object(steps=_LIST)),
-    Verb("POST", "/settle", "settle", "Let everything happen that is due now; no time passes.", _settle,
-         _object(**_CLOCK["properties"], checkIns=_WHOLE, left=_WHOLE)),
-    Verb("GET", "/snapshots", "snapshots", "List what was kept.", _snapshots,
-         _object(snapshots={"type": "array", "items": _TEXT})),
-    Verb("POST", "/snapshots", "takeSnapshot", "Keep the state of the whole lab under a name.", _take,
-         _object(name=_TEXT), body=_object(name=_TEXT)),
-    Verb("POST", "/snapshots/{name}/restore", "restoreSnapshot", "Bring the whole lab back to a state.", _restore,
-         _CLOCK),
-    Verb("POST", "/reset", "reset", "Bring the whole lab back to its beginning.", _reset,
-         _object(**_CLOCK["properties"], milliseconds={"type": "number"})),
-    Verb("GET", "/journal", "journal", "Return entries, oldest first.", _journal, _object(entries=_LIST),
-         query={**_FILTERED, "limit": "at most so many"}),
-    Verb("GET", "/journal/count", "countEntries", "Return how many entries fit.", _count, _object(count=_WHOLE),
-         query=_FILTERED),
-    Verb("GET", "/journal/wait", "waitForEntries", "Wait until entries that fit are there.", _wait,
-         _object(met={"type": "boolean"}, entries=_LIST, nearMisses=_LIST),
-         query={**_FILTERED, "count": "how many", "seconds": "at most so many real seconds"}),
-    Verb("GET", "/journal/near-misses", "nearMisses", "Return the latest entries that nearly fit, and how they differ.",
-         _near, _object(nearMisses=_LIST), query=_FILTERED),
-    Verb("GET", "/explain", "explain", "Say why certificates of a user have, or have not, arrived.", _explain,
-         _object(explanations=_LIST),
-         query={"user": "user principal name", "device": "id or name", "thumbprint": "of one certificate",
-                "tenant": "id or domain"}),
-    Verb("GET", "/bundle", "bundle", "Return the reproduction bundle of this run, for `pfxlab replay`.", _bundle,
-         {"type": "string", "format": "binary"}),
-)  # fmt: skip
+
+def _handle_of(verb: Verb, endpoint: Endpoint) -> Handle:
+    return HANDLERS[endpoint.operation] if endpoint is verb.endpoint else partial(_do, name=verb.name)
 
 
 def _check_token(request: web.Request) -> None:
@@ -328,65 +297,70 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-async def _read(request: web.Request, verb: Verb) -> Asked:
-    unknown = sorted(set(request.query) - set(verb.query))
+async def _read(request: web.Request, endpoint: Endpoint) -> Asked:
+    unknown = sorted(set(request.query) - set(endpoint.query))
     if unknown:
-        raise Refused("BadQuery", f"expected {', '.join(verb.query) or 'no query'}, got {unknown[0][:40]!r}")
+        raise Refused("BadQuery", f"expected {', '.join(endpoint.query) or 'no query'}, got {unknown[0][:40]!r}")
     body: Any = {}
-    if verb.body is not None:
+    verb_alone = endpoint.path.startswith("/do/")
+    if endpoint.body is not None:
         try:
-            body = json.loads(await request.read() or b"{}", parse_constant=_no_constant)
+            body = json.loads(await request.read() or (b"null" if verb_alone else b"{}"), parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise Refused("NotJson", f"expected a JSON object, got none ({error})") from None
-        if not isinstance(body, dict):
-            raise Refused("BadSwitch" if verb.name == "setSwitches" else "NotAnObject",
+        if not isinstance(body, dict) and not verb_alone:
+            raise Refused("BadSwitch" if endpoint.operation == "setSwitches" else "NotAnObject",
                            f"expected a JSON object, got {type(body).__name__}")  # fmt: skip
     return Asked(request.app[CLOUD], request.app[DRIVER], request.query, request.match_info, body)
 
 
-async def perform(app: web.Application, name: str, body: Json, place: Mapping[str, str]) -> Any:
-    """Do what a verb that changes something does, for a page of the lab's own; `place` has the values of its path.
+async def perform(app: web.Application, operation: str, body: Json, place: Mapping[str, str]) -> Any:
+    """Do what an operation that changes something does, for a page of the lab's own; `place`: the values of its path.
 
     Raises:
         Refused: the reason, as the control API would tell it.
         ValueError: what is asked for cannot be.
 
     """
-    verb = next(one for one in VERBS if one.name == name)
+    endpoint = next(one for _, one in endpoints() if one.operation == operation)
     cloud, driver = app[CLOUD], app[DRIVER]
     async with app[_CHANGING]:
-        driver.note(verb.method, verb.path.format(**place), body)
+        driver.note(endpoint.method, endpoint.path.format(**place), body)
         try:
-            return await verb.handle(Asked(cloud, driver, {}, place, body))
+            return await HANDLERS[operation](Asked(cloud, driver, {}, place, body))
         except BadSnapshot as error:
             raise Refused("BadSnapshot", str(error), 409) from None
 
 
-def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _handler(verb: Verb, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    handle = _handle_of(verb, endpoint)
+
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            if not verb.public:
+            if not endpoint.public:
                 _check_token(request)
-            asked = await _read(request, verb)
-            if verb.method == "GET":
-                told = await verb.handle(asked)
+            asked = await _read(request, endpoint)
+            if endpoint.method == "GET":
+                answered = await handle(asked)
             else:
                 # One change at a time: time that passes in one must not pass again in another.
                 async with request.app[_CHANGING]:
-                    asked.driver.note(verb.method, request.path.removeprefix(PREFIX), asked.body)
-                    told = await verb.handle(asked)
+                    asked.driver.note(endpoint.method, request.path.removeprefix(PREFIX), asked.body)
+                    answered = await handle(asked)
         except Refused as refused:
             return _refusal(refused.code, str(refused), refused.status)
         except BadSnapshot as error:
             return _refusal("BadSnapshot", str(error), 409)
         except CannotDo as error:
             return _refusal("CannotDo", str(error), 409)
+        except VerbFailed as error:
+            return _refusal("VerbFailed", str(error), 409)
         except ValueError as error:
             return _refusal("BadRequest", str(error), 400)
         except Exception as error:
             _LOG.exception("unforeseen error")
             return _refusal("Defect", f"a mistake of the lab, its log has the traceback: {type(error).__name__}", 500)
-        return told if isinstance(told, web.StreamResponse) else web.json_response(told)
+        return answered if isinstance(answered, web.StreamResponse) else web.json_response(answered)
 
     return answer
 
@@ -398,5 +372,5 @@ def _refusal(code: str, message: str, status: int) -> web.Response:
 def add_routes(app: web.Application) -> None:
     """Register the control API."""
     app[_CHANGING] = asyncio.Lock()
-    for verb in VERBS:
-        app.router.add_route(verb.method, PREFIX + verb.path, _handler(verb))
+    for verb, endpoint in endpoints():
+        app.router.add_route(endpoint.method, PREFIX + endpoint.path, _handler(verb, endpoint))

@@ -1,9 +1,9 @@
 """What moves the world when the control API is asked to: the cloud alone, or a whole lab with connectors and devices.
 
-The emulator knows no other party; whoever composes them hands in a driver of its own (scenarios/control/driver.py).
+The emulator knows no other party; whoever composes them hands in a driver of its own (scenarios/control/lab_driver.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -43,8 +43,14 @@ class Driver(Protocol):
         """Plan a fault from now on."""
         ...
 
-    async def seed(self, steps: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Carry out steps of a scenario; return one sentence for each."""
+    async def perform(self, step: Mapping[str, Any]) -> str:
+        """Carry out a step of a scenario that verbs.py has let pass; return what happened in a sentence.
+
+        Raises:
+            VerbFailed: it could not be done, or something is not as expected.
+            ValueError: a name that nothing has, or a moment that cannot be.
+
+        """
         ...
 
     async def take(self, name: str) -> None:
@@ -63,7 +69,7 @@ class Driver(Protocol):
         """Bring everything back to the beginning."""
         ...
 
-    def note(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+    def note(self, method: str, path: str, body: Any) -> None:
         """Remember what the control API was asked to change, for a bundle."""
         ...
 
@@ -101,7 +107,7 @@ class CloudDriver:
         self._cloud.journal.record("lab", "fault planned", fault=planned.id, kind=fault.kind)
         return planned
 
-    async def seed(self, steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    async def perform(self, step: Mapping[str, Any]) -> str:
         """Refuse: the steps of a scenario need a whole lab.
 
         Raises:
@@ -135,7 +141,7 @@ class CloudDriver:
             raise BadSnapshot("expected a beginning to go back to, got a lab that began with too much data to keep")
         snapshot.restore(self._cloud, self._begin)
 
-    def note(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+    def note(self, method: str, path: str, body: Any) -> None:
         """Remember nothing: nobody asks a cloud that stands alone for a bundle."""
 
     async def bundle(self) -> bytes:

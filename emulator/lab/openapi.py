@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from pfxlab.emulator.lab.control import PREFIX, VERBS, Verb
+from pfxlab.emulator.lab.control import PREFIX
+from pfxlab.emulator.lab.verbs import Endpoint, endpoints
 
 _ERROR = {
     "type": "object",
@@ -18,28 +19,28 @@ _ERROR = {
 }
 
 
-def _parameters(verb: Verb) -> list[dict[str, Any]]:
+def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     text = {"type": "string"}
-    places = [{"name": n, "in": "path", "required": True, "schema": text} for n in re.findall(r"{(\w+)}", verb.path)]
-    return places + [
-        {"name": name, "in": "query", "description": meaning, "schema": text} for name, meaning in verb.query.items()
+    places = re.findall(r"{(\w+)}", endpoint.path)
+    return [{"name": name, "in": "path", "required": True, "schema": text} for name in places] + [
+        {"name": name, "in": "query", "description": means, "schema": text} for name, means in endpoint.query.items()
     ]
 
 
-def _operation(verb: Verb) -> dict[str, Any]:
-    media = "application/zip" if verb.answer.get("format") == "binary" else "application/json"
+def _operation(endpoint: Endpoint, does: str) -> dict[str, Any]:
+    media = "application/zip" if endpoint.answer.get("format") == "binary" else "application/json"
     refused = {"description": "refused: what was expected, and what came", "content": _json(_ERROR)}
     operation: dict[str, Any] = {
-        "operationId": verb.name,
-        "summary": verb.summary,
-        "responses": {"200": {"description": "done", "content": {media: {"schema": verb.answer}}}, "4XX": refused},
+        "operationId": endpoint.operation,
+        "summary": does,
+        "responses": {"200": {"description": "done", "content": {media: {"schema": endpoint.answer}}}, "4XX": refused},
     }
-    parameters = _parameters(verb)
+    parameters = _parameters(endpoint)
     if parameters:
         operation["parameters"] = parameters
-    if verb.body is not None:
-        operation["requestBody"] = {"content": _json(verb.body)}
-    if verb.public:
+    if endpoint.body is not None:
+        operation["requestBody"] = {"content": _json(endpoint.body)}
+    if endpoint.public:
         operation["security"] = []
     return operation
 
@@ -51,8 +52,8 @@ def _json(schema: Any) -> dict[str, Any]:
 def document() -> dict[str, Any]:
     """Return the description of the control API."""
     paths: dict[str, dict[str, Any]] = {}
-    for verb in VERBS:
-        paths.setdefault(verb.path, {})[verb.method.lower()] = _operation(verb)
+    for verb, endpoint in endpoints():
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, verb.does)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from pfxlab.scenarios.control.driver import LabDriver
+from pfxlab.scenarios.control.lab_driver import LabDriver
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.world import World
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pfxlab.scenarios.lab.lab import Lab
 
 _FOLDERS: Final = ("devices", "connector", "connectors", "operator")
+_ENDING: Final = ".snapshot"
 _FORMAT: Final = "pfxlab snapshot 1"
 
 
@@ -166,6 +167,38 @@ def read(path: Path) -> Snapshot:
         if isinstance(error, BadSnapshot):
             raise
         raise BadSnapshot(f"{path.name}: expected a snapshot, got a damaged file; take a new one") from None
+
+
+class KeptSnapshots:
+    """Snapshots as files of a folder, by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        """Return the names of what is kept."""
+        return sorted(path.name.removesuffix(_ENDING) for path in self._folder.glob(f"*{_ENDING}"))
+
+    def write(self, name: str, state: Snapshot) -> None:
+        """Keep a snapshot under a name; another of that name is replaced."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        write(self._folder / f"{name}{_ENDING}", state)
+
+    def read(self, name: str) -> Snapshot:
+        """Return the snapshot of a name.
+
+        Raises:
+            BadSnapshot: there is none of that name, or it is damaged.
+
+        """
+        if name not in self.names():
+            raise BadSnapshot(f"expected a snapshot ({', '.join(self.names()) or 'none'}), got {name[:80]!r}")
+        return read(self._folder / f"{name}{_ENDING}")
+
+    def clear(self) -> None:
+        """Remove what is kept."""
+        for name in self.names():
+            (self._folder / f"{name}{_ENDING}").unlink()
 
 
 def _safe(files: dict[str, bytes]) -> dict[str, bytes]:

@@ -64,8 +64,7 @@ class World:
         self._baseline: snapshot.Snapshot | None = None
         self._requests = 0
         lab.emulator.cloud.journal.subscribe(self._count)
-        self.kept: dict[str, snapshot.Snapshot] = {}
-        """Snapshots of a scenario, by name."""
+        self.kept = snapshot.KeptSnapshots(lab.folder / "snapshots")
 
         self.parts: tuple[str, ...] = ()
         """What the lab was started with beside the cloud: connector, devices."""

@@ -1,4 +1,4 @@
-"""What a scenario may expect of devices, deliveries, records, connectors, faults, the journal, secrets. A table."""
+"""How each condition that a scenario may expect is checked. The conditions: emulator/lab/expectations.py."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,15 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pfxlab.connector_sim.cmdlets import COLLECTION
 from pfxlab.device_sim.mailbox import NothingToSignWith, sign_mail
 from pfxlab.emulator.journal.near_misses import near_misses
+from pfxlab.emulator.lab.expectations import CONDITIONS
 from pfxlab.emulator.store.deliveries import Delivery
-from pfxlab.emulator.store.delivery_states import State
-from pfxlab.emulator.store.journal_entries import FILTERS
 from pfxlab.scenarios.lab.lab import FIRST
 from pfxlab.scenarios.lab.names import Unknown
 from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.mail import canaries, proofs
 from pfxlab.scenarios.mail.openssl import OpenSsl
-from pfxlab.scenarios.scenario.schemas import LIST_OF_NAMES, NAME, TEXT, UPN, closed
 
 Given = Mapping[str, Any]
 _LOOKED_AT: Final = 1000
@@ -207,7 +205,7 @@ async def _secrets(world: World, _: Given) -> str:
     return f"none of {len(watched)} secrets in the cloud's data"
 
 
-_CHECKS: Final[dict[str, Callable[[World, Given], Awaitable[str]]]] = {
+CHECKS: Final[dict[str, Callable[[World, Given], Awaitable[str]]]] = {
     "holds": _holds,
     "lacks": _lacks,
     "opens": _opens,
@@ -223,71 +221,6 @@ _CHECKS: Final[dict[str, Callable[[World, Given], Awaitable[str]]]] = {
     "journal": _journal,
     "secrets": _secrets,
 }
-_NEEDS: Final = {
-    "holds": ("device",), "lacks": ("device",), "opens": ("device",), "signs_with": ("device",), "managed": ("device",),
-    "identity_age_below_days": ("device",), "state": ("device", "certificate"), "active": ("connector",),
-    "processed_at_least": ("connector",), "struck": ("fault",),
-}  # fmt: skip
-_WHOLE: Final = {"type": "integer", "minimum": 0}
-
-SCHEMA: Final = {
-    **closed(
-        {
-            "device": NAME,
-            "certificate": NAME,
-            "user": UPN,
-            "connector": NAME,
-            "fault": TEXT,
-            "holds": LIST_OF_NAMES,
-            "lacks": LIST_OF_NAMES,
-            "opens": LIST_OF_NAMES,
-            "signs_with": NAME,
-            "managed": {"type": "boolean"},
-            "identity_age_below_days": {"type": "number", "exclusiveMinimum": 0},
-            "state": {"enum": [*map(str, State), "none"]},
-            "because": TEXT,
-            "records": _WHOLE,
-            "active": {"type": "boolean"},
-            "processed_at_least": _WHOLE,
-            "struck": _WHOLE,
-            "journal": {
-                "type": "object",
-                "properties": {name: {"type": "string"} for name in FILTERS},
-                "additionalProperties": False,
-                "minProperties": 1,
-            },
-            "count": _WHOLE,
-            "at_least": _WHOLE,
-            "secrets": {"const": "absent"},
-        },
-        [],
-    ),
-    "anyOf": [{"required": [name, *_NEEDS.get(name, ())]} for name in _CHECKS],
-}
-"""What may stand below `expect`: what is spoken of, and at least one thing that must be true of it."""
-
-
-_MEANINGS: Final = {
-    "holds": "the device holds exactly these certificates",
-    "lacks": "the device holds none of these",
-    "opens": "mail that OpenSSL encrypted to these certificates opens on the device",
-    "signs_with": "a mail signed on the device is signed with this certificate, and OpenSSL verifies it",
-    "managed": "whether the device is still managed",
-    "identity_age_below_days": "the device's management identity began less than so many days ago",
-    "state": "the delivery's state, see [the life of a delivery](delivery-states.md); `none` without one",
-    "because": "what `pfxlab explain` says: the code of the first broken link, or `arrived`",
-    "records": "how many records Graph has, of the `certificate` or of all",
-    "active": "whether the connector counts as active",
-    "processed_at_least": "how many requests the connector has taken at least",
-    "struck": "how often the fault has struck",
-    "journal": "how many entries with these values the journal has: `count`, or `at_least` (1 when left out)",
-    "secrets": "`absent`: no password and no private key of the scenario's certificates in what the cloud keeps",
-}
-
-
-def described() -> dict[str, tuple[tuple[str, ...], str]]:
-    """Return each expectation with what must stand beside it and what it means."""
-    return {name: (_NEEDS.get(name, ()), _MEANINGS[name]) for name in _CHECKS}
 
 
 async def check(world: World, given: Given) -> str:
@@ -298,9 +231,9 @@ async def check(world: World, given: Given) -> str:
 
     """
     told = []
-    for name, checked in _CHECKS.items():
+    for name, checked in CHECKS.items():
         if name in given:
-            lacking = [need for need in _NEEDS.get(name, ()) if need not in given]
+            lacking = [need for need in CONDITIONS[name].needs if need not in given]
             if lacking:
                 raise NotMet(f"expected {' and '.join(lacking)} beside {name}, got none")
             told.append(await checked(world, given))

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import yaml
 
+from pfxlab.emulator.lab import verbs
 from pfxlab.emulator.lab.moments import read_moment
+from pfxlab.emulator.lab.schemas import MOMENT, TEXT
 from pfxlab.scenarios import yaml_file
 from pfxlab.scenarios.lab.config_file import config_of
-from pfxlab.scenarios.scenario import steps
-from pfxlab.scenarios.scenario.schemas import MOMENT, TEXT
 
 CATALOGUE: Final = files(__package__) / "catalogue"
 START: Final = "2026-03-02T08:00:00Z"
@@ -54,7 +54,7 @@ def schema() -> dict[str, Any]:
             "start": {**MOMENT, "description": f"when it begins on the lab's clock; {START} when left out"},
             "seed": {"type": "integer", "minimum": 0, "description": "ids and chances derive from it; 7 when left out"},
             "switches": {"type": "object", "description": "switches of docs/divergences.md"},
-            "steps": {"type": "array", "minItems": 1, "items": steps.schema()},
+            "steps": {"type": "array", "minItems": 1, "items": verbs.schema()},
         },
         "required": ["title", "steps"],
         "additionalProperties": False,
@@ -113,7 +113,7 @@ def _check_values(root: yaml.Node, body: Mapping[str, Any], place: str) -> None:
         for number, step in enumerate(body["steps"]):
             ((word, given),) = step.items()
             where = ["steps", number, word]
-            steps.check_values(word, given)
+            verbs.check_values(word, given)
     except ValueError as error:
         raise ScenarioProblem(f"{place}, line {yaml_file.line_of(root, where)}: {where[-1]}: {error}") from None
 

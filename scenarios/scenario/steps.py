@@ -1,44 +1,26 @@
-"""The vocabulary of scenarios: each step with the JSON Schema of its arguments and what it does. A table."""
+"""What each verb of a scenario does to a lab with connectors and devices. The verbs: emulator/lab/verbs.py."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
-
-from jsonschema import Draft202012Validator
 
 from pfxlab.connector_sim.bulk_import import Item, import_all
 from pfxlab.connector_sim.errors import ConnectorError
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
-from pfxlab.emulator.config import Switches, switches_with
-from pfxlab.emulator.faults import kinds
 from pfxlab.emulator.faults.plan import read_fault
 from pfxlab.emulator.lab.moments import read_duration, read_moment
+from pfxlab.emulator.lab.snapshot import BadSnapshot
+from pfxlab.emulator.lab.verbs import VerbFailed
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
-from pfxlab.emulator.wire.platforms import PLATFORMS
-from pfxlab.scenarios.lab.lab import FIRST, KEY_NAME
+from pfxlab.scenarios.lab.lab import FIRST
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
 from pfxlab.scenarios.lab.world import Imported, World
 from pfxlab.scenarios.mail.authority import CertificatePlan
 from pfxlab.scenarios.mail.openssl import OpenSslFailed, OpenSslMissing
 from pfxlab.scenarios.scenario import expectations
 from pfxlab.scenarios.scenario.expectations import NotMet
-from pfxlab.scenarios.scenario.schemas import LIST_OF_NAMES, MOMENT, NAME, PURPOSE, SPAN, TEXT, UPN, closed, either
 
 Arguments = Mapping[str, Any]
-
-
-class StepFailed(ValueError):
-    """A step could not be done, or something was not as expected; the text says what."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One word of the vocabulary: what it does in a sentence, the schema of its arguments, the deed."""
-
-    does: str
-    schema: Mapping[str, Any]
-    perform: Callable[[World, Any], Awaitable[str]]
 
 
 def _names(value: Any) -> list[str]:
@@ -128,10 +110,10 @@ async def _import(world: World, given: Any) -> str:
 
 def _check_import(name: str, done: Imported, refused: str | None) -> None:
     if done.record_id is None and refused is None:
-        raise StepFailed(f"expected {name} to be imported, got {done.rule}: {done.reason}")
+        raise VerbFailed(f"expected {name} to be imported, got {done.rule}: {done.reason}")
     if refused is not None and done.rule != refused:
         got = "it was imported" if done.record_id is not None else f"{done.rule}: {done.reason}"
-        raise StepFailed(f"expected the import of {name} to be refused with {refused}, got {got}")
+        raise VerbFailed(f"expected the import of {name} to be refused with {refused}, got {got}")
 
 
 class _Hurried:
@@ -155,7 +137,7 @@ async def _bulk_import(world: World, given: Arguments) -> str:
         outcomes.append(outcome)
     failed = [one for one in outcomes if one.state == "failed"]
     if failed:
-        raise StepFailed(f"expected {count} imports, got {len(failed)} failures: {failed[0].reason}")
+        raise VerbFailed(f"expected {count} imports, got {len(failed)} failures: {failed[0].reason}")
     took = world.lab.clock.now() - begun
     attempts = sum(one.attempts for one in outcomes)
     return f"{_plural(count, 'record')} imported in {_plural(attempts, 'attempt')}, {took} of lab time"
@@ -164,7 +146,7 @@ async def _bulk_import(world: World, given: Arguments) -> str:
 async def _delete(world: World, given: str) -> str:
     count = await world.delete_record(given)
     if not count:
-        raise StepFailed(f"expected a record of {given} to delete, got none")
+        raise VerbFailed(f"expected a record of {given} to delete, got none")
     return f"record of {given} deleted"
 
 
@@ -242,14 +224,12 @@ async def _locked(world: World, given: Arguments) -> str:
 
 
 async def _snapshot(world: World, given: str) -> str:
-    world.kept[given] = await world.take()
+    world.kept.write(given, await world.take())
     return f"snapshot {given} taken"
 
 
 async def _restore(world: World, given: str) -> str:
-    if given not in world.kept:
-        raise StepFailed(f"expected a snapshot ({', '.join(world.kept) or 'none'}), got {given!r}")
-    await world.restore(world.kept[given])
+    await world.restore(world.kept.read(given))
     return f"back at snapshot {given}"
 
 
@@ -265,205 +245,50 @@ async def _expect(world: World, given: Arguments) -> str:
     try:
         return await expectations.check(world, given)
     except NotMet as error:
-        raise StepFailed(str(error)) from None
+        raise VerbFailed(str(error)) from None
 
 
-_COUNT: Final = {"type": "integer", "minimum": 1, "maximum": 100_000}
-_PLATFORM: Final = {"enum": list(PLATFORMS)}
-_PADDING: Final = {"enum": [scheme.name for scheme in PaddingScheme]}
-
-STEPS: Final = {
-    "connector": Step(
-        "starts or stops a certificate connector; `batch`: requests at once; `own_keys`: a key store of its own",
-        either(
-            NAME,
-            closed(
-                {
-                    "name": NAME,
-                    "action": {"enum": ["start", "stop"]},
-                    "batch": _COUNT,
-                    "own_keys": {"type": "boolean"},
-                },
-                [],
-            ),
-        ),
-        _connector,
-    ),
-    "user": Step("adds mail users to the directory", either(UPN, {"type": "array", "items": UPN}), _user),
-    "group": Step("makes a group, or sets its members", closed({"name": NAME, "members": LIST_OF_NAMES}), _group),
-    "device": Step(
-        "enrols a device of a user",
-        closed({"name": NAME, "platform": _PLATFORM, "user": UPN, "os_version": TEXT}, ["name", "platform", "user"]),
-        _device,
-    ),
-    "action": Step(
-        "asks Graph for an action on a device",
-        closed({"device": NAME, "action": {"enum": ["syncDevice", "wipe", "retire", "delete"]}}),
-        _action,
-    ),
-    "profile": Step(
-        "creates a PKCS imported certificate profile and assigns it, to the mail users unless said otherwise",
-        closed(
-            {
-                "name": NAME,
-                "platform": _PLATFORM,
-                "purpose": PURPOSE,
-                "groups": LIST_OF_NAMES,
-                "excluded": LIST_OF_NAMES,
-                "settings": {"type": "object"},
-            },
-            ["name", "platform", "purpose"],
-        ),
-        _profile,
-    ),
-    "assign": Step(
-        "assigns a profile to other groups; none takes it back",
-        closed({"profile": NAME, "groups": LIST_OF_NAMES, "excluded": LIST_OF_NAMES}, ["profile"]),
-        _assign,
-    ),
-    "certificate": Step(
-        "lets the test CA issue a certificate; `pfx` says how its PFX is protected, `chain` puts the CA into it",
-        closed(
-            {
-                "name": NAME,
-                "user": UPN,
-                "purpose": PURPOSE,
-                "padding": _PADDING,
-                "begins": MOMENT,
-                "lasts": SPAN,
-                "pfx": {"enum": ["3des", "aes"]},
-                "chain": {"type": "boolean"},
-                "password": {"type": "string", "minLength": 1, "maxLength": 1000},
-            },
-            ["name", "user"],
-        ),
-        _certificate,
-    ),
-    "import": Step(
-        "imports certificates over Graph; `refused` names the rule by which that must fail",
-        either(
-            NAME,
-            {"type": "array", "items": NAME, "minItems": 1},
-            closed(
-                {
-                    "certificate": either(NAME, {"type": "array", "items": NAME, "minItems": 1}),
-                    "upn": TEXT,
-                    "purpose": PURPOSE,
-                    "padding": _PADDING,
-                    "key": NAME,
-                    "raw_password": {"type": "boolean"},
-                    "refused": TEXT,
-                },
-                ["certificate"],
-            ),
-        ),
-        _import,
-    ),
-    "bulk_import": Step(
-        "imports a certificate for so many users, one after the other, as `pfxlab pfx import` does",
-        closed({"certificate": NAME, "count": _COUNT}),
-        _bulk_import,
-    ),
-    "delete": Step("deletes a certificate's record in Graph", NAME, _delete),
-    "key": Step(
-        "makes a key on the connector, takes one away, or moves one to a new server",
-        either(
-            closed({"name": NAME, "action": {"enum": ["add", "remove"]}}),
-            closed({"name": NAME, "action": {"const": "move"}, "to": NAME}),
-        ),
-        _key,
-    ),
-    "hsm": Step("makes a key in a hardware security module (SoftHSM) of the connector", closed({"key": NAME}), _hsm),
-    "pass": Step(
-        "lets time pass; all that is scheduled in between happens, in order; `check_in_every`: devices that are"
-        " switched on now and then only",
-        either(SPAN, closed({"time": SPAN, "check_in_every": SPAN})),
-        _pass,
-    ),
-    "clock": Step(
-        "puts the clock; nobody is there in between",
-        either(closed({"set": MOMENT}), closed({"skip": SPAN})),
-        _clock,
-    ),
-    "settle": Step("lets everything happen that is due now; no time passes", {"type": ["null", "boolean"]}, _settle),
-    "check_in": Step("lets devices check in now", LIST_OF_NAMES, _check_in),
-    "lock": Step("locks or unlocks a device", closed({"device": NAME, "locked": {"type": "boolean"}}), _locked),
-    "fault": Step("plans a fault, see docs/faults.md", kinds.schema(), _fault),
-    "no_faults": Step("takes every fault back", {"type": ["null", "boolean"]}, _no_faults),
-    "switches": Step("sets switches of docs/divergences.md", {"type": "object", "minProperties": 1}, _switches),
-    "cloud": Step(
-        "lets the administrator's tool speak to the hosts of a national cloud",
-        {"enum": ["lab", "global", "usGovernment", "china"]},
-        _cloud,
-    ),
-    "snapshot": Step("keeps the state of the whole lab under a name", NAME, _snapshot),
-    "restore": Step("brings the whole lab back to a snapshot", NAME, _restore),
-    "expect": Step("says what must be true now", expectations.SCHEMA, _expect),
+Deed = Callable[[World, Any], Awaitable[str]]
+DEEDS: Final[Mapping[str, Deed]] = {
+    "connector": _connector,
+    "user": _user,
+    "group": _group,
+    "device": _device,
+    "action": _action,
+    "profile": _profile,
+    "assign": _assign,
+    "certificate": _certificate,
+    "import": _import,
+    "bulk_import": _bulk_import,
+    "delete": _delete,
+    "key": _key,
+    "hsm": _hsm,
+    "pass": _pass,
+    "clock": _clock,
+    "settle": _settle,
+    "check_in": _check_in,
+    "lock": _locked,
+    "fault": _fault,
+    "no_faults": _no_faults,
+    "switches": _switches,
+    "cloud": _cloud,
+    "snapshot": _snapshot,
+    "restore": _restore,
+    "expect": _expect,
 }
-"""Name → step."""
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of one step: an object with one property, the step's name."""
-    properties = {name: {**step.schema, "description": step.does} for name, step in STEPS.items()}
-    one = {"type": "object", "properties": properties, "additionalProperties": False}
-    return {**one, "minProperties": 1, "maxProperties": 1}
-
-
-def check(steps: Sequence[Any]) -> None:
-    """Let steps pass that the vocabulary has.
-
-    Raises:
-        ValueError: the first that it has not, with its number.
-
-    """
-    validator = Draft202012Validator(schema())
-    for number, step in enumerate(steps, 1):
-        error = next(iter(validator.iter_errors(step)), None)
-        if error is not None:
-            where = "/".join(str(part) for part in error.absolute_path)
-            raise ValueError(f"step {number}{f', {where}' if where else ''}: {error.message[:300]}")
-        ((word, given),) = step.items()
-        try:
-            check_values(word, given)
-        except ValueError as problem:
-            raise ValueError(f"step {number}, {word}: {problem}") from None
-
-
-def check_values(word: str, given: Any) -> None:
-    """Check what a schema cannot say of a step's arguments: faults, switches, spans and moments that can be.
-
-    Raises:
-        ValueError: what was expected, and what came.
-
-    """
-    if word == "fault":
-        read_fault(dict(given))
-    elif word == "switches":
-        switches_with(Switches(), given)
-    elif word == "pass":
-        for span in [given] if isinstance(given, str) else given.values():
-            if read_duration(span) <= timedelta():
-                raise ValueError(f"expected some time to pass, got {span!r}")
-    elif word == "clock":
-        (read_moment if "set" in given else read_duration)(next(iter(given.values())))
-    elif word == "certificate" and "begins" in given:
-        read_moment(given["begins"])
+"""Name of a verb (emulator/lab/verbs.py) → what it does to a world."""
 
 
 async def perform(world: World, step: Mapping[str, Any]) -> str:
     """Carry out one step and return what happened in a sentence.
 
     Raises:
-        StepFailed: it could not be done, or something is not as expected.
+        VerbFailed: it could not be done, or something is not as expected.
         ValueError: a name that nothing has, or a moment that cannot be.
 
     """
     ((name, given),) = step.items()
     try:
-        return await STEPS[name].perform(world, given)
-    except (ConnectorError, EnrollmentRefused, SessionFailed, OpenSslFailed, OpenSslMissing) as error:
-        raise StepFailed(str(error)) from None
-
-
-__all__ = ["KEY_NAME", "STEPS", "Step", "StepFailed", "check", "perform", "schema"]
+        return await DEEDS[name](world, given)
+    except (BadSnapshot, ConnectorError, EnrollmentRefused, SessionFailed, OpenSslFailed, OpenSslMissing) as error:
+        raise VerbFailed(str(error)) from None

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from pfxlab.emulator.lab.verbs import VerbFailed
 from pfxlab.scenarios.lab.names import Unknown
-from pfxlab.scenarios.scenario.steps import StepFailed
 from pfxlab.scenarios.testing import LabSession, TestLab
 from tests.test_house_rules import ROOT
 
@@ -219,7 +219,7 @@ def test_journal_waits_and_tells_what_is_near(lab: TestLab) -> None:
 
 
 def test_state_time_and_switches(lab: TestLab) -> None:
-    """Snapshots lead back, the clock is put, switches hold for a block, steps of scenarios are told."""
+    """Snapshots lead back, the clock is put, switches hold for a block, verbs of scenarios are carried out."""
     before = lab.snapshot()
     lab.add_group("Contractors", ["ben@pfxlab.example"])
     lab.profile("ios", name="p")
@@ -235,9 +235,9 @@ def test_state_time_and_switches(lab: TestLab) -> None:
     with lab.switches(page_size=1):
         assert "@odata.nextLink" in lab.graph.get(records).body
     assert "@odata.nextLink" not in lab.graph.get(records).body
-    assert lab.tell({"user": "zoe@pfxlab.example"}) == ["zoe@pfxlab.example in the directory"]
-    with pytest.raises(StepFailed):
-        lab.tell({"expect": {"records": 5}})
+    assert lab.do("user", "zoe@pfxlab.example") == "zoe@pfxlab.example in the directory"
+    with pytest.raises(VerbFailed):
+        lab.do("expect", records=5)
     with pytest.raises(AssertionError, match="expected mail to be imported, got UserUnknown"):
         lab.import_certificate(lab.certificate(), upn="nobody@pfxlab.example")
 

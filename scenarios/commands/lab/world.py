@@ -1,21 +1,37 @@
-"""`pfxlab world`: the verbs of the control API for a running lab, from a shell."""
+"""`pfxlab world`: the verbs of emulator/lab/verbs.py for a running lab, from a shell.
+
+Every verb of a scenario is a command, made of its row; `clock` and `faults` show as well, so they are written here.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 import click
 import yaml
 
-from pfxlab.emulator.faults.kinds import MATCHES
-from pfxlab.emulator.faults.kinds import schema as fault_schema
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, stop
+from pfxlab.emulator.lab.verbs import Verb, steps
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.yaml_file import read_yaml
 
 
-@click.group()
+class _Verbs(click.Group):
+    """Commands written here, and one for each verb that a scenario can use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of both, sorted."""
+        return sorted({*super().list_commands(ctx), *(name.replace("_", "-") for name in steps())})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, made of the verb's row where none is written here."""
+        verb = steps().get(cmd_name.replace("-", "_"))
+        return super().get_command(ctx, cmd_name) or (None if verb is None else _command_of(verb))
+
+
+@click.group(cls=_Verbs)
 @click.option("--ready-file", type=FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
 @click.option("--json", "as_json", is_flag=True, help="Print answers as JSON and nothing else.")
 @click.pass_context
@@ -29,7 +45,7 @@ def _ask(context: click.Context, method: str, path: str, body: Any = None) -> An
     try:
         answer = ControlClient(facts_of(ready_file)).call(method, path, body)
     except ControlRefused as error:
-        stop(USAGE, str(error))
+        stop(VERDICT_FAILED if error.code == "VerbFailed" else USAGE, str(error))
     except NoLab as error:
         stop(COULD_NOT_RUN, f"The lab could not be asked: {error}")
     if as_json:
@@ -66,28 +82,6 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
         _tell(context, "Next: pfxlab explain --user UPN says what has arrived.")
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise click.UsageError(f"expected NAME=VALUE, got {text!r}.")
-    if name in MATCHES or fault_schema()["properties"].get(name, {}).get("type") == "string":
-        return name, value
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        return name, value
-
-
-@world.command()
-@click.argument("kind")
-@click.argument("settings", nargs=-1)
-@click.pass_context
-def fault(context: click.Context, kind: str, settings: Sequence[str]) -> None:
-    """Plan a fault: KIND and NAME=VALUE as in docs/faults.md, such as `fault status status=429 times=2`."""
-    planned = _ask(context, "POST", "/faults", {"kind": kind, **dict(map(_setting, settings))})
-    _tell(context, f"{planned['id']} planned. Next: pfxlab world faults shows how often it strikes.")
-
-
 @world.command()
 @click.option("--clear", is_flag=True, help="Take all of them back.")
 @click.pass_context
@@ -97,18 +91,6 @@ def faults(context: click.Context, *, clear: bool) -> None:
         _tell(context, f"{one['id']}  {one['kind']}  fitted {one['fitted']}, struck {one['struck']}")
     if clear:
         _tell(context, "All faults are taken back.")
-
-
-@world.command()
-@click.pass_context
-def settle(context: click.Context) -> None:
-    """Let everything happen that is due now; no time passes."""
-    answer = _ask(context, "POST", "/settle")
-    left = answer["left"]
-    waiting = (
-        f"{left} deliveries still wait for a connector that does not take them" if left else "nothing is due any more"
-    )
-    _tell(context, f"{answer['checkIns']} check-ins; {waiting}.")
 
 
 @world.command()
@@ -126,26 +108,85 @@ def do(context: click.Context, file: Path) -> None:
 
 
 @world.command()
-@click.argument("name")
-@click.pass_context
-def snapshot(context: click.Context, name: str) -> None:
-    """Keep the state of the whole lab under a name."""
-    _ask(context, "POST", "/snapshots", {"name": name})
-    _tell(context, f"Kept. Next: pfxlab world restore {name} brings everything back to here.")
-
-
-@world.command()
-@click.argument("name")
-@click.pass_context
-def restore(context: click.Context, name: str) -> None:
-    """Bring the whole lab back to a snapshot."""
-    answer = _ask(context, "POST", f"/snapshots/{name}/restore")
-    _tell(context, f"Back at {name}, {answer['time']}.")
-
-
-@world.command()
 @click.pass_context
 def reset(context: click.Context) -> None:
     """Bring the whole lab back to its beginning."""
     answer = _ask(context, "POST", "/reset")
     _tell(context, f"Back at the beginning, {answer['time']}, in {answer['milliseconds']} ms.")
+
+
+def _typed(schema: Mapping[str, Any], text: str) -> Any:
+    """Return what a text on the command line stands for: itself where a text is wanted, else the YAML that it is."""
+    forms = [schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    takes_text = any(form.get("type") == "string" for form in forms) or any(
+        isinstance(value, str) for form in forms for value in form.get("enum", ())
+    )
+    if takes_text and not text.startswith("["):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _given(verb: Verb, words: Sequence[str]) -> Any:
+    """Return the arguments of a verb as a scenario would write them."""
+    known = verb.named_arguments()
+    named, bare = {}, []
+    for word in words:
+        name, sign, text = word.partition("=")
+        if sign and (name in known or (not known and verb.takes_names_only())):
+            named[name] = _typed(known.get(name, {}), text)
+        elif sign and verb.takes_names_only():
+            raise click.UsageError(f"expected one of {', '.join(known)} before '=', got {name!r}.")
+        else:
+            bare.append(word)
+    value: Any = bare[0] if len(bare) == 1 else bare or None
+    if not named and not verb.takes_names_only():
+        return value
+    if bare and not verb.first:
+        raise click.UsageError(f"expected NAME=VALUE, got {bare[0]!r}.")
+    return {**({verb.first: value} if bare else {}), **named}
+
+
+def _usage_of(verb: Verb) -> str:
+    """Return what may follow a verb: its named arguments, else what a bare value is."""
+    return " ".join(f"{name}=…" for name in verb.named_arguments() if name != verb.first)
+
+
+def _carry_out(context: click.Context, verb: Verb, words: Sequence[str]) -> None:
+    given, own = _given(verb, words), verb.endpoint
+    if own is None:
+        _tell(context, _ask(context, "POST", f"/do/{verb.name}", given)["done"])
+        return
+    body = None if own.body is None else given if isinstance(given, dict) else {"name": given}
+    answer = _ask(context, own.method, own.path.format(name=quote(str(given), safe="")), body)
+    _tell(context, _SHOWN[verb.name](answer, given))
+
+
+def _shown_settle(answer: Any, _: Any) -> str:
+    left = answer["left"]
+    waiting = f"{left} deliveries still wait for a connector that does not take them" if left else "nothing is due now"
+    return f"{answer['checkIns']} check-ins; {waiting}."
+
+
+_SHOWN: Final[Mapping[str, Callable[[Any, Any], str]]] = {
+    "settle": _shown_settle,
+    "fault": lambda answer, _: f"{answer['id']} planned. Next: pfxlab world faults shows how often it strikes.",
+    "no_faults": lambda _, __: "All faults are taken back.",
+    "switches": lambda _, given: f"Set: {', '.join(f'{name} {value}' for name, value in given.items())}.",
+    "snapshot": lambda _, name: f"Kept. Next: pfxlab world restore {name} brings everything back to here.",
+    "restore": lambda answer, name: f"Back at {name}, {answer['time']}.",
+}
+"""Verb with an address of its own → what its answer says to a person."""
+
+
+def _command_of(verb: Verb) -> click.Command:
+    @click.pass_context
+    def carry_out(context: click.Context, words: Sequence[str]) -> None:
+        _carry_out(context, verb, words)
+
+    bare = verb.first.upper() if verb.first else "" if verb.takes_names_only() else "VALUE…"
+    usage = f"{bare} {_usage_of(verb)}".strip()
+    argument = click.Argument(["words"], nargs=-1, metavar=f"[{usage}]" if usage else "")
+    return click.Command(verb.name.replace("_", "-"), None, carry_out, [argument], help=verb.does)

@@ -264,7 +264,7 @@ async def test_wait_in_vain_tells_what_nearly_fits(control: Raw) -> None:
     ("steps", "said"),
     [
         ("x", "expected a list of steps"),
-        ([{"jump": "1d"}], "step 1: Additional properties are not allowed ('jump' was unexpected)"),
+        ([{"jump": "1d"}], "step 1, jump: expected one of connector, user, "),
         ([{"user": USER}, {"pass": 5}], "step 2, pass"),
         ([{"user": USER, "pass": "1d"}], "step 1"),
         ([{"import": "nothing"}], "expected a certificate of this world (none), got 'nothing'"),
@@ -293,7 +293,7 @@ async def test_openapi_describes_what_is_served(lab: Lab) -> None:
 async def test_cloud_alone_has_no_devices_to_seed(lab: Lab) -> None:
     """A cloud that nobody composed with devices moves its clock and its state, and says what it cannot do."""
     control = Raw(lab, lab.emulator.control_token)
-    reply = await control("POST", "/lab/v1/seed", {"steps": []})
+    reply = await control("POST", "/lab/v1/seed", {"steps": [{"user": USER}]})
     assert (reply.status, reply.code) == (409, "CannotDo")
     assert (await control("POST", CLOCK, {"advance": "1h"})).json["checkIns"] == []
     assert (await control("POST", "/lab/v1/settle")).json["checkIns"] == 0
@@ -393,9 +393,9 @@ async def test_settle_ends_where_a_connector_does_not_get_on(control: Raw) -> No
     ],
 )  # fmt: skip
 async def test_strange_input_gets_a_sentence(control: Raw, method: str, path: str, text: str) -> None:
-    """What no client should send is answered with 400 and a sentence, and the lab goes on."""
+    """What no client should send is answered with a sentence, 409 where only Graph could refuse it, and the lab goes on."""
     reply = await control(method, path, data=text.encode())
-    assert (reply.status, bool(reply.message)) == (400, True)
+    assert (reply.status, bool(reply.message)) == (409 if "vpn" in text else 400, True)
     assert (await control("GET", "/lab/v1/health")).status == 200
 
 

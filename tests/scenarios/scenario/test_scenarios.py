@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 from defusedxml import ElementTree
 
+from pfxlab.emulator.lab.verbs import steps
 from pfxlab.scenarios.cli import main
 from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, catalogue, parse_scenario, schema
 from pfxlab.scenarios.scenario.runner import Run, run
-from pfxlab.scenarios.scenario.steps import STEPS
 from pfxlab.scenarios.sources.facts import facts
 from tests.clients.test_official_sdk import PFXLAB
 from tests.conftest import KEYS
@@ -69,7 +69,7 @@ def test_catalogue_covers_what_users_report() -> None:
     assert len(SCENARIOS) >= 20
     assert [one.name for one in SCENARIOS.values() if one.source not in facts()] == []
     used = {next(iter(step)) for one in SCENARIOS.values() for step in one.steps}
-    assert set(STEPS) - used <= {"settle", "check_in", "lock", "snapshot", "restore", "clock", "switches"}
+    assert set(steps()) - used <= {"settle", "check_in", "lock", "snapshot", "restore", "clock", "switches"}
 
 
 @pytest.mark.parametrize("name", ["both-purposes", "whole-world", "two-connectors", "identity-renewal"])

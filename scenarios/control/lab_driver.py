@@ -1,19 +1,15 @@
 """Drives a whole lab for the control API: the same verbs as scenarios have, snapshots kept as files of the lab."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pfxlab.emulator.faults.plan import Fault, Planned
-from pfxlab.emulator.lab.snapshot import BadSnapshot
-from pfxlab.scenarios.lab import snapshot
+from pfxlab.emulator.lab.verbs import VerbFailed
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
 from pfxlab.scenarios.lab.world import World
-from pfxlab.scenarios.scenario import steps as vocabulary
-
-_ENDING: Final = ".snapshot"
+from pfxlab.scenarios.scenario import steps
 
 
 class LabDriver:
@@ -21,10 +17,6 @@ class LabDriver:
 
     def __init__(self, world: World) -> None:
         self.world = world
-
-    @property
-    def _folder(self) -> Path:
-        return self.world.lab.folder / "snapshots"
 
     async def pass_time(self, step: timedelta) -> list[Mapping[str, Any]]:
         """Let time pass; return the check-ins that fell into it."""
@@ -42,30 +34,26 @@ class LabDriver:
         """Plan a fault from now on."""
         return self.world.plan_fault(fault)
 
-    async def seed(self, steps: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Carry out steps of a scenario; return one sentence for each.
+    async def perform(self, step: Mapping[str, Any]) -> str:
+        """Carry out a step of a scenario; return what happened in a sentence.
 
         Raises:
-            ValueError: a step that does not exist or cannot be done; those before it are done.
+            VerbFailed: it could not be done, or something is not as expected.
+            ValueError: a name that nothing has, or a moment that cannot be.
 
         """
-        vocabulary.check(list(steps))
-        told = []
-        for number, step in enumerate(steps, 1):
-            try:
-                told.append(await vocabulary.perform(self.world, step))
-            except (ValueError, NoHsm) as error:
-                raise vocabulary.StepFailed(f"step {number}, {next(iter(step))}: {error}") from None
-        return told
+        try:
+            return await steps.perform(self.world, step)
+        except NoHsm as error:
+            raise VerbFailed(str(error)) from None
 
     async def take(self, name: str) -> None:
         """Keep the present state in a file of the lab's folder."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        snapshot.write(self._folder / f"{name}{_ENDING}", await self.world.take())
+        self.world.kept.write(name, await self.world.take())
 
     def snapshots(self) -> list[str]:
         """Return the names of what was kept."""
-        return sorted(path.name.removesuffix(_ENDING) for path in self._folder.glob(f"*{_ENDING}"))
+        return self.world.kept.names()
 
     async def restore(self, name: str) -> None:
         """Bring the lab back to a state that was kept.
@@ -74,17 +62,20 @@ class LabDriver:
             BadSnapshot: there is none of that name, or it is damaged; nothing was changed.
 
         """
-        if name not in self.snapshots():
-            raise BadSnapshot(f"expected a snapshot ({', '.join(self.snapshots()) or 'none'}), got {name[:80]!r}")
-        await self.world.restore(snapshot.read(self._folder / f"{name}{_ENDING}"))
+        await self.world.restore(self.world.kept.read(name))
 
     async def reset(self) -> None:
         """Bring the lab back to its beginning."""
         await self.world.reset()
 
-    def note(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+    def note(self, method: str, path: str, body: Any) -> None:
         """Remember what the control API was asked to change, with how many requests had come before."""
-        asked = {"afterRequests": self.world.requests(), "method": method, "path": path, "body": dict(body)}
+        asked = {
+            "afterRequests": self.world.requests(),
+            "method": method,
+            "path": path,
+            "body": dict(body) if isinstance(body, Mapping) else body,
+        }
         self.world.asked.append({**asked, "byCommand": self.world.driven_by_command})
 
     async def bundle(self) -> bytes:

@@ -1,13 +1,15 @@
 """Values that a test lab hands out: findings that say why, certificates with their PFX, answers of Graph."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from cryptography import x509
 
 from pfxlab.emulator.pki import write_private
+
+T = TypeVar("T")
 
 _SHOWN: Final = 220
 """Characters of an explanation in an assertion; pytest shows no more of it there."""
@@ -58,3 +60,11 @@ class Answer:
     def __getitem__(self, name: str) -> Any:
         """Return a property of the body."""
         return self.body[name]
+
+
+class Call(Protocol):
+    """Returns what a function returns that runs in the lab's own thread."""
+
+    def __call__(self, work: Callable[[], T]) -> T:
+        """Run it there."""
+        ...

@@ -1,4 +1,4 @@
-"""Pieces of JSON Schema that steps and expectations share."""
+"""Pieces of JSON Schema that verbs and expectations share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -1,0 +1,153 @@
+"""One table of verbs (emulator/lab/verbs.py), and everything that is made of it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
+
+from pfxlab.emulator.lab import control, expectations, openapi, verbs
+from pfxlab.emulator.lab.schemas import NAME, closed
+from pfxlab.scenarios import reference
+from pfxlab.scenarios.commands.lab.world import world
+from pfxlab.scenarios.lab.world import World
+from pfxlab.scenarios.scenario import expectations as checks
+from pfxlab.scenarios.scenario import steps
+from pfxlab.scenarios.scenario.loader import parse_scenario
+from pfxlab.scenarios.testing import LabSession, TestLab
+from pfxlab.scenarios.testing.documented import verb
+
+SAMPLE = verbs.Verb("greet", "Greet a device.", closed({"device": NAME, "warmly": {"type": "boolean"}}), "device")
+
+
+@pytest.fixture
+def session() -> Iterator[TestLab]:
+    """Return a running lab."""
+    with LabSession(seed=3) as lab:
+        yield lab
+
+
+@pytest.fixture
+def greets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add a verb as a developer does: a row and a function."""
+
+    async def greet(_: World, given: Any) -> str:
+        return f"{given['device']} greeted{' warmly' if given['warmly'] else ''}"
+
+    monkeypatch.setattr(verbs, "VERBS", (*verbs.VERBS, SAMPLE))
+    monkeypatch.setattr(steps, "DEEDS", {**steps.DEEDS, "greet": greet})
+
+
+def run(lab: TestLab, *words: str) -> Result:
+    """Return what `pfxlab world` says to a running lab."""
+    return CliRunner().invoke(world, ["--ready-file", lab.environment["PFXLAB_READY_FILE"], *words])
+
+
+def test_each_row_has_its_function() -> None:
+    """Every verb and condition of the tables is carried out by one function, and no function is without a row."""
+    assert set(control.HANDLERS) == {one.endpoint.operation for one in verbs.VERBS if one.endpoint is not None}
+    assert set(steps.DEEDS) == set(verbs.steps())
+    assert set(checks.CHECKS) == set(expectations.CONDITIONS)
+    names = [one.name for one in verbs.VERBS]
+    operations = [endpoint.operation for _, endpoint in verbs.endpoints()]
+    assert len(set(names)) == len(names)
+    assert len(set(operations)) == len(operations)
+
+
+@pytest.mark.usefixtures("greets")
+def test_verb_is_a_row_and_a_function(session: TestLab) -> None:
+    """A row and a function make a verb of scenarios, control API, OpenAPI, pytest facade, command line and docs."""
+    text = "title: t\nsteps:\n- greet: {device: phone, warmly: true}\n"
+    assert parse_scenario(text, "t", "t.yaml").steps == [{"greet": {"device": "phone", "warmly": True}}]
+    with pytest.raises(ValueError, match=r"line 3.*warmly"):
+        parse_scenario(text.replace("true", "very"), "t", "t.yaml")
+    assert openapi.document()["paths"]["/do/greet"]["post"]["summary"] == "Greet a device."
+    assert session.do("greet", device="phone", warmly=False) == "phone greeted"
+    assert "greet " in run(session, "--help").output
+    assert "| `greet` | Greet a device. |" in reference.scenarios_page()
+    assert "| POST | `/lab/v1/do/greet` | Greet a device. |" in reference.control_page()
+
+    class Facade:
+        @verb("greet")
+        def greet(self, device: str, *, warmly: bool) -> None:
+            """With a bow."""
+
+    assert Facade.greet.__doc__ == "Greet a device. With a bow."
+    with pytest.raises(TypeError, match="warmly"):
+
+        @verb("greet")
+        def greet(self: object, device: str) -> None:
+            """Without warmth."""
+
+
+@pytest.mark.usefixtures("greets")
+def test_new_verb_is_reached_over_the_control_api() -> None:
+    """A lab that starts with the new row serves `POST /do/NAME`, and `pfxlab world NAME` asks for it."""
+    with LabSession(seed=3) as lab:
+        assert run(lab, "greet", "phone", "warmly=true").output == "phone greeted warmly\n"
+        refused = run(lab, "greet", "phone", "warmly=perhaps")
+    assert refused.exit_code == 2
+    assert "greet/warmly: 'perhaps' is not of type 'boolean'" in refused.output
+
+
+def test_command_line_carries_out_every_kind_of_argument(session: TestLab) -> None:
+    """Bare values, lists, NAME=VALUE, flags and spans on the command line are what a scenario would write."""
+    told = [
+        run(session, *words.split()).output
+        for words in (
+            "user ann@pfxlab.example ben@pfxlab.example",
+            "group Contractors members=ann@pfxlab.example",
+            "device phone platform=ios user=ann@pfxlab.example",
+            "certificate mail user=ann@pfxlab.example chain=false lasts=365d",
+            "profile p platform=ios purpose=smimeEncryption",
+            "import mail",
+            "pass 1d",
+            "expect device=phone holds=mail",
+            "lock phone locked=true",
+            "switches page_size=2",
+            "fault offline times=1",
+            "no-faults",
+        )
+    ]
+    assert told[0] == "ann@pfxlab.example, ben@pfxlab.example in the directory\n"
+    assert told[1] == "group Contractors of 1 user\n"
+    assert told[5:6] + told[7:9] == ["mail imported\n", "phone holds mail\n", "phone locked\n"]
+    assert told[10].startswith("fault-1 planned. Next: ")
+    assert session.device("phone").holds() == ["mail"]
+
+
+def test_failed_expectation_is_a_failed_verdict(session: TestLab) -> None:
+    """`pfxlab world expect` ends with 1 when something is not so, and with 2 when it cannot be asked that way."""
+    failed = run(session, "expect", "records=5")
+    assert (failed.exit_code, "expected 5 records, got 0" in failed.output) == (1, True)
+    assert run(session, "expect", "nothing=5").exit_code == 2
+    assert run(session, "lock", "phone", "locked=true").exit_code == 2
+
+
+def test_answers_are_json_when_asked(session: TestLab) -> None:
+    """With --json a verb prints its answer and nothing else."""
+    assert json.loads(run(session, "--json", "user", "ann@pfxlab.example").output) == {
+        "done": "ann@pfxlab.example in the directory"
+    }
+    assert json.loads(run(session, "--json", "fault", "offline", "times=1").output)["kind"] == "offline"
+
+
+def test_snapshots_of_scenarios_and_control_api_are_the_same(session: TestLab) -> None:
+    """A snapshot that a step took is listed and restored by the control API, and the other way round."""
+    session.do("snapshot", "by-step")
+    assert run(session, "snapshot", "by-command").exit_code == 0
+    session.add_user("late@pfxlab.example")
+    assert run(session, "restore", "by-step").exit_code == 0
+    assert len(session.graph.get("/v1.0/users")["value"]) == 2
+    session.do("restore", "by-command")
+    with pytest.raises(verbs.VerbFailed, match="expected a snapshot \\(by-command, by-step\\), got 'never'"):
+        session.do("restore", "never")
+
+
+def test_scenario_schema_is_valid() -> None:
+    """The schema made of the table is itself valid JSON Schema, and so is each verb's part of it."""
+    Draft202012Validator.check_schema(verbs.schema())
+    for one in verbs.steps().values():
+        Draft202012Validator.check_schema(one.arguments or {})
