@@ -1,7 +1,7 @@
 """Many imports at once: throttled, resumable, and never twice.
 
 A 429, 503 or 504 is waited for as the answer says. A POST of which no answer came, or a 5xx, may have been done: it is
-looked up before it is repeated (PFXImport 3 does not repeat it at all, reference graph-intune 1.8).
+looked up before it is repeated (PFXImport 3 does not repeat it at all: sources.md#no-blind-repeat).
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """CMS EnvelopedData for one device, built in one pass: AES-256-CBC, PKCS#1 v1.5, issuer and serial number.
 
-What .NET's EnvelopedCms makes of a plaintext and one recipient (reference graph-intune 2.4). The general builder of
-`cryptography` gives the same structure and costs a good part of a private operation each time; here the parts that
-stay the same for a device are made once. RFC 5652, 6.1 and 6.2.1; RFC 3565 for AES.
+What .NET's EnvelopedCms makes of a plaintext and one recipient (sources.md#recryption). The general builder of
+`cryptography` gives the same structure and costs a good part of a private operation each time; here the parts that stay
+the same for a device are made once. Format: sources.md#cms-enveloped-data.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The connector's event log: the real product's ids, names, channels (reference graph-intune 6.5), as JSON lines.
+"""The connector's event log: the real product's ids, names, channels (sources.md#connector-events), as JSON lines.
 
 Two channels as on Windows, Admin and Operational, in one file; at 50 MB it is archived, as the product's is.
 """

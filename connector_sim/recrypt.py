@@ -1,6 +1,6 @@
 """The hot path: decrypt imported passwords with the on-premises key, encrypt them for devices. Pure.
 
-Follows RecryptPfxImportMessage of Microsoft's PFXImport sources (reference graph-intune 2.4): OAEP decryption, then CMS
+Follows RecryptPfxImportMessage of Microsoft's PFXImport sources (sources.md#recryption): OAEP decryption, then CMS
 EnvelopedData for one recipient. Apple devices get the whole payload array, Windows devices the password alone.
 
 A user's certificate goes to several devices: within a batch each distinct ciphertext costs one private operation.

@@ -1,6 +1,6 @@
 """How long to wait before a request is repeated: what an answer asks for, in any of its forms. Pure.
 
-Source: reference graph-intune 5.9; RFC 9110, section 10.2.3.
+Sources: sources.md#retry-after, sources.md#throttling-guidance, sources.md#retry-after-milliseconds.
 """
 
 from collections.abc import Mapping

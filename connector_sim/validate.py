@@ -1,7 +1,7 @@
 """The on-premises validation: can this service account decrypt with this key? Follows OnPremValidation of PFXImport.
 
 A line of PFXImportTestFile.txt has six fields, `plain:encrypted:provider:key:hash:padding`: the expected text, the
-base64 of its encryption, where the key is, and how it was padded (reference graph-intune 2.4). The result goes to
+base64 of its encryption, where the key is, and how it was padded (sources.md#connector-validation). The result goes to
 PFXImportTestResultsMarker.txt beside it. Microsoft's helper writes the texts there; ours names the line only.
 """
 

@@ -1,7 +1,7 @@
 """Decrypts CMS EnvelopedData with a device's key: what connectors, old mail and other tools produce.
 
-Wider than cryptography's PKCS#7 functions: AES-128/192/256-CBC and 3DES, PKCS#1 v1.5 and OAEP, recipients by
-issuer and serial or by subject key identifier, DER and BER. Source: RFC 5652; reference devices E1 and E3.
+Wider than cryptography's PKCS#7 functions: AES-128/192/256-CBC and 3DES, PKCS#1 v1.5 and OAEP, recipients by issuer and
+serial or by subject key identifier, DER and BER. Sources: sources.md#cms-enveloped-data, sources.md#cms-in-python.
 """
 
 from collections.abc import Callable

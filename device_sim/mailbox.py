@@ -1,6 +1,6 @@
 """The mail program of a device: opens S/MIME mail with what the certificate store holds, and signs.
 
-Sources: RFC 8551 (media types), RFC 8550 (key usage); reference devices G1.
+Sources: sources.md#smime-messages (media types), sources.md#smime-certificates (key usage).
 """
 
 import email

@@ -1,4 +1,7 @@
-"""When a device checks in and renews by itself. Pure. Source: reference devices A10 and A11."""
+"""When a device checks in and renews by itself. Pure.
+
+Sources: sources.md#check-in-times, sources.md#mdm-certificate-renewal.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias

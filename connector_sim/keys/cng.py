@@ -1,6 +1,6 @@
 """CNG key blobs: RSAPUBLICBLOB, RSAPRIVATEBLOB and RSAFULLPRIVATEBLOB (BCRYPT_RSAKEY_BLOB).
 
-Layout, reference graph-intune 8.2: six little-endian ULONGs (Magic, BitLength, cbPublicExp, cbModulus, cbPrime1,
+Layout (sources.md#cng-key-blobs): six little-endian ULONGs (Magic, BitLength, cbPublicExp, cbModulus, cbPrime1,
 cbPrime2), then big-endian fields of fixed width.
 """
 

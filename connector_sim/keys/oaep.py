@@ -1,4 +1,4 @@
-"""RSAES-OAEP decoding for tokens that only do raw RSA (CKM_RSA_X_509). RFC 8017, 7.1.2 and appendix B.2.1.
+"""RSAES-OAEP decoding for tokens that only do raw RSA (CKM_RSA_X_509): sources.md#oaep-decoding.
 
 One error for everything that can be wrong, after the same work: whoever sees refusals learns nothing of the padding.
 """

@@ -1,4 +1,4 @@
-"""The padding schemes of imported passwords, and how long a password each admits (RFC 8017, 7.1)."""
+"""The padding schemes of imported passwords, and how long a password each admits (sources.md#oaep-length)."""
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa

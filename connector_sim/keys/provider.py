@@ -10,7 +10,7 @@ from pfxlab.connector_sim.errors import KeyStoreError, ProviderUnknown
 from pfxlab.emulator.wire.enums import PaddingScheme
 
 SIZES: Final = (2048, 3072, 4096)
-"""Bits of the keys that imported certificates are encrypted to (reference graph-intune 8)."""
+"""Bits of the keys that imported certificates are encrypted to (sources.md#ksp-keys)."""
 
 
 def check(key_name: str, bits: int) -> None:

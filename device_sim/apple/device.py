@@ -1,6 +1,7 @@
-"""A simulated iPhone, iPad or Mac: MDM check-in and command loop. Sources: reference devices B1 to B4.
+"""A simulated iPhone, iPad or Mac: MDM check-in and command loop.
 
-What the server queued is carried out by the command's RequestType; the answers come from the device's state.
+Sources: sources.md#apple-check-in, sources.md#apple-command-loop, sources.md#apple-commands. What the server queued is
+carried out by the command's RequestType; the answers come from the device's state.
 """
 
 import base64
@@ -35,7 +36,7 @@ from pfxlab.emulator.wire.apple.enrollment import (
 
 _LONGEST_SESSION: Final = 500
 _WHEN_UNLOCKED: Final = frozenset({"InstallProfile", "RemoveProfile", "CertificateList", "SecurityInfo"})
-"""What a device that was not unlocked since its start puts off: reference devices B3."""
+"""What a device that was not unlocked since its start puts off: sources.md#apple-not-now."""
 
 _RIGHT_FOR: Final = {
     "InstallProfile": CHANGE_PROFILES,
@@ -127,7 +128,7 @@ class AppleDevice(ManagedDevice):
         except (aiohttp.ClientError, OSError) as error:
             raise SessionFailed(f"no answer from the MDM server ({error})") from None
         if response.status == 401:
-            # The server does not know the device: it drops its enrolment (reference devices B2).
+            # The server does not know the device: it drops its enrolment (sources.md#apple-command-loop).
             self._forget()
             raise SessionFailed("the MDM server no longer manages this device (HTTP 401): its profiles are removed")
         if response.status != 200:
@@ -296,7 +297,7 @@ class AppleDevice(ManagedDevice):
             try:
                 await self._check_in_message(http, message)
             except SessionFailed:
-                return  # best effort: reference devices B1
+                return  # best effort: sources.md#apple-check-in
 
     async def unenroll(self) -> None:
         """Leave management by the user's own wish."""

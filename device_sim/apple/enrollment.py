@@ -1,6 +1,6 @@
 """An Apple device's side of enrolment: the profile from the portal, an identity by SCEP.
 
-Sources: reference devices B1 and B4; RFC 8894.
+Sources: sources.md#apple-enrolment, sources.md#apple-commands (access rights), sources.md#scep.
 """
 
 import secrets

@@ -1,7 +1,7 @@
 """Which PKCS#12 containers a version of iOS or macOS opens. A table, since Apple documents none.
 
-Source: reference devices B7 (one certificate on iOS, a chain is tolerated on macOS) and B11 (reports on PBES2). Older
-versions call a container with newer algorithms a wrong password.
+Sources: sources.md#apple-pkcs12-payload (one certificate on iOS), sources.md#chain-on-a-mac, sources.md#pkcs12-on-apple
+(older versions call a container with newer algorithms a wrong password).
 """
 
 from dataclasses import dataclass

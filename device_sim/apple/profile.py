@@ -1,6 +1,7 @@
 """Apple configuration profiles on a device: verify, decrypt the payload array, install all of it or nothing.
 
-Sources: reference devices B5 to B11.
+Sources: sources.md#apple-profiles, sources.md#apple-encrypted-profiles, sources.md#apple-pkcs12-payload,
+sources.md#apple-error-codes.
 """
 
 import base64
@@ -63,7 +64,7 @@ def _failure(name: str, domain: str, code: int, text: str) -> InstallRefused:
 def open_profile(data: bytes) -> Opened:
     """Return the dictionary of a profile, after its signature, if it has one, proved intact.
 
-    Whether the signer is trusted decides a label only: reference devices B8.
+    Whether the signer is trusted decides a label only: sources.md#apple-signed-profiles.
 
     Raises:
         InstallRefused: a broken signature (1004) or no profile (1000).
@@ -152,7 +153,10 @@ def _identity_of(payload: mdm.Plist, source: str, policy: Pkcs12Policy) -> Ident
 
 
 def _account_of(payload: mdm.Plist, made: dict[str, Identity]) -> dict[str, Any]:
-    """Return a mail account whose S/MIME references name identities of the same profile: reference devices B5, B9."""
+    """Return a mail account whose S/MIME references name identities of the same profile.
+
+    Source: sources.md#apple-mail-accounts.
+    """
     name = str(payload.get("EmailAccountDescription", payload.get("EmailAddress", "mail")))
     account: dict[str, Any] = {"address": str(payload.get("EmailAddress", ""))}
     for use, enabled, key in (

@@ -1,7 +1,8 @@
 """A simulated Android device: an agent opens the PFX itself and hands key and certificate to the system's key store.
 
 The system never sees the PFX password. Modes: work profile and fully managed, where the agent installs silently, and
-device administrator, where the user is asked. Source: reference devices C; the nodes are the lab's own convention.
+device administrator, where the user is asked. Sources: sources.md#android-key-store; the nodes are the lab's own
+convention, sources.md#android-agent.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The management tree of an OMA-DM device: which node a command reaches, in which scope, and what it gets.
 
-Sources: reference devices A3 (scope), A6 and A7 (status codes), A14 (unknown nodes answer 404).
+Sources: sources.md#csp-scope, sources.md#syncml-statuses, sources.md#intune-on-the-wire (unknown nodes answer 404).
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,7 @@
 """A device's side of MDE2: discovery, policies, and WSTEP for its identity and the renewal of it (ROBO).
 
-Windows enrols this way, Android's agent too. Sources: reference devices A9, A11, C.
+Windows enrols this way, Android's agent too. Sources: sources.md#mde2-enrolment, sources.md#mdm-certificate-renewal,
+sources.md#android-agent.
 """
 
 import ssl

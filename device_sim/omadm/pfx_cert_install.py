@@ -1,6 +1,6 @@
 """The ClientCertificateInstall CSP of a Windows device: PFXCertInstall nodes, Atomic, installation, Status.
 
-Sources: CSP and DDF rules as digested in reference devices A1, A2, A6, A7.
+Sources: sources.md#pfx-csp-nodes, sources.md#pfx-csp-rules, sources.md#pfx-password-cms, sources.md#syncml-statuses.
 """
 
 import base64
@@ -46,7 +46,9 @@ NOT_EXECUTED: Final = CommandResult("215")
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a PC has, and how it does what nobody has documented (reference devices A2).
+    """What a PC has, and how it does what nobody has documented.
+
+    Assumed: sources.md#pfx-exportable-default, sources.md#pfx-status-after-failure.
 
     `hello_container`: a Windows Hello container for KeyLocation 4. `strict_export`: PFXKeyExportable true with a key
     that is not software fails, in place of being ignored. `roll_back_failed_import`: a failed import takes the whole

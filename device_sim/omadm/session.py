@@ -1,6 +1,7 @@
 """An OMA-DM client: holds sessions in SyncML, renews its identity, leaves management when told to.
 
-Windows (windows.py) and the Android agent (android.py) are made of it. Sources: reference devices A5, A6, A11.
+Windows (windows.py) and the Android agent (android.py) are made of it. Sources: sources.md#syncml-messages,
+sources.md#syncml-sessions, sources.md#mdm-certificate-renewal.
 """
 
 import json

@@ -1,6 +1,6 @@
 """A simulated Windows PC, with what it has and how it does what nobody has documented.
 
-Sources: reference devices A1 to A6.
+Sources: sources.md#pfx-csp-nodes, sources.md#csp-scope, sources.md#syncml-sessions.
 """
 
 import hashlib

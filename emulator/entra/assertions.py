@@ -1,7 +1,7 @@
 """Client assertions: a JWT that an application signs with its certificate in place of a secret.
 
-Source: reference auth-clients 3. Algorithms RS256 and PS256; the certificate is named by x5t or x5t#S256;
-some clients leave the base64 padding on.
+Source: sources.md#client-assertions. Algorithms RS256 and PS256; the certificate is named by x5t or x5t#S256; some
+clients leave the base64 padding on.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Interactive sign-in: authorization code with PKCE, device code, administrator's consent.
 
-Source: reference auth-clients 3. The answer goes where `response_mode` says: today's clients want form_post.
+The answer goes where `response_mode` says: sources.md#authorize-response-mode.
 """
 
 import secrets

@@ -1,4 +1,7 @@
-"""Sign-in documents: OpenID configuration, instance discovery, user realm. Source: reference auth-clients 1 and 2."""
+"""Sign-in documents: OpenID configuration, instance discovery, user realm.
+
+Source: sources.md#authority-documents.
+"""
 
 from typing import Any
 

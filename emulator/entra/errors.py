@@ -1,4 +1,4 @@
-"""Sign-in refusals: one constructor for each AADSTS code. Source: reference auth-clients 4."""
+"""Sign-in refusals: one constructor for each AADSTS code. Source: sources.md#sign-in-errors."""
 
 from dataclasses import dataclass
 from datetime import datetime

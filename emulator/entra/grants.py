@@ -1,6 +1,6 @@
 """Token grants: what a token request gets, decided from the directory. No HTTP here.
 
-Sources: reference auth-clients 3; claims as in Graph access tokens (application: `roles`, delegated: `scp`).
+Sources: sources.md#token-endpoint, sources.md#access-tokens (claims), sources.md#token-lifetime.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""POST /$batch: up to twenty requests in one, some of them waiting for others. Source: reference graph-intune 5.10.
+"""POST /$batch: up to twenty requests in one, some of them waiting for others. See sources.md#json-batching.
 
 A batch is refused as a whole before anything runs: too many, an id twice, a body without Content-Type, an unknown
 dependency. Everything else is answered item by item.

@@ -1,7 +1,7 @@
 """Request bodies: JSON, checked by JSON Schema, refused the way gateway and model of the real service refuse.
 
-The order of checks: readable JSON, unknown properties, wrong types, wrong literals, missing properties.
-Source: reference graph-intune 1.10.
+The order of checks: readable JSON, unknown properties, wrong types, wrong literals, missing properties. Sources:
+sources.md#json-content-type, sources.md#model-validation, sources.md#opaque-400.
 """
 
 import json

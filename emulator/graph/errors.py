@@ -1,6 +1,7 @@
 """Graph's error answers: one constructor for each, opaque to the client as Microsoft's are, the true reason beside.
 
-Source: reference graph-intune 1.10 and 5.2 to 5.6.
+Sources: sources.md#error-shape, sources.md#intune-error-envelope, sources.md#token-refusals, sources.md#routing-errors,
+sources.md#model-validation, sources.md#http-statuses.
 """
 
 import json
@@ -32,7 +33,7 @@ _WORDS: Final = {
     503: ("ServiceUnavailable", "The service is temporarily unavailable."),
     504: ("GatewayTimeout", "The server did not answer in time."),
 }
-"""Status → code and text, for what a fault asks for (reference graph-intune 5.3)."""
+"""Status → code and text, for what a fault asks for (sources.md#intune-error-envelope)."""
 
 
 @dataclass

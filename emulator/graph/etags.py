@@ -1,7 +1,7 @@
 """ETags of Intune entities, for clients that send If-Match: weak, made of the moment of the last change.
 
-Nothing known of the real service uses them (reference graph-intune 5.6): they are ignored unless the switch `etags`
-says otherwise.
+Nothing known of the real service uses them (sources.md#etags): they are ignored unless the switch `etags` says
+otherwise.
 """
 
 import base64

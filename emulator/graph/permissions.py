@@ -1,4 +1,4 @@
-"""Who may call what. Source: reference graph-intune 5.11 and 5.6."""
+"""Who may call what. Sources: sources.md#graph-permissions, sources.md#http-statuses."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

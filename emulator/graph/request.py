@@ -51,7 +51,7 @@ class GraphRequest:
     """The path as the client wrote it, still percent-encoded: what a nextLink repeats."""
 
     def context(self, fragment: str) -> str:
-        """Return the @odata.context of an answer."""
+        """Return the @odata.context of an answer (sources.md#odata-context)."""
         return f"{self.root}/$metadata#{fragment}"
 
 

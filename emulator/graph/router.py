@@ -1,6 +1,6 @@
 """Finds the handler of a Graph path: case-insensitive segments, the three key spellings, doubled slashes.
 
-Source: reference graph-intune 1.3 (key spellings) and 5.5 (unknown segments are 400), graph-clients 2.
+Sources: sources.md#record-key-spellings, sources.md#routing-errors, sources.md#addresses-of-clients.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Throttling by the documented limits, off by default: some tools loop for ever on a 429. Pure but for its counters.
 
-Source: reference graph-intune 5.9. Intune counts requests in any 20 seconds, for an application in a tenant and for the
-tenant as a whole, apart for device configurations (imported certificates are in no documented group and are counted
+Source: sources.md#throttling-limits. Intune counts requests in any 20 seconds, for an application in a tenant and for
+the tenant as a whole, apart for device configurations (imported certificates are in no documented group and are counted
 there) and for devices. The directory counts resource units in any 10 seconds: each request has its cost.
 """
 

@@ -1,6 +1,7 @@
 """Apple enrolment: a signed profile for a signed-in user, an identity by SCEP, the device known from Authenticate on.
 
-Sources: reference devices B1 (order at enrolment), B4, B8; RFC 8894.
+Sources: sources.md#apple-enrolment, sources.md#apple-commands (access rights), sources.md#apple-signed-profiles,
+sources.md#scep, sources.md#signed-by-intune.
 """
 
 import base64

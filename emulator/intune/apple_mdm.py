@@ -1,6 +1,7 @@
-"""Apple: the server's side of MDM check-in and the command queue. Sources: reference devices B1 to B4.
+"""Apple: the server's side of MDM check-in and the command queue.
 
-A profile is believed installed only when CertificateList shows the certificate itself.
+A profile is believed installed only when CertificateList shows the certificate itself. Sources:
+sources.md#apple-check-in, sources.md#apple-command-loop, sources.md#apple-not-now, sources.md#apple-commands.
 """
 
 import base64
@@ -82,7 +83,7 @@ def _command_body(cloud: Cloud, device: Device, command: MdmCommand, origin: str
     deliveries.apply(cloud, delivery, Trigger.SENT)
     name = f"S/MIME certificate {delivery.thumbprint[:8]}"
     profile = mdm.encrypted_profile(identifier, delivery.id.upper(), name, delivery.payload)
-    # Encryption is inside, the signature outside: reference devices B7.
+    # Encryption is inside, the signature outside: sources.md#apple-encrypted-profiles.
     return {"Payload": signed(cloud.device_ca, profile) if cloud.config.switches.sign_profiles == "on" else profile}
 
 

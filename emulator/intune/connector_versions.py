@@ -1,7 +1,7 @@
 """Connector versions: which one is current, and how long an older one is supported. Pure.
 
-Source: reference graph-intune 6.4: supported until six months after the next release, may work for eighteen; the portal
-shows Active, Warning (deprecated), Error.
+Source: sources.md#connector-versions. Supported until six months after the next release, may work for eighteen; the
+portal shows Active, Warning (deprecated), Error.
 """
 
 from datetime import UTC, datetime, timedelta

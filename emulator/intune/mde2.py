@@ -1,7 +1,7 @@
 """Windows enrolment (MDE2): discovery, policies, and WSTEP, which issues and renews identities.
 
-Android agents use it too (reference devices C). Sources: reference devices A9 and A11. What is refused gets a SOAP
-fault with a subcode of A9; its text is the reason.
+Android agents use it too (sources.md#android-agent). What is refused gets a SOAP fault with a subcode of
+sources.md#mde2-enrolment; its text is the reason. Renewal: sources.md#mdm-certificate-renewal.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.emulator.wire.signed_data import SignatureProblem, verify
 
 POLL: Final = ((3, 5), (15, 8), (480, 0))
-"""(minutes, times): every 3 minutes for 15, every 15 for 2 hours, then every 8 hours: reference devices A10."""
+"""(minutes, times): every 3 minutes for 15, every 15 for 2 hours, then every 8 hours: sources.md#check-in-times."""
 
 _DAY: Final = 86400
 _PLATFORM_OF_TYPE: Final = {row.mde2_device_type: row.name for row in PLATFORMS.values() if row.mde2_device_type}

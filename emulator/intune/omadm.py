@@ -1,8 +1,9 @@
 """Windows: the server's side of an OMA-DM session that brings imported certificates in line.
 
 First message: one Get of Status and Thumbprint for each certificate. Then, by what the device answers: ask the
-connector, send Delete and one Atomic of Adds, verify by reading back. The agent of an Android device is served the
-same way. Sources: reference devices A5, A6, A14, C.
+connector, send Delete and one Atomic of Adds, verify by reading back. The agent of an Android device is served the same
+way. Sources: sources.md#syncml-messages, sources.md#syncml-sessions, sources.md#intune-on-the-wire,
+sources.md#pfx-scope-on-windows, sources.md#android-agent.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The error numbers Intune's portal and certificateErrorCode show for what a device or a connector refused. Pure.
 
-Sources: reference devices A8 (SyncML statuses, PFX-specific numbers) and B10 (Apple). What the portal makes of a
-non-zero Status of PFXCertInstall, and of a connector's failure, is unknown: docs/divergences.md.
+Source: sources.md#portal-error-numbers. What the portal makes of a non-zero Status of PFXCertInstall, and of a
+connector's failure, is unknown: sources.md#certificate-error-codes.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
 """Who gets what: which imported certificates a device should hold, under which profile. Pure.
 
-Sources: reference graph-intune 3.5 (targets), 6.1 (selection rule and its contradiction), 1.2 (purposes match by
-name).
+Sources: sources.md#assignments, sources.md#intended-purpose, sources.md#several-certificates-of-a-user (what to select,
+on which Microsoft's pages contradict each other), sources.md#encryption-history.
 """
 
 from collections.abc import Iterable

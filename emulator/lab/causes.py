@@ -1,6 +1,6 @@
 """What to do about each reason why a certificate has not arrived, by stable code.
 
-Source of the reasons: reference graph-intune 6.6 and 7.
+Source of the reasons: sources.md#why-nothing-arrives.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
 """Why has this certificate (not) arrived? Walks its way from import to device and stops at the first broken link.
 
-Reads the store only. The links are those of reference graph-intune 6.6 and 7; codes and remedies stand in causes.py.
+Reads the store only. The links are those of sources.md#why-nothing-arrives; codes and remedies stand in causes.py.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The life of one delivery: an imported certificate, under a profile, to a device. The whole machine is `TABLE`.
 
-`docs/delivery-states.md` is drawn from it. Source of the states: the design's delivery states; of the events:
-reference graph-intune 2.3, 2.6 and 6.3.
+`docs/delivery-states.md` is drawn from it. The states are the lab's own; sources of the events:
+sources.md#how-delivery-works, sources.md#connector-events, sources.md#removal.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The connector contract: messages between the Intune service and a certificate connector.
 
-Ours, since the real protocol is unpublished; the vocabulary follows pfxRecryptionRequest and
-onPremEncryptedPayload (reference graph-intune 2). Bodies are JSON, checked against schemas/connector-*.json.
+Ours, since the real protocol is unpublished; the vocabulary follows pfxRecryptionRequest and onPremEncryptedPayload
+(sources.md#connector-records). Bodies are JSON, checked against schemas/connector-*.json.
 """
 
 from collections.abc import Iterable

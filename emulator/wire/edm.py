@@ -1,7 +1,7 @@
 """OData primitive values: Edm.DateTimeOffset and Edm.Binary as Graph reads and writes them.
 
-Reading accepts what clients send (any offset, up to seven fraction digits); writing gives what the service
-gives (UTC, `Z`, seven digits). Source: reference graph-intune 1.7 and 1.12, graph-clients 4.
+Reading accepts what clients send (any offset, up to seven fraction digits); writing gives what the service gives (UTC,
+`Z`, seven digits). Sources: sources.md#dates-on-the-wire, sources.md#record-base64, sources.md#json-of-clients.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Names and numbers of the enumerations Graph and Intune share with their clients.
 
-Source: Graph beta reference (userPfxIntendedPurpose, userPfxPaddingScheme, keyStorageProviderOption,
-ndesConnectorState).
+Sources: sources.md#purpose-and-padding-names, sources.md#retired-paddings, sources.md#imported-pfx-profiles,
+sources.md#ndes-connectors.
 """
 
 from enum import Enum, IntEnum

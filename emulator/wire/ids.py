@@ -1,6 +1,6 @@
 """Identifiers: how the service spells a record's key, an assignment's, a status row's.
 
-Sources: reference graph-intune 1.3 (record id), 3.5 (assignment id), 3.6 (status row id).
+Sources: sources.md#record-id, sources.md#assignments, sources.md#status-rows.
 """
 
 import re

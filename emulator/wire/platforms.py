@@ -1,6 +1,6 @@
 """What is decided by a device's platform: one row a platform. A new platform is a row here and a module in device_sim.
 
-Source: reference graph-intune 3.1 (profile types), devices A10 and A11 (enrolment, removal).
+Sources: sources.md#imported-pfx-profiles, sources.md#check-in-times, sources.md#removal.
 """
 
 from collections.abc import Mapping

@@ -32,7 +32,7 @@ _PKCS_REQ, _CERT_REP = "19", "3"
 
 
 class FailInfo(StrEnum):
-    """Why a request is refused: RFC 8894, section 3.2.1.4."""
+    """Why a request is refused: RFC 8894, section 3.2.1.4 (sources.md#scep)."""
 
     BAD_ALGORITHM = "0"
     BAD_MESSAGE_CHECK = "1"

@@ -1,6 +1,6 @@
 """CMS SignedData with one signer: made for SCEP, verified for everything that devices and the service sign.
 
-Sources: RFC 5652, sections 5.3 and 5.4; reference devices B8 (signed profiles), D and E.
+Sources: sources.md#cms-signed-data, sources.md#apple-signed-profiles.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Requests of a JSON batch as if each had been sent by itself. Pure.
 
-Shapes: reference graph-clients on `$batch`; Graph, JSON batching.
+Sources: sources.md#json-batching, sources.md#batches-of-clients.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """What a client really did to a PFX and its password, found out with the keys the lab holds. Pure.
 
-Tries every key and every padding, whatever was declared: reference graph-intune 1.9, peers-and-habits 1.4 no. 2.
+Tries every key and every padding, whatever was declared. Source: sources.md#secret-fields.
 """
 
 import base64
@@ -24,7 +24,7 @@ _HASHES: Final = {
 }  # fmt: skip
 _AUTH_SAFES: Final = ("data", "signed_data")
 PROCESSED: Final = ("oaepSha256", "oaepSha384", "oaepSha512")
-"""Padding schemes that connectors process (reference graph-intune 1.2)."""
+"""Padding schemes that connectors process (sources.md#oaep-paddings)."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
 
 
 def _is_pkcs12(data: bytes) -> bool:
-    """Return whether these are the bytes of a PFX (RFC 7292 4), and not of another DER structure."""
+    """Return whether these are the bytes of a PFX (sources.md#pkcs12), and not of another DER structure."""
     try:
         pfx = asn1_pkcs12.Pfx.load(data)
         return bool(pfx["version"].native == "v3" and pfx["auth_safe"]["content_type"].native in _AUTH_SAFES)

@@ -34,7 +34,7 @@ _LAST_REQUESTS: Final = 0.1
 READ_WRITE: Final = "DeviceManagementConfiguration.ReadWrite.All"
 READ_USERS: Final = "User.Read.All"
 RIGHTS: Final = (READ_WRITE, READ_USERS)
-"""What an import tool is said to need (reference graph-intune 1.4)."""
+"""What an import tool is said to need (sources.md#record-permissions)."""
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The facts about the real products, read from the YAML files beside this module.
 
-Whatever rests on a fact names its anchor: `sources.md#anchor` in docstrings and comments, `source="anchor"` in tables.
-docs/sources.md shows them all.
+Whatever rests on a fact names its anchor: `sources.md#record-id` in docstrings and comments, `source="record-id"` in
+tables and marks. docs/sources.md shows them all.
 """
 
 import textwrap

@@ -1,7 +1,7 @@
 """A certificate's way in time: each hop with who did it, what was in clear where, sizes and cryptography.
 
-Made of the journal and the store. What was in clear follows from the design and reference graph-intune 2.3 to 2.6: the
-password in the import tool, in the connector's memory and on the device; on the cloud's side never.
+Made of the journal and the store. What was in clear follows from sources.md#how-delivery-works: the password in the
+import tool, in the connector's memory and on the device; on the cloud's side never.
 """
 
 from typing import Any, Final

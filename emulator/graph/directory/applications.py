@@ -1,7 +1,7 @@
 """/applications: registrations with their secrets and certificates, changed while the lab runs.
 
-Source: Microsoft Graph reference, application. Import tools that set themselves up use it (reference graph-intune 1.8).
-A secret's text is in the answer of addPassword and nowhere else: the store keeps its hash.
+Source: sources.md#applications. Import tools that set themselves up use it (sources.md#pfximport-3). A secret's text is
+in the answer of addPassword and nowhere else: the store keeps its hash.
 """
 
 import base64

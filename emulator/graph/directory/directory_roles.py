@@ -1,4 +1,4 @@
-"""/directoryRoles and /organization: who administers the tenant. Source: Microsoft Graph reference, directoryRole."""
+"""/directoryRoles and /organization: who administers the tenant. Source: sources.md#directory-roles."""
 
 import json
 from typing import Final

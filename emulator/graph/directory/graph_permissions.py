@@ -1,6 +1,6 @@
 """Microsoft Graph's own permissions that matter here, with the ids applications ask for them by.
 
-Source: Microsoft Graph permissions reference ("all permissions and ids"). The ids are the same in every tenant.
+Source: sources.md#permission-ids. The ids are the same in every tenant.
 """
 
 from typing import Final, NamedTuple

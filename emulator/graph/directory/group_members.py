@@ -1,4 +1,4 @@
-"""/groups/{id}/members and transitiveMembers. Source: reference graph-intune 4.5."""
+"""/groups/{id}/members and transitiveMembers. Source: sources.md#groups."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""/groups. Source: reference graph-intune 4.5; creating and changing as the Graph reference has it."""
+"""/groups. Source: sources.md#groups."""
 
 import json
 from typing import Any, Final

@@ -1,7 +1,7 @@
 """/servicePrincipals, their role assignments, and delegated grants: what applications are allowed, changed live.
 
-Source: Microsoft Graph reference, servicePrincipal, appRoleAssignment, oAuth2PermissionGrant. Graph itself is one of
-them and lists its permissions, as set-up commands of import tools read them (reference graph-intune 1.8).
+Source: sources.md#service-principals. Graph itself is one of them and lists its permissions, as set-up commands of
+import tools read them (sources.md#pfximport-3).
 """
 
 from typing import Final

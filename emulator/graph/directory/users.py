@@ -1,4 +1,4 @@
-"""/users and /me. Source: reference graph-intune 4.4; creating and changing as the Graph reference has it."""
+"""/users and /me. Source: sources.md#users."""
 
 import json
 from typing import Any, Final

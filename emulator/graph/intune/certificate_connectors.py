@@ -1,6 +1,7 @@
-"""/deviceManagement/ndesConnectors and certificateConnectorDetails. Source: reference graph-intune 4.1 and 4.2.
+"""/deviceManagement/ndesConnectors and certificateConnectorDetails.
 
-The names of health metrics are unpublished: ours are in docs/divergences.md.
+Sources: sources.md#ndes-connectors, sources.md#connector-health. The names of health metrics are the lab's own:
+sources.md#health-metric-names.
 """
 
 from datetime import timedelta

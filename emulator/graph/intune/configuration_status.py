@@ -1,6 +1,6 @@
 """What became of profiles: statuses of devices and users, overviews, certificate states.
 
-Source: reference graph-intune 3.6.
+Sources: sources.md#status-rows, sources.md#certificate-states.
 
 Rows are computed from deliveries, as the service computes them: there are lists, but no single rows.
 """

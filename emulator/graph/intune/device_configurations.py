@@ -1,6 +1,7 @@
 """/deviceManagement/deviceConfigurations: imported-PFX profiles, their assignments.
 
-Source: reference graph-intune 3.
+Sources: sources.md#imported-pfx-profiles, sources.md#profile-operations, sources.md#assign-body,
+sources.md#assignments.
 """
 
 from typing import Any
@@ -132,7 +133,7 @@ def _properties(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_any_purpose(request: GraphRequest, type_name: str, properties: dict[str, Any]) -> dict[str, Any]:
-    """Append the extended key usage that the real service adds to two Android types each time (graph-intune 3.3)."""
+    """Append the extended key usage that the service adds to two Android types: sources.md#any-purpose-eku."""
     usages = properties.get("extendedKeyUsages")
     if usages is None or type_name not in _ANY_PURPOSE or request.cloud.config.switches.any_purpose_eku == "off":
         return properties

@@ -1,4 +1,4 @@
-"""/deviceManagement/managedDevices. Source: reference graph-intune 4.3."""
+"""/deviceManagement/managedDevices. Source: sources.md#managed-devices."""
 
 import json
 from functools import lru_cache

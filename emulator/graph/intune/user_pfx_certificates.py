@@ -1,4 +1,8 @@
-"""/deviceManagement/userPfxCertificates: imported certificates. Source: reference graph-intune 1."""
+"""/deviceManagement/userPfxCertificates: imported certificates.
+
+Sources: sources.md#record-type, sources.md#record-operations, sources.md#record-id, sources.md#masked-reads,
+sources.md#duplicate-post, sources.md#delete-without-effect.
+"""
 
 from collections.abc import Callable
 from typing import Any

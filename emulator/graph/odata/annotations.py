@@ -1,7 +1,7 @@
 """Metadata levels: what `Accept: application/json;odata.metadata=…` adds to an answer, or takes from it. Pure.
 
 `full` names types, ids and edit links in the relative form the service uses; text, whole numbers and truth values need
-no type. Source: reference graph-intune 5.6; OData JSON Format 4.01, 3.1 and 4.5.
+no type. Source: sources.md#metadata-levels.
 """
 
 import re

@@ -1,6 +1,6 @@
 """$filter, $search and $orderby as conditions and orders on the columns of a list.
 
-Source: reference graph-intune 1.6 and 5.8.
+Sources: sources.md#record-filters, sources.md#query-options, sources.md#directory-queries, sources.md#odata-quotes.
 """
 
 import re
@@ -213,7 +213,7 @@ def _spelled(match: re.Match[str]) -> str:
 
 
 def read_filter(text: str, fields: Mapping[str, Column], resource: str, *, quirks: bool = False) -> Condition:
-    """Return a $filter as a condition; `quirks` are those of the managedDevices service (graph-intune 4.3).
+    """Return a $filter as a condition; `quirks` are those of sources.md#managed-device-filters.
 
     Raises:
         GraphError: it does not parse, or uses a property or function that cannot be filtered.

@@ -1,4 +1,4 @@
-"""`$metadata`: the model as CSDL 4.0 XML. Source: OData Common Schema Definition Language XML 4.01."""
+"""`$metadata`: the model as CSDL 4.0 XML. Source: sources.md#odata-metadata."""
 
 from functools import cache
 from typing import Final

@@ -1,7 +1,8 @@
 """Graph's entity model as far as the lab serves it: types, properties, navigations, enumerations.
 
 `$metadata`, the annotations of `odata.metadata=full` and the filters of computed lists are made from these tables.
-Sources: reference graph-intune 1.1, 1.2, 3.1 to 3.7, 4.1 to 4.5; the directory types as Graph's reference has them.
+Sources: sources.md#record-properties, sources.md#imported-pfx-profiles, sources.md#certificate-states,
+sources.md#managed-devices, sources.md#users, sources.md#groups.
 """
 
 import re

@@ -1,7 +1,7 @@
 """OData query options: $select, $top, $skip, $count and paging; $filter and $orderby are read in filters.py.
 
-The `$` of a name may be missing, as on Graph's beta endpoint; nextLinks keep every other option.
-Source: reference graph-intune 1.6 and 5.8.
+The `$` of a name may be missing, as on Graph's beta endpoint; nextLinks keep every other option. Sources:
+sources.md#query-options, sources.md#paging, sources.md#page-size, sources.md#list-order.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """The profile an Apple device enrols with: trust in the server, an identity by SCEP, the MDM payload that uses it.
 
-Sources: reference devices B1, B4 (access rights, keys of com.apple.mdm), B5; Apple's com.apple.security.scep.
+Sources: sources.md#apple-enrolment, sources.md#apple-commands (access rights), sources.md#apple-profiles.
 """
 
 from dataclasses import dataclass

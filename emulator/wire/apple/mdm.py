@@ -1,7 +1,8 @@
 """Apple MDM property lists: check-in messages, commands, answers, and the profile that carries a PKCS#12.
 
-Sources: Apple's device-management schemas and articles as digested in reference devices B1 to B10. The
-top-level PayloadIdentifier scheme is ours; the one real Intune uses is unknown (docs/divergences.md).
+Sources: sources.md#apple-check-in, sources.md#apple-commands, sources.md#apple-profiles,
+sources.md#apple-pkcs12-payload, sources.md#apple-error-codes. The identifiers of profiles are the lab's own:
+sources.md#apple-profile-identifiers.
 """
 
 import base64

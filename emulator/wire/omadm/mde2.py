@@ -1,4 +1,4 @@
-"""Windows enrolment (MDE2): discovery, XCEP policies, WSTEP requests and answers. Source: reference devices A9.
+"""Windows enrolment (MDE2): discovery, XCEP policies, WSTEP requests and answers. See sources.md#mde2-enrolment.
 
 The token of the signed-in user travels in the header of the SOAP message, the request for a certificate in its body.
 """

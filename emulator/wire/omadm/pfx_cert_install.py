@@ -1,6 +1,6 @@
 """ClientCertificateInstall/PFXCertInstall: node names, values and status codes of the Windows CSP.
 
-Sources: ClientCertificateInstall CSP and DDF as digested in reference devices A1, A2, A7.
+Sources: sources.md#pfx-csp-nodes, sources.md#pfx-csp-rules, sources.md#syncml-statuses.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ USER_ROOT: Final = "./User/Vendor/MSFT/ClientCertificateInstall/PFXCertInstall"
 DEVICE_ROOT: Final = "./Device/Vendor/MSFT/ClientCertificateInstall/PFXCertInstall"
 
 DEVICE_CONTEXT_ROOT: Final = "./Vendor/MSFT/ClientCertificateInstall/PFXCertInstall"
-"""The same nodes as DEVICE_ROOT: a path that names neither user nor device is the device's (reference devices A1)."""
+"""The same nodes as DEVICE_ROOT: a path without user or device means the device (sources.md#pfx-csp-nodes)."""
 
 KEY_LOCATION_TPM: Final = 1
 KEY_LOCATION_TPM_ELSE_SOFTWARE: Final = 2
@@ -76,4 +76,4 @@ AGENT_DECLINED: Final = 1401
 AGENT_NOT_FOUND: Final = 1403
 AGENT_DENIED: Final = 1404
 AGENT_ASKS: Final = 1
-"""Status of an Android agent (reference devices A8 and C); 1 while its user has not answered is our own."""
+"""Status of an Android agent (sources.md#android-statuses); 1 while its user has not answered is our own."""

@@ -1,6 +1,7 @@
 """The provisioning document a PC gets at enrolment (wap-provisioningdoc): identity, server, poll schedule, renewal.
 
-Sources: reference devices A9 (content) and A10 (poll schedule). Times of the schedule are minutes, of renewal days.
+Sources: sources.md#mde2-enrolment (content), sources.md#poll-schedule. Times of the schedule are minutes, of renewal
+days.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """SOAP 1.2 envelopes as Windows enrolment uses them: action, message id, security token, body, fault.
 
-Sources: reference devices A9; SOAP 1.2; WS-Addressing 1.0; WS-Security 1.0.
+Sources: sources.md#mde2-enrolment, sources.md#soap-envelopes.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """SyncML 1.2 representation of OMA-DM messages, as Windows and Intune exchange them.
 
-Sources: [MS-MDM] and OMA-DM as digested in reference devices A5 to A7. Reading is strict about structure
-(CmdID first, known commands) and lenient about lexical form (white space, prefixes, order of header fields).
+Sources: sources.md#syncml-messages, sources.md#syncml-statuses. Reading is strict about structure (CmdID first, known
+commands) and lenient about lexical form (white space, prefixes, order of header fields).
 """
 
 import re

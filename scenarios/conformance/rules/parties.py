@@ -15,7 +15,7 @@ _CONNECTOR: Final = ("connector",)
 _DEVICE: Final = ("device",)
 _MANAGEMENT: Final = (OMADM_PATH, ANDROID_PATH, APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH)
 _DEVICE_ERROR: Final = re.compile(r"Status -?[1-9]|MC\w+Domain \d")
-"""How platforms name an error: reference devices A7, B10."""
+"""How platforms name an error: sources.md#syncml-statuses, sources.md#apple-error-codes."""
 
 _PREFIX: Final = "/connector/v1/"
 _PAUSE: Final = timedelta(seconds=0.4)
