@@ -1,6 +1,8 @@
 """The facts in scenarios/sources and their citations: every one says where it is from, and leads there."""
 
+import ast
 import re
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,6 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from pfxlab.emulator.config import Switches
+from pfxlab.scenarios.conformance.rules import RULES
+from pfxlab.scenarios.scenario.loader import catalogue
 from pfxlab.scenarios.sources.facts import CONFIDENCES, Fact, fact, facts, groups, sources_page
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +20,40 @@ PUBLIC = {
     "learn.microsoft.com", "pubs.opengroup.org", "www.rfc-editor.org", "www.w3.org",
 }  # fmt: skip
 """Hosts of pages that anybody can open."""
+
+_LISTED = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+_OWN = ("docs/sources.md", "scenarios/sources/", "tests/test_sources.py")
+TEXTS = {
+    name: (ROOT / name).read_text("utf-8")
+    for name in _LISTED
+    if name.endswith((".html", ".json", ".md", ".py", ".yaml")) and not name.startswith(_OWN)
+}
+"""Every text of the repository that may cite a fact, by its path."""
+
+OLD_FORMS = (
+    r"\bgraph-(intune|clients) \d", r"\bauth-clients\b", r"\b[Rr]eference (graph|devices|auth|peers)", r"\bdevices [A-J]\d",
+    r"\bFrench document", r"\bas digested in\b", r"\bGraph reference(,| has)", r"\bself-checks? \d",
+)  # fmt: skip
+"""Citations that no reader could follow: sections of notes that are not in the repository, pages without address."""
+
+
+def _cited(name: str) -> set[str]:
+    """Return the anchors that a file cites: in its texts, in the source of a scenario, of its rules and its marks."""
+    found = set(re.findall(r"sources\.md#([\w-]*)", TEXTS[name]))
+    if name.startswith("scenarios/scenario/catalogue/"):
+        found |= set(re.findall(r"^source: (.*)$", TEXTS[name], re.MULTILINE))
+    return found | _fields(name) if name.endswith(".py") else found
+
+
+def _fields(name: str) -> set[str]:
+    calls = [node for node in ast.walk(ast.parse(TEXTS[name])) if isinstance(node, ast.Call)]
+    tables = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("Rule", "behaviour")]
+    words = [word.value for call in tables for word in call.keywords if word.arg == "source"]
+    assert len(words) == len(tables), f"{name}: a rule or mark without its source"
+    return {str(ast.literal_eval(word)) for word in words}
+
+
+CITED = {name: cited for name in TEXTS if (cited := _cited(name))}
 
 
 @pytest.mark.parametrize("one", facts().values(), ids=lambda one: one.anchor)
@@ -47,6 +85,38 @@ def test_anchors_are_headings() -> None:
     assert re.findall(r"^### (.+)$", sources_page(), re.MULTILINE) == anchors
     assert [name for name in anchors if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)] == []
     assert len(set(anchors)) == len(anchors)
+
+
+@pytest.mark.parametrize("name", CITED)
+def test_every_citation_leads_to_a_fact(name: str) -> None:
+    """Each anchor that a file cites is that of a fact."""
+    assert sorted(CITED[name] - set(facts())) == []
+
+
+def test_no_fact_is_idle() -> None:
+    """Each fact is cited by something other than the page of facts."""
+    assert sorted(set(facts()) - set().union(*CITED.values())) == []
+
+
+def test_rules_and_scenarios_are_among_the_citations() -> None:
+    """The sources of rules and scenarios are read as citations, so that none escapes these tests."""
+    rules = set().union(*(cited for name, cited in CITED.items() if name.startswith("scenarios/conformance/rules/")))
+    assert {rule.source for rule in RULES.values()} <= rules
+    scenarios = {name for name in CITED if name.startswith("scenarios/scenario/catalogue/")}
+    assert {Path(name).stem for name in scenarios} == set(catalogue())
+
+
+@pytest.mark.parametrize("form", OLD_FORMS)
+def test_no_citation_leads_nowhere(form: str) -> None:
+    """No file cites anything in a form that names no anchor."""
+    assert [f"{name}: {found[0]}" for name, text in TEXTS.items() if (found := re.search(form, text))] == []
+
+
+def test_sources_of_a_docstring_are_anchors() -> None:
+    """What follows Source, Sources or Expected values in Python texts is the anchor of a fact."""
+    form = r"\b(?:Sources?|Expected values|Layouts?): +\n? *(?!sources\.md#).{0,30}"
+    python = {name: text for name, text in TEXTS.items() if name.endswith(".py")}
+    assert [f"{name}: {found[0]}" for name, text in python.items() if (found := re.search(form, text))] == []
 
 
 def test_unknown_anchor_is_named() -> None:

@@ -1,4 +1,4 @@
-"""What versions of iOS and macOS open, with containers made by the OpenSSL command line. Source: reference devices B11."""
+"""What versions of iOS and macOS open, with containers made by the OpenSSL command line: sources.md#pkcs12-on-apple."""
 
 import subprocess
 from pathlib import Path

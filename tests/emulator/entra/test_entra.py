@@ -1,4 +1,4 @@
-"""Sign-in over HTTP. Expected values: reference auth-clients."""
+"""Sign-in over HTTP. Expected values: sources.md#token-endpoint, sources.md#sign-in-errors."""
 
 import json
 from typing import Any

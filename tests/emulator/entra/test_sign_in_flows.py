@@ -1,4 +1,7 @@
-"""Sign-in flows with MSAL, unmodified, and the parts MSAL does not show. Expected values: reference auth-clients."""
+"""Sign-in flows with MSAL, unmodified, and the parts MSAL does not show.
+
+Expected values: sources.md#authority-documents, sources.md#token-endpoint, sources.md#authorize-response-mode.
+"""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""$batch over HTTP. Expected values: reference graph-intune 5.10 and self-check 18."""
+"""$batch over HTTP. Expected values: sources.md#json-batching."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""deviceConfigurations over HTTP. Expected values: reference graph-intune 3."""
+"""deviceConfigurations over HTTP. Expected values: sources.md#profile-operations."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,7 @@
-"""users, groups, managedDevices and ndesConnectors over HTTP. Expected values: reference graph-intune 4."""
+"""users, groups, managedDevices and ndesConnectors over HTTP.
+
+Expected values: sources.md#users, sources.md#groups, sources.md#managed-devices, sources.md#ndes-connectors.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Directory and list behaviour that tools meet sooner or later. Expected values: reference graph-intune 4.3 to 5.8."""
+"""Directory and list behaviour that tools meet sooner or later.
+
+Expected values: sources.md#users, sources.md#groups, sources.md#directory-queries, sources.md#query-options.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What PFXImport v2 and v3 send, in their exact forms (reference graph-intune 1.7, 1.8 and self-checks 2, 5, 6, 22, 24)."""
+"""What PFXImport 2 and 3 send, in their exact forms: sources.md#pfximport-2, sources.md#pfximport-3."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,7 @@
-"""Pages, filters and orders of lists while the collection changes. Expected values: reference graph-intune 4.3, 5.8."""
+"""Pages, filters and orders of lists while the collection changes.
+
+Expected values: sources.md#paging, sources.md#managed-device-filters.
+"""
 
 from datetime import timedelta
 from pathlib import Path

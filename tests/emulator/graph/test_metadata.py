@@ -1,4 +1,7 @@
-"""$metadata, metadata levels and ETags. Expected values: OData CSDL and JSON Format 4.01, reference graph-intune 5.6 and 5.7."""
+"""$metadata, metadata levels and ETags.
+
+Expected values: sources.md#odata-metadata, sources.md#metadata-levels, sources.md#odata-context.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Statuses, certificate states, groups and connector details over HTTP. Expected values: reference graph-intune 3.6, 4."""
+"""Statuses, certificate states, groups and connector details over HTTP.
+
+Expected values: sources.md#status-rows, sources.md#certificate-states, sources.md#groups, sources.md#connector-health.
+"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Throttling. Expected values: reference graph-intune 5.9 and self-check 11."""
+"""Throttling. Expected values: sources.md#throttling-limits, sources.md#throttling-guidance."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""userPfxCertificates over HTTP. Expected values: reference graph-intune 1 and its self-checks in 10.3."""
+"""userPfxCertificates over HTTP.
+
+Expected values: sources.md#record-operations, sources.md#record-id, sources.md#masked-reads, sources.md#opaque-400.
+"""
 
 import io
 import re

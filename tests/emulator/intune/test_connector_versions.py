@@ -1,4 +1,4 @@
-"""How long a connector's version is supported. Source: reference graph-intune 6.4."""
+"""How long a connector's version is supported. Source: sources.md#connector-versions."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The portal's numbers, by the examples Microsoft publishes (reference devices A8 and B10)."""
+"""The admin centre's numbers, by examples of its own texts: sources.md#portal-error-numbers."""
 
 import pytest
 

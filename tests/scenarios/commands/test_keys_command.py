@@ -1,4 +1,4 @@
-"""`pfxlab keys`, as an administrator types it. Layouts: reference graph-intune 8.2; OpenSSL reads the PEM files."""
+"""`pfxlab keys`, as an administrator types it. Layouts: sources.md#cng-key-blobs; OpenSSL reads the PEM files."""
 
 import json
 import stat

@@ -1,6 +1,7 @@
-"""The self-checks of reference graph-intune 10.3 that concern Graph and Entra, one test each, by number.
+"""What tools rely on in Graph and at sign-in, a test for each habit that one of them has.
 
-11 is test_throttling's; 19 to 21 and 23 concern keys, connector and devices and are tested with those.
+Expected values: sources.md#pfximport-2, sources.md#pfximport-3, sources.md#token-refusals, sources.md#routing-errors,
+sources.md#profile-operations, sources.md#status-rows, sources.md#json-batching.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ __all__ = ["history"]
 IOS = {"@odata.type": "#microsoft.graph.iosImportedPFXCertificateProfile", "displayName": "p"}
 
 
-async def test_check_01(lab: Lab) -> None:
+async def test_body_of_pfximport_2(lab: Lab) -> None:
     """PFXImport 2's body is 201; enums are stored in camelCase and dates in UTC."""
     reply = await (await admin(lab))("POST", PFX, data=v2_body(lab), headers=JSON)
     entity = reply.json
@@ -28,7 +29,7 @@ async def test_check_01(lab: Lab) -> None:
     assert entity["startDateTime"] == "2026-01-05T07:00:00Z"
 
 
-async def test_check_02(lab: Lab) -> None:
+async def test_body_of_pfximport_3(lab: Lab) -> None:
     """PFXImport 3's body is 201; keyAlgorithm is refused by the model with its exact text."""
     graph = await admin(lab)
     assert (await graph("POST", PFX, v3_body(lab))).status == 201
@@ -42,7 +43,7 @@ async def test_check_02(lab: Lab) -> None:
     assert reply.json["error"]["innerError"]["message"] == reply.message
 
 
-async def test_check_03(lab: Lab) -> None:
+async def test_reads_are_masked(lab: Lab) -> None:
     """List and entity show AA== and an empty password."""
     graph = await admin(lab)
     key = (await graph("POST", PFX, record(lab))).json["id"]
@@ -52,7 +53,7 @@ async def test_check_03(lab: Lab) -> None:
 
 @pytest.mark.parametrize("form", ["{path}?$filter={raw}", "{path}?$filter={escaped}", "{path}?filter={escaped}",
                                   "{path}/?$filter={raw}", "{path}?%24filter={escaped}"])  # fmt: skip
-async def test_check_04(lab: Lab, form: str) -> None:
+async def test_filters_in_every_form(lab: Lab, form: str) -> None:
     """Filters with tolower work raw and encoded, with and without the dollar sign, with a slash before the question mark."""
     graph = await admin(lab)
     await graph("POST", PFX, record(lab, userPrincipalName="USER@pfxlab.example"))
@@ -61,7 +62,7 @@ async def test_check_04(lab: Lab, form: str) -> None:
     assert len((await graph("GET", path)).json["value"]) == 1
 
 
-async def test_check_05(lab: Lab) -> None:
+async def test_odd_user_names_are_found(lab: Lab) -> None:
     """UPNs with an apostrophe, a number sign and mixed case are found; a single apostrophe breaks the filter."""
     graph = await admin(lab)
     for upn in ("o'hara@pfxlab.example", "a_b.example#EXT#@pfxlab.example", "Mixed.Case@pfxlab.example"):
@@ -77,7 +78,7 @@ async def test_check_05(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["({key})", "('{key}')", "/{key}", "%28%27{key}%27%29"])
-async def test_check_06(lab: Lab, spelling: str) -> None:
+async def test_patch_by_every_spelling(lab: Lab, spelling: str) -> None:
     """PATCH reaches a record by bare parentheses, quoted parentheses and segment."""
     graph = await admin(lab)
     key = (await graph("POST", PFX, record(lab))).json["id"]
@@ -85,7 +86,7 @@ async def test_check_06(lab: Lab, spelling: str) -> None:
     assert (await graph("GET", f"{PFX}/{key}")).json["keyName"] == "B"
 
 
-async def test_check_07(lab: Lab) -> None:
+async def test_delete_is_204_and_again(lab: Lab) -> None:
     """DELETE is 204, again 204, and 204 for a key with a UPN, which leaves the record."""
     graph, upn = await admin(lab), lab.operator.credentials.user_upn
     entity = (await graph("POST", PFX, record(lab))).json
@@ -96,7 +97,7 @@ async def test_check_07(lab: Lab) -> None:
         assert len((await graph("GET", PFX)).json["value"]) == left
 
 
-async def test_check_08(lab: Lab) -> None:
+async def test_next_link_has_the_requests_authority(lab: Lab) -> None:
     """A nextLink has the authority the request was sent to."""
     graph = await admin(lab)
     for number in range(2):
@@ -106,13 +107,13 @@ async def test_check_08(lab: Lab) -> None:
     assert page["@odata.nextLink"].startswith(f"https://localhost:{lab.emulator.port}/beta/")
 
 
-async def test_check_09(lab: Lab) -> None:
+async def test_unknown_user_is_an_empty_list(lab: Lab) -> None:
     """A look-up of a user nobody is answers 200 with an empty list."""
     reply = await (await admin(lab))("GET", "/beta/users?$filter=" + quote("userPrincipalName eq 'nobody@x.example'"))
     assert (reply.status, reply.json["value"]) == (200, [])
 
 
-async def test_check_10(lab: Lab) -> None:
+async def test_missing_scope_and_expired_token(lab: Lab) -> None:
     """A missing scope is 403 with the scope list in the envelope, an expired token 401 with WWW-Authenticate."""
     graph = await setup(lab)
     refused = await graph("GET", PFX)
@@ -123,13 +124,13 @@ async def test_check_10(lab: Lab) -> None:
     assert (late.status, "authorization_uri" in late.headers["WWW-Authenticate"]) == (401, True)
 
 
-async def test_check_12(lab: Lab) -> None:
+async def test_path_without_a_version(lab: Lab) -> None:
     """A path without version is 404 ResourceNotFound with the segment in lower case."""
     reply = await (await admin(lab))("GET", "/deviceManagement/userPfxCertificates")
     assert (reply.status, reply.code, reply.message) == (404, "ResourceNotFound", "Invalid version: devicemanagement")
 
 
-async def test_check_13(lab: Lab) -> None:
+async def test_unknown_segment_is_400(lab: Lab) -> None:
     """An unknown segment is 400 with Graph's text, not 404."""
     reply = await (await admin(lab))("GET", "/beta/deviceManagement/cheese")
     assert (reply.status, reply.code, reply.message) == (
@@ -139,13 +140,13 @@ async def test_check_13(lab: Lab) -> None:
     )
 
 
-async def test_check_14(lab: Lab) -> None:
+async def test_profile_without_a_type(lab: Lab) -> None:
     """A profile without @odata.type is an abstract class."""
     reply = await (await admin(lab))("POST", CONFIGURATIONS, {"displayName": "p"})
     assert (reply.status, reply.message) == (400, "Cannot create an abstract class.")
 
 
-async def test_check_15(lab: Lab) -> None:
+async def test_assign_replaces(lab: Lab) -> None:
     """Assign replaces the set, an empty list clears it, ids are made of profile and (pseudo) group."""
     graph, group = await admin(lab), lab.operator.credentials.group_id
     profile = (await graph("POST", CONFIGURATIONS, IOS)).json["id"]
@@ -164,7 +165,7 @@ async def test_check_15(lab: Lab) -> None:
     assert (await graph("GET", f"{CONFIGURATIONS}/{profile}/assignments")).json["value"] == []
 
 
-async def test_check_16(lab: Lab, history: Any) -> None:
+async def test_status_rows_are_listed_only(lab: Lab, history: Any) -> None:
     """Status rows have the id user_config_device and can be listed, not read one by one."""
     devices, (ios, _) = await ready_lab(lab)
     await bring(lab, history[2])
@@ -177,14 +178,14 @@ async def test_check_16(lab: Lab, history: Any) -> None:
     assert (single.status, single.code) == (400, "No method match route template")
 
 
-async def test_check_17(lab: Lab) -> None:
+async def test_routes_in_lower_case(lab: Lab) -> None:
     """Lower-case routes are the same routes."""
     graph = await admin(lab)
     for path in ("ndesconnectors", "userpfxcertificates", "deviceconfigurations"):
         assert (await graph("GET", f"/beta/devicemanagement/{path}")).status == 200
 
 
-async def test_check_18(lab: Lab) -> None:
+async def test_batches_refused_whole(lab: Lab) -> None:
     """A batch of 21, with an id twice, or a body without Content-Type is refused whole; a failed dependency is 424."""
     graph = await admin(lab)
 
@@ -202,7 +203,7 @@ async def test_check_18(lab: Lab) -> None:
     assert {item["id"]: item["status"] for item in answered} == {"1": 404, "2": 424}
 
 
-async def test_check_22(lab: Lab, history: Any) -> None:
+async def test_purposes_match_by_name(lab: Lab, history: Any) -> None:
     """A profile finds records of its purpose by name, though the two enumerations number them differently."""
     devices, (ios, _) = await ready_lab(lab)
     for item in history:
@@ -216,7 +217,7 @@ async def test_check_22(lab: Lab, history: Any) -> None:
     assert set(records.values()) == {"smimeEncryption", "smimeSigning"}
 
 
-async def test_check_24(lab: Lab) -> None:
+async def test_expired_certificate_is_listed(lab: Lab) -> None:
     """An expired certificate is still listed."""
     graph = await admin(lab)
     await graph(
