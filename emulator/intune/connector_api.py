@@ -19,7 +19,6 @@ from pfxlab.emulator.intune import deliveries
 from pfxlab.emulator.pki import RequestRefused, thumbprint
 from pfxlab.emulator.store.connectors import Connector
 from pfxlab.emulator.store.database import Row
-from pfxlab.emulator.store.delivery_states import Trigger
 from pfxlab.emulator.wire import connector as contract
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.apple import mdm
@@ -159,7 +158,7 @@ def _ciphertext(text: str) -> bytes:
 def _give_up(cloud: Cloud, delivery_id: str, reason: str) -> None:
     delivery = cloud.deliveries.get(delivery_id)
     if delivery is not None:
-        deliveries.apply(cloud, delivery, Trigger.GAVE_UP, reason)
+        deliveries.give_up(cloud, delivery, reason)
 
 
 async def _lease(request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pfxlab.emulator.cloud import Cloud
@@ -11,13 +11,12 @@ from pfxlab.emulator.intune.profiles import target_profile
 from pfxlab.emulator.intune.targeting import Certificate, Subject, is_targeted, select
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.deliveries import Delivery
-from pfxlab.emulator.store.delivery_states import COLUMNS, TABLE, State, Trigger, next_state
+from pfxlab.emulator.store.delivery_states import TABLE, State, Trigger, columns_set, next_state
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.connector import NotRecrypted, Result
 from pfxlab.emulator.wire.enums import IntendedPurpose
 from pfxlab.emulator.wire.platforms import PLATFORMS
 
-_PRESENCE = {Trigger.SENT: True, Trigger.REMOVAL_CONFIRMED: False, Trigger.DEVICE_GONE: False}
 _GONE = (State.REMOVED, State.SUPERSEDED, State.REMOVING, State.LEFT)
 
 
@@ -29,12 +28,8 @@ def apply(cloud: Cloud, delivery: Delivery, trigger: Trigger, reason: str | None
 
     """
     state = next_state(delivery.state, trigger)
-    changes = {**COLUMNS[state], **changes}
-    if trigger is Trigger.GAVE_UP:
-        changes["error_code"] = portal_errors.NO_PFX_TO_INSTALL
-    if trigger in _PRESENCE:
-        changes["maybe_on_device"] = _PRESENCE[trigger]
-    changed = replace(delivery, state=state, reason=reason, last_modified=cloud.clock.now(), **changes)
+    columns: dict[str, Any] = {**columns_set(trigger, state), **changes, "reason": reason}
+    changed = replace(delivery, state=state, last_modified=cloud.clock.now(), **columns)
     with cloud.store.atomic():
         cloud.deliveries.save(changed)
         cloud.journal.record(
@@ -209,11 +204,24 @@ def expire_leases(cloud: Cloud) -> int:
     """Return the deliveries of silent connectors to the queue; return how many."""
     expired = cloud.deliveries.expired_leases(cloud.clock.now())
     for delivery in expired:
-        attempts = delivery.attempts + 1
-        last = attempts >= cloud.config.switches.connector_attempts
         reason = f"connector {delivery.leased_by} did not answer in time"
-        apply(cloud, delivery, Trigger.GAVE_UP if last else Trigger.LEASE_EXPIRED, reason, attempts=attempts)
+        if not _was_last(cloud, delivery, reason):
+            apply(cloud, delivery, Trigger.LEASE_EXPIRED, reason, attempts=delivery.attempts + 1)
     return len(expired)
+
+
+def give_up(cloud: Cloud, delivery: Delivery, reason: str, **changes: Any) -> None:
+    """Let a delivery that a connector holds fail for good; the portal shows that there is no PFX to install."""
+    apply(cloud, delivery, Trigger.GAVE_UP, reason, error_code=portal_errors.NO_PFX_TO_INSTALL, **changes)
+
+
+def _was_last(cloud: Cloud, delivery: Delivery, reason: str) -> bool:
+    """Let a delivery fail when the attempt that has just ended was its last; return whether it was."""
+    attempts = delivery.attempts + 1
+    last = attempts >= cloud.config.switches.connector_attempts
+    if last:
+        give_up(cloud, delivery, reason, attempts=attempts)
+    return last
 
 
 def release(cloud: Cloud, connector_id: str) -> None:
@@ -296,21 +304,14 @@ def _fail(cloud: Cloud, result: NotRecrypted) -> bool:
     delivery = cloud.deliveries.get(result.request_id)
     if delivery is None:
         return False
-    attempts = delivery.attempts + 1
     reason = f"{result.code}: {result.message}"
-    final = attempts >= cloud.config.switches.connector_attempts
-    if final:
-        apply(cloud, delivery, Trigger.GAVE_UP, reason, attempts=attempts)
-    else:
-        # Each further attempt waits twice as long: what is broken seldom heals at once.
-        pause = cloud.config.switches.connector_retry_seconds * 2 ** (attempts - 1)
-        again = _later(cloud.clock.now(), pause)
-        apply(cloud, delivery, Trigger.ATTEMPT_FAILED, reason, attempts=attempts, not_before=again)
-    return final
-
-
-def _later(now: datetime, seconds: float) -> datetime:
-    return now + timedelta(seconds=seconds)
+    if _was_last(cloud, delivery, reason):
+        return True
+    # Each further attempt waits twice as long: what is broken seldom heals at once.
+    pause = timedelta(seconds=cloud.config.switches.connector_retry_seconds * 2**delivery.attempts)
+    again = cloud.clock.now() + pause
+    apply(cloud, delivery, Trigger.ATTEMPT_FAILED, reason, attempts=delivery.attempts + 1, not_before=again)
+    return False
 
 
 class Turns:

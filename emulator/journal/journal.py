@@ -67,6 +67,11 @@ class Journal:
         """Drop what is remembered and not stored: the store is about to be replaced."""
         self._remembered.clear()
 
+    def clear(self) -> None:
+        """Drop every entry, stored or not."""
+        self.forget_remembered()
+        self._entries.keep_latest(0)
+
     def flush(self) -> None:
         """Store what is remembered."""
         if not self._remembered:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pfxlab.emulator.store.database import Row, Store, from_text, placeholders, to_text
-from pfxlab.emulator.store.delivery_states import COLUMNS, State, Trigger, allowed
+from pfxlab.emulator.store.delivery_states import State, Trigger, allowed, columns_set, next_state
 from pfxlab.emulator.wire.enums import IntendedPurpose
 from pfxlab.emulator.wire.platforms import APPLE
 
@@ -44,22 +44,25 @@ class Delivery:
     error_code: int = 0
 
 
-def _bulk(trigger: Trigger, *given: str) -> str:
+def _bulk(trigger: Trigger, after: State, *given: str) -> str:
     """Return the statement that takes a step of the table for many deliveries.
 
-    Parameters: a value for each column of `given`, then the delivery's id. A delivery in a state from which the
-    trigger does not lead on is left as it is.
+    Parameters: a value for each column of `given`, then a delivery's id. One in a state from which the trigger does
+    not lead to `after` is left as it is.
     """
-    (after,) = set(allowed(trigger).values())
-    columns = {"reason": None, **COLUMNS[after]}
-    plain = [f"{name} = {'null' if value is None else value}" for name, value in columns.items() if name not in given]
-    before = ", ".join(f"'{state}'" for state in allowed(trigger))
-    steps = ", ".join([f"state = '{after}'", *plain, *(f"{name} = ?" for name in given)])
-    return f"update deliveries set {steps} where id = ? and state in ({before})"  # noqa: S608 - names of the table
+    before = ", ".join(f"'{state}'" for state, end in allowed(trigger).items() if end is after)
+    return f"update deliveries set {_steps(trigger, after, *given)} where id = ? and state in ({before})"  # noqa: S608 - names of the table
 
 
-_LEASE = _bulk(Trigger.LEASE_TAKEN, "lease_id", "leased_by", "lease_until", "last_modified")
-_READY = _bulk(Trigger.RECRYPTED, "payload", "last_modified")
+def _steps(trigger: Trigger, after: State, *given: str) -> str:
+    """Return what a step sets, as SQL with a mark for each column of `given`."""
+    values = {name: "null" if value is None else int(value) for name, value in columns_set(trigger, after).items()}
+    plain = [f"{name} = {value}" for name, value in values.items() if name not in given]
+    return ", ".join([f"state = '{after}'", *plain, *(f"{name} = ?" for name in given)])
+
+
+_LEASE = _bulk(Trigger.LEASE_TAKEN, State.LEASED, "lease_id", "leased_by", "lease_until", "last_modified")
+_READY = _bulk(Trigger.RECRYPTED, State.READY, "payload", "last_modified")
 _DATES = ("created", "last_modified", "not_before", "lease_until")
 
 
@@ -184,6 +187,34 @@ class Deliveries:
             _READY,
             [(payload, to_text(now), delivery_id) for delivery_id, payload in payloads],
         )
+
+    def step_many(self, before: State, trigger: Trigger, now: datetime, limit: int = -1) -> int:
+        """Take a step of the table for up to `limit` deliveries in a state, for all when negative; return how many.
+
+        They are not written down in the journal: this is for runs whose deliveries nobody asks about.
+
+        Raises:
+            IllegalTransition: the table has no such step.
+
+        """
+        steps = _steps(trigger, next_state(before, trigger), "last_modified")
+        which = "select rowid from deliveries where state = ? limit ?"
+        sql = f"update deliveries set {steps} where rowid in ({which})"  # noqa: S608 - names of the table
+        return self._store.run(sql, (to_text(now), str(before), limit))
+
+    def next_due(self, after: datetime) -> datetime | None:
+        """Return when connectors get work next that they would not get before: a retry, or a lease that has ended."""
+        sql = (
+            "select min(due) from (select min(not_before) as due from deliveries where state = 'requested'"
+            " and not_before > :now union all select min(lease_until) from deliveries where state = 'leased'"
+            " and lease_until > :now)"
+        )
+        found = self._store.scalar(sql, {"now": to_text(after)})
+        return None if found is None else from_text(found)
+
+    def progress(self) -> list[Row]:
+        """Return what check-ins and connectors change of all deliveries: id, state, attempts, maybe_on_device."""
+        return self._store.rows("select id, state, attempts, maybe_on_device from deliveries order by id")
 
     def expired_leases(self, now: datetime) -> list[Delivery]:
         """Return the deliveries whose connector has not answered in time."""

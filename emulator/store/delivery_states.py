@@ -6,7 +6,7 @@ sources.md#how-delivery-works, sources.md#connector-events, sources.md#removal.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 
 class State(StrEnum):
@@ -80,13 +80,16 @@ TABLE: dict[tuple[State, Trigger], State] = {
 }
 
 
-_NO_LEASE: Final = {"lease_id": None, "leased_by": None, "lease_until": None}
-_FRESH: Final = {**_NO_LEASE, "payload": None, "attempts": 0, "not_before": None, "device_key_thumbprint": None}
+Columns: TypeAlias = dict[str, int | None]
+_NO_LEASE: Final[Columns] = {"lease_id": None, "leased_by": None, "lease_until": None}
+_FRESH: Final[Columns] = {
+    **_NO_LEASE, "payload": None, "attempts": 0, "not_before": None, "device_key_thumbprint": None
+}  # fmt: skip
 _PAYLOAD_DONE: Final = (_S.INSTALLED, _S.REMOVED, _S.SUPERSEDED, _S.REMOVING, _S.LEFT)
 
 
-def _columns(state: State) -> dict[str, object]:
-    columns: dict[str, object] = {}
+def _columns(state: State) -> Columns:
+    columns: Columns = {}
     if state is _S.WANTED:
         columns = dict(_FRESH)
     elif state is not _S.LEASED:
@@ -98,8 +101,15 @@ def _columns(state: State) -> dict[str, object]:
     return columns
 
 
-COLUMNS: Final[Mapping[State, Mapping[str, object]]] = {state: _columns(state) for state in State}
-"""State → what it sets in the delivery's other columns when it is entered, unless the step itself says otherwise."""
+_COLUMNS: Final[Mapping[State, Columns]] = {state: _columns(state) for state in State}
+_PRESENCE: Final = {_T.SENT: True, _T.REMOVAL_CONFIRMED: False, _T.DEVICE_GONE: False}
+"""What tells whether the certificate may be on the device."""
+
+
+def columns_set(trigger: Trigger, after: State) -> Columns:
+    """Return what a step sets in the delivery's other columns, unless the step's own values say otherwise."""
+    presence = {"maybe_on_device": _PRESENCE[trigger]} if trigger in _PRESENCE else {}
+    return {"reason": None, **_COLUMNS[after], **presence}
 
 
 class IllegalTransition(Exception):

@@ -146,6 +146,11 @@ class Devices:
         )
         return self._store.rows(sql, (*values, limit, skip))
 
+    def keys(self, tenant_id: str) -> set[str]:
+        """Return the thumbprints of the identities of a tenant's devices."""
+        rows = self._store.rows("select key_thumbprint from devices where tenant_id = ?", (tenant_id,))
+        return {row["key_thumbprint"] for row in rows}
+
     def remove(self, device_id: str) -> None:
         """Forget a device."""
         self._store.run("delete from devices where id = ?", (device_id,))

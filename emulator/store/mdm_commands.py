@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from pfxlab.emulator.store.database import Store, from_text, placeholders, to_text
+from pfxlab.emulator.store.database import Row, Store, from_text, placeholders, to_text
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ class MdmCommands:
             (device_id, *states),
         )
         return None if row is None else MdmCommand(**{**row, "created": from_text(row["created"])})
+
+    def progress(self) -> list[Row]:
+        """Return how all commands stand: id, state."""
+        return self._store.rows("select id, state from mdm_commands order by id")
 
     def put_off(self, device_id: str) -> bool:
         """Return whether a device has answered NotNow to something that still waits."""

@@ -127,6 +127,18 @@ class PfxCertificates:
             )
         )
 
+    def rows(self) -> list[Row]:
+        """Return every record of all tenants as its columns: id, ciphertext, and all that an import or change says.
+
+        Rows: id, thumbprint, user_principal_name, intended_purpose, padding_scheme, provider_name, key_name,
+        start_date, expiration_date, encrypted_pfx_blob, encrypted_pfx_password, last_modified.
+        """
+        return self._store.rows(
+            "select id, thumbprint, user_principal_name, intended_purpose, padding_scheme, provider_name, key_name,"
+            " start_date, expiration_date, encrypted_pfx_blob, encrypted_pfx_password, last_modified"
+            " from pfx_certificates where not is_deleted"
+        )
+
     def count(self, tenant_id: str) -> int:
         """Return how many records a tenant has."""
         sql = "select count(*) from pfx_certificates where tenant_id = ? and not is_deleted"

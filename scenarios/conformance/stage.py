@@ -141,11 +141,7 @@ class Stage:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Return every record as the cloud keeps it, by id, lower case; values that readers see masked included."""
-        rows = self.lab.emulator.cloud.store.rows(
-            "select id, thumbprint, user_principal_name, intended_purpose, padding_scheme, provider_name, key_name,"
-            " start_date, expiration_date, encrypted_pfx_blob, encrypted_pfx_password, last_modified"
-            " from pfx_certificates where not is_deleted"
-        )
+        rows = self.lab.emulator.cloud.certificates.rows()
         return {str(row["id"]).lower(): row for row in rows}
 
     def common(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pfxlab.device_sim.apple.device import AppleDevice
 from pfxlab.device_sim.client import Device
 from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.device_sim.schedule import APPLE, next_check_in
-from pfxlab.emulator.store.database import from_text, to_text
+from pfxlab.emulator.store.delivery_states import State
 from pfxlab.scenarios.lab.lab import Lab
 
 _CONNECTORS = -1
@@ -37,17 +37,6 @@ def due(lab: Lab, device: Device, after: datetime) -> datetime | None:
         return None
     poll = APPLE if isinstance(device, AppleDevice) else device.enrolled.management.poll
     return next_check_in(poll, record.enrolled, after)
-
-
-def next_work(lab: Lab, after: datetime) -> datetime | None:
-    """Return when connectors get work next that they would not get before: a retry, or a lease that has ended."""
-    sql = (
-        "select min(due) from (select min(not_before) as due from deliveries where state = 'requested'"
-        " and not_before > :now union all select min(lease_until) from deliveries where state = 'leased'"
-        " and lease_until > :now)"
-    )
-    found = lab.emulator.cloud.store.scalar(sql, {"now": to_text(after)})
-    return None if found is None else from_text(found)
 
 
 async def pass_time(lab: Lab, step: timedelta, devices: Sequence[Device] | None = None) -> list[CheckIn]:
@@ -93,7 +82,7 @@ async def pass_time_seldom(lab: Lab, step: timedelta, every: timedelta) -> list[
 
 def _next(lab: Lab, agenda: list[tuple[datetime, int]]) -> tuple[datetime, int] | None:
     """Return what comes next: the first check-in, or work for connectors before it."""
-    work = next_work(lab, lab.clock.now()) if lab.connectors() else None
+    work = lab.emulator.cloud.deliveries.next_due(lab.clock.now()) if lab.connectors() else None
     first = agenda[0] if agenda else None
     if work is not None and (first is None or work <= first[0]):
         return work, _CONNECTORS
@@ -133,7 +122,7 @@ async def settle(lab: Lab, most: int = 20) -> int:
     return came
 
 
-_FOR_DEVICE = ("wanted", "ready", "offered", "removing")
+_FOR_DEVICE = (State.WANTED, State.READY, State.OFFERED, State.REMOVING)
 
 
 def _waiting(lab: Lab) -> list[str]:
@@ -144,7 +133,7 @@ def _waiting(lab: Lab) -> list[str]:
         for name, device in lab.devices.items()
         if device.managed
         and (
-            any(str(d.state) in _FOR_DEVICE for d in cloud.deliveries.of_device(device.identity.device_id))
+            any(d.state in _FOR_DEVICE for d in cloud.deliveries.of_device(device.identity.device_id))
             or cloud.devices.leaving(device.identity.device_id)
         )
     ]
@@ -152,6 +141,5 @@ def _waiting(lab: Lab) -> list[str]:
 
 def _picture(lab: Lab) -> list[dict[str, object]]:
     """Return what check-ins and connectors change: where nothing changes, coming again would be no use."""
-    store = lab.emulator.cloud.store
-    deliveries = store.rows("select id, state, attempts, maybe_on_device from deliveries order by id")
-    return deliveries + store.rows("select id, state from mdm_commands order by id")
+    cloud = lab.emulator.cloud
+    return cloud.deliveries.progress() + cloud.commands.progress()

@@ -20,14 +20,13 @@ from urllib.parse import urlencode
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
-from pfxlab.emulator.store.database import to_text
+from pfxlab.emulator.store import synthetic
 from pfxlab.scenarios.load.bench.graph import COLLECTION, Served, bench_folder, fill, imports_into, serve_lab
 from pfxlab.scenarios.load.bench.http_driver import Measurement
 
 _BLOB_BYTES: Final = 4096
 _ROUNDS: Final = 20
 _SETTLE_SECONDS: Final = 2.0
-_NUMBERS: Final = "with recursive n(i) as (select 1 union all select i + 1 from n where i < :n)"
 PAGES: Final = {
     "overview": "/admin",
     "certificates": "/admin/certificates",
@@ -44,26 +43,7 @@ def fill_with_devices(folder: Path, certificates: int, devices: int) -> None:
     """Put certificates of usual size, devices, and two deliveries for each device straight into a lab's store."""
     fill(folder, certificates, _BLOB_BYTES)
     cloud = Cloud(Config(), LabClock(), folder / "cloud")
-    tenant, now = cloud.directory.tenants()[0]["id"], to_text(cloud.clock.now())
-    values = {"n": devices, "tenant": tenant, "now": now}
-    with cloud.store.atomic():
-        cloud.store.run(
-            _NUMBERS + " insert into devices (id, tenant_id, user_id, platform, device_name, os_version, model,"  # noqa: S608 - ours
-            " manufacturer, serial_number, udid, certificate, key_thumbprint, enrolled, last_sync)"
-            " select printf('d%d', i), :tenant, printf('u%d', i), case i % 3 when 0 then 'ios' else 'windows' end,"
-            " printf('Device %d', i), '1', 'm', 'm', 's', 'u', x'30', printf('%040x', i), :now, :now from n",
-            values,
-        )
-        for copy in (0, 1):
-            cloud.store.run(
-                _NUMBERS + " insert into deliveries (id, tenant_id, device_id, user_id, profile_id, certificate_id,"  # noqa: S608 - ours
-                " thumbprint, purpose, state, attempts, payload_uuid, maybe_on_device, created, last_modified)"
-                " select printf('%d-%d', :copy, i), :tenant, printf('d%d', i), printf('u%d', i), printf('p%d', :copy),"
-                " printf('%032x-%040x', i, i), printf('%040x', i), 1,"
-                " case i % 20 when 0 then 'failed' when 1 then 'requested' else 'installed' end, 0, 'u', 1, :now, :now"
-                " from n",
-                {**values, "copy": copy},
-            )
+    synthetic.add_devices(cloud.store, cloud.directory.tenants()[0]["id"], cloud.clock.now(), devices)
     cloud.close()
 
 

@@ -38,11 +38,15 @@ from pfxlab.device_sim.keys import KeyPool, generate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.edge import client_certificate
 from pfxlab.emulator.pki import thumbprint
-from pfxlab.emulator.store.database import to_text
+from pfxlab.emulator.store.deliveries import Delivery
+from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
+from pfxlab.emulator.store.devices import Device
+from pfxlab.emulator.store.pfx_certificates import PfxCertificate
 from pfxlab.emulator.wire.apple.enrollment import ALL_RIGHTS
 from pfxlab.emulator.wire.apple.mdm import profile_identifier
 from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, OMADM_PATH
-from pfxlab.emulator.wire.enums import IntendedPurpose
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.omadm import pfx_cert_install as csp
 from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.lab import chain
@@ -134,51 +138,41 @@ def member_of(number: int) -> Member:
 
 def _profile(lab: Lab, platform: str) -> str:
     """Put a profile for all users into the store and return its id."""
-    cloud, now = lab.emulator.cloud, to_text(lab.clock.now())
+    profiles, now, key = lab.emulator.cloud.profiles, lab.clock.now(), f"p-{platform}"
     tenant, kind = lab.operator.credentials.tenant_id, PLATFORMS[platform].profile_type
-    cloud.store.put(
-        "device_configurations",
-        {"id": f"p-{platform}", "tenant_id": tenant, "odata_type": kind, "display_name": platform, "version": 1,
-         "created": now, "last_modified": now, "properties": '{"intendedPurpose": "smimeEncryption"}'},
-    )  # fmt: skip
-    cloud.store.put(
-        "assignments",
-        {"id": f"a-{platform}", "configuration_id": f"p-{platform}", "target_type": "allLicensedUsersAssignmentTarget",
-         "group_id": "", "intent": "apply"},
-    )  # fmt: skip
-    return f"p-{platform}"
+    asked = {"intendedPurpose": "smimeEncryption"}
+    profiles.save(DeviceConfiguration(key, tenant, kind, platform, 1, now, now, asked))
+    profiles.assign(key, [Assignment(f"a-{platform}", key, "allLicensedUsersAssignmentTarget", "")])
+    return key
 
 
 def _device(lab: Lab, number: int, who: x509.Certificate, profile: str, held: Sequence[Identity]) -> list[str]:
     """Put a device, its user's records and their installed deliveries into the store; return the deliveries' ids."""
-    store, tenant, now = lab.emulator.cloud.store, lab.operator.credentials.tenant_id, to_text(lab.clock.now())
-    member, user = member_of(number), f"{number:032x}"
+    cloud, tenant, now = lab.emulator.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
+    member, user, device = member_of(number), f"{number:032x}", f"d{number:07}"
     hardware = hardware_of(member.platform, member.upn, 7, member.name)
-    key = thumbprint(who)
+    key, purpose = thumbprint(who), IntendedPurpose.smimeEncryption
     user_id = f"{user[:8]}-{user[8:12]}-{user[12:16]}-{user[16:20]}-{user[20:]}"
-    store.put(
-        "devices",
-        {"id": f"d{number:07}", "tenant_id": tenant, "user_id": user_id, "platform": member.platform,
-         "device_name": member.name, "os_version": "1", "model": "m", "manufacturer": "m", "serial_number": "s",
-         "udid": hardware.udid, "certificate": who.public_bytes(Encoding.DER), "key_thumbprint": key,
-         "enrolled": now, "last_sync": now},
+    cloud.devices.save(
+        Device(
+            device, tenant, user_id, member.platform, member.name, "1", "m", "m", "s", hardware.udid,
+            who.public_bytes(Encoding.DER), key, now, now,
+        )
     )  # fmt: skip
     made = []
     for index, one in enumerate(held):
         record, delivery = f"{user}-{one.thumbprint}", f"{index:08x}-0000-4000-8000-{number:012x}"
-        store.put(
-            "pfx_certificates",
-            {"id": record, "tenant_id": tenant, "user_id": user_id, "thumbprint": one.thumbprint,
-             "user_principal_name": member.upn, "intended_purpose": 1, "start_date": now, "expiration_date": now,
-             "provider_name": "p", "key_name": "k", "padding_scheme": 5, "encrypted_pfx_blob": b"\x30" * 4096,
-             "encrypted_pfx_password": "AA==", "created": now, "last_modified": now, "is_deleted": 0},
+        cloud.certificates.save(
+            PfxCertificate(
+                record, tenant, user_id, one.thumbprint, member.upn, purpose, now, now, "p", "k",
+                PaddingScheme.oaepSha512, b"\x30" * 4096, "AA==", now, now,
+            )
         )  # fmt: skip
-        store.put(
-            "deliveries",
-            {"id": delivery, "tenant_id": tenant, "user_id": user_id, "device_id": f"d{number:07}",
-             "profile_id": profile, "certificate_id": record, "thumbprint": one.thumbprint, "purpose": 1,
-             "state": "installed", "attempts": 0, "payload_uuid": "u", "device_key_thumbprint": key,
-             "maybe_on_device": 1, "created": now, "last_modified": now},
+        cloud.deliveries.save(
+            Delivery(
+                delivery, tenant, device, user_id, profile, record, one.thumbprint, purpose, State.INSTALLED, "u", now,
+                now, device_key_thumbprint=key, maybe_on_device=True,
+            )
         )  # fmt: skip
         made.append(delivery)
     return made
@@ -188,7 +182,7 @@ def _serve(folder: str, pipe: Pipe) -> None:
     """Run the emulator and, on a port of its own, the bare handler; tell CPU seconds and memory when asked."""
 
     async def bare(lab: Lab) -> int:
-        known = {row["key_thumbprint"] for row in lab.emulator.cloud.store.rows("select key_thumbprint from devices")}
+        known = lab.emulator.cloud.devices.keys(lab.operator.credentials.tenant_id)
 
         async def handle(request: web.Request) -> web.Response:
             certificate = client_certificate(request)
@@ -301,9 +295,9 @@ async def _deliver(folder: Path, devices: int) -> tuple[cProfile.Profile, float]
             await _quiet(lab)
         profile.disable()
         took = time.process_time() - begin
-        rows = lab.emulator.cloud.store.rows("select state, count(*) as n from deliveries group by state")
-        if {row["state"]: row["n"] for row in rows} != {"installed": devices * len(wanted)}:
-            raise RuntimeError(f"expected every certificate to be installed, got {rows}")
+        states = lab.emulator.cloud.deliveries.states_of_tenant(lab.operator.credentials.tenant_id)
+        if states != {State.INSTALLED: devices * len(wanted)}:
+            raise RuntimeError(f"expected every certificate to be installed, got {states}")
     return profile, took
 
 
@@ -320,9 +314,9 @@ async def _import(lab: Lab, wanted: Sequence[Any]) -> None:
 
 
 async def _quiet(lab: Lab) -> None:
-    at_work = "select count(*) from deliveries where state in ('requested', 'leased')"
+    tenant = lab.operator.credentials.tenant_id
     for _ in range(2400):
-        if not lab.emulator.cloud.store.scalar(at_work):
+        if not lab.emulator.cloud.deliveries.count(tenant, State.REQUESTED, State.LEASED):
             return
         await asyncio.sleep(0.05)
     raise RuntimeError("expected the connector to finish within two minutes, it did not")

@@ -25,7 +25,7 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.lab.seed import seed
-from pfxlab.emulator.store.database import to_text
+from pfxlab.emulator.store import synthetic
 from pfxlab.emulator.tls import ServerTls
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.load.bench import bare
@@ -126,18 +126,7 @@ def fill(folder: Path, records: int, blob_bytes: int = 1) -> None:
     """Put records of many users straight into a lab's store, with small blobs unless told."""
     cloud = Cloud(Config(), LabClock(), folder / "cloud")
     tenant = seed(cloud).tenant_id
-    now = to_text(cloud.clock.now())
-    with cloud.store.atomic():
-        cloud.store.run(
-            "with recursive n(i) as (select 1 union all select i + 1 from n where i < :records)"
-            " insert into pfx_certificates (id, tenant_id, user_id, thumbprint, user_principal_name, intended_purpose,"
-            " start_date, expiration_date, provider_name, key_name, padding_scheme, encrypted_pfx_blob,"
-            " encrypted_pfx_password, created, last_modified, is_deleted)"
-            " select printf('%032x-%040x', i, i), :tenant, printf('u%d', i / 3),"
-            " printf('%040x', i), printf('Person%d@pfxlab.example', i / 3), 1, :now, :now, 'p', 'k', 5,"
-            " zeroblob(:blob), 'AA==', :now, :now, 0 from n",
-            {"records": records, "tenant": tenant, "now": now, "blob": blob_bytes},
-        )
+    synthetic.add_certificates(cloud.store, tenant, cloud.clock.now(), records, blob_bytes)
     cloud.close()
 
 

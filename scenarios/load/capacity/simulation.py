@@ -21,6 +21,7 @@ from typing import Final
 
 from pfxlab.emulator.config import Switches
 from pfxlab.emulator.intune import deliveries
+from pfxlab.emulator.store.delivery_states import State, Trigger
 from pfxlab.emulator.wire.connector import Recrypted
 from pfxlab.scenarios.lab.config_file import config_of
 from pfxlab.scenarios.lab.key_cache import lay_out
@@ -73,7 +74,7 @@ class Queue:
         self.lab = Lab(folder, config_of(switches={"connector_lease_seconds": _FOR_EVER}), at=_MONDAY)
         self._count, self._users = count, min(users, count)
         queue_up(self.lab, Material(), [b"\x01" * 256] * count, self._users)
-        self._store, self._cloud = self.lab.emulator.cloud.store, self.lab.emulator.cloud
+        self._cloud = self.lab.emulator.cloud
 
     def close(self) -> None:
         """Let go of the lab."""
@@ -82,10 +83,10 @@ class Queue:
 
     def run(self, tenant: Tenant, capacity: Capacity, chance: random.Random, *, even: bool) -> "Simulated":
         """Return what becomes of a morning: every device checks in once, the connectors work until all is done."""
-        anew = "update deliveries set state = 'wanted', payload = null, lease_id = null, last_modified = created"
-        self._store.run(anew)
-        self._store.run("delete from journal")
         self.lab.clock.set(_MONDAY)
+        for state in (State.REQUESTED, State.READY):
+            self._cloud.deliveries.step_many(state, Trigger.SOURCE_CHANGED, _MONDAY)
+        self._cloud.journal.clear()
         moments = _check_ins(tenant, self._users, chance, even=even)
         return _Morning(self, moments, capacity).run()
 
@@ -95,7 +96,7 @@ class Queue:
         found = cloud.devices.get(f"ud{device}")
         if found is None:
             raise LookupError(f"expected the device {device}")
-        with self._store.atomic():
+        with self._cloud.store.atomic():
             return [one.id for one in deliveries.ask(cloud, cloud.deliveries.of_device(found.id), found)]
 
     def lease(self, connector: int, limit: int) -> tuple[str, list[str]]:

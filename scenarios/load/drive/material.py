@@ -15,10 +15,13 @@ from cryptography.x509.oid import NameOID
 from pfxlab.connector_sim.keys.padding import encrypt
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME, SoftwareKey
 from pfxlab.emulator.clock import LabClock
-from pfxlab.emulator.store.database import to_text
+from pfxlab.emulator.store.deliveries import Delivery
+from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.devices import Device
+from pfxlab.emulator.store.pfx_certificates import PfxCertificate
 from pfxlab.emulator.wire.apple.mdm import pkcs12_payload_template
 from pfxlab.emulator.wire.connector import PasswordRecryption, PayloadEncryption, WorkItem
-from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.platforms import APPLE
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 
@@ -125,32 +128,27 @@ def queue_up(
 
     `first` numbers them from there on, for a second call; `named` begins the users' ids.
     """
-    store, tenant, now = lab.emulator.cloud.store, lab.operator.credentials.tenant_id, to_text(lab.clock.now())
-    pfx = b"\x30" * _PFX_BYTES
-    with store.atomic():
+    cloud, tenant, now = lab.emulator.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
+    pfx, purpose = b"\x30" * _PFX_BYTES, IntendedPurpose.smimeEncryption
+    with cloud.store.atomic():
         for number in range(users):
-            store.put(
-                "devices",
-                {"id": f"{named}d{number}", "tenant_id": tenant, "user_id": f"{named}{number}",
-                 "platform": platforms[number % len(platforms)],
-                 "device_name": "d", "os_version": "10", "model": "m", "manufacturer": "m", "serial_number": "s",
-                 "udid": "u", "certificate": material.devices[number % _DEVICES], "key_thumbprint": f"t{number}",
-                 "enrolled": now, "last_sync": now},
+            cloud.devices.save(
+                Device(
+                    f"{named}d{number}", tenant, f"{named}{number}", platforms[number % len(platforms)], "d", "10",
+                    "m", "m", "s", "u", material.devices[number % _DEVICES], f"t{number}", now, now,
+                )
             )  # fmt: skip
         for number, text in enumerate(ciphertexts, first):
             user, record = f"{named}{number % users}", f"r{number}"
-            store.put(
-                "pfx_certificates",
-                {"id": record, "tenant_id": tenant, "user_id": user, "thumbprint": record, "user_principal_name": user,
-                 "intended_purpose": 1, "start_date": now, "expiration_date": now,
-                 "provider_name": "Microsoft Software Key Storage Provider", "key_name": KEY_NAME, "padding_scheme": 5,
-                 "encrypted_pfx_blob": pfx, "encrypted_pfx_password": base64.b64encode(text).decode(), "created": now,
-                 "last_modified": now, "is_deleted": 0},
+            cloud.certificates.save(
+                PfxCertificate(
+                    record, tenant, user, record, user, purpose, now, now, "Microsoft Software Key Storage Provider",
+                    KEY_NAME, _SCHEME, pfx, base64.b64encode(text).decode(), now, now,
+                )
             )  # fmt: skip
-            store.put(
-                "deliveries",
-                {"id": f"{number:08x}-0000-4000-8000-000000000000", "tenant_id": tenant, "user_id": user,
-                 "device_id": f"{named}d{number % users}", "profile_id": "p", "certificate_id": record,
-                 "thumbprint": record, "purpose": 1, "state": "requested", "attempts": 0, "payload_uuid": "u",
-                 "created": now, "last_modified": now},
+            cloud.deliveries.save(
+                Delivery(
+                    f"{number:08x}-0000-4000-8000-000000000000", tenant, f"{named}d{number % users}", user, "p",
+                    record, record, purpose, State.REQUESTED, "u", now, now,
+                )
             )  # fmt: skip

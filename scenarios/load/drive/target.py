@@ -15,7 +15,7 @@ from typing import Any, Final
 from pfxlab.connector_sim.keys.installed import InstalledProviders, SoftwarePlace
 from pfxlab.connector_sim.service import Connector, Settings, enroll
 from pfxlab.emulator.clock import LabClock
-from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.delivery_states import State, Trigger
 from pfxlab.scenarios.lab.key_cache import lay_out
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.ready_file import ready
@@ -27,22 +27,22 @@ from pfxlab.scenarios.load.plan_file import LoadPlan
 _QUEUE: Final = 10_000
 _RECYCLED: Final = 2_000
 _RECYCLE_SECONDS: Final = 0.2
-_BROUGHT_BACK: Final = """
-    update deliveries set state = 'requested', payload = null, lease_id = null, leased_by = null, lease_until = null
-    where rowid in (select rowid from deliveries where state = 'ready' limit ?)"""
 
 NEEDS_CONNECTOR: Final = ("checkin", "enrollment")
 
 
 async def _recycle(lab: Lab) -> None:
-    """Keep the queue of a run of connectors full: what was delivered is asked for anew, as by a tenant without end."""
-    store, tenant = lab.emulator.cloud.store, lab.operator.credentials.tenant_id
+    """Keep the queue of a run of connectors full: what is ready is imported and asked for anew, without end."""
+    cloud, tenant = lab.emulator.cloud, lab.operator.credentials.tenant_id
     while True:
         await asyncio.sleep(_RECYCLE_SECONDS)
-        while lab.emulator.cloud.deliveries.count(tenant, State.REQUESTED) < _QUEUE // 2:
-            store.run(_BROUGHT_BACK, (_RECYCLED,))
+        while cloud.deliveries.count(tenant, State.REQUESTED) < _QUEUE // 2:
+            with cloud.store.atomic():
+                now = cloud.clock.now()
+                cloud.deliveries.step_many(State.READY, Trigger.SOURCE_CHANGED, now, _RECYCLED)
+                cloud.deliveries.step_many(State.WANTED, Trigger.DEVICE_ASKED, now)
             await asyncio.sleep(0)
-            if not lab.emulator.cloud.deliveries.count(tenant, State.READY):
+            if not cloud.deliveries.count(tenant, State.READY):
                 break
 
 

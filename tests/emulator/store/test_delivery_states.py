@@ -1,11 +1,13 @@
 """The delivery table, and the service that moves deliveries through it, against a model and random histories."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -258,51 +260,88 @@ def test_lease_that_ends_returns_to_the_queue() -> None:
     cloud.close()
 
 
-def in_state(state: State) -> tuple[Cloud, Delivery, LabClock]:
-    """Return a cloud with one delivery in a state, every column of which holds something."""
-    clock = LabClock(START)
-    cloud, made, device = world(clock)
+LATER = START + timedelta(minutes=2)
+TEXTS = st.none() | st.sampled_from(["a", "b"])
+MOMENTS = st.none() | st.sampled_from([START, LATER])
+COLUMNS = st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(State), "reason": TEXTS, "attempts": st.integers(0, 3), "not_before": MOMENTS,
+        "lease_id": TEXTS, "leased_by": TEXTS, "lease_until": MOMENTS, "device_key_thumbprint": TEXTS,
+        "payload": st.none() | st.binary(max_size=3), "maybe_on_device": st.booleans(), "error_code": st.integers(0, 9),
+    }
+)  # fmt: skip
+"""Every column that a step may set, with any value, whether or not it fits the state."""
+
+
+@pytest.fixture(scope="module")
+def held() -> Iterator[tuple[Cloud, Delivery]]:
+    """Return a cloud with one delivery."""
+    cloud, made, device = world(LabClock(START))
     cloud.certificates.save(certificate(cloud, made, 1, START))
-    (wanted,) = deliveries.reconcile(cloud, device)
-    later = START + timedelta(minutes=1)
-    full = replace(
-        wanted, state=state, reason="before", attempts=1, not_before=START, lease_id="l0", leased_by="c0",
-        lease_until=later, device_key_thumbprint="key-1", payload=b"before", maybe_on_device=True, error_code=7,
-    )  # fmt: skip
-    cloud.deliveries.save(full)
-    return cloud, full, clock
+    (delivery,) = deliveries.reconcile(cloud, device)
+    yield cloud, delivery
+    cloud.close()
 
 
-@pytest.mark.parametrize("state", list(State))
-def test_many_deliveries_are_leased_as_one_would_be(state: State) -> None:
+def singly(cloud: Cloud, before: Delivery, trigger: Trigger, **changes: Any) -> Delivery | None:
+    """Return what one step makes of a delivery, or the delivery where the table has no such step."""
+    cloud.deliveries.save(before)
+    if deliveries.possible(before, trigger):
+        deliveries.apply(cloud, before, trigger, **changes)
+    return cloud.deliveries.get(before.id)
+
+
+@given(columns=COLUMNS)
+def test_many_deliveries_are_leased_as_one_would_be(held: tuple[Cloud, Delivery], columns: dict[str, Any]) -> None:
     """A lease of many changes the columns that the single step changes, and nothing where the table has no such step."""
-    cloud, before, clock = in_state(state)
-    until, row = START + timedelta(minutes=2), {"id": before.id}
-    cloud.deliveries.take([row], "l1", "c1", until, clock.now())
-    many = cloud.deliveries.get(before.id)
+    cloud, delivery = held
+    before = replace(delivery, **columns)
     cloud.deliveries.save(before)
-    if state is State.REQUESTED:
-        deliveries.apply(cloud, before, Trigger.LEASE_TAKEN, lease_id="l1", leased_by="c1", lease_until=until)
-        assert many == cloud.deliveries.get(before.id)
-        assert many is not None
-        assert many.state is State.LEASED
-    else:
-        assert many == before
-    cloud.close()
+    cloud.deliveries.take([{"id": before.id}], "l1", "c1", LATER, cloud.clock.now())
+    many = cloud.deliveries.get(before.id)
+    leased = {"lease_id": "l1", "leased_by": "c1", "lease_until": LATER}
+    assert many == singly(cloud, before, Trigger.LEASE_TAKEN, **leased)
+    assert many is not None
+    assert (many.state is State.LEASED) == (before.state in (State.REQUESTED, State.LEASED))
 
 
-@pytest.mark.parametrize("state", list(State))
-def test_many_results_are_kept_as_one_would_be(state: State) -> None:
+@given(columns=COLUMNS)
+def test_many_results_are_kept_as_one_would_be(held: tuple[Cloud, Delivery], columns: dict[str, Any]) -> None:
     """Results of many change the columns that the single step changes, and nothing where the table has no such step."""
-    cloud, before, clock = in_state(state)
-    cloud.deliveries.make_ready([(before.id, b"result")], clock.now())
-    many = cloud.deliveries.get(before.id)
+    cloud, delivery = held
+    before = replace(delivery, **columns)
     cloud.deliveries.save(before)
-    if state is State.LEASED:
-        deliveries.apply(cloud, before, Trigger.RECRYPTED, payload=b"result")
-        assert many == cloud.deliveries.get(before.id)
-        assert many is not None
-        assert many.state is State.READY
-    else:
-        assert many == before
-    cloud.close()
+    cloud.deliveries.make_ready([(before.id, b"result")], cloud.clock.now())
+    many = cloud.deliveries.get(before.id)
+    assert many == singly(cloud, before, Trigger.RECRYPTED, payload=b"result")
+    assert many is not None
+    assert (many.state is State.READY) == (before.state in (State.LEASED, State.READY))
+
+
+@given(columns=COLUMNS, step=st.sampled_from(list(TABLE)))
+def test_many_take_any_step_as_one_would(
+    held: tuple[Cloud, Delivery], columns: dict[str, Any], step: tuple[State, Trigger]
+) -> None:
+    """A step of all that are in a state changes the columns that the single step changes."""
+    cloud, delivery = held
+    state, trigger = step
+    before = replace(delivery, **{**columns, "state": state})
+    cloud.deliveries.save(before)
+    assert cloud.deliveries.step_many(state, trigger, cloud.clock.now()) == 1
+    many = cloud.deliveries.get(before.id)
+    assert many == singly(cloud, before, trigger)
+    assert many is not None
+    assert many.state is TABLE[step]
+
+
+def test_many_take_no_step_that_the_table_lacks(held: tuple[Cloud, Delivery]) -> None:
+    """A step that the table does not have is refused for many as it is for one, and changes nothing."""
+    cloud, delivery = held
+    lacking = [(state, trigger) for state in State for trigger in Trigger if (state, trigger) not in TABLE]
+    assert len(lacking) > 100
+    for state, trigger in lacking:
+        before = replace(delivery, state=state)
+        cloud.deliveries.save(before)
+        with pytest.raises(IllegalTransition):
+            cloud.deliveries.step_many(state, trigger, cloud.clock.now())
+        assert cloud.deliveries.get(before.id) == before
