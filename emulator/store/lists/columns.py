@@ -55,7 +55,8 @@ ITEM: Final = Column("each.value")
 def constant(value: str | int, kind: Kind) -> Column:
     """Return a column that has one value in every row."""
     if isinstance(value, int):
-        return Column(str(value), kind)
+        # A bare number in `order by` would be that of a column of the result.
+        return Column(f"cast({value} as integer)", kind)
     quoted = value.replace("'", "''")
     return Column(f"'{quoted}'", kind)
 

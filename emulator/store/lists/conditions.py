@@ -49,8 +49,9 @@ class Compare(Condition):
         """Return the condition as SQL."""
         value = self.column.stored(self.value)
         if self.column.kind == "cased" and self.operator == "=":
-            # The index is on the lower-case form; the exact form decides among the few it finds.
-            return Sql(f"(lower({self.column.sql}) = ? and {self.column.sql} = ?)", (str(value).lower(), value))
+            # The index is on the lower-case form; the exact form decides among the few it finds. Without `+` SQLite
+            # puts the exact form in place of the column, in `lower` as well, and finds no use for the index.
+            return Sql(f"(lower({self.column.sql}) = ? and +{self.column.sql} = ?)", (str(value).lower(), value))
         operator = "is not" if self.operator == "!=" else self.operator
         return Sql(f"{self.column.compared()} {operator} ?", (value,))
 

@@ -68,6 +68,16 @@ async def test_common_spellings_of_filters(lab: Lab, text: str, found: list[str]
     assert [user["displayName"] for user in reply.json["value"]] == found
 
 
+async def test_groups_sort_by_what_is_the_same_for_all(lab: Lab) -> None:
+    """$orderby by a property with one value in every group leaves the order to the next property."""
+    graph = await setup(lab)
+    body = {"displayName": "Anna's", "mailEnabled": False, "mailNickname": "a", "securityEnabled": True}
+    assert (await graph("POST", "/beta/groups", body)).status == 201
+    reply = await graph("GET", "/beta/groups?$orderby=mailEnabled%20desc,securityEnabled,displayName%20desc")
+    assert reply.status == 200
+    assert [group["displayName"] for group in reply.json["value"]] == ["Mail users", "Anna's"]
+
+
 async def test_syntax_errors_tell_a_position_and_nothing_of_the_parser(lab: Lab) -> None:
     """A filter that does not parse is answered with Graph's words; what the parser thinks is in the journal."""
     reply = await (await admin(lab))("GET", "/beta/users?$filter=" + quote("displayName eq 'o'hara'"))
