@@ -38,6 +38,7 @@ from pfxlab.emulator.graph.permissions import check
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Incoming, Outgoing
 from pfxlab.emulator.graph.router import Route, Router, split_path
 from pfxlab.emulator.journal.tips import tip
+from pfxlab.emulator.store.database import is_full
 from pfxlab.emulator.wire import jsontext
 
 JSON_TYPE: Final = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
@@ -50,7 +51,6 @@ _COMMON_HEADERS: Final = {
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",
 }
-_FULL: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 _READS: Final = ("GET", "HEAD")
 _LOG = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str | None) -> Answ
     except errors.GraphError:
         raise
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode not in _FULL:
+        if not is_full(error):
             _LOG.exception("unforeseen error")
             raise errors.internal(f"defect of the lab: {type(error).__name__}") from error
         raise errors.storage_full() from error

@@ -18,7 +18,7 @@ from pfxlab.emulator.intune import connector_versions as versions
 from pfxlab.emulator.intune import deliveries
 from pfxlab.emulator.pki import RequestRefused, thumbprint
 from pfxlab.emulator.store.connectors import Connector
-from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.store.database import Row, is_full
 from pfxlab.emulator.wire import connector as contract
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.apple import mdm
@@ -218,7 +218,7 @@ def _told(
         try:
             return await handler(request)
         except sqlite3.OperationalError as trouble:
-            if trouble.sqlite_errorcode not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
+            if not is_full(trouble):
                 raise
             full = {"code": "StorageFull", "message": "the service has no room to write, come again later"}
             return web.json_response({"error": full}, status=507)

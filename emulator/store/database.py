@@ -170,6 +170,11 @@ def from_text(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def is_full(error: sqlite3.OperationalError) -> bool:
+    """Return whether something could not be written because the disk, or the database, had no room for it."""
+    return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+
+
 def placeholders(values: Iterable[Any]) -> str:
     """Return `?, ?, …`, one mark for each value."""
     return ", ".join("?" for _ in values)
