@@ -1,7 +1,7 @@
 """Who gets what: which imported certificates a device should hold, under which profile. Pure.
 
 Sources: sources.md#assignments, sources.md#intended-purpose, sources.md#several-certificates-of-a-user (what to select,
-on which Microsoft's pages contradict each other), sources.md#encryption-history.
+on which Microsoft's pages contradict each other), sources.md#encryption-history, sources.md#expired-certificates.
 """
 
 from collections.abc import Iterable

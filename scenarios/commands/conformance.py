@@ -57,7 +57,7 @@ def rules(*, as_json: bool) -> None:
             group = rule.group
             click.echo(f"\n{group}")
         click.echo(f"  {rule.severity:<7} {rule.id:<28} {rule.sentence}")
-    click.echo("\nNext: pfxlab conformance run --plan import -- COMMAND; docs/conformance.md has each rule's source.")
+    click.echo("\nNext: pfxlab conformance run --plan import -- COMMAND; --json shows each rule's source.")
 
 
 @conformance.command()

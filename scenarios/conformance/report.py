@@ -47,9 +47,12 @@ def _ticks(text: str) -> Markup:
 
 
 def print_judgement(console: Console, judgement: Judgement) -> None:
-    """Print what was broken in boxes, a count of the rest, and the verdict."""
+    """Print what was broken in boxes, each with its sources below, a count of the rest, and the verdict."""
     for one in _broken(judgement):
         console.print(_box(one))
+        for cited in one.rule.fact.cited:
+            # An address is not broken, so that it can be opened from the terminal.
+            console.print(Text(f"  source  {cited}", style="dim"), soft_wrap=True)
     table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
     for column in ("group", "pass", "fail", "warning", "not exercised"):
         table.add_column(column, justify="left" if column == "group" else "right")
@@ -70,7 +73,6 @@ def _box(one: Verdict) -> Panel:
     lines += [Text(f"seen    {seen}", style="red" if one.outcome == "FAIL" else "yellow") for seen in one.seen]
     if one.outcome != "PASS":
         lines.append(Text(f"do      {one.rule.tip}", style="green"))
-    lines += [Text(f"source  {cited}", style="dim") for cited in one.rule.fact.cited]
     title = f"{_label(one)}  {one.rule.id} ({one.rule.severity})"
     return Panel(Group(*lines), title=title, title_align="left", border_style=_COLOURS[one.outcome])
 

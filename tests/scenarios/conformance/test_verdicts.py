@@ -212,7 +212,7 @@ def test_verdict_shows_title_and_address() -> None:
     judgement = Judgement("import", "t", broken)
     address = "https://www.rfc-editor.org/rfc/rfc8017#section-7.1.1"
     page = f"RFC 8017, PKCS #1, section 7.1.1, {address}"
-    console = Console(width=300, file=StringIO(), record=True)
+    console = Console(width=80, file=StringIO(), record=True)
     print_judgement(console, judgement)
     shown = console.export_text()
     assert f"source  {page}" in shown
