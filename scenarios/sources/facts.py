@@ -127,7 +127,7 @@ def sources_page() -> str:
 
 
 def _section(one: Fact) -> Iterator[str]:
-    yield from (f"### {one.anchor}", "", *textwrap.wrap(one.text, 120), "")
+    yield from (f"### {one.anchor}", "", *textwrap.wrap(one.text, 120, break_on_hyphens=False), "")
     yield from (f"- Page: [{page.title}]({page.address})" for page in one.pages)
     if one.seen:
         yield f"- Seen: {one.seen}"
