@@ -19,7 +19,10 @@ from pfxlab.scenarios.lab.lab import Lab
 settings.register_profile("pfxlab", deadline=None)
 settings.load_profile("pfxlab")
 
-KEYS = KeyPool(None, 12)
+KEPT = Path(__file__).parent.parent / "build" / "test-keys"
+KEPT.mkdir(parents=True, exist_ok=True, mode=0o700)
+DEVICE_KEYS = KEPT / "device-keys.pem"
+KEYS = KeyPool(DEVICE_KEYS, 12)
 """Identity keys of simulated devices; making one takes longer than most tests."""
 
 
@@ -59,10 +62,12 @@ def certificate(rsa_key: rsa.RSAPrivateKey) -> x509.Certificate:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kept_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what labs share of costly keys in a folder of this test run's, for commands that tests start as well."""
+def kept_keys() -> Iterator[None]:
+    """Keep what labs share of costly keys in a folder of this checkout's, for commands that tests start as well."""
+    if not DEVICE_KEYS.exists():
+        KEYS.fill()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(key_cache.VARIABLE, str(tmp_path_factory.mktemp("kept")))
+        patch.setenv(key_cache.VARIABLE, str(KEPT))
         yield
 
 

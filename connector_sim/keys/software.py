@@ -129,11 +129,17 @@ class SoftwareKsp:
     @staticmethod
     def _read(key_name: str, data: bytes) -> SoftwareKey:
         try:
-            key = serialization.load_pem_private_key(data, None)
+            # Proving primes anew takes longer than all else at a connector's start; a damaged file shows without it.
+            key = serialization.load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)
         except (ValueError, TypeError):
             raise KeyStoreError(f"expected an RSA key in the file of {key_name!r}, got something else") from None
         if not isinstance(key, rsa.RSAPrivateKey):
             raise KeyStoreError(f"expected an RSA key under {key_name!r}, got {type(key).__name__}")
+        numbers = key.private_numbers()
+        if numbers.p * numbers.q != numbers.public_numbers.n:
+            raise KeyStoreError(
+                f"expected an RSA key in the file of {key_name!r}, got numbers that do not belong together"
+            )
         return SoftwareKey(key_name, key, bool(_head(data).get("exportable", False)))
 
     def list_keys(self) -> list[KeyInfo]:

@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from asn1crypto import pkcs12 as asn1_pkcs12
@@ -107,8 +108,12 @@ def examine_password(value: Any, keys: Mapping[str, rsa.RSAPrivateKey], likely: 
 def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
     """Return what a record's encryptedPfxBlob holds, opened by the first of the passwords that fits."""
     data = decoded(value)
-    if data is None:
-        return Container()
+    return Container() if data is None else _examined(data, tuple(passwords))
+
+
+@lru_cache(maxsize=256)
+def _examined(data: bytes, passwords: tuple[bytes, ...]) -> Container:
+    """Remember what many rules ask of one file: opening a PFX is made slow on purpose."""
     for number, password in enumerate(passwords):
         if b"\0" in password:
             # As after UTF-16: it opens nothing, and cryptography stops the whole process on it.

@@ -14,6 +14,7 @@ from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
+from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.tls import ServerTls
 from pfxlab.scenarios.lab.lab import KEY_NAME
 from pfxlab.scenarios.lab.user_folder import data_folder
@@ -62,6 +63,7 @@ def _make(kept: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True, mode=0o700)
     cloud = Cloud(Config(), LabClock(), part / "cloud")
+    signing_key_of(cloud)
     cloud.close()
     ServerTls(part / "cloud")
     SoftwareKsp(part / "connector" / "keys").add(KEY_NAME)
