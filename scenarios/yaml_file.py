@@ -1,11 +1,14 @@
 """YAML files of the user's, checked by JSON Schema: what is wrong with one is said in a sentence with its line."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+
+from pfxlab.emulator.wire.json_schema import draft_2020_12
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 
 class NotAsAsked(ValueError):
@@ -45,7 +48,7 @@ def checked(text: str, schema: Mapping[str, Any], place: str, holds: str) -> tup
         raise NotAsAsked(f"{place}: expected YAML, got something else ({error})") from None
     if root is None:
         raise NotAsAsked(f"{place}, line 1: expected {holds}, got an empty file")
-    errors = sorted(Draft202012Validator(schema).iter_errors(body), key=lambda e: line_of(root, list(e.absolute_path)))
+    errors = sorted(draft_2020_12(schema).iter_errors(body), key=lambda e: line_of(root, list(e.absolute_path)))
     if errors:
         told = _narrowed(errors[0])
         where = list(told.absolute_path)
@@ -54,15 +57,17 @@ def checked(text: str, schema: Mapping[str, Any], place: str, holds: str) -> tup
     return root, body
 
 
-def _narrowed(error: ValidationError) -> ValidationError:
+def _narrowed(error: "ValidationError") -> "ValidationError":
     """Return the most telling part of an error that has alternatives."""
     if _alternatives(error):
         return error
+    from jsonschema.exceptions import ValidationError, best_match
+
     inner = best_match([error])
     return inner if isinstance(inner, ValidationError) else error
 
 
-def _alternatives(error: ValidationError) -> list[str]:
+def _alternatives(error: "ValidationError") -> list[str]:
     """Return the keys of which one must be there, if that is what an error is about."""
     wanted = error.validator_value
     if error.validator not in ("anyOf", "oneOf") or not isinstance(wanted, list):
@@ -71,7 +76,7 @@ def _alternatives(error: ValidationError) -> list[str]:
     return keys if len(keys) == len(wanted) else []
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: "ValidationError") -> str:
     schema_, wanted = error.schema, error.validator_value
     keys = _alternatives(error)
     if keys and isinstance(error.instance, dict):

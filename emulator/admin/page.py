@@ -6,14 +6,16 @@ A page's template has a block `live`: what changes while one looks. live.py rend
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
-
-from jinja2 import Environment, PackageLoader
 
 from pfxlab.emulator.admin.names import PURPOSES
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.wire.platforms import PLATFORMS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PREFIX: Final = "/admin"
 _LIVE: Final = "live"
@@ -62,10 +64,6 @@ class Shown:
 
 View = Callable[[Look], Shown]
 
-_TEMPLATES: Final = Environment(
-    loader=PackageLoader("pfxlab.emulator.admin"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-)
-
 
 def moment(value: datetime | str) -> str:
     """Return a moment as people read it, to the second, in UTC."""
@@ -85,13 +83,21 @@ def with_query(look: Look, **changes: Any) -> str:
     return "?" + urlencode({name: value for name, value in values.items() if value})
 
 
-_TEMPLATES.filters |= {
-    "platform": lambda name: PLATFORMS[name].display_name if name in PLATFORMS else name,
-    "purpose": lambda name: PURPOSES.get(name, name),
-    "moment": moment,
-    "size": size,
-    "thousands": lambda number: f"{number:,}",
-}
+@cache
+def _templates() -> "Environment":
+    # Loaded with the first page: most labs show none.
+    from jinja2 import Environment, PackageLoader
+
+    loader = PackageLoader("pfxlab.emulator.admin")
+    templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    templates.filters |= {
+        "platform": lambda name: PLATFORMS[name].display_name if name in PLATFORMS else name,
+        "purpose": lambda name: PURPOSES.get(name, name),
+        "moment": moment,
+        "size": size,
+        "thousands": lambda number: f"{number:,}",
+    }
+    return templates
 
 
 def not_found(what: str, wanted: str) -> Shown:
@@ -102,12 +108,12 @@ def not_found(what: str, wanted: str) -> Shown:
 def render(look: Look, shown: Shown, **more: Any) -> str:
     """Return the whole page."""
     values = {**shown.values, **more, "look": look, "again": lambda **changes: with_query(look, **changes)}
-    return _TEMPLATES.get_template(shown.template).render(values)
+    return _templates().get_template(shown.template).render(values)
 
 
 def render_live(look: Look, shown: Shown) -> str:
     """Return the part of a page that changes; empty when it has none."""
-    template = _TEMPLATES.get_template(shown.template)
+    template = _templates().get_template(shown.template)
     block = template.blocks.get(_LIVE)
     values = {**shown.values, "look": look, "again": lambda **changes: with_query(look, **changes)}
     return "" if block is None else "".join(block(template.new_context(values)))

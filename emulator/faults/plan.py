@@ -11,11 +11,13 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Final
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any, Final
 
 from pfxlab.emulator.faults.kinds import KINDS, MATCHES, schema
+from pfxlab.emulator.wire.json_schema import draft_2020_12
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 ALWAYS: Final = "always"
 _THUMBPRINT: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
@@ -85,8 +87,8 @@ class Fault:
 
 
 @cache
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(schema())
+def _validator() -> "Draft202012Validator":
+    return draft_2020_12(schema())
 
 
 def read_fault(asked: object) -> Fault:
@@ -114,7 +116,7 @@ def read_fault(asked: object) -> Fault:
         raise BadFault(f"route: the kind {body['kind']} befalls a {kind.party}, which has no routes")
     settings = {name: body.get(name, setting.default) for name, setting in kind.settings.items()}
     for name, setting in kind.settings.items():
-        if not Draft202012Validator(setting.schema).is_valid(settings[name]):
+        if not draft_2020_12(setting.schema).is_valid(settings[name]):
             raise BadFault(f"{name}: the kind {body['kind']} does not take {settings[name]!r}")
     times = body.get("times", 1)
     plain = {name: body[name] for name in ("kind", "after", "probability", *MATCHES) if name in body}

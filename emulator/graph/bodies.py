@@ -8,17 +8,19 @@ import json
 from collections.abc import Callable
 from functools import cache
 from math import isfinite
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema_rs
-from jsonschema import FormatChecker, ValidationError
-from jsonschema.protocols import Validator
 
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.request import GraphRequest
 from pfxlab.emulator.wire import enums, jsontext
 from pfxlab.emulator.wire.edm import parse_binary, parse_date_time
 from pfxlab.emulator.wire.schemas import validator
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 _EDM_TYPES = {
     "edm-date-time-offset": "Edm.DateTimeOffset",
@@ -28,9 +30,6 @@ _EDM_TYPES = {
     "intendedPurpose": "microsoft.management.services.api.intendedPurpose",
     "keyStorageProviderOption": "microsoft.management.services.api.keyStorageProviderOption",
 }
-_FORMATS = FormatChecker(formats=())
-
-
 _PARSERS: dict[str, Callable[[str], object]] = {
     "edm-date-time-offset": parse_date_time,
     "edm-binary": parse_binary,
@@ -63,10 +62,6 @@ def _lenient(parse: Callable[[str], object]) -> Callable[[str], bool]:
         return True
 
     return conforms
-
-
-for _name, _parse in _PARSERS.items():
-    _FORMATS.checks(_name, raises=ValueError)(_strict(_parse))
 
 
 def _no_number(name: str) -> float:
@@ -160,11 +155,16 @@ def _fast(schema: str) -> jsonschema_rs.Draft202012Validator:
 
 
 @cache
-def _checker(schema: str) -> Validator:
-    return validator(schema).evolve(format_checker=_FORMATS)
+def _checker(schema: str) -> "Validator":
+    from jsonschema import FormatChecker
+
+    formats = FormatChecker(formats=())
+    for name, parse in _PARSERS.items():
+        formats.checks(name, raises=ValueError)(_strict(parse))
+    return validator(schema).evolve(format_checker=formats)
 
 
-def _unknown_name(problem: ValidationError, compiled: Validator) -> str:
+def _unknown_name(problem: "ValidationError", compiled: "Validator") -> str:
     schema: Any = compiled.schema
     known, instance = schema["properties"], cast(dict[str, Any], problem.instance)
     return next(name for name in instance if name not in known and not _annotation(name))
@@ -177,7 +177,7 @@ def _annotation(name: str) -> bool:
 _SECRETS = frozenset({"encryptedPfxBlob", "encryptedPfxPassword", "password", "secretText", "key"})
 
 
-def _value_error(problem: ValidationError) -> errors.GraphError:
+def _value_error(problem: "ValidationError") -> errors.GraphError:
     name = "/".join(str(part) for part in problem.absolute_path)
     hidden = bool(_SECRETS & {str(part) for part in problem.absolute_path})
     if problem.validator == "format":

@@ -5,7 +5,6 @@ from functools import cache
 from typing import Final
 
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.odata.filters import read_filter, read_order, read_search
 from pfxlab.emulator.graph.odata.model import ENUM_TYPES, properties_of
 from pfxlab.emulator.graph.odata.query import Place
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json, page
@@ -46,6 +45,9 @@ class Collection:
         text, condition = request.query.text("filter"), None
         if text:
             quirks = self._quirky and request.cloud.config.switches.filter_quirks == "on"
+            # Its grammar takes a while to load: with the first list that needs it.
+            from pfxlab.emulator.graph.odata.filters import read_filter
+
             condition = read_filter(text, self._fields, self._resource, quirks=quirks)
         return Wanted(self._view, request.caller.tenant_id, All(parts) if parts else None, condition)
 
@@ -56,6 +58,8 @@ class Collection:
             return None
         if not request.eventual:
             raise errors.search_needs_header()
+        from pfxlab.emulator.graph.odata.filters import read_search
+
         return read_search(text, self._fields, self._searched)
 
     def count(self, request: GraphRequest) -> int:
@@ -76,6 +80,8 @@ class Collection:
         `within` limits the collection to a part of the tenant's rows.
         """
         wanted = self._wanted(request, within)
+        from pfxlab.emulator.graph.odata.filters import read_order
+
         order = read_order(request.query.text("orderby"), self._fields, self._resource)
         top, place = request.query.number("top", 1), request.query.place()
         limit = size if top is None else min(top, most or size)
@@ -102,6 +108,8 @@ def computed(
     """
     query, fields = request.query, _json_fields(type_name)
     text = query.text("filter")
+    from pfxlab.emulator.graph.odata.filters import read_filter, read_order
+
     condition = read_filter(text, fields, type_name) if text else None
     order = read_order(query.text("orderby"), fields, type_name)
     top, place = query.number("top", 1), query.place()

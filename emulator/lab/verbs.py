@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
-
 from pfxlab.emulator.config import Switches, switches_with
 from pfxlab.emulator.faults import kinds
 from pfxlab.emulator.faults.plan import read_fault
@@ -20,6 +18,7 @@ from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.lab.schemas import LIST_OF_NAMES, MOMENT, NAME, PURPOSE, SPAN, TEXT, UPN, closed, either
 from pfxlab.emulator.store.journal_entries import FILTERS
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.json_schema import draft_2020_12
 from pfxlab.emulator.wire.platforms import PLATFORMS
 
 Json = Mapping[str, Any]
@@ -237,7 +236,7 @@ def check(name: str, given: Any) -> None:
     verb = steps().get(name)
     if verb is None or verb.arguments is None:
         raise ValueError(f"{str(name)[:40]}: expected one of {', '.join(steps())}")
-    error = next(iter(Draft202012Validator(verb.arguments).iter_errors(given)), None)
+    error = next(iter(draft_2020_12(verb.arguments).iter_errors(given)), None)
     if error is not None:
         raise ValueError(f"{'/'.join(map(str, (name, *error.absolute_path)))}: {error.message[:300]}")
     try:

@@ -3,18 +3,23 @@
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema_rs
-from jsonschema import Draft202012Validator
+
+from pfxlab.emulator.wire.json_schema import draft_2020_12
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 
 @cache
-def validator(name: str) -> Draft202012Validator:
+def validator(name: str) -> "Draft202012Validator":
     """Return the compiled schema `name`.json of this folder."""
     schema: dict[str, Any] = json.loads((files(__name__) / f"{name}.json").read_text("utf-8"))
-    Draft202012Validator.check_schema(schema)
-    return Draft202012Validator(schema)
+    compiled = draft_2020_12(schema)
+    compiled.check_schema(schema)
+    return compiled
 
 
 @cache

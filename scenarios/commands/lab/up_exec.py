@@ -24,6 +24,7 @@ from pfxlab.emulator.server import PortTaken
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, ENDING, FILE, USAGE, stop
 from pfxlab.scenarios.control.open_lab import PARTS, open_lab
 from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
+from pfxlab.scenarios.lab.key_cache import lay_out
 from pfxlab.scenarios.lab.lab import DataUnusable, Lab
 from pfxlab.scenarios.lab.ready_file import environment, ready, remove_ready_file, write_ready_file
 
@@ -100,6 +101,8 @@ def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, N
             asyncio.run(serve(data))
         else:
             with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
+                # A lab that ends with its command needs no keys of its own.
+                lay_out(Path(folder))
                 asyncio.run(serve(Path(folder)))
     except (PortTaken, OSError, DataUnusable, sqlite3.Error, ConnectorError, EnrollmentRefused, SessionFailed) as error:
         stop(COULD_NOT_RUN, f"The lab could not run: {error}")
