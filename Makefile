@@ -36,8 +36,9 @@ test: check ## every gate and every test
 docs: $(VENV)/.test-ready ## write the generated pages anew
 	$(BIN)/python -m pfxlab.scenarios.reference
 
-campaign: check ## what is long by nature, whole: histories, kills
-	PFXLAB_HISTORIES=500 $(PYTEST) tests/end_to_end/test_histories.py tests/end_to_end/test_kills.py $(ARGS)
+campaign: check ## what is long by nature, whole: load runs, soak, kills, histories, benchmarks
+	sh .ci/system-packages
+	PFXLAB_HISTORIES=500 $(BIN)/python -m pytest --campaign --durations=20 $(ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

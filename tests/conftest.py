@@ -26,6 +26,31 @@ KEYS = KeyPool(DEVICE_KEYS, 12)
 """Identity keys of simulated devices; making one takes longer than most tests."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make campaign`."""
+    parser.addoption("--campaign", action="store_true", help="Run what is long by nature, whole, and nothing else.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests of the mark `campaign` to `make campaign`, which runs them and those that are small without it."""
+    if config.getoption("--campaign"):
+        long = [
+            one for one in items if one.get_closest_marker("campaign") or "whole" in getattr(one, "fixturenames", ())
+        ]
+        config.hook.pytest_deselected(items=[one for one in items if one not in long])
+        items[:] = long
+        return
+    for one in items:
+        if one.get_closest_marker("campaign"):
+            one.add_marker(pytest.mark.skip(reason="long by nature: make campaign"))
+
+
+@pytest.fixture
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Return whether a test is to be as long as it is by nature: in `make campaign`, not in `make test`."""
+    return bool(request.config.getoption("--campaign"))
+
+
 @pytest.fixture(scope="session")
 def rsa_key() -> rsa.RSAPrivateKey:
     """Return an RSA-2048 key."""

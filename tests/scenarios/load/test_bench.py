@@ -4,6 +4,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.clients.test_official_sdk import PFXLAB
 
 
@@ -18,6 +20,7 @@ def test_graph_benchmark_prints_its_ratios() -> None:
     assert all(ratio > 0 for ratio in report["ratios"].values())
 
 
+@pytest.mark.campaign
 def test_connector_benchmark_prints_its_ratios() -> None:
     """`pfxlab bench connector --json` prints baseline, ratios to it, and stages, and nothing else."""
     command = [*PFXLAB, "bench", "connector", "--turns", "1", "--seconds", "1", "--requests", "1000", "--json"]
@@ -30,6 +33,7 @@ def test_connector_benchmark_prints_its_ratios() -> None:
     assert all(ratio > 0 for ratio in report["ratios"].values())
 
 
+@pytest.mark.campaign
 def test_devices_benchmark_prints_its_ratios(tmp_path: Path) -> None:
     """`pfxlab bench devices --json` prints ratios, kilobytes and what a delivery took, and writes its profile."""
     profile = tmp_path / "profile.txt"

@@ -36,7 +36,9 @@ def test_an_hsm_takes_the_place_of_the_processor() -> None:
     assert Rates(0.0004, 0.0001, 2, hsm=1e6).per_second == pytest.approx(20_000)
 
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize(
+    "number", [*range(3), *(pytest.param(one, marks=pytest.mark.campaign) for one in range(3, 20))]
+)
 def test_planner_and_simulation_agree_within_a_tenth(number: int) -> None:
     """With a tenth more capacity than planned the simulated queue stays within its limit, with a tenth less it does not."""
     chance = random.Random(number)  # noqa: S311 - a test's tenants

@@ -62,7 +62,10 @@ def report_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(set(_SMALL) - {"crypto"}))
+@pytest.mark.parametrize(
+    "path",
+    ["connector", *(pytest.param(one, marks=pytest.mark.campaign) for one in ("checkin", "enrollment", "graph"))],
+)
 def test_each_path_runs_by_one_command(tmp_path: Path, path: str) -> None:
     """Each path runs from a plan file, each with another shape, does what is offered, and leaves a whole report.
 
@@ -94,6 +97,7 @@ def test_each_path_runs_by_one_command(tmp_path: Path, path: str) -> None:
     assert "<script" not in page
 
 
+@pytest.mark.campaign
 def test_two_workers_started_by_hand_share_the_load(tmp_path: Path) -> None:
     """A run that waits for two workers is done by two `load-worker` commands with its kit; thresholds missed end with 1."""
     with socket.socket() as one:
@@ -144,6 +148,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
     assert "The run ended early: interrupted" in (tmp_path / "report" / "report.html").read_text()
 
 
+@pytest.mark.campaign
 def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
     """A lab of a ready file is loaded; when it goes down the run ends with code 3, the reason and a partial report.
 
@@ -184,6 +189,7 @@ def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
     assert (down.returncode, "nothing answers there" in down.stderr) == (3, True), down.stderr
 
 
+@pytest.mark.campaign
 def test_locust_page_is_shown_while_a_run_goes_on(tmp_path: Path) -> None:
     """With --ui Locust's page answers on loopback, and Ctrl-C after the run leaves a whole report and code 0."""
     with socket.socket() as one:

@@ -38,13 +38,15 @@ def test_too_short_a_soak_is_refused() -> None:
         growth([0, 1], [5, 5])
 
 
-def test_soak_command_writes_readings_and_a_plot(tmp_path: Path) -> None:
+def test_soak_command_writes_readings_and_a_plot(tmp_path: Path, *, whole: bool) -> None:
     """`pfxlab soak` runs renewals, check-ins and lists by the lab's clock, one reading a minute, and plots them."""
-    arguments = ["soak", "--minutes", "5", "--renewals", "1", "--check-ins", "0", "--devices", "1", "--json"]
+    renewals, check_ins = (1, 1) if whole else (0, 1)
+    load = ["--renewals", str(renewals), "--check-ins", str(check_ins)]
+    arguments = ["soak", "--minutes", "5", *load, "--devices", "1", "--json"]
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "soak")])
     assert result.exit_code in (0, 1), result.output
     told = json.loads(result.stdout)
-    assert told["done"] == {"renewals": 301, "check-ins": 0, "lists": 301}
+    assert told["done"] == {"renewals": 301 * renewals, "check-ins": 301 * check_ins, "lists": 301}
     assert [one["minute"] for one in told["readings"]] == [0, 1, 2, 3, 4, 5]
     assert all(one["memory_mb"] > 10 and one["database_mb"] > 0.1 for one in told["readings"])
     assert {file.name for file in (tmp_path / "soak").iterdir()} == {"soak.json", "soak.svg", "soak.png"}
