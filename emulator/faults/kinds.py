@@ -1,6 +1,8 @@
 """Every kind of fault the lab can inject: whose it is, what it does, what can be set about it. A table, nothing else.
 
-The JSON Schema of a fault, the control API's description and the page docs/faults.md are made of it.
+The JSON Schema of a fault, the control API's description and the page docs/faults.md are made of it. What a kind does
+is a function in the tables of the party that executes it: emulator/graph/injected.py and emulator/lab/http_faults.py
+for HTTP, scenarios/parties/faulty_connector.py, scenarios/parties/faulty_device.py.
 """
 
 from dataclasses import dataclass, field

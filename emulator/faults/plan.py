@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from pfxlab.emulator.faults.kinds import KINDS, MATCHES, schema
+from pfxlab.emulator.faults.kinds import HTTP, KINDS, MATCHES, schema
 from pfxlab.emulator.wire.json_schema import draft_2020_12
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def read_fault(asked: object) -> Fault:
     if foreign:
         takes = ", ".join(kind.settings) or "no settings"
         raise BadFault(f"{foreign[0]}: the kind {body['kind']} takes {takes}")
-    if "route" in body and kind.party != "http":
-        raise BadFault(f"route: the kind {body['kind']} befalls a {kind.party}, which has no routes")
+    if "route" in body and kind.party != HTTP:
+        raise BadFault(f"route: the kind {body['kind']} applies to a {kind.party}, which has no routes")
     settings = {name: body.get(name, setting.default) for name, setting in kind.settings.items()}
     for name, setting in kind.settings.items():
         if not draft_2020_12(setting.schema).is_valid(settings[name]):

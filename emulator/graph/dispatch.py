@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.entra.bearer import TokenRefused, caller_of, end_token
+from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
 from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.graph import batch, errors, injected, throttling
 from pfxlab.emulator.graph.directory import (
@@ -94,7 +94,7 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
     request_id = cloud.traces.guid()
     ids = {"request-id": request_id, "client-request-id": incoming.headers.get("client-request-id") or request_id}
     try:
-        answer = _unless_struck(cloud, incoming, request_id)
+        answer = _with_faults(cloud, incoming, request_id)
     except errors.GraphError as error:
         return refuse(cloud, incoming, error, ids)
     body = b""
@@ -109,24 +109,16 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
     return Outgoing(answer.status, headers, body)
 
 
-def _unless_struck(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
-    """Answer a request, with the fault that befalls it."""
-    planned = injected.struck(cloud, incoming) if cloud.faults.any else None
-    if planned is None:
-        answer = _committed(cloud, incoming, request_id)
-        return injected.spoiled(cloud, incoming, answer) if cloud.faults.any else answer
-    fault = planned.fault
-    if fault.kind == "status":
-        came = "before it was looked at"
-        if fault.settings["after_write"]:
-            # Whatever came of it: the client hears of the fault only.
-            try:
-                came = f"after it was carried out ({_committed(cloud, incoming, None).status})"
-            except errors.GraphError as error:
-                came = f"after it was refused ({error.status}, {error.rule})"
-        raise injected.error_of(cloud, planned, _service_of(incoming), came)
-    end_token(cloud, incoming.headers.get("authorization", ""))
-    return _committed(cloud, incoming, request_id)
+def _with_faults(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
+    """Answer a request, with the faults that apply to it."""
+    if not cloud.faults.any:
+        return _committed(cloud, incoming, request_id)
+
+    def carry_out(reported: bool) -> Answer:
+        return _committed(cloud, incoming, request_id if reported else None)
+
+    answer = injected.before_answer(cloud, injected.Pending(incoming, carry_out, _service_of(incoming)))
+    return injected.after_answer(cloud, incoming, carry_out(True)) if answer is None else answer
 
 
 def _service_of(incoming: Incoming) -> str | None:

@@ -1,13 +1,16 @@
 """Faults of Graph itself: an error in place of an answer, a token that ends, a damaged link to the next page.
 
-They befall each request of a `$batch` by itself, as Graph's own troubles do.
+They apply to each request of a `$batch` by itself, as Graph's own errors do. Each kind is a row of faults/kinds.py and
+a function in one of the tables at the end of this file; faults of the HTTP connection are executed in
+lab/http_faults.py.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.entra.bearer import end_token
 from pfxlab.emulator.faults.apply import actor_of, mark, retry_headers
 from pfxlab.emulator.faults.kinds import HTTP
 from pfxlab.emulator.faults.plan import Occasion, Planned
@@ -15,12 +18,48 @@ from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.request import Answer, Incoming
 from pfxlab.emulator.proxy import GRAPH_HOSTS
 
-KINDS: Final = ("status", "expired_token", "next_link", "odd_answer")
-_BEFORE: Final = ("status", "expired_token")
 _OTHER_STATUS: Final = {201: 200, 204: 200, 200: 206}
 
 
-def _struck(cloud: Cloud, incoming: Incoming, kinds: Sequence[str]) -> Planned | None:
+@dataclass(frozen=True)
+class Pending:
+    """A request that is not answered yet.
+
+    `carry_out` answers it and raises GraphError when it is refused; its argument says whether the client will get that
+    answer, and so whether it goes into the journal. `service`: whose error envelope applies, None for Graph's own.
+    """
+
+    incoming: Incoming
+    carry_out: Callable[[bool], Answer]
+    service: str | None
+
+
+BeforeAnswer: TypeAlias = Callable[[Cloud, Pending, Planned], Answer]
+AfterAnswer: TypeAlias = Callable[[Incoming, Answer, Planned], Answer]
+
+
+def before_answer(cloud: Cloud, pending: Pending) -> Answer | None:
+    """Return the answer of the fault that strikes a request before it is answered; None when there is no such fault.
+
+    Raises:
+        GraphError: the fault's answer is an error, or the request is refused.
+
+    """
+    planned = _struck(cloud, pending.incoming, BEFORE_ANSWER)
+    return None if planned is None else BEFORE_ANSWER[planned.fault.kind](cloud, pending, planned)
+
+
+def after_answer(cloud: Cloud, incoming: Incoming, answer: Answer) -> Answer:
+    """Return an answer, changed by the fault that strikes it: first those of pages, then those of any answer."""
+    has_link = isinstance(answer.body, dict) and "@odata.nextLink" in answer.body
+    for executors in (PAGES, ANSWERS) if has_link else (ANSWERS,):
+        planned = _struck(cloud, incoming, executors)
+        if planned is not None:
+            return executors[planned.fault.kind](incoming, answer, planned)
+    return answer
+
+
+def _struck(cloud: Cloud, incoming: Incoming, kinds: Collection[str]) -> Planned | None:
     path = f"/{incoming.version}/{incoming.path.strip('/')}"
     actor = actor_of(incoming.headers.get("authorization", ""), incoming.headers.get("user-agent", ""))
     spoken_of = f"{path} {incoming.query} {incoming.body.decode('utf-8', 'replace')}"
@@ -30,29 +69,32 @@ def _struck(cloud: Cloud, incoming: Incoming, kinds: Sequence[str]) -> Planned |
     return planned
 
 
-def struck(cloud: Cloud, incoming: Incoming) -> Planned | None:
-    """Return the fault that befalls a request before it is answered, marked in the journal, or None."""
-    return _struck(cloud, incoming, _BEFORE)
+def _status(cloud: Cloud, pending: Pending, planned: Planned) -> Answer:
+    settings, came = planned.fault.settings, "before it was looked at"
+    if settings["after_write"]:
+        # Whatever came of it: the client hears of the fault only.
+        try:
+            came = f"after it was carried out ({pending.carry_out(False).status})"
+        except errors.GraphError as error:
+            came = f"after it was refused ({error.status}, {error.rule})"
+    headers = retry_headers(cloud.clock.now(), settings)
+    raise errors.injected(settings["status"], pending.service, headers, planned.id, came)
 
 
-def spoiled(cloud: Cloud, incoming: Incoming, answer: Answer) -> Answer:
-    """Return an answer with the fault that befalls it: a damaged link where there is one, or something unusual."""
-    if isinstance(answer.body, dict) and "@odata.nextLink" in answer.body:
-        planned = _struck(cloud, incoming, ("next_link",))
-        if planned is not None:
-            return replace(answer, body=damaged(answer.body, str(planned.fault.settings["variant"]), incoming))
-    planned = _struck(cloud, incoming, ("odd_answer",))
-    if planned is None:
-        return answer
+def _expired_token(cloud: Cloud, pending: Pending, _: Planned) -> Answer:
+    end_token(cloud, pending.incoming.headers.get("authorization", ""))
+    return pending.carry_out(True)
+
+
+def _next_link(incoming: Incoming, answer: Answer, planned: Planned) -> Answer:
+    body: dict[str, Any] = dict(answer.body)  # type: ignore[arg-type]
+    return replace(answer, body=damaged(body, str(planned.fault.settings["variant"]), incoming))
+
+
+def _odd_answer(_: Incoming, answer: Answer, planned: Planned) -> Answer:
     if planned.fault.settings["form"] == "other_status":
         return replace(answer, status=_OTHER_STATUS.get(answer.status, answer.status))
     return replace(answer, body=_with_unknown(answer.body)) if isinstance(answer.body, dict) else answer
-
-
-def error_of(cloud: Cloud, planned: Planned, service: str | None, came: str) -> errors.GraphError:
-    """Return the error that a `status` fault answers with; `came` says what the request had done by then."""
-    settings = planned.fault.settings
-    return errors.injected(settings["status"], service, retry_headers(cloud.clock.now(), settings), planned.id, came)
 
 
 def _with_unknown(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,3 +129,16 @@ def _elsewhere(link: str) -> str:
         return f"{scheme}://{next(other for other in GRAPH_HOSTS if other != host)}/{path}"
     name = "localhost" if host.startswith("127.") else "127.0.0.1"
     return f"{scheme}://{name}:{port}/{path}"
+
+
+BEFORE_ANSWER: Final[Mapping[str, BeforeAnswer]] = {"status": _status, "expired_token": _expired_token}
+"""Kind → what it does in place of answering the request."""
+
+PAGES: Final[Mapping[str, AfterAnswer]] = {"next_link": _next_link}
+"""Kind → what it does to a page of a list that another page follows."""
+
+ANSWERS: Final[Mapping[str, AfterAnswer]] = {"odd_answer": _odd_answer}
+"""Kind → what it does to any answer."""
+
+EXECUTORS: Final = {**BEFORE_ANSWER, **PAGES, **ANSWERS}
+"""Every kind that Graph executes."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pfxlab.emulator.wire import jsontext
 
 LABS_OWN: Final = ("/lab/", "/admin", "/favicon.ico")
-"""Where the lab itself is looked at and moved: no client's business, and no fault befalls it."""
+"""Where the lab itself is looked at and moved: no client's business, and no fault applies to it."""
 
 _SECRET_FIELDS: Final = re.compile(r"((?:client_secret|password|assertion|client_assertion|refresh_token|code)=)[^&]*")
 _LONGEST_SHOWN: Final = 600

@@ -1,8 +1,13 @@
-"""Faults on the way of an HTTP request: what Graph answers is decided in its own room, the rest here, at the edge."""
+"""Faults of an HTTP connection, and error statuses of every service but Graph.
+
+Each kind is a row of faults/kinds.py and a function in one of the tables at the end of this file; what Graph answers
+is executed in graph/injected.py.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -11,13 +16,24 @@ from pfxlab.emulator.edge import CLOUD, client_certificate
 from pfxlab.emulator.faults.apply import actor_of, mark, retry_headers
 from pfxlab.emulator.faults.kinds import HTTP
 from pfxlab.emulator.faults.plan import Occasion, Planned
-from pfxlab.emulator.graph.injected import KINDS as GRAPH_KINDS
+from pfxlab.emulator.graph import injected
 from pfxlab.emulator.journal.exchanges import LABS_OWN
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_BEFORE: Final = ("reset", "status")
-_AFTER: Final = ("lost_answer", "truncated", "malformed")
+
+@dataclass(frozen=True)
+class Pending:
+    """A request that is not answered yet; `carry_out` answers it."""
+
+    cloud: Cloud
+    request: web.Request
+    carry_out: Callable[[], Awaitable[web.StreamResponse]]
+
+
+Delay: TypeAlias = Callable[[Planned], Awaitable[None]]
+BeforeAnswer: TypeAlias = Callable[[Pending, Planned], Awaitable[web.StreamResponse]]
+AfterAnswer: TypeAlias = Callable[[web.Request, web.Response], Awaitable[web.StreamResponse]]
 
 _GATEWAY_PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1>"
 
@@ -47,38 +63,48 @@ async def _occasion(request: web.Request) -> Occasion:
 
 @web.middleware
 async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let planned faults befall a request."""
+    """Apply planned faults to a request."""
     cloud = request.app[CLOUD]
     if not cloud.faults.any or request.path.startswith(LABS_OWN):
         return await handler(request)
-    occasion = await _occasion(request)
-    facts = {"on": f"{request.method} {request.path}"[:500]}
-    late = cloud.faults.strike(occasion, ("latency",))
+    occasion, facts = await _occasion(request), {"on": f"{request.method} {request.path}"[:500]}
+    pending = Pending(cloud, request, lambda: handler(request))
+
+    late = cloud.faults.strike(occasion, DELAYS)
     if late is not None:
         mark(cloud.journal, late, **facts)
-        await asyncio.sleep(float(late.fault.settings["seconds"]))
-    kinds = [kind for kind in _BEFORE if kind not in GRAPH_KINDS or not _is_graph(request.path)]
+        await DELAYS[late.fault.kind](late)
+
+    # Graph executes its own kinds, for each request of a batch.
+    kinds = [kind for kind in BEFORE_ANSWER if kind not in injected.EXECUTORS or not _is_graph(request.path)]
     struck = cloud.faults.strike(occasion, kinds)
     if struck is not None:
         mark(cloud.journal, struck, **facts)
-        if struck.fault.kind == "reset":
-            return _close(request)
-        if struck.fault.settings["after_write"]:
-            await handler(request)
-        return _refusal(cloud, request, struck)
+        return await BEFORE_ANSWER[struck.fault.kind](pending, struck)
+
     answer = await handler(request)
-    spoiled = cloud.faults.strike(occasion, _AFTER)
+    spoiled = cloud.faults.strike(occasion, AFTER_ANSWER)
     if spoiled is None or not isinstance(answer, web.Response):
         return answer
     mark(cloud.journal, spoiled, **facts)
-    return await _spoil(request, answer, spoiled.fault.kind)
+    return await AFTER_ANSWER[spoiled.fault.kind](request, answer)
 
 
-def _refusal(cloud: Cloud, request: web.Request, struck: Planned) -> web.Response:
-    """Return an error of a room other than Graph: Entra ID's JSON, or what a gateway in front of a room says."""
-    settings = struck.fault.settings
-    headers = retry_headers(cloud.clock.now(), settings)
-    if "/oauth2/" in request.path:
+async def _latency(planned: Planned) -> None:
+    await asyncio.sleep(float(planned.fault.settings["seconds"]))
+
+
+async def _reset(pending: Pending, _: Planned) -> web.StreamResponse:
+    return _close(pending.request)
+
+
+async def _status(pending: Pending, planned: Planned) -> web.StreamResponse:
+    """Return an error of a service other than Graph: Entra ID's JSON, or what a gateway in front of a service says."""
+    settings = planned.fault.settings
+    if settings["after_write"]:
+        await pending.carry_out()
+    headers = retry_headers(pending.cloud.clock.now(), settings)
+    if "/oauth2/" in pending.request.path:
         body = {
             "error": "temporarily_unavailable",
             "error_description": "AADSTS90033: A transient error has occurred. Please try again.",
@@ -88,24 +114,47 @@ def _refusal(cloud: Cloud, request: web.Request, struck: Planned) -> web.Respons
     return web.Response(text="The service is unavailable.", status=settings["status"], headers=headers)
 
 
+async def _lost_answer(request: web.Request, _: web.Response) -> web.StreamResponse:
+    return _close(request)
+
+
+async def _truncated(request: web.Request, answer: web.Response) -> web.StreamResponse:
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    headers = {**_headers_without(answer, "content-length"), "Content-Length": str(len(body) or 1)}
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    _close(request)
+    return response
+
+
+async def _malformed(_: web.Request, answer: web.Response) -> web.StreamResponse:
+    headers = _headers_without(answer, "content-length", "content-type", "content-encoding")
+    return web.Response(status=answer.status, headers=headers, body=_GATEWAY_PAGE, content_type="text/html")
+
+
 def _close(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=503)
 
 
-async def _spoil(request: web.Request, answer: web.Response, kind: str) -> web.StreamResponse:
-    if kind == "lost_answer":
-        return _close(request)
-    body = answer.body if isinstance(answer.body, bytes) else b""
-    headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
-    if kind == "malformed":
-        headers = {
-            name: value for name, value in headers.items() if name.lower() not in ("content-type", "content-encoding")
-        }
-        return web.Response(status=answer.status, headers=headers, body=_GATEWAY_PAGE, content_type="text/html")
-    response = web.StreamResponse(status=answer.status, headers={**headers, "Content-Length": str(len(body) or 1)})
-    await response.prepare(request)
-    await response.write(body[: len(body) // 2])
-    _close(request)
-    return response
+def _headers_without(answer: web.Response, *left_out: str) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name.lower() not in left_out}
+
+
+DELAYS: Final[Mapping[str, Delay]] = {"latency": _latency}
+"""Kind → what happens before a request is looked at."""
+
+BEFORE_ANSWER: Final[Mapping[str, BeforeAnswer]] = {"reset": _reset, "status": _status}
+"""Kind → what happens in place of an answer."""
+
+AFTER_ANSWER: Final[Mapping[str, AfterAnswer]] = {
+    "lost_answer": _lost_answer,
+    "truncated": _truncated,
+    "malformed": _malformed,
+}
+"""Kind → what happens to an answer."""
+
+EXECUTORS: Final = {**DELAYS, **BEFORE_ANSWER, **AFTER_ANSWER}
+"""Every kind that is executed here."""

@@ -1,16 +1,19 @@
-"""Check-ins of the lab's own devices, with the faults that were planned for them."""
+"""Check-ins of the lab's own devices, with the faults that were planned for them.
+
+Each kind is a row of emulator/faults/kinds.py and a function in one of the tables at the end of this file.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from pfxlab.device_sim.apple.device import AppleDevice
 from pfxlab.device_sim.client import Device
 from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.device_sim.omadm.android import AndroidDevice
-from pfxlab.device_sim.omadm.session import OmaDmDevice
 from pfxlab.device_sim.trouble import Trouble
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.faults.apply import mark
@@ -18,15 +21,17 @@ from pfxlab.emulator.faults.kinds import DEVICE
 from pfxlab.emulator.faults.plan import Occasion, Planned
 from pfxlab.emulator.store.delivery_states import State
 
-_TROUBLES: Final = {"refuses": Trouble.REFUSES, "storage_full": Trouble.STORAGE_FULL}
+Executor: TypeAlias = Callable[[Device, Planned], AbstractContextManager[None]]
+"""Changes a device for the length of one check-in; raises SessionFailed where the device does not check in at all."""
 
+_TO_INSTALL: Final = (State.READY, State.OFFERED, State.REMOVING)
 
 _LOCKS: "WeakKeyDictionary[Device, asyncio.Lock]" = WeakKeyDictionary()
-"""One for each device: what befalls one check-in must be over when the next begins."""
+"""One for each device: a fault of one check-in must be over when the next begins."""
 
 
 async def check_in(cloud: Cloud, device: Device, name: str = "") -> int:
-    """Let a device check in, with what befalls it; return how many messages it sent.
+    """Let a device check in, with the faults that apply to it; return how many messages it sent.
 
     Raises:
         SessionFailed: as the device's own check-in, or it is lost.
@@ -40,25 +45,15 @@ async def check_in(cloud: Cloud, device: Device, name: str = "") -> int:
 
 async def _with_faults(cloud: Cloud, device: Device, name: str) -> int:
     occasion = _occasion(cloud, device, name)
+    # What concerns installing waits for a check-in in which there is something to install.
     gets, asks = _has(cloud, device, *_TO_INSTALL), _has(cloud, device, State.WANTED, *_TO_INSTALL)
-    lost = _struck(cloud, occasion, device, "lost")
-    if lost is not None:
-        raise SessionFailed(f"{device.hardware.device_name} does not answer: lost by {lost.id}")
+    places = ((NETWORK, True), (LOCKS, asks), (INSTALLATIONS, gets), (VERSIONS, gets))
     with contextlib.ExitStack() as stack:
-        # What concerns installing waits for a check-in in which there is something to install.
-        if asks and _struck(cloud, occasion, device, "not_now") is not None:
-            stack.enter_context(_locked(device))
-        trouble = _struck(cloud, occasion, device, *_TROUBLES) if gets else None
-        if trouble is not None:
-            device.trouble = _TROUBLES[trouble.fault.kind]
-            stack.callback(setattr, device, "trouble", None)
-        other = _struck(cloud, occasion, device, "wrong_os") if gets else None
-        if other is not None:
-            stack.enter_context(_running(device, str(other.fault.settings["os_version"])))
+        for executors, concerned in places:
+            planned = _struck(cloud, occasion, device, executors) if concerned else None
+            if planned is not None:
+                stack.enter_context(executors[planned.fault.kind](device, planned))
         return await device.check_in()
-
-
-_TO_INSTALL: Final = (State.READY, State.OFFERED, State.REMOVING)
 
 
 def _has(cloud: Cloud, device: Device, *states: State) -> bool:
@@ -72,45 +67,64 @@ def _occasion(cloud: Cloud, device: Device, name: str) -> Occasion:
     return Occasion(DEVICE, actor=actor, certificate=" ".join(sorted(d.thumbprint for d in deliveries)))
 
 
-def _struck(cloud: Cloud, occasion: Occasion, device: Device, *kinds: str) -> Planned | None:
+def _struck(cloud: Cloud, occasion: Occasion, device: Device, kinds: Collection[str]) -> Planned | None:
     planned = cloud.faults.strike(occasion, kinds)
     if planned is not None:
         mark(cloud.journal, planned, device=device.identity.device_id)
     return planned
 
 
-@contextlib.contextmanager
-def _locked(device: Device) -> Iterator[None]:
+def _lost(device: Device, planned: Planned) -> AbstractContextManager[None]:
+    raise SessionFailed(f"{device.hardware.device_name} does not answer: lost by {planned.id}")
+
+
+def _not_now(device: Device, _: Planned) -> AbstractContextManager[None]:
     if isinstance(device, AppleDevice):
-        before, device.locked = device.locked, True
-        try:
-            yield
-        finally:
-            device.locked = before
-    elif isinstance(device, AndroidDevice):
-        paused, device.owner.work_profile_paused = device.owner.work_profile_paused, True
-        try:
-            yield
-        finally:
-            device.owner.work_profile_paused = paused
-    else:
-        with _signed_out(device):
-            yield
+        return _set(device, "locked", True)
+    if isinstance(device, AndroidDevice):
+        return _set(device.owner, "work_profile_paused", True)
+    return _set(device, "user_active", False)
+
+
+def _refuses(device: Device, _: Planned) -> AbstractContextManager[None]:
+    return _set(device, "trouble", Trouble.REFUSES)
+
+
+def _storage_full(device: Device, _: Planned) -> AbstractContextManager[None]:
+    return _set(device, "trouble", Trouble.STORAGE_FULL)
 
 
 @contextlib.contextmanager
-def _signed_out(device: OmaDmDevice) -> Iterator[None]:
-    before, device.user_active = device.user_active, False
-    try:
-        yield
-    finally:
-        device.user_active = before
-
-
-@contextlib.contextmanager
-def _running(device: Device, os_version: str) -> Iterator[None]:
-    device.run(os_version)
+def _wrong_os(device: Device, planned: Planned) -> Iterator[None]:
+    device.run(str(planned.fault.settings["os_version"]))
     try:
         yield
     finally:
         device.run(None)
+
+
+@contextlib.contextmanager
+def _set(owner: Any, name: str, value: object) -> Iterator[None]:
+    """Give an attribute a value, and its former value back at the end."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+NETWORK: Final[Mapping[str, Executor]] = {"lost": _lost}
+"""Kind → what it does to any check-in."""
+
+LOCKS: Final[Mapping[str, Executor]] = {"not_now": _not_now}
+"""Kind → what it does when the device is to install something or to ask for it."""
+
+INSTALLATIONS: Final[Mapping[str, Executor]] = {"refuses": _refuses, "storage_full": _storage_full}
+"""Kind → what it does when the device is to install something."""
+
+VERSIONS: Final[Mapping[str, Executor]] = {"wrong_os": _wrong_os}
+"""Kind → which version of its system the device runs when it is to install something."""
+
+EXECUTORS: Final = {**NETWORK, **LOCKS, **INSTALLATIONS, **VERSIONS}
+"""Every kind that a device executes."""

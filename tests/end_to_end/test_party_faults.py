@@ -11,7 +11,9 @@ import pytest
 from pfxlab.connector_sim.eventlog import UPLOAD_SUCCESS
 from pfxlab.device_sim.apple.device import AppleDevice
 from pfxlab.emulator.config import Config, Switches
-from pfxlab.emulator.faults.kinds import DEVICE, KINDS
+from pfxlab.emulator.faults.kinds import CONNECTOR, DEVICE, HTTP, KINDS
+from pfxlab.emulator.graph import injected
+from pfxlab.emulator.lab import http_faults
 from pfxlab.emulator.lab.causes import REMEDIES
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
@@ -19,6 +21,7 @@ from pfxlab.scenarios.lab.chain import deliveries_of
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.mail.authority import CertificatePlan
+from pfxlab.scenarios.parties import faulty_connector, faulty_device
 from tests.conftest import KEYS
 
 USER = "user@pfxlab.example"
@@ -72,6 +75,16 @@ def test_every_cause_of_a_fault_is_one_of_explain() -> None:
     """Each cause in the table of faults is a cause that `explain` knows, and each fault of a device has one."""
     assert {code for kind in KINDS.values() for code in kind.causes} <= set(REMEDIES)
     assert [name for name, kind in KINDS.items() if kind.party == DEVICE and not kind.causes] == []
+
+
+def test_every_kind_is_executed_by_its_party() -> None:
+    """Each kind in the table of faults is executed by its party, and no party executes a kind that is not there."""
+    executed = {
+        HTTP: {*injected.EXECUTORS, *http_faults.EXECUTORS},
+        CONNECTOR: {*faulty_connector.EXECUTORS},
+        DEVICE: {*faulty_device.EXECUTORS},
+    }
+    assert executed == {party: {n for n, kind in KINDS.items() if kind.party == party} for party in executed}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +244,7 @@ async def test_device_that_does_not_install(
 
 
 async def test_overlapping_check_ins(world: World) -> None:
-    """What befalls one check-in is over when another begins, and nothing of it stays on the device."""
+    """A fault of one check-in is over when another begins, and nothing of it stays on the device."""
     phone = await device(world)
     with world.fault("not_now", times="always"), world.fault("wrong_os", times="always"):
         await asyncio.gather(*(world.check_in(phone) for _ in range(4)))

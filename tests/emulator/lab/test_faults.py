@@ -89,7 +89,7 @@ async def test_503_after_the_write(lab: Lab) -> None:
 
 
 async def test_one_request_of_a_batch_fails(lab: Lab) -> None:
-    """A fault befalls one request inside a $batch, and the others of it succeed."""
+    """A fault strikes one request inside a $batch, and the others of it succeed."""
     graph = await admin(lab)
     planned(lab, "status", route="*/users", status=500)
     requests = [{"id": str(n), "method": "GET", "url": url} for n, url in enumerate(("/users", "/groups"))]
@@ -245,7 +245,7 @@ async def test_actor_and_certificate(lab: Lab) -> None:
 
 
 async def test_connector_and_device_rooms_fail_too(lab: Lab) -> None:
-    """A fault on the connector's or a device's address befalls them, and each gets over it."""
+    """A fault on the connector's or a device's address strikes them, and each recovers."""
     planned(lab, "status", route="*/connector/heartbeat", status=500)
     await lab.start_connector()
     device = await lab.device("windows", lab.operator.credentials.user_upn)
@@ -256,7 +256,7 @@ async def test_connector_and_device_rooms_fail_too(lab: Lab) -> None:
 
 
 async def test_control_api_is_out_of_reach_of_faults(lab: Lab) -> None:
-    """A fault on every route does not befall the control API, which can take it back."""
+    """A fault on every route leaves the control API alone, which can take it back."""
     planned(lab, "status", route="*", times="always")
     control = Raw(lab, lab.emulator.control_token)
     assert (await control("DELETE", "/lab/v1/faults")).json["faults"][0]["struck"] == 0
@@ -270,7 +270,7 @@ async def test_control_api_is_out_of_reach_of_faults(lab: Lab) -> None:
         ({"kind": "status", "status": 200}, "status"),
         ({"kind": "status", "seconds": 1}, "seconds: the kind status takes status, after_write"),
         ({"kind": "reset", "status": 500}, "the kind reset takes no settings"),
-        ({"kind": "lost", "route": "/x"}, "route: the kind lost befalls a device"),
+        ({"kind": "lost", "route": "/x"}, "route: the kind lost applies to a device"),
         ({"kind": "status", "times": 0}, "times"),
         ({"kind": "status", "probability": 0}, "probability"),
         ({"kind": "wrong_os", "os_version": "eighteen"}, "os_version"),
@@ -312,7 +312,7 @@ def test_chance_is_the_seed_s(seed: int, probability: float) -> None:
 
 
 def test_probability_is_kept() -> None:
-    """Of 10,000 occasions a fault of probability 0.3 befalls about 3,000."""
+    """Of 10,000 occasions a fault of probability 0.3 strikes about 3,000."""
     faults = Faults(11)
     faults.add(Fault("status", times=None, probability=0.3))
     assert 2800 < sum(faults.strike(OCCASION, ("status",)) is not None for _ in range(10_000)) < 3200
