@@ -1,6 +1,7 @@
 """The connector's own identity: key and client certificate in a folder, readable by the service account only."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,9 +30,17 @@ class Identity:
         return context
 
 
-def new_request(machine_name: str) -> tuple[rsa.RSAPrivateKey, bytes]:
+MakeKey = Callable[[], rsa.RSAPrivateKey]
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    """Return a fresh RSA-2048 key."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def new_request(machine_name: str, make_key: MakeKey = new_key) -> tuple[rsa.RSAPrivateKey, bytes]:
     """Return a fresh key and its PKCS#10 request, DER."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = make_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, machine_name[:64])])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return key, request.public_bytes(serialization.Encoding.DER)

@@ -59,14 +59,21 @@ class Settings:
     drain_seconds: float = 20.0
 
 
-async def enroll(settings: Settings, admin_token: str, folder: Path, name: str, machine: str) -> identity.Identity:
+async def enroll(
+    settings: Settings,
+    admin_token: str,
+    folder: Path,
+    name: str,
+    machine: str,
+    make_key: identity.MakeKey = identity.new_key,
+) -> identity.Identity:
     """Enrol with an Intune administrator's token and keep the identity in `folder`.
 
     Raises:
         ServiceRefused: the service's reason.
 
     """
-    key, request = identity.new_request(machine)
+    key, request = identity.new_request(machine, make_key)
     body = {
         "certificateRequest": base64.b64encode(request).decode("ascii"),
         "connectorName": name,

@@ -131,9 +131,9 @@ def _usage(*, signs: bool = False, authority: bool = False) -> x509.KeyUsage:
     )
 
 
-def new_authority(common_name: str, now: datetime) -> Authority:
-    """Return a fresh root authority, valid from a year ago for twenty years."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+def new_authority(common_name: str, now: datetime, key: rsa.RSAPrivateKey | None = None) -> Authority:
+    """Return a fresh root authority, valid from a year ago for twenty years; `key`: one that is there already."""
+    key = key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(_name(common_name))

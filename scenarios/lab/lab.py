@@ -296,7 +296,8 @@ class Lab:
             made = self.operator.credentials
             token = await self.user_token(made.operator_upn, made.operator_password)
             shown = "PFX Lab connector" if name == FIRST else f"PFX Lab connector {name}"
-            who = await enroll(settings, token, folder, shown, "LAB-SERVER" if name == FIRST else f"LAB-{name}"[:64])
+            machine = "LAB-SERVER" if name == FIRST else f"LAB-{name}"[:64]
+            who = await enroll(settings, token, folder, shown, machine, self.new_key)
         # A provider of its own, as a connector in a process of its own has: what it remembers of keys is its own.
         store = self.folder / "connector" / "keys" if name == FIRST or not own_keys else folder / "keys"
         providers = Providers([SoftwareKsp(store), *self.installed])

@@ -105,7 +105,7 @@ class MailAuthority:
 
     def __init__(self, now: datetime, new_key: NewKey = generate) -> None:
         self._now, self._new_key = now, new_key
-        self._root: Authority = new_authority("PFX Lab Mail CA", now - timedelta(days=2000))
+        self._root: Authority = new_authority("PFX Lab Mail CA", now - timedelta(days=2000), new_key())
 
     @property
     def certificate(self) -> x509.Certificate:
