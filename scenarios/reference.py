@@ -306,7 +306,7 @@ def load_page() -> str:
     lines += [f"| `{name}` | {about} | {unit} |" for name, (unit, about) in PATHS.items()]
     lines += ["", "## Shapes", "", "| shape | how the load goes |", "|---|---|"]
     lines += [f"| `{name}` | {about} |" for name, about in SHAPES.items()]
-    lines += ["", "Any path takes any shape: `pfxlab load graph --shape morning --rate 200 --duration 60`.", ""]
+    lines += ["", "Any path takes any shape: `pfxlab load graph --shape morning --rate 200 --duration 60s`.", ""]
     lines += ["## Plans that come with the lab", "", "| plan | path | shape | what it finds out |", "|---|---|---|---|"]
     plans = load_plans.built_in()
     lines += [
@@ -344,7 +344,7 @@ def load_page() -> str:
         "",
         "## Many machines",
         "",
-        "`--processes N` starts N load generators here, Locust workers under a master on loopback. For more than one",
+        "`--jobs N` starts N load generators here, Locust workers under a master on loopback. For more than one",
         "machine, the run waits for workers and writes what they need, keys and tokens included, to a folder:",
         "",
         "```sh",

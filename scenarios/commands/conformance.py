@@ -14,6 +14,7 @@ from rich.console import Console
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.conformance import report, runner
 from pfxlab.scenarios.conformance.evidence import ToolRun
@@ -102,12 +103,11 @@ def _expected(path: Path | None) -> dict[str, str]:
 @click.option("--rights", default=",".join(RIGHTS), show_default=True, help="Application rights the tool is granted.")
 @click.option("--expected-failures", "known", type=FILE, help="YAML: rule id and why it is known to fail.")
 @click.option(
-    "--timeout", "seconds", type=click.FloatRange(1), help="Seconds for each run, in place of the module's own."
+    "--timeout", "seconds", type=options.Duration("1s"), help="Time for each run, in place of the module's own."
 )
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 16), help="Runs at the same time.")
-@click.option(
-    "--json", "json_file", type=NEW_FILE, help="Write the verdicts as JSON here; - prints them and nothing else."
-)
+@options.as_json("the verdicts")
+@click.option("--json-file", type=NEW_FILE, help="Write the verdicts as JSON here.")
 @click.option("--junit", "junit_file", type=NEW_FILE, help="Write the verdicts as JUnit XML here.")
 @click.option("--html", "html_file", type=NEW_FILE, help="Write one page with all the evidence here.")
 @click.option("--attach", is_flag=True, help="No command: start the tool by hand, once for each module.")
@@ -115,6 +115,7 @@ def _expected(path: Path | None) -> dict[str, str]:
 def run(
     plan_name: str, only: Sequence[str], rights: str, known: Path | None, seconds: float | None, jobs: int,
     json_file: Path | None, junit_file: Path | None, html_file: Path | None, command: Sequence[str], *, attach: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Run COMMAND once for each module of a plan, and judge it. Exit code 1: it breaks a rule that it must keep.
 
@@ -128,8 +129,7 @@ def run(
     granted = _granted(rights)
     can_be_written(json_file, junit_file, html_file)
     words = command[1:] if command[:1] == ("--",) else command
-    quiet = str(json_file) == "-"
-    console = Console(highlight=False, quiet=quiet)
+    console = Console(highlight=False, quiet=as_json)
     tool, shown = _tool(plan, words, attach=attach)
     if attach:
         jobs = 1
@@ -144,6 +144,8 @@ def run(
     )
     judgement = _judged(playing)
     _write(judgement, json_file, junit_file, html_file)
+    if as_json:
+        click.echo(_as_text(judgement), nl=False)
     console.print()
     report.print_judgement(console, judgement)
     _lead_on(console, judgement, html_file)
@@ -193,14 +195,15 @@ _COMMON = (
 )  # fmt: skip
 
 
+def _as_text(judgement: Judgement) -> str:
+    return json.dumps(judgement.to_json(), indent=2, ensure_ascii=False) + "\n"
+
+
 def _write(judgement: Judgement, json_file: Path | None, junit_file: Path | None, html_file: Path | None) -> None:
-    text = json.dumps(judgement.to_json(), indent=2, ensure_ascii=False) + "\n"
     when = LabClock().now().strftime("%Y-%m-%d %H:%M UTC")
     try:
-        if str(json_file) == "-":
-            click.echo(text, nl=False)
-        elif json_file is not None:
-            json_file.write_text(text, "utf-8")
+        if json_file is not None:
+            json_file.write_text(_as_text(judgement), "utf-8")
         if junit_file is not None:
             junit_file.write_bytes(report.junit(judgement))
         if html_file is not None:

@@ -1,7 +1,7 @@
 """/admin/reports: verdicts on tools and load runs that were written into the lab's folder of reports.
 
 A load run's is a folder with report.json (`pfxlab load … --out FOLDER/NAME`); a conformance run's is a file NAME.json
-(`pfxlab conformance run … --json FOLDER/NAME.json`), with NAME.html beside it.
+(`pfxlab conformance run … --json-file FOLDER/NAME.json`), with NAME.html beside it.
 """
 
 import json

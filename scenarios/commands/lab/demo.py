@@ -29,9 +29,9 @@ def _read_password(path: Path) -> str:
         stop(USAGE, f"{path}: expected the password as UTF-8 text on the first line, got other bytes.")
 
 
-def _own(pfx_file: Path, password_file: Path | None, upn: str | None, *, allow_expired: bool) -> Material:
-    if password_file is None or upn is None:
-        raise click.UsageError("--pfx needs --password-file and --upn as well.")
+def _own(pfx_file: Path, password_file: Path | None, user: str | None, *, allow_expired: bool) -> Material:
+    if password_file is None or user is None:
+        raise click.UsageError("--pfx needs --password-file and --user as well.")
     password = _read_password(password_file)
     try:
         now = datetime.now(UTC)
@@ -43,7 +43,7 @@ def _own(pfx_file: Path, password_file: Path | None, upn: str | None, *, allow_e
 @click.command()
 @click.option("--pfx", "pfx_file", type=FILE, help="Your own PFX instead of the test CA's certificates.")
 @click.option("--password-file", type=FILE, help="File whose first line is the PFX password.")
-@click.option("--upn", help="User principal name to import for; made up in the lab's directory.")
+@click.option("--user", help="User principal name to import for; made up in the lab's directory.")
 @click.option("--allow-expired", is_flag=True, help="Import an expired certificate, as for reading old mail.")
 @click.option(
     "--break", "sabotage", type=click.Choice(["missing-key", "wrong-key"]), help="See a connector fail: take its key."
@@ -53,7 +53,7 @@ def _own(pfx_file: Path, password_file: Path | None, upn: str | None, *, allow_e
 def demo(
     pfx_file: Path | None,
     password_file: Path | None,
-    upn: str | None,
+    user: str | None,
     allow_expired: bool,
     sabotage: str | None,
     seed: int,
@@ -62,18 +62,18 @@ def demo(
     """Send imported certificates through every party and prove that each device can use them."""
     if pfx_file is None and password_file is not None:
         raise click.UsageError("--password-file belongs to --pfx.")
-    if upn is not None:
+    if user is not None:
         try:
-            check_upn(upn)
+            check_upn(user)
         except ValueError as error:
-            raise click.UsageError(f"--upn: {error}.") from None
-    material = None if pfx_file is None else _own(pfx_file, password_file, upn, allow_expired=allow_expired)
+            raise click.UsageError(f"--user: {error}.") from None
+    material = None if pfx_file is None else _own(pfx_file, password_file, user, allow_expired=allow_expired)
     console = Console(highlight=False)
     if not as_json:
         console.print(f"PFX Lab demo, seed {seed}: PFX → Graph → Intune → connector → device → opened mail\n")
     try:
         progress = Progress(console, quiet=as_json)
-        name = upn or f"user@{Config().domain}"
+        name = user or f"user@{Config().domain}"
         result = asyncio.run(Demo(progress, name, material, cast("Sabotage | None", sabotage), seed).run())
     except (
         OpenSslMissing,
@@ -107,7 +107,7 @@ def _show(console: Console, result: Result, sabotage: str | None) -> None:
     if result.passed:
         console.print("\n[bold green]PASSED[/]  Next: [bold]pfxlab up[/] keeps a lab running for your own tool,")
         console.print(
-            "        [bold]pfxlab demo --pfx FILE --password-file FILE --upn UPN[/] sends your own certificate."
+            "        [bold]pfxlab demo --pfx FILE --password-file FILE --user UPN[/] sends your own certificate."
         )
         return
     console.print("\n[bold red]FAILED[/]")

@@ -30,9 +30,7 @@ _POLL_SECONDS: Final = 0.02
 
 @click.command(name="bundle")
 @click.option("--ready-file", type=FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
-@click.option(
-    "--file", "target", type=NEW_FILE, default=Path("run.pfxlab.zip"), show_default=True, help="Written here."
-)
+@click.option("--out", "target", type=NEW_FILE, default=Path("run.pfxlab.zip"), show_default=True, help="Written here.")
 def bundle_command(ready_file: Path | None, target: Path) -> None:
     """Write a running lab's seed, clock, faults, switches, configuration and journal to one file, without secrets."""
     can_be_written(target)

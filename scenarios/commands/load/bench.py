@@ -9,6 +9,7 @@ import click
 
 from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, stop
+from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.load.bench import admin_pages, graph
 from pfxlab.scenarios.load.bench import connector as connector_bench
 from pfxlab.scenarios.load.bench import devices as devices_bench
@@ -49,14 +50,20 @@ def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
 
 @bench.command(name="connector")
 @click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
-@click.option("--seconds", default=2, show_default=True, type=click.IntRange(1), help="Length of each OpenSSL run.")
+@click.option(
+    "--duration",
+    default="2s",
+    show_default=True,
+    type=Duration("1s"),
+    help="Length of each OpenSSL run, in whole seconds.",
+)
 @click.option(
     "--requests", default=20_000, show_default=True, type=click.IntRange(1000), help="Requests of an end-to-end turn."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
-def bench_connector(turns: int, seconds: int, requests: int, as_json: bool) -> None:
+def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -> None:
     """Re-encryptions per second against `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
-    _print(lambda tell: connector_bench.run(tell, turns, seconds, requests), as_json=as_json)
+    _print(lambda tell: connector_bench.run(tell, turns, int(duration), requests), as_json=as_json)
 
 
 @bench.command(name="devices")

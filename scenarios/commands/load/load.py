@@ -25,6 +25,7 @@ from pfxlab.scenarios.commands.common import (
     stop,
 )
 from pfxlab.scenarios.commands.completion import LOAD_PLANS
+from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.load.plan_file import PATHS, LoadPlan, PlanProblem, built_in, changed, read_plan, schema
 from pfxlab.scenarios.load.shapes import KINDS
 
@@ -58,7 +59,7 @@ def _list(*, as_json: bool) -> None:
     width = max(map(len, plans))
     for one in plans.values():
         click.echo(f"{one.name:<{width}}  {one.path:<10}  {one.shape.kind:<8}  {one.title}")
-    click.echo("\nNext: pfxlab load NAME, or pfxlab load NAME --shape ramp --rate 500 --duration 30")
+    click.echo("\nNext: pfxlab load NAME, or pfxlab load NAME --shape ramp --rate 500 --duration 30s")
 
 
 class _Table:
@@ -94,9 +95,9 @@ class _Table:
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), help="Highest rate, per second, instead of the plan's."
 )
-@click.option("--duration", type=click.FloatRange(1, 86_400), help="Seconds, instead of the plan's.")
+@click.option("--duration", type=Duration("1s"), help="Length of the run, instead of the plan's.")
 @click.option("--users", type=click.IntRange(1, 100_000), help="Simulated users that share the highest rate.")
-@click.option("--processes", type=click.IntRange(1, 64), help="Load generators, instead of the plan's.")
+@click.option("--jobs", type=click.IntRange(1, 64), help="Load generators, instead of the plan's.")
 @click.option("--ready-file", type=FILE, help="Load the running lab of this ready file instead of one of its own.")
 @click.option(
     "--against", metavar="URL", help="Where that lab is reached, if not where its ready file says; loopback only."
@@ -116,7 +117,7 @@ class _Table:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON and nothing else.")
 def load(
     plan: str | None, listing: bool, show_schema: bool, shape: str | None, rate: float | None, duration: float | None,
-    users: int | None, processes: int | None, ready_file: Path | None, against: str | None, out: Path | None, ui: bool,
+    users: int | None, jobs: int | None, ready_file: Path | None, against: str | None, out: Path | None, ui: bool,
     ui_port: int, expect: int, master_port: int, kit: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Put a path of the lab under load and say where it saturates, what limits it, and whether that is good enough.
@@ -132,9 +133,7 @@ def load(
     if plan is None:
         raise click.UsageError(f"expected a plan; those that come with the lab: {', '.join(built_in())}")
     try:
-        chosen = changed(
-            _found(plan), kind=shape, rate=rate, seconds=duration, users=users, processes=expect or processes
-        )
+        chosen = changed(_found(plan), kind=shape, rate=rate, seconds=duration, users=users, processes=expect or jobs)
     except PlanProblem as problem:
         raise click.UsageError(str(problem)) from None
     if expect and kit is None:

@@ -1,12 +1,12 @@
 """`pfxlab plan`: how many connectors a tenant needs, from what one does on this machine."""
 
-import re
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from pfxlab.scenarios.commands.common import missing_for_load, tell
+from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.load.capacity.model import (
     ARRIVALS,
     Answer,
@@ -19,26 +19,8 @@ from pfxlab.scenarios.load.capacity.model import (
     spread,
 )
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
-_DAY: Final = 86_400
 _TELLING: Final = 3000
 """Deliveries below which chance moves a queue by more than a planner can tell."""
-
-
-class _Duration(click.ParamType[float]):
-    """A number with a unit, such as 90s, 15m, 2h or 1.5h; seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds."""
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(value))
-        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-        if not 0 < seconds <= _DAY:
-            self.fail(f"expected a time up to a day such as 90s, 15m or 2h, got {value!r}", param, ctx)
-        return seconds
 
 
 def _minutes(seconds: float) -> str:
@@ -51,16 +33,16 @@ def _minutes(seconds: float) -> str:
 @click.option(
     "--certs-per-user", default=3.0, show_default=True, type=click.FloatRange(1, 100), help="On average, old ones too."
 )
-@click.option("--window", default="2h", show_default=True, type=_Duration(), help="Within which all devices check in.")
+@click.option("--window", default="2h", show_default=True, type=Duration(), help="Within which all devices check in.")
 @click.option(
     "--arrivals", default="morning", show_default=True, type=click.Choice(ARRIVALS), help="How they spread over it."
 )
 @click.option(
-    "--max-queue", default="10m", show_default=True, type=_Duration(),
+    "--max-queue", default="10m", show_default=True, type=Duration(),
     help="How long the queue may grow, in time of the connectors' work.",
 )  # fmt: skip
 @click.option(
-    "--key-bits",
+    "--bits",
     default="2048",
     show_default=True,
     type=click.Choice(["2048", "3072", "4096"]),
@@ -74,7 +56,7 @@ def _minutes(seconds: float) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON and nothing else.")
 def plan(
     users: int, devices_per_user: float, certs_per_user: float, window: float, arrivals: str, max_queue: float,
-    key_bits: str, hsm_rate: float | None, cores: int | None, seed: int, as_json: bool,
+    bits: str, hsm_rate: float | None, cores: int | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Say how many connectors a tenant needs when all its devices ask for their certificates within a window.
 
@@ -90,7 +72,7 @@ def plan(
     if tenant.deliveries < 1:
         raise click.UsageError("expected at least one delivery, got users, devices and certificates that make none")
     click.echo("measuring one connector on this machine …", err=True)
-    rates = measure(int(key_bits), hsm_rate, cores)
+    rates = measure(int(bits), hsm_rate, cores)
     answer = needed(tenant, rates, max_queue)
     click.echo("simulating …", err=True)
     exact = simulate(tenant, answer.exact, rates.per_second, seed)

@@ -9,12 +9,11 @@ import click
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, missing_for_load, stop
+from pfxlab.scenarios.commands.options import Duration
 
 
 @click.command()
-@click.option(
-    "--minutes", default=60.0, show_default=True, type=click.FloatRange(5, 1440), help="Of the lab's own time."
-)
+@click.option("--duration", default="60m", show_default=True, type=Duration("5m", "24h"), help="Of the lab's own time.")
 @click.option(
     "--renewals", default=2, show_default=True, type=click.IntRange(0, 100), help="Certificates renewed a second."
 )
@@ -32,7 +31,7 @@ from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, miss
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON and nothing else.")
 def soak(
-    minutes: float, renewals: int, check_ins: int, devices: int, seed: int, out: Path, as_json: bool
+    duration: float, renewals: int, check_ins: int, devices: int, seed: int, out: Path, as_json: bool
 ) -> None:  # fmt: skip
     """Run the whole lab for an hour of its own time at a high rate, and plot what memory and database take.
 
@@ -43,6 +42,7 @@ def soak(
         from pfxlab.scenarios.load.report import plots
     except ImportError as error:
         missing_for_load(error)
+    minutes = duration / 60
     out.mkdir(parents=True, exist_ok=True)
     click.echo(
         f"Soaking a lab for {minutes:g} minutes of its time, {renewals} renewals and {check_ins} check-ins a second",

@@ -25,6 +25,7 @@ from pfxlab.connector_sim.service import VERSION, Connector, Settings, enroll
 from pfxlab.connector_sim.validate import RESULT_FILE, TEST_FILE, validate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire import jsontext
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     FILE,
@@ -41,15 +42,12 @@ from pfxlab.scenarios.lab.user_folder import data_folder
 _EVENTS: Final = "events.jsonl"
 _PLACE: Final = "service.json"
 _LONGEST_NAME: Final = 256  # as the contract says, schemas/connector-enroll.json
-_FOLDER = click.option(
-    "--folder", "home", type=click.Path(file_okay=False, path_type=Path),
-    help="The connector's own folder: identity and event log.",
-)  # fmt: skip
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+_DATA = options.data("The connector's own folder: identity and event log.")
+_JSON = options.as_json()
 
 
-def _own(home: Path | None) -> Path:
-    return home or data_folder() / "connector"
+def _own(data: Path | None) -> Path:
+    return data or data_folder() / "connector"
 
 
 @click.group()
@@ -58,7 +56,7 @@ def connector() -> None:
 
 
 @connector.command(name="enroll")
-@_FOLDER
+@_DATA
 @click.option("--ready-file", type=FILE, required=True, help="Ready file of the lab: address, CA, sign-in.")
 @click.option("--user", help="Administrator's UPN; without it the lab's own administrator.")
 @click.option("--password-file", type=FILE, help="File whose first line is that user's password.")
@@ -66,11 +64,11 @@ def connector() -> None:
 @click.option("--machine", default="LAB-SERVER", show_default=True, help="Machine name.")
 @_JSON
 def enroll_(
-    home: Path | None, ready_file: Path, user: str | None, password_file: Path | None, name: str, machine: str,
+    data: Path | None, ready_file: Path, user: str | None, password_file: Path | None, name: str, machine: str,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Enrol with the account of an Intune or Global Administrator; anybody else is refused."""
-    place, facts = _own(home), ready_facts(ready_file)
+    place, facts = _own(data), ready_facts(ready_file)
     for option, value in (("--name", name), ("--machine", machine)):
         if not 1 <= len(value.strip()) <= _LONGEST_NAME:
             raise click.UsageError(f"{option}: expected 1 to {_LONGEST_NAME} characters, got {len(value.strip())}.")
@@ -89,7 +87,7 @@ def enroll_(
 
     with refusals():
         if identity.find(place) is not None:
-            stop(USAGE, f"expected a folder without a connector, got {place}, which holds one; give another --folder")
+            stop(USAGE, f"expected a folder without a connector, got {place}, which holds one; give another --data")
         # Written before the service hears of the connector: one that cannot be kept would be an orphan there.
         remembered = {"service_url": settings.service_url, "ca_pem": settings.ca_file.read_text()}
         private_file.replace(place / _PLACE, json.dumps(remembered).encode())
@@ -100,7 +98,7 @@ def enroll_(
         with contextlib.suppress(OSError):
             place.rmdir()
         stop(COULD_NOT_RUN, f"The connector could not enrol: {error}")
-    text = f"Enrolled as {made.connector_id}.\nNext: pfxlab connector run --folder {place} --keys DIR"
+    text = f"Enrolled as {made.connector_id}.\nNext: pfxlab connector run --data {place} --keys DIR"
     tell({"connectorId": made.connector_id, "folder": str(place)}, text, as_json=as_json)
 
 
@@ -111,7 +109,7 @@ def _enrolled(place: Path) -> identity.Identity:
     if who is None:
         stop(
             USAGE,
-            f"expected an enrolled connector in {place}, got none. Next: pfxlab connector enroll --folder {place}",
+            f"expected an enrolled connector in {place}, got none. Next: pfxlab connector enroll --data {place}",
         )
     return who
 
@@ -123,7 +121,7 @@ def _service(place: Path) -> tuple[str, str]:
         return str(remembered["service_url"]), str(remembered["ca_pem"])
     except (OSError, ValueError, KeyError, TypeError):
         text = f"expected the service's address in {place / _PLACE}, got none. Delete {place} and enrol anew:"
-        stop(USAGE, f"{text} pfxlab connector enroll --folder {place}")
+        stop(USAGE, f"{text} pfxlab connector enroll --data {place}")
 
 
 def _proxy(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -147,31 +145,33 @@ def _with_keys(command: Any) -> Any:
 
 
 @connector.command()
-@_FOLDER
+@_DATA
 @_with_keys
 @click.option("--proxy", callback=_proxy, help="Outbound proxy, http://host:port.")
-@click.option("--version", default=VERSION, show_default=True, help="Version to report, to see old ones warned of.")
+@click.option(
+    "--report-version", default=VERSION, show_default=True, help="Version to report, to see old ones warned of."
+)
 @click.option("--batch", default=500, show_default=True, type=click.IntRange(1, 500), help="Requests in a lease.")
 @click.option(
-    "--processes",
+    "--jobs",
     default=os.cpu_count() or 1,
     show_default="one for each core",
     type=click.IntRange(0, 256),
     help="Worker processes for large leases, each with an HSM session of its own; 0: threads alone.",
 )
 def run(
-    home: Path | None, provider: str, folder: Path | None, module: Path | None, token_label: str | None,
-    pin_file: Path | None, proxy: str | None, version: str, batch: int,
-    processes: int,
+    data: Path | None, provider: str, folder: Path | None, module: Path | None, token_label: str | None,
+    pin_file: Path | None, proxy: str | None, report_version: str, batch: int,
+    jobs: int,
 ) -> None:  # fmt: skip
     """Run until SIGTERM or Ctrl-C, then finish what is at hand and give the rest back."""
-    place = _own(home)
+    place = _own(data)
     with refusals():
         providers = installed(provider, folder, module, token_label, pin_file)
     who, (service_url, ca_pem) = _enrolled(place), _service(place)
     ca_file = place / "ca.pem"
     ca_file.write_text(ca_pem)
-    settings = replace(Settings(service_url, ca_file), proxy=proxy, version=version, batch=batch, processes=processes)
+    settings = replace(Settings(service_url, ca_file), proxy=proxy, version=report_version, batch=batch, processes=jobs)
 
     async def serve() -> bool:
         """Return whether the service still knew the connector."""
@@ -203,16 +203,16 @@ def run(
         stop(COULD_NOT_RUN, f"The connector could not run: {error}")
     if not known:
         text = f"The service knows this connector no more: it was deleted. Delete {place} and enrol anew:"
-        stop(COULD_NOT_RUN, f"{text} pfxlab connector enroll --folder {place}")
+        stop(COULD_NOT_RUN, f"{text} pfxlab connector enroll --data {place}")
     click.echo("Drained and stopped.")
 
 
 @connector.command()
-@_FOLDER
+@_DATA
 @_JSON
-def status(home: Path | None, as_json: bool) -> None:
+def status(data: Path | None, as_json: bool) -> None:
     """Show who the connector is, how long its certificate lasts, and what its event log says."""
-    place = _own(home)
+    place = _own(data)
     who = _enrolled(place)
     counts: Counter[str] = Counter()
     last: dict[str, Any] = {}

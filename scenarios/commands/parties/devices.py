@@ -20,6 +20,7 @@ from pfxlab.device_sim.keys import KeyPool
 from pfxlab.device_sim.mailbox import CannotOpen, NothingToSignWith, may_sign, open_mail, sign_mail
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire.platforms import PLATFORMS
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     FILE,
@@ -34,20 +35,16 @@ from pfxlab.scenarios.lab.user_folder import data_folder
 from pfxlab.scenarios.parties.fleet import FleetUsers, key_source, open_fleet, plan
 
 _T = TypeVar("_T")
-_FOLDER = click.option(
-    "--folder", "home", type=click.Path(file_okay=False, path_type=Path), help="The fleet's own folder."
-)
+_DATA = options.data("The fleet's own folder.")
 _READY = click.option("--ready-file", type=FILE, required=True, help="Ready file of the lab: address, CA, sign-in.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
-_AT_ONCE = click.option(
-    "--at-once", default=16, show_default=True, type=click.IntRange(1, 500), help="Devices at a time."
-)
+_JSON = options.as_json()
+_JOBS = options.jobs(16, 500, "Devices at a time.")
 _SHOWN: Final = 50
 _NO_SERVICE: Final = DeviceClient("https://localhost", b"", LabClock())
 
 
-def _own(home: Path | None) -> Path:
-    return home or data_folder() / "devices"
+def _own(data: Path | None) -> Path:
+    return data or data_folder() / "devices"
 
 
 def _platforms(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -103,7 +100,7 @@ def _say(what: str, facts: dict[str, Any], next_step: str) -> str:
 
 
 @devices.command(name="enroll")
-@_FOLDER
+@_DATA
 @_READY
 @click.option("--count", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Devices to add.")
 @click.option(
@@ -112,25 +109,25 @@ def _say(what: str, facts: dict[str, Any], next_step: str) -> str:
 )  # fmt: skip
 @click.option("--users", type=click.IntRange(1), help="Test users they belong to, in turn.  [default: one for each]")
 @click.option(
-    "--keys", default=64, show_default=True, type=click.IntRange(0),
+    "--shared-keys", default=64, show_default=True, type=click.IntRange(0),
     help="Devices share so many identity keys, made once; 0 makes one for each device.",
 )  # fmt: skip
 @click.option("--seed", default=7, show_default=True, help="UDIDs derive from it.")
-@_AT_ONCE
+@_JOBS
 @_JSON
 def enroll(
-    home: Path | None, ready_file: Path, count: int, platforms: tuple[str, ...], users: int | None, keys: int,
-    seed: int, at_once: int, as_json: bool,
+    data: Path | None, ready_file: Path, count: int, platforms: tuple[str, ...], users: int | None, shared_keys: int,
+    seed: int, jobs: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Add devices to the fleet: users over Graph, then each device by its platform's own protocol."""
-    place, facts = _own(home), ready_facts(ready_file, "setup_application", "mail_user")
+    place, facts = _own(data), ready_facts(ready_file, "setup_application", "mail_user")
 
     async def work(stage: Stage) -> Round:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        source = key_source(place, min(keys, count))
+        source = key_source(place, min(shared_keys, count))
         if isinstance(source, KeyPool):
             source.fill(stage("making keys"))
-        fleet = await open_fleet(place, facts, source, at_once)
+        fleet = await open_fleet(place, facts, source, jobs)
         begin = len(fleet.members())
         people = FleetUsers(place)
         names = await people.make(facts, users or begin + count, stage("making users"))
@@ -139,7 +136,7 @@ def enroll(
         return await fleet.enroll(wanted, tokens, stage("enrolling"))
 
     shown = _result(_with_progress(work, quiet=as_json))
-    step = f"pfxlab devices checkin --ready-file {ready_file}" + (f" --folder {home}" if home else "")
+    step = f"pfxlab devices checkin --ready-file {ready_file}" + (f" --data {data}" if data else "")
     tell(shown, _say("enrolled", shown, step), as_json=as_json)
     if shown["failed"]:
         raise SystemExit(VERDICT_FAILED)
@@ -148,9 +145,7 @@ def enroll(
 def _chosen(fleet: Fleet, names: tuple[str, ...]) -> list[Member]:
     members = fleet.members()
     if not members:
-        stop(
-            USAGE, f"expected a fleet in {fleet.folder}, got none. Next: pfxlab devices enroll --folder {fleet.folder}"
-        )
+        stop(USAGE, f"expected a fleet in {fleet.folder}, got none. Next: pfxlab devices enroll --data {fleet.folder}")
     unknown = set(names) - {member.name for member in members}
     if unknown:
         stop(
@@ -161,33 +156,31 @@ def _chosen(fleet: Fleet, names: tuple[str, ...]) -> list[Member]:
 
 @devices.command(name="checkin")
 @click.argument("names", nargs=-1)
-@_FOLDER
+@_DATA
 @_READY
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1), help="Check-ins of each device.")
-@_AT_ONCE
+@_JOBS
 @_JSON
-def checkin(
-    names: tuple[str, ...], home: Path | None, ready_file: Path, rounds: int, at_once: int, as_json: bool
-) -> None:
+def checkin(names: tuple[str, ...], data: Path | None, ready_file: Path, rounds: int, jobs: int, as_json: bool) -> None:
     """Let devices check in, all unless NAMES are given; the first time asks, a later one installs."""
-    place, facts = _own(home), ready_facts(ready_file)
+    place, facts = _own(data), ready_facts(ready_file)
 
     async def work(stage: Stage) -> list[Round]:
-        fleet = await open_fleet(place, facts, at_once=at_once)
+        fleet = await open_fleet(place, facts, at_once=jobs)
         members = _chosen(fleet, names)
         return [await fleet.check_in(members, stage("checking in")) for _ in range(rounds)]
 
     results = [_result(one) for one in _with_progress(work, quiet=as_json)]
-    step = "pfxlab devices show" + (f" --folder {home}" if home else "")
+    step = "pfxlab devices show" + (f" --data {data}" if data else "")
     lines = [_say("checked in", shown, step) for shown in results]
     tell({"rounds": results}, "\n".join(lines), as_json=as_json)
     if any(shown["failed"] for shown in results):
         raise SystemExit(VERDICT_FAILED)
 
 
-def _offline_fleet(home: Path | None) -> Fleet:
+def _offline_fleet(data: Path | None) -> Fleet:
     """Return a fleet to look at; what its devices hold is known without the lab."""
-    return Fleet(_own(home), _NO_SERVICE)
+    return Fleet(_own(data), _NO_SERVICE)
 
 
 def _certificates(device: Device) -> list[dict[str, Any]]:
@@ -206,11 +199,11 @@ def _certificates(device: Device) -> list[dict[str, Any]]:
 
 @devices.command(name="show")
 @click.argument("name", required=False)
-@_FOLDER
+@_DATA
 @_JSON
-def show(name: str | None, home: Path | None, as_json: bool) -> None:
+def show(name: str | None, data: Path | None, as_json: bool) -> None:
     """List the fleet; with NAME, the certificates one device holds."""
-    fleet = _offline_fleet(home)
+    fleet = _offline_fleet(data)
     chosen = sorted(_chosen(fleet, () if name is None else (name,)), key=lambda one: one.name)
     if name is not None:
         device = _open(fleet, chosen[0])
@@ -242,15 +235,15 @@ def _open(fleet: Fleet, member: Member) -> Device:
 
 @devices.command(name="mail")
 @click.argument("name")
-@_FOLDER
+@_DATA
 @click.option("--open", "opened", type=FILE, help="S/MIME mail to open with what the device holds.")
 @click.option("--sign", "text", type=FILE, help="Text to sign with the device's latest signing certificate.")
 @click.option("--out", type=NEW_FILE, help="Write the result here in place of standard output.")
-def mail(name: str, home: Path | None, opened: Path | None, text: Path | None, out: Path | None) -> None:
+def mail(name: str, data: Path | None, opened: Path | None, text: Path | None, out: Path | None) -> None:
     """Use the mail program of one device: open an encrypted mail, or sign a text."""
     if (opened is None) == (text is None):
         raise click.UsageError("expected either --open or --sign.")
-    fleet = _offline_fleet(home)
+    fleet = _offline_fleet(data)
     device = _open(fleet, _chosen(fleet, (name,))[0])
     try:
         if opened is not None:

@@ -16,6 +16,7 @@ from pfxlab.connector_sim.keys import cng
 from pfxlab.connector_sim.keys.installed import InstalledProviders, Place, SoftwarePlace, TokenPlace
 from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, stop, tell
 from pfxlab.scenarios.lab.user_folder import data_folder
 
@@ -97,7 +98,7 @@ def _over_provider(
 
 
 _NAME = click.option("--name", required=True, help="Name of the key container.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+_JSON = options.as_json()
 
 
 @click.group()
@@ -114,9 +115,7 @@ def keys() -> None:
 def add(ksp: KeyStorageProvider, name: str, bits: str, make_exportable: bool, as_json: bool) -> None:
     """Make a key (Add-IntuneKspKey)."""
     ksp.add(name, int(bits), exportable=make_exportable)
-    text = (
-        f"Made the key {name!r}, RSA-{bits}, in {ksp.name}.\nNext: pfxlab keys export-public --name {name!r} --file F"
-    )
+    text = f"Made the key {name!r}, RSA-{bits}, in {ksp.name}.\nNext: pfxlab keys export-public --name {name!r} --out F"
     tell({"provider": ksp.name, "name": name, "bits": int(bits), "exportable": make_exportable}, text, as_json=as_json)
 
 
@@ -135,7 +134,7 @@ def list_(ksp: KeyStorageProvider, as_json: bool) -> None:
 @keys.command(name="export-public")
 @_over_provider
 @_NAME
-@click.option("--file", "path", type=NEW_FILE, required=True, help="File to write; must not exist.")
+@click.option("--out", "path", type=NEW_FILE, required=True, help="File to write; must not exist.")
 @click.option("--format", "form", type=_FORMAT, default="pem", show_default=True, help="RSAPUBLICBLOB or PEM.")
 @_JSON
 def export_public(ksp: KeyStorageProvider, name: str, path: Path, form: str, as_json: bool) -> None:
@@ -151,7 +150,7 @@ def export_public(ksp: KeyStorageProvider, name: str, path: Path, form: str, as_
 @keys.command(name="export-private")
 @_over_provider
 @_NAME
-@click.option("--file", "path", type=NEW_FILE, required=True, help="File to write; must not exist.")
+@click.option("--out", "path", type=NEW_FILE, required=True, help="File to write; must not exist.")
 @click.option("--format", "form", type=_FORMAT, default="cng", show_default=True, help="RSAFULLPRIVATEBLOB or PEM.")
 @_JSON
 def export_private(ksp: KeyStorageProvider, name: str, path: Path, form: str, as_json: bool) -> None:

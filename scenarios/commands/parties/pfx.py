@@ -25,6 +25,7 @@ from pfxlab.connector_sim.keys.software import PROVIDER_NAME
 from pfxlab.connector_sim.pfx import check_usable, open_pfx, purpose_of
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     FILE,
@@ -39,7 +40,7 @@ from pfxlab.scenarios.commands.common import (
 )
 from pfxlab.scenarios.commands.parties.graph_access import token_file, with_client
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+_JSON = options.as_json()
 _READY = click.option(
     "--ready-file", type=FILE, help="Ready file of a lab; without it the lab of `pfxlab exec`, or the token set."
 )
@@ -186,7 +187,7 @@ def base64_(path: Path, as_json: bool) -> None:
 @pfx.command()
 @click.argument("path", type=FILE)
 @click.option("--password-file", type=FILE, required=True, help="File whose first line is the PFX password.")
-@click.option("--upn", required=True, help="User to import for.")
+@click.option("--user", required=True, help="User principal name of the user to import for.")
 @click.option("--purpose", type=_PURPOSES, default="auto", show_default=True, help="Intended purpose.")
 @click.option(
     "--padding", type=_PADDINGS, default="oaepSha512", show_default=True, help="How the password is encrypted."
@@ -194,13 +195,13 @@ def base64_(path: Path, as_json: bool) -> None:
 @_with_key
 @_READY
 def new(
-    path: Path, password_file: Path, upn: str, purpose: str, padding: str, public_key: Path | None,
+    path: Path, password_file: Path, user: str, purpose: str, padding: str, public_key: Path | None,
     provider: str | None, name: str | None, ready_file: Path | None,
 ) -> None:  # fmt: skip
     """Print the record of a PFX as JSON, its password encrypted; Graph is not asked (New-IntuneUserPfxCertificate)."""
     key = _encryption_key(ready_file, public_key, provider, name)
     try:
-        click.echo(json.dumps(_record(path, secret(password_file), upn, purpose, padding, key), indent=2))
+        click.echo(json.dumps(_record(path, secret(password_file), user, purpose, padding, key), indent=2))
     except (PfxProblem, PaddingUnsupported, ValueError) as error:
         stop(USAGE, f"{path}: {error}")
 
@@ -292,25 +293,25 @@ def remove(
 @pfx.command(name="import")
 @click.argument("paths", type=FILE, nargs=-1)
 @click.option("--password-file", type=FILE, help="File whose first line is the password of the files named.")
-@click.option("--upn", help="User to import the files named for.")
+@click.option("--user", help="User principal name of the user to import the files named for.")
 @click.option("--manifest", type=FILE, help=f"CSV with the columns {', '.join(_COLUMNS)}; the last two may be missing.")
 @click.option("--purpose", type=_PURPOSES, default="auto", show_default=True, help="Intended purpose.")
 @click.option("--padding", type=_PADDINGS, default="oaepSha512", show_default=True, help="How passwords are encrypted.")
 @click.option("--update", is_flag=True, help="Change records that are there, in place of importing new ones.")
-@click.option("--resume", "journal", type=NEW_FILE, help="File that remembers what is done, for another run.")
-@click.option("--at-once", default=4, show_default=True, type=click.IntRange(1, 32), help="Requests under way.")
+@click.option("--progress-file", type=NEW_FILE, help="File that remembers what is done, for another run.")
+@options.jobs(4, 32, "Requests at a time.")
 @_with_key
 @_READY
 @_JSON
 def import_(
-    paths: tuple[Path, ...], password_file: Path | None, upn: str | None, manifest: Path | None, purpose: str,
-    padding: str, update: bool, journal: Path | None, at_once: int, public_key: Path | None, provider: str | None,
+    paths: tuple[Path, ...], password_file: Path | None, user: str | None, manifest: Path | None, purpose: str,
+    padding: str, update: bool, progress_file: Path | None, jobs: int, public_key: Path | None, provider: str | None,
     name: str | None, ready_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Import one or many PFX files (Import-IntuneUserPfxCertificate); a file that fails stops no other."""
-    rows = _rows(paths, password_file, upn, purpose, padding, manifest)
+    rows = _rows(paths, password_file, user, purpose, padding, manifest)
     key = _encryption_key(ready_file, public_key, provider, name)
-    remembered = _Resume(journal, update=update)
+    remembered = _Resume(progress_file, update=update)
     items, failed = _items(rows, key)
 
     async def work(client: GraphClient) -> list[ImportResult]:
@@ -318,7 +319,7 @@ def import_(
         with Bar(console=Console(stderr=True), disable=as_json) as bar:
             task = bar.add_task("Importing", total=len(items))
             async for outcome in import_all(
-                client, items, LabClock(), update=update, at_once=at_once, done=remembered.knows
+                client, items, LabClock(), update=update, at_once=jobs, done=remembered.knows
             ):
                 remembered.note(outcome)
                 outcomes.append(outcome)
@@ -339,12 +340,12 @@ class _Row:
 
 
 def _rows(
-    paths: tuple[Path, ...], password_file: Path | None, upn: str | None, purpose: str, padding: str,
+    paths: tuple[Path, ...], password_file: Path | None, user: str | None, purpose: str, padding: str,
     manifest: Path | None,
 ) -> list[_Row]:  # fmt: skip
-    if paths and (password_file is None or upn is None):
-        raise click.UsageError("files need --password-file and --upn; many users go into a --manifest.")
-    rows = [_Row(path, password_file or path, upn or "", purpose, padding) for path in paths]
+    if paths and (password_file is None or user is None):
+        raise click.UsageError("files need --password-file and --user; many users go into a --manifest.")
+    rows = [_Row(path, password_file or path, user or "", purpose, padding) for path in paths]
     if manifest is not None:
         rows += _manifest_rows(manifest, purpose, padding)
     if not rows:
@@ -424,7 +425,11 @@ def _report(outcomes: list[ImportResult], failed: list[dict[str, str]], skipped:
     result = {**counts, "skipped": skipped, "failed": failures}
     lines = [f"{name}: {number}" for name, number in {**counts, "skipped": skipped}.items() if number]
     lines += [f"FAILED {one['file']} for {one['upn']}: {one['reason']}" for one in failures]
-    lines += ["Next: mend what failed and run the same command again, with --resume FILE for many."] if failures else []
+    lines += (
+        ["Next: mend what failed and run the same command again, with --progress-file FILE for many."]
+        if failures
+        else []
+    )
     tell(result, "\n".join(lines) or "Nothing to do.", as_json=as_json)
     if failures:
         raise SystemExit(VERDICT_FAILED)

@@ -95,7 +95,7 @@ def bottleneck(figures: Mapping[str, Any]) -> str:
     if busy.get("emulator", 0.0) >= _FULL_LOOP:
         return f"the emulator's event loop was full: {busy['emulator']:.2f} of the one core that it can use"
     if most.startswith(LOAD_GENERATOR) and busy[most] >= _FULL_LOOP and total < _FULL_MACHINE * cores:
-        return f"{most} was full: {of_all}; more of them offer more, see --processes"
+        return f"{most} was full: {of_all}; more of them offer more, see --jobs"
     if total >= _FULL_MACHINE * cores:
         return f"the machine was full: {of_all}"
     return f"no processor was full: {of_all}"

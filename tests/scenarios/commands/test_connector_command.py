@@ -32,7 +32,7 @@ def command(*arguments: str) -> Result:
 def wait_for(folder: Path, name: str) -> dict[str, Any]:
     """Return the status of a connector once its log has an event of that name."""
     for _ in range(150):
-        result = command("status", "--folder", str(folder), "--json")
+        result = command("status", "--data", str(folder), "--json")
         shown: dict[str, Any] = json.loads(result.stdout) if result.exit_code == 0 else {"events": {}}
         if any(name in event for event in shown["events"]):
             return shown
@@ -46,12 +46,12 @@ def test_connector_of_its_own_enrols_works_and_drains(tmp_path: Path) -> None:
     folder = tmp_path / "connector"
     try:
         ready = str(tmp_path / "ready.json")
-        made = command("enroll", "--folder", str(folder), "--ready-file", ready, "--json")
+        made = command("enroll", "--data", str(folder), "--ready-file", ready, "--json")
         assert made.exit_code == 0, made.output
-        again = command("enroll", "--folder", str(folder), "--ready-file", ready)
+        again = command("enroll", "--data", str(folder), "--ready-file", ready)
         assert (again.exit_code, "which holds one" in again.stderr) == (2, True)
-        running = [*PFXLAB, "connector", "run", "--folder", str(folder), "--keys", str(tmp_path / "keys"),
-                   "--version", "6.2301.1.0"]  # fmt: skip
+        running = [*PFXLAB, "connector", "run", "--data", str(folder), "--keys", str(tmp_path / "keys"),
+                   "--report-version", "6.2301.1.0"]  # fmt: skip
         working = subprocess.Popen(running, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         shown = wait_for(folder, "HealthMessageUploadSuccess")
         assert shown["heartbeat"]["name"] == "HealthMessageUploadSuccess"
@@ -63,7 +63,7 @@ def test_connector_of_its_own_enrols_works_and_drains(tmp_path: Path) -> None:
         working.send_signal(signal.SIGTERM)
         out, err = working.communicate(timeout=30)
         assert (working.returncode, "Drained and stopped." in out) == (0, True), err
-        assert "2 ServiceStopped" in json.loads(command("status", "--folder", str(folder), "--json").stdout)["events"]
+        assert "2 ServiceStopped" in json.loads(command("status", "--data", str(folder), "--json").stdout)["events"]
     finally:
         stop(process)
 
@@ -73,15 +73,15 @@ def test_a_deleted_connector_ends_and_says_so(tmp_path: Path) -> None:
     process, facts = start(tmp_path)
     folder = tmp_path / "connector"
     try:
-        made = command("enroll", "--folder", str(folder), "--ready-file", str(tmp_path / "ready.json"), "--json")
+        made = command("enroll", "--data", str(folder), "--ready-file", str(tmp_path / "ready.json"), "--json")
         connector = json.loads(made.stdout)["connectorId"]
         delete(facts, f"/beta/deviceManagement/ndesConnectors/{connector}")
-        running = [*PFXLAB, "connector", "run", "--folder", str(folder), "--keys", str(tmp_path / "keys")]
+        running = [*PFXLAB, "connector", "run", "--data", str(folder), "--keys", str(tmp_path / "keys")]
         ended = subprocess.run(running, capture_output=True, text=True, check=False, timeout=60)
         assert ended.returncode == 3
         assert "it was deleted" in ended.stderr
         assert "enrol anew" in ended.stderr
-        assert "UnknownConnector" in command("status", "--folder", str(folder)).stdout
+        assert "UnknownConnector" in command("status", "--data", str(folder)).stdout
     finally:
         stop(process)
 
@@ -103,17 +103,17 @@ def test_enrolment_that_cannot_be_kept_is_not_begun(tmp_path: Path) -> None:
     ready.write_text(json.dumps({**NOBODY, "ca_file": str(tmp_path / "ca.pem")}))
     (tmp_path / "ca.pem").write_text("x")
     (tmp_path / "file").write_text("x")
-    blocked = command("enroll", "--folder", str(tmp_path / "file" / "c"), "--ready-file", str(ready))
+    blocked = command("enroll", "--data", str(tmp_path / "file" / "c"), "--ready-file", str(ready))
     assert (blocked.exit_code, "Not a directory" in blocked.stderr) == (3, True), blocked.output
     for option in ("--machine", "--name"):
-        empty = command("enroll", "--folder", str(tmp_path / "c"), "--ready-file", str(ready), option, " ")
+        empty = command("enroll", "--data", str(tmp_path / "c"), "--ready-file", str(ready), option, " ")
         assert (empty.exit_code, "expected 1 to 256 characters" in empty.stderr) == (2, True)
     (tmp_path / "secret").write_bytes(b"canary\xff")
-    other = command("enroll", "--folder", str(tmp_path / "c"), "--ready-file", str(ready), "--user", "u@x",
+    other = command("enroll", "--data", str(tmp_path / "c"), "--ready-file", str(ready), "--user", "u@x",
                     "--password-file", str(tmp_path / "secret"))  # fmt: skip
     assert (other.exit_code, "expected text in UTF-8" in other.stderr, "canary" in other.output) == (2, True, False)
     ready.write_text("{}")
-    assert command("enroll", "--folder", str(tmp_path / "c"), "--ready-file", str(ready)).exit_code == 2
+    assert command("enroll", "--data", str(tmp_path / "c"), "--ready-file", str(ready)).exit_code == 2
     assert not (tmp_path / "c").exists()
 
 
@@ -130,12 +130,12 @@ def test_a_damaged_folder_says_what_to_do(tmp_path: Path, rsa_key: rsa.RSAPrivat
     identity.save(tmp_path, "0f1e2d3c-4b5a-4978-8796-a5b4c3d2e1f0", rsa_key, der)
     event = {"time": "t", "id": 5000, "name": "HealthMessageUploadSuccess", "text": "heartbeat accepted"}
     (tmp_path / "events.jsonl").write_text(json.dumps(event) + '\n{"time": "20\n\n[]\n')
-    shown = command("status", "--folder", str(tmp_path), "--json")
+    shown = command("status", "--data", str(tmp_path), "--json")
     assert json.loads(shown.stdout)["events"] == {"5000 HealthMessageUploadSuccess": 1}
     for content in (None, '{"service_url": "https://loc'):
         if content is not None:
             (tmp_path / "service.json").write_text(content)
-        result = command("run", "--folder", str(tmp_path), "--keys", str(tmp_path / "keys"))
+        result = command("run", "--data", str(tmp_path), "--keys", str(tmp_path / "keys"))
         assert (result.exit_code, "enrol anew" in result.stderr) == (2, True), result.output
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_folder_says_what_to_do(tmp_path: Path, rsa_key: rsa.RSAPrivat
 )
 def test_a_proxy_that_can_be_none_is_refused(tmp_path: Path, proxy: str) -> None:
     """An address that is no http://host:port ends as usage, and is not repeated since it may hold a password."""
-    result = command("run", "--folder", str(tmp_path), "--proxy", proxy)
+    result = command("run", "--data", str(tmp_path), "--proxy", proxy)
     assert (result.exit_code, "expected http://host:port" in result.stderr) == (2, True)
     assert proxy not in result.output
 
@@ -159,7 +159,7 @@ def test_only_administrators_enrol(tmp_path: Path) -> None:
     try:
         for password, words in (("canary-plain", "NotAdministrator"), ("canary-wrong", "AADSTS50126")):
             (tmp_path / "password").write_text(password)
-            result = command("enroll", "--folder", str(tmp_path / "c"), "--ready-file", str(tmp_path / "ready.json"),
+            result = command("enroll", "--data", str(tmp_path / "c"), "--ready-file", str(tmp_path / "ready.json"),
                              "--user", "plain@pfxlab.example", "--password-file", str(tmp_path / "password"))  # fmt: skip
             assert (result.exit_code, words in result.stderr, "canary" in result.output) == (3, True, False)
         assert not list(tmp_path.glob("c/*"))
@@ -170,10 +170,10 @@ def test_only_administrators_enrol(tmp_path: Path) -> None:
 def test_commands_without_a_connector_say_what_to_do(tmp_path: Path) -> None:
     """Run and status over an empty folder end as usage, and name the command that comes first."""
     for arguments in (["run"], ["status"]):
-        result = command(*arguments, "--folder", str(tmp_path))
+        result = command(*arguments, "--data", str(tmp_path))
         assert (result.exit_code, "Next: pfxlab connector enroll" in result.stderr) == (2, True)
     (tmp_path / "connector-x.pem").write_text("canary")
-    damaged = command("status", "--folder", str(tmp_path))
+    damaged = command("status", "--data", str(tmp_path))
     assert (damaged.exit_code, "enrol anew" in damaged.stderr, "canary" in damaged.output) == (2, True, False)
 
 

@@ -72,7 +72,7 @@ def own(folder: Path, pfx: bytes, password: str = PASSWORD, *options: str) -> Re
     (folder / "own.pfx").write_bytes(pfx)
     (folder / "password.txt").write_text(f"{password}\n")
     files = ["--pfx", str(folder / "own.pfx"), "--password-file", str(folder / "password.txt")]
-    return demo(*files, "--upn", UPN, *options)
+    return demo(*files, "--user", UPN, *options)
 
 
 def test_own_certificate_goes_the_same_way(
@@ -134,12 +134,12 @@ def test_chain_in_the_pfx_is_refused_by_the_iphone(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--pfx", __file__], "--pfx needs --password-file and --upn"),
+        (["--pfx", __file__], "--pfx needs --password-file and --user"),
         (["--password-file", __file__], "--password-file belongs to --pfx"),
-        (["--pfx", __file__, "--password-file", __file__, "--upn", "nobody"], "expected a user principal name"),
+        (["--pfx", __file__, "--password-file", __file__, "--user", "nobody"], "expected a user principal name"),
         (["--pfx", "/nowhere.pfx"], "does not exist"),
-        (["--upn", "../../escape@pfxlab.example"], "expected a user principal name"),
-        (["--upn", "müller@pfxlab.example"], "expected a user principal name"),
+        (["--user", "../../escape@pfxlab.example"], "expected a user principal name"),
+        (["--user", "müller@pfxlab.example"], "expected a user principal name"),
     ],
 )
 def test_incomplete_arguments_are_usage_errors(arguments: list[str], said: str) -> None:
@@ -193,4 +193,4 @@ def test_short_password_is_not_claimed_to_be_searched(
 
 def test_operator_can_be_the_mail_user() -> None:
     """The lab's own administrator may be the user of the demo."""
-    assert told(demo("--upn", "admin@pfxlab.example", "--json"))["passed"]
+    assert told(demo("--user", "admin@pfxlab.example", "--json"))["passed"]

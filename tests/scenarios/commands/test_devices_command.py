@@ -46,7 +46,7 @@ def told(*arguments: object) -> Any:
 
 def test_fleet_gets_certificates_and_opens_mail(lab: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """A fleet enrols, checks in until its certificates are there, and one of its devices opens and signs mail."""
-    ready, fleet = lab[0], ("--folder", tmp_path / "fleet")
+    ready, fleet = lab[0], ("--data", tmp_path / "fleet")
     enrolled = told("enroll", "--ready-file", ready, *fleet, "--count", 4, "--platforms", "ios,windows", "--users", 2)
     assert (enrolled["done"], enrolled["failed"]) == (4, 0)
     assert set(enrolled["milliseconds"]) == {"p50", "p95", "p99"}
@@ -113,21 +113,21 @@ async def _import(facts: dict[str, Any], history: list[Any]) -> None:
 )
 def test_bad_use_is_told(lab: tuple[Path, dict[str, Any]], tmp_path: Path, arguments: Any, said: str) -> None:
     """An unknown platform and a folder without a fleet end with code 2 and a sentence."""
-    result = run(*arguments, "--ready-file", lab[0], "--folder", tmp_path / "none")
+    result = run(*arguments, "--ready-file", lab[0], "--data", tmp_path / "none")
     assert (result.exit_code, said in result.stderr) == (2, True)
 
 
 def test_unknown_names_are_told(tmp_path: Path) -> None:
     """A name that is not of the fleet, a fleet that is not there, and mail without a file end with code 2."""
-    assert run("show", "--folder", tmp_path).exit_code == 2
+    assert run("show", "--data", tmp_path).exit_code == 2
     (tmp_path / "fleet.jsonl").write_text('{"name": "ios-1", "platform": "ios", "upn": "u"}\n{"name": "cut')
     (tmp_path / "devices" / "ios-1").mkdir(parents=True)
     (tmp_path / "devices" / "ios-1" / "device.json").write_text("{}")
-    unknown = run("show", "ios-2", "--folder", tmp_path)
+    unknown = run("show", "ios-2", "--data", tmp_path)
     assert (unknown.exit_code, "expected names" in unknown.stderr) == (2, True)
-    lost = run("show", "ios-1", "--folder", tmp_path)
+    lost = run("show", "ios-1", "--data", tmp_path)
     assert (lost.exit_code, "expected the device ios-1" in lost.stderr) == (3, True)
-    assert run("mail", "ios-1", "--folder", tmp_path).exit_code == 2
+    assert run("mail", "ios-1", "--data", tmp_path).exit_code == 2
 
 
 def test_lab_that_is_gone_is_told(lab: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -135,5 +135,5 @@ def test_lab_that_is_gone_is_told(lab: tuple[Path, dict[str, Any]], tmp_path: Pa
     facts = {**lab[1], "graph_url": "https://localhost:9", "authority_url": "https://localhost:9/t"}
     stale = tmp_path / "stale.json"
     stale.write_text(json.dumps(facts))
-    result = run("enroll", "--ready-file", stale, "--folder", tmp_path / "f", "--count", 1, "--keys", 1)
+    result = run("enroll", "--ready-file", stale, "--data", tmp_path / "f", "--count", 1, "--shared-keys", 1)
     assert (result.exit_code, "expected a lab at https://localhost:9" in result.stderr) == (3, True)

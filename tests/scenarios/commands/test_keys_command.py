@@ -36,7 +36,7 @@ def test_blobs_have_the_documented_layout(tmp_path: Path, bits: int, sizes: tupl
     assert keys(tmp_path, "add", "--name", "k", "--bits", str(bits), "--make-exportable").exit_code == 0
     for command, magic, size in (("export-public", b"RSA1", sizes[0]), ("export-private", b"RSA3", sizes[1])):
         path = tmp_path / command
-        shown = said(keys(tmp_path, command, "--name", "k", "--file", str(path), "--format", "cng", "--json"))
+        shown = said(keys(tmp_path, command, "--name", "k", "--out", str(path), "--format", "cng", "--json"))
         data = path.read_bytes()
         assert (shown["bytes"], len(data), data[:4]) == (size, size, magic)
         prime = bits // 16 if magic == b"RSA3" else 0
@@ -50,7 +50,7 @@ def test_openssl_reads_the_pem_files(tmp_path: Path) -> None:
     modulus = set()
     for command, options in (("export-public", ["-pubin"]), ("export-private", [])):
         path = tmp_path / command
-        assert keys(tmp_path, command, "--name", "k", "--file", str(path), "--format", "pem").exit_code == 0
+        assert keys(tmp_path, command, "--name", "k", "--out", str(path), "--format", "pem").exit_code == 0
         done = subprocess.run(
             ["openssl", "rsa", "-in", str(path), *options, "-noout", "-modulus"], capture_output=True, check=True
         )
@@ -67,13 +67,13 @@ def test_key_moves_to_the_next_server(tmp_path: Path, form: str) -> None:
     encrypted = encrypt(public, b"secret", PaddingScheme.oaepSha512)
     path = tmp_path / "moved"
     assert (
-        keys(first, "export-private", "--name", "PFX Encryption Key", "--file", str(path), "--format", form).exit_code
+        keys(first, "export-private", "--name", "PFX Encryption Key", "--out", str(path), "--format", form).exit_code
         == 0
     )
     assert keys(second, "import", "--name", "PFX Encryption Key", "--file", str(path)).exit_code == 0
     key = SoftwareKsp(second / "keys").open("PFX Encryption Key")
     assert key.decrypt(encrypted, PaddingScheme.oaepSha512) == b"secret"
-    refused = keys(second, "export-private", "--name", "PFX Encryption Key", "--file", str(tmp_path / "again"))
+    refused = keys(second, "export-private", "--name", "PFX Encryption Key", "--out", str(tmp_path / "again"))
     assert (refused.exit_code, refused.stderr.partition(":")[0]) == (2, "NotExportable")
 
 
@@ -93,9 +93,9 @@ def test_keys_are_listed_by_name(tmp_path: Path) -> None:
     [
         (["add", "--name", "there"], 2, "KeyExists: expected a name not yet used"),
         (["add", "--name", " "], 2, "KeyStoreError: expected a key name, got none"),
-        (["export-private", "--name", "there", "--file", "new"], 2, "NotExportable"),
-        (["export-public", "--name", "absent", "--file", "new"], 2, "KeyNotFound: expected the key 'absent'"),
-        (["export-public", "--name", "there", "--file", "taken"], 2, "which exists"),
+        (["export-private", "--name", "there", "--out", "new"], 2, "NotExportable"),
+        (["export-public", "--name", "absent", "--out", "new"], 2, "KeyNotFound: expected the key 'absent'"),
+        (["export-public", "--name", "there", "--out", "taken"], 2, "which exists"),
         (["add", "--provider", "Smart Card", "--name", "x"], 2, "ProviderUnknown: expected one of the installed"),
         (["import", "--name", "x", "--file", "rubbish"], 2, "expected a header of 24 bytes, got 7"),
         (["import", "--name", "x", "--file", "public"], 2, "expected magic RSA2 or RSA3, got b'RSA1'"),
@@ -105,7 +105,7 @@ def test_keys_are_listed_by_name(tmp_path: Path) -> None:
         (["add", "--name", "x", "--token", "t"], 2, "--token and --pin-file need --pkcs11"),
         (["add", "--name", "x", "--pin-file", "rubbish"], 2, "--token and --pin-file need --pkcs11"),
         (["add", "--name", "x", "--pkcs11", "rubbish", "--token", "t", "--pin-file", "taken"], 2, "needs --provider"),
-        (["export-public", "--name", "there", "--file", "taken/new"], 3, "Not a directory"),
+        (["export-public", "--name", "there", "--out", "taken/new"], 3, "Not a directory"),
         (["remove", "--name", "absent", "--yes"], 2, "KeyNotFound"),
     ],
 )
@@ -117,7 +117,7 @@ def test_refusals_say_what_was_expected(
     keys(tmp_path, "add", "--name", "there")
     for name, content in (("taken", b"old"), ("rubbish", b"rubbish"), ("pem", b"-----BEGIN NOTHING-----")):
         Path(name).write_bytes(content)
-    keys(tmp_path, "export-public", "--name", "there", "--file", "public", "--format", "cng")
+    keys(tmp_path, "export-public", "--name", "there", "--out", "public", "--format", "cng")
     before = SoftwareKsp(tmp_path / "keys").open("there").public_key()
     result = keys(tmp_path, *arguments)
     assert (result.exit_code, words in result.stderr) == (code, True), result.output
@@ -143,8 +143,8 @@ def test_commands_work_on_an_hsm(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> 
         assert keys(tmp_path, "add", "--name", "in the token", *hsm).exit_code == 0
         assert [key["name"] for key in said(keys(tmp_path, "list", "--json", *hsm))] == ["in the token"]
         path = tmp_path / "public.pem"
-        assert keys(tmp_path, "export-public", "--name", "in the token", "--file", str(path), *hsm).exit_code == 0
-        refused = keys(tmp_path, "export-private", "--name", "in the token", "--file", str(tmp_path / "x"), *hsm)
+        assert keys(tmp_path, "export-public", "--name", "in the token", "--out", str(path), *hsm).exit_code == 0
+        refused = keys(tmp_path, "export-private", "--name", "in the token", "--out", str(tmp_path / "x"), *hsm)
         assert (refused.exit_code, refused.stderr.partition(":")[0]) == (2, "NotExportable")
         away = keys(tmp_path, "list", *[*hsm[:4], "--token", "other", *hsm[6:]])
         assert (away.exit_code, away.stderr.partition(":")[0]) == (3, "HsmUnavailable")

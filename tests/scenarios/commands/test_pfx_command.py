@@ -67,7 +67,7 @@ def said(result: Result) -> Any:
 
 def test_life_of_imported_certificates(up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path) -> None:
     """Files are imported, found again, not imported twice, updated, listed by each selector, and removed by each."""
-    one = ["--password-file", str(tmp_path / "password"), "--upn", UPN, "--json"]
+    one = ["--password-file", str(tmp_path / "password"), "--user", UPN, "--json"]
     names = [str(path) for path in files]
     assert said(pfx(up, "import", *names, *one))["created"] == 3
     again = said(pfx(up, "import", *names, *one))
@@ -106,7 +106,7 @@ def test_manifest_imports_what_can_be_and_says_what_cannot(
         f"mail1.pfx,password,{UPN},cheese",
     ]
     manifest.write_text("\n".join(rows) + "\n")
-    arguments = ["import", "--manifest", str(manifest), "--resume", str(resume), "--json"]
+    arguments = ["import", "--manifest", str(manifest), "--progress-file", str(resume), "--json"]
     first = said(pfx(up, *arguments, code=1))
     assert first["created"] == 1
     reasons = " | ".join(one["reason"] for one in first["failed"])
@@ -124,11 +124,11 @@ def test_update_does_what_an_earlier_import_did_not(
     up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
 ) -> None:
     """A resume file of an import passes over nothing of an update; one that cannot be written stops before any import."""
-    some = [str(files[0]), "--password-file", str(tmp_path / "password"), "--upn", UPN, "--json"]
-    refused = pfx(up, "import", *some, "--resume", str(tmp_path / "missing" / "done"), code=3)
+    some = [str(files[0]), "--password-file", str(tmp_path / "password"), "--user", UPN, "--json"]
+    refused = pfx(up, "import", *some, "--progress-file", str(tmp_path / "missing" / "done"), code=3)
     assert "expected to read and write" in refused.stderr
     assert said(pfx(up, "get", "--json")) == []
-    resume = ["--resume", str(tmp_path / "done")]
+    resume = ["--progress-file", str(tmp_path / "done")]
     assert said(pfx(up, "import", *some, *resume))["created"] == 1
     first = said(pfx(up, "import", *some, *resume, "--update", "--name", "Second key"))
     assert (first["updated"], first["skipped"]) == (1, 0)
@@ -146,7 +146,7 @@ def test_a_key_of_ones_own_needs_its_own_name(
     (tmp_path / "mine.pem").write_bytes(
         pem.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
-    one = [str(files[0]), "--password-file", str(tmp_path / "password"), "--upn", UPN]
+    one = [str(files[0]), "--password-file", str(tmp_path / "password"), "--user", UPN]
     assert (
         "--public-key needs --name" in pfx(up, "new", *one, "--public-key", str(tmp_path / "mine.pem"), code=2).stderr
     )
@@ -167,7 +167,7 @@ def test_what_devices_will_refuse_is_said_beforehand(
     )
     (tmp_path / "bare.pfx").write_bytes(bare)
     (tmp_path / "password").write_text("\n")
-    made = pfx(up, "new", str(tmp_path / "bare.pfx"), "--password-file", str(tmp_path / "password"), "--upn", UPN)
+    made = pfx(up, "new", str(tmp_path / "bare.pfx"), "--password-file", str(tmp_path / "password"), "--user", UPN)
     assert "WARNING" in made.stderr
     assert "empty password" in made.stderr
     assert said(made)["thumbprint"]
@@ -192,7 +192,7 @@ def test_this_commands_lab_comes_before_a_token_kept(
     [
         ("ready", b"canary", ["get", "--ready-file", "ready"], "expected the ready file of a running lab"),
         ("ready", b"{}", ["get", "--ready-file", "ready"], "expected the ready file of a running lab"),
-        ("ready", b"[1]", ["new", "a.pfx", *["--password-file", "ready", "--upn", "u", "--ready-file", "ready"]], "a running lab"),
+        ("ready", b"[1]", ["new", "a.pfx", *["--password-file", "ready", "--user", "u", "--ready-file", "ready"]], "a running lab"),
         ("home/token.json", b"canary", ["get"], "expected a token in"),
         ("list.csv", b"pfx,password_file,upn\n\xff,b,c", ["import", "--manifest", "list.csv"], "expected CSV in UTF-8"),
         ("secret", b"canary\xff", [*["token", "set", "--graph-url", "https://localhost:9", "--authority-url", "x", "--client-id"], "z",
@@ -234,7 +234,7 @@ def test_token_is_kept_for_the_next_commands(
 
 def test_record_is_made_without_graph(up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path) -> None:
     """`new` prints the record as Graph would get it, and `base64` the file; both are what OpenSSL and the file say."""
-    record = said(pfx(up, "new", str(files[0]), "--password-file", str(tmp_path / "password"), "--upn", UPN,
+    record = said(pfx(up, "new", str(files[0]), "--password-file", str(tmp_path / "password"), "--user", UPN,
                       "--purpose", "smimeSigning", "--padding", "oaepSha256"))  # fmt: skip
     assert (record["intendedPurpose"], record["paddingScheme"]) == ("smimeSigning", "oaepSha256")
     assert record["encryptedPfxBlob"] == pfx(up, "base64", str(files[0])).stdout.strip()

@@ -49,10 +49,10 @@ async def test_right_one_keeps_every_rule(plan: str) -> None:
 
 
 OWN = {
-    "connector": "pfxlab connector enroll --ready-file {ready_file} --folder {folder} && "
-    "exec pfxlab connector run --folder {folder} --keys {keys_dir}",
-    "device": "pfxlab devices enroll --ready-file {ready_file} --folder {folder} --count 1 --platforms windows && "
-    "exec pfxlab devices checkin --ready-file {ready_file} --folder {folder} --rounds 1000",
+    "connector": "pfxlab connector enroll --ready-file {ready_file} --data {folder} && "
+    "exec pfxlab connector run --data {folder} --keys {keys_dir}",
+    "device": "pfxlab devices enroll --ready-file {ready_file} --data {folder} --count 1 --platforms windows && "
+    "exec pfxlab devices checkin --ready-file {ready_file} --data {folder} --rounds 1000",
 }
 
 
@@ -60,7 +60,7 @@ OWN = {
 def test_own_commands_pass(plan: str) -> None:
     """Our own connector and devices, run as commands, pass their plans."""
     script = OWN[plan].replace("pfxlab ", " ".join(PFXLAB) + " ")
-    done = judged(plan, "--json", "-", "--", "sh", "-c", script)
+    done = judged(plan, "--json", "--", "sh", "-c", script)
     verdict = json.loads(done.stdout)
     broken = {r["id"]: r["evidence"] for r in verdict["rules"] if r["outcome"] in ("FAIL", "WARNING")}
     assert (done.returncode, verdict["verdict"], broken) == (0, "PASS", {})

@@ -25,7 +25,7 @@ from tests.clients.test_official_sdk import PFXLAB
 from tests.scenarios.conformance.test_tool_process import alive, wait_until
 from tests.test_house_rules import ROOT
 
-FILES = ("{pfx}", "--password-file", "{password_file}", "--upn", "{upn}", "--purpose", "{purpose}")
+FILES = ("{pfx}", "--password-file", "{password_file}", "--user", "{upn}", "--purpose", "{purpose}")
 OWN = {
     "import": ("pfx", "import", *FILES),
     "bulk": ("pfx", "import", "--manifest", "{manifest}"),
@@ -54,7 +54,7 @@ def judged(plan: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_own_commands_pass(plan: str) -> None:
     """Our own import commands pass every plan; all they are warned of is a right that one does not need."""
     begin = time.monotonic()
-    done = judged(plan, "--json", "-", "--", *PFXLAB, *OWN[plan])
+    done = judged(plan, "--json", "--", *PFXLAB, *OWN[plan])
     told = json.loads(done.stdout)
     broken = {rule["id"] for rule in told["rules"] if rule["outcome"] in ("FAIL", "WARNING")}
     assert broken <= {"privilege-unused"}, [r["evidence"] for r in told["rules"] if r["id"] in broken]
@@ -69,7 +69,7 @@ def test_sdk_script_gets_what_the_docs_show(tmp_path: Path) -> None:
     rows = dict(re.findall(r"^\| (?:FAIL|WARNING) \| `([\w-]+)` \| ([^|]+) \|", shown, re.MULTILINE))
     words = ("{pfx}", "{password_file}", "{upn}", "{public_key_file}", "{provider}", "{key_name}")
     modules = [word for name in SHOWN_BY for word in ("--module", name)]
-    done = judged("import", *modules, "--json", str(tmp_path / "v.json"), "--html", str(tmp_path / "v.html"),
+    done = judged("import", *modules, "--json-file", str(tmp_path / "v.json"), "--html", str(tmp_path / "v.html"),
                   "--junit", str(tmp_path / "v.xml"), "--", sys.executable, SDK, *words)  # fmt: skip
     assert done.returncode == 1
     told = json.loads((tmp_path / "v.json").read_text())
@@ -123,7 +123,10 @@ def test_rules_and_plans_are_listed() -> None:
         (("run", "--plan", "dance", "--", "sh"), "'dance' is not one of"),
         (("run", "--plan", "import", "--", "sh", "{pxf}"), "such as {pfx}, got {pxf}"),
         (("run", "--plan", "import", "--rights", "Foo.Bar", "--", "sh"), "got Foo.Bar"),
-        (("run", "--plan", "import", "--json", "no-such-folder/v.json", "--", "sh"), "expected a folder that exists"),
+        (
+            ("run", "--plan", "import", "--json-file", "no-such-folder/v.json", "--", "sh"),
+            "expected a folder that exists",
+        ),
         (("run", "--plan", "connector", "--attach"), "expected a plan whose tools end by themselves, got connector"),
     ],
 )
@@ -138,7 +141,7 @@ def test_tool_that_cannot_be_started(tmp_path: Path) -> None:
     script = tmp_path / "tool"
     script.write_text("echo no interpreter is named\n")
     script.chmod(0o755)
-    done = judged("import", "--module", "plain", "--json", "-", "--", str(script))
+    done = judged("import", "--module", "plain", "--json", "--", str(script))
     assert (done.returncode, done.stdout) == (3, "")
     assert "Could not run module plain: " in done.stderr
     assert "Traceback" not in done.stderr

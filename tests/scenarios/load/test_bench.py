@@ -23,7 +23,7 @@ def test_graph_benchmark_prints_its_ratios() -> None:
 @pytest.mark.campaign
 def test_connector_benchmark_prints_its_ratios() -> None:
     """`pfxlab bench connector --json` prints baseline, ratios to it, and stages, and nothing else."""
-    command = [*PFXLAB, "bench", "connector", "--turns", "1", "--seconds", "1", "--requests", "1000", "--json"]
+    command = [*PFXLAB, "bench", "connector", "--turns", "1", "--duration", "1s", "--requests", "1000", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)

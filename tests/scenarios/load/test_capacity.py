@@ -89,4 +89,4 @@ def test_plan_command_prints_one_json_object() -> None:
 def test_a_strange_window_is_told(window: str) -> None:
     """A window that is no time, or longer than a day, ends with code 2."""
     result = CliRunner().invoke(main, ["plan", "--users", "5", "--window", window])
-    assert (result.exit_code, "expected a time up to a day" in result.output) == (2, True)
+    assert (result.exit_code, "expected a time up to 24h" in result.output) == (2, True)

@@ -72,7 +72,7 @@ def test_each_path_runs_by_one_command(tmp_path: Path, path: str) -> None:
     The path crypto is run by those that follow.
     """
     processes = 2 if path == "connector" else 1
-    done = load(tmp_path, plan_file(tmp_path, path), "--processes", processes, "--json")
+    done = load(tmp_path, plan_file(tmp_path, path), "--jobs", processes, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report == report_of(tmp_path)
@@ -128,7 +128,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a run ends it in order with code 3 and writes what was measured until then."""
     plan = plan_file(tmp_path, "graph")
     run = subprocess.Popen(
-        command(tmp_path, plan, "--duration", "60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
+        command(tmp_path, plan, "--duration", "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), start_new_session=True,
     )  # fmt: skip
     assert run.stderr is not None
@@ -164,14 +164,14 @@ def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "other.json").write_text(json.dumps({**other, "ca_file": str(foreign)}))
     # Once before the run that follows: a lab that goes on running is loaded more than once.
-    first = load(tmp_path, plan, "--ready-file", ready, "--duration", "3")
+    first = load(tmp_path, plan, "--ready-file", ready, "--duration", "3s")
     assert first.returncode == 0, first.stderr
     refused = load(tmp_path, plan, "--ready-file", tmp_path / "other.json")
     assert (refused.returncode, "got one that is not trusted" in refused.stderr) == (3, True), refused.stderr
     away = load(tmp_path, plan, "--ready-file", ready, "--against", "https://graph.example:443")
     assert (away.returncode, "a real tenant must not be put under load" in away.stderr) == (3, True)
     run = subprocess.Popen(
-        command(tmp_path, plan, "--ready-file", ready, "--against", facts["graph_url"], "--duration", "90"),
+        command(tmp_path, plan, "--ready-file", ready, "--against", facts["graph_url"], "--duration", "90s"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
     )  # fmt: skip
     assert run.stderr is not None
@@ -196,7 +196,7 @@ def test_locust_page_is_shown_while_a_run_goes_on(tmp_path: Path) -> None:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     run = subprocess.Popen(
-        command(tmp_path, plan_file(tmp_path, "crypto"), "--duration", "5", "--ui", "--ui-port", port),
+        command(tmp_path, plan_file(tmp_path, "crypto"), "--duration", "5s", "--ui", "--ui-port", port),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip

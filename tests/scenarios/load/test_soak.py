@@ -42,7 +42,7 @@ def test_soak_command_writes_readings_and_a_plot(tmp_path: Path, *, whole: bool)
     """`pfxlab soak` runs renewals, check-ins and lists by the lab's clock, one reading a minute, and plots them."""
     renewals, check_ins = (1, 1) if whole else (0, 1)
     load = ["--renewals", str(renewals), "--check-ins", str(check_ins)]
-    arguments = ["soak", "--minutes", "5", *load, "--devices", "1", "--json"]
+    arguments = ["soak", "--duration", "5m", *load, "--devices", "1", "--json"]
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "soak")])
     assert result.exit_code in (0, 1), result.output
     told = json.loads(result.stdout)
