@@ -1,9 +1,10 @@
 """Opens and enrols devices of every platform: the one way in for the lab, the fleet and the tests."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pfxlab.device_sim import identity
 from pfxlab.device_sim.apple import enrollment
@@ -18,6 +19,16 @@ from pfxlab.emulator.wire.platforms import APPLE
 
 Device: TypeAlias = AppleDevice | WindowsDevice | AndroidDevice
 
+DEVICES: Final[Mapping[str, type[Device]]] = {
+    "ios": AppleDevice,
+    "macos": AppleDevice,
+    "windows": WindowsDevice,
+    "android": AndroidDevice,
+    "androidForWork": AndroidDevice,
+    "androidDeviceOwner": AndroidDevice,
+}
+"""Name of a platform in emulator/wire/platforms.py → what plays a device of it."""
+
 
 @dataclass(frozen=True)
 class DeviceClient:
@@ -29,13 +40,12 @@ class DeviceClient:
     new_key: NewKey = generate
 
     def _device(self, enrolled: Enrolled, folder: Path | None) -> Device:
+        kind = DEVICES[enrolled.hardware.platform]
         device: Device
-        if enrolled.hardware.platform in APPLE:
-            device = AppleDevice(enrolled, self.ca_pem, folder)
-        elif enrolled.hardware.platform == "windows":
-            device = WindowsDevice(enrolled, self.ca_pem, self.clock, folder)
+        if issubclass(kind, AppleDevice):
+            device = kind(enrolled, self.ca_pem, folder)
         else:
-            device = AndroidDevice(enrolled, self.ca_pem, self.clock, folder)
+            device = kind(enrolled, self.ca_pem, self.clock, folder)
         device.new_key = self.new_key
         return device
 

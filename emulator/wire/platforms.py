@@ -1,12 +1,13 @@
 """What is decided by a device's platform: one row a platform. A new platform is a row here and a module in device_sim.
 
-Sources: sources.md#imported-pfx-profiles, sources.md#check-in-times, sources.md#removal.
+Sources: sources.md#imported-pfx-profiles, sources.md#any-purpose-eku, sources.md#check-in-times, sources.md#removal.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 
 class Channel(StrEnum):
@@ -26,7 +27,8 @@ class Platform:
     `display_name`: what the portal calls it. `profile_type`: @odata.type of its imported-PFX profile.
     `operating_system`, `device_type`: of managedDevice. `status_platform`: devicePlatform of a certificate state.
     `mde2_device_type`: DeviceType in an MDE2 enrolment, empty for Apple. `kept_when_unassigned`: certificates stay on
-    the device when no profile reaches it any more.
+    the device when no profile reaches it any more. `profile_defaults`: properties of a new profile that its body left
+    out. `adds_any_purpose`: whether the service appends the extended key usage Any Purpose to a profile.
     """
 
     name: str
@@ -38,7 +40,22 @@ class Platform:
     status_platform: str
     mde2_device_type: str = ""
     kept_when_unassigned: bool = False
+    profile_defaults: Mapping[str, Any] = field(default_factory=dict)
+    adds_any_purpose: bool = False
 
+
+_CERTIFICATE: Final = MappingProxyType(
+    dict.fromkeys(
+        (
+            "renewalThresholdPercentage",
+            "subjectNameFormat",
+            "subjectAlternativeNameType",
+            "certificateValidityPeriodValue",
+            "certificateValidityPeriodScale",
+        )
+    )
+)
+"""What every certificate profile but that of iOS inherits: null unless it is set."""
 
 _ROWS: Final = (
     Platform(
@@ -48,25 +65,35 @@ _ROWS: Final = (
     Platform(
         "macos", Channel.APPLE_MDM, "macOS", "#microsoft.graph.macOSImportedPFXCertificateProfile",
         "macOS", "macMDM", "macOS", kept_when_unassigned=True,
+        profile_defaults={**_CERTIFICATE, "deploymentChannel": None},
     ),
     Platform(
         "windows", Channel.OMA_DM, "Windows 10 and later", "#microsoft.graph.windows10ImportedPFXCertificateProfile",
         "Windows", "windowsRT", "windows10AndLater", "CIMClient_Windows", kept_when_unassigned=True,
+        profile_defaults={**_CERTIFICATE, "keyStorageProvider": "useSoftwareKsp"},
     ),
     Platform(
         "android", Channel.OMA_DM, "Android device administrator",
         "#microsoft.graph.androidImportedPFXCertificateProfile", "Android", "android", "androidForWork", "Android",
+        profile_defaults={**_CERTIFICATE, "extendedKeyUsages": []},
     ),
     Platform(
         "androidForWork", Channel.OMA_DM, "Android Enterprise, personally-owned work profile",
         "#microsoft.graph.androidForWorkImportedPFXCertificateProfile", "Android", "android", "androidForWork",
-        "AndroidForWork",
+        "AndroidForWork", profile_defaults={**_CERTIFICATE, "extendedKeyUsages": []}, adds_any_purpose=True,
     ),
     Platform(
         "androidDeviceOwner", Channel.OMA_DM,
         "Android Enterprise, fully managed, dedicated and corporate-owned work profile",
         "#microsoft.graph.androidDeviceOwnerImportedPFXCertificateProfile", "Android", "android", "androidForWork",
         "AndroidDeviceOwner",
+        profile_defaults={
+            **_CERTIFICATE,
+            "certificateAccessType": None,
+            "extendedKeyUsages": [],
+            "silentCertificateAccessDetails": [],
+        },
+        adds_any_purpose=True,
     ),
 )  # fmt: skip
 

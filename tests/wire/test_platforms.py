@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pfxlab.device_sim.client import DEVICES
 from pfxlab.emulator.graph.odata.metadata import csdl
 from pfxlab.emulator.wire.platforms import APPLE, PLATFORMS, Channel
 from pfxlab.emulator.wire.schemas import first_problem
@@ -20,6 +21,7 @@ def test_every_platform_has_what_its_row_needs(name: str) -> None:
     assert first_problem(entity, {"displayName": 7}) is not None
     assert f'Name="{entity}"' in csdl()
     assert HARDWARE[name].platform == name
+    assert name in DEVICES
     assert bool(row.mde2_device_type) == (row.channel is Channel.OMA_DM)
 
 

@@ -22,7 +22,7 @@ from pfxlab.emulator.store.lists.views import PROFILES as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, parse_member
 from pfxlab.emulator.wire.ids import ALL_DEVICES_GROUP, ALL_USERS_GROUP, assignment_id
-from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE
+from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE, PLATFORMS, Platform
 
 FRAGMENT = "deviceManagement/deviceConfigurations"
 _TYPE_PREFIX = "#microsoft.graph."
@@ -37,33 +37,6 @@ _FIELDS = {
     "roleScopeTagIds": VIEW["scope_tags"],
     "@odata.type": VIEW["odata_type"],
 }
-_CERTIFICATE_DEFAULTS: Json = {
-    "renewalThresholdPercentage": None,
-    "subjectNameFormat": None,
-    "subjectAlternativeNameType": None,
-    "certificateValidityPeriodValue": None,
-    "certificateValidityPeriodScale": None,
-}
-_DEFAULTS: dict[str, Json] = {
-    "iosImportedPFXCertificateProfile": {},
-    "macOSImportedPFXCertificateProfile": {**_CERTIFICATE_DEFAULTS, "deploymentChannel": None},
-    "windows10ImportedPFXCertificateProfile": {
-        **_CERTIFICATE_DEFAULTS,
-        "keyStorageProvider": "useSoftwareKsp",
-    },
-    "androidImportedPFXCertificateProfile": {**_CERTIFICATE_DEFAULTS, "extendedKeyUsages": []},
-    "androidForWorkImportedPFXCertificateProfile": {**_CERTIFICATE_DEFAULTS, "extendedKeyUsages": []},
-    "androidDeviceOwnerImportedPFXCertificateProfile": {
-        **_CERTIFICATE_DEFAULTS,
-        "certificateAccessType": None,
-        "extendedKeyUsages": [],
-        "silentCertificateAccessDetails": [],
-    },
-}
-_ANY_PURPOSE = (
-    "androidForWorkImportedPFXCertificateProfile",
-    "androidDeviceOwnerImportedPFXCertificateProfile",
-)
 _SERVER_SET = frozenset({"id", "createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"})
 _ENUMS = {"intendedPurpose": IntendedPurpose, "keyStorageProvider": KeyStorageProviderOption}
 _PSEUDO_GROUPS = {
@@ -132,10 +105,10 @@ def _properties(body: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _with_any_purpose(request: GraphRequest, type_name: str, properties: dict[str, Any]) -> dict[str, Any]:
+def _with_any_purpose(request: GraphRequest, row: Platform, properties: dict[str, Any]) -> dict[str, Any]:
     """Append the extended key usage that the service adds to two Android types: sources.md#any-purpose-eku."""
     usages = properties.get("extendedKeyUsages")
-    if usages is None or type_name not in _ANY_PURPOSE or request.cloud.config.switches.any_purpose_eku == "off":
+    if usages is None or not row.adds_any_purpose or request.cloud.config.switches.any_purpose_eku == "off":
         return properties
     extra = {"name": "Any Purpose", "objectIdentifier": "2.5.29.37.0"}
     return {**properties, "extendedKeyUsages": [*usages, extra]}
@@ -198,7 +171,7 @@ def create(request: GraphRequest) -> Answer:
     """POST: a new profile of the type its @odata.type names."""
     cloud, body = request.cloud, read_json(request)
     odata_type = _type_of(body)
-    name = odata_type.removeprefix(_TYPE_PREFIX)
+    name, row = odata_type.removeprefix(_TYPE_PREFIX), PLATFORMS[PLATFORM_OF_TYPE[odata_type]]
     check(name, name, body, errors.CONFIGURATION_SERVICE)
     now = cloud.clock.now()
     profile = DeviceConfiguration(
@@ -209,7 +182,7 @@ def create(request: GraphRequest) -> Answer:
         version=1,
         created=now,
         last_modified=now,
-        properties=_with_any_purpose(request, name, {**_DEFAULTS[name], **_properties(body)}),
+        properties=_with_any_purpose(request, row, {**row.profile_defaults, **_properties(body)}),
     )
     with cloud.store.atomic():
         cloud.profiles.save(profile)
@@ -227,7 +200,7 @@ def update(request: GraphRequest) -> Answer:
     if odata_type != profile.odata_type:
         reason = f"expected {profile.odata_type}, got {odata_type}"
         raise errors.intune_bad_request(errors.CONFIGURATION_SERVICE, reason, "TypeUnknown")
-    name = odata_type.removeprefix(_TYPE_PREFIX)
+    name, row = odata_type.removeprefix(_TYPE_PREFIX), PLATFORMS[PLATFORM_OF_TYPE[odata_type]]
     check(name, name, body, errors.CONFIGURATION_SERVICE, partial=True)
     changed = DeviceConfiguration(
         **{
@@ -235,7 +208,7 @@ def update(request: GraphRequest) -> Answer:
             "display_name": body.get("displayName") or profile.display_name,
             "version": profile.version + 1,
             "last_modified": cloud.clock.now(),
-            "properties": {**profile.properties, **_with_any_purpose(request, name, _properties(body))},
+            "properties": {**profile.properties, **_with_any_purpose(request, row, _properties(body))},
         }
     )
     with cloud.store.atomic():

@@ -14,7 +14,7 @@ import pytest
 
 from pfxlab.scenarios.lab.lab import Lab
 from tests.emulator.graph.client import CONFIGURATIONS, PFX, Raw, admin, record, setup
-from tests.emulator.graph.test_import_modules import JSON, v2_body, v3_body
+from tests.emulator.graph.intune.test_import_modules import JSON, v2_body, v3_body
 from tests.end_to_end.test_life import bring, history, ready_lab, settle
 
 __all__ = ["history"]

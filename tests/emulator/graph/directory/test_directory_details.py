@@ -18,8 +18,8 @@ from pfxlab.scenarios.lab.lab import Lab
 from tests.emulator.entra.test_entra import post_token
 from tests.emulator.entra.test_sign_in_flows import DELEGATED, post_form
 from tests.emulator.graph.client import PFX, Raw, admin, setup
-from tests.emulator.graph.test_lists import walk
-from tests.emulator.graph.test_registrations import registered, sign_in
+from tests.emulator.graph.directory.test_registrations import registered, sign_in
+from tests.emulator.graph.odata.test_lists import walk
 
 PERSON = {"accountEnabled": True, "displayName": "Bob", "mailNickname": "bob", "userPrincipalName": "bob@pfxlab.example",
           "passwordProfile": {"password": "canary-Only-for-tests"}}  # fmt: skip

@@ -21,7 +21,7 @@ from tests.emulator.graph.client import CONFIGURATIONS, PFX, Raw, admin, record,
 from tests.end_to_end.test_life import bring, history, ready_lab, settle
 
 __all__ = ["history"]
-NODE = Path(__file__).parents[2] / "clients" / "node"
+NODE = Path(__file__).parents[3] / "clients" / "node"
 EDM = "{http://docs.oasis-open.org/odata/ns/edm}"
 FULL = {"Accept": "application/json;odata.metadata=full"}
 installed = shutil.which("node") is not None and (NODE / "node_modules" / ".ready").exists()
