@@ -1,6 +1,8 @@
 """The README's commands, snippet and transcript, run."""
 
+import contextlib
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -16,6 +18,23 @@ ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}
 def blocks(marker: str, language: str) -> list[str]:
     """Return the fenced blocks that follow a marker."""
     return re.findall(rf"<!-- {marker}[^>]*-->\n```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def on_terminal(*command: str) -> str:
+    """Return what a command that ends with 0 shows on a terminal of 120 columns, without colours."""
+    screen, end = pty.openpty()
+    environment = {**ENVIRONMENT, "TERM": "xterm", "NO_COLOR": "1"}
+    with subprocess.Popen(
+        command, env=environment, stdin=end, stdout=end, stderr=subprocess.DEVNULL, cwd=ROOT
+    ) as started:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(screen, 65536):
+                shown += piece
+    os.close(screen)
+    assert started.returncode == 0, shown
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r\n", "\n")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -52,9 +71,7 @@ def test_python_block_runs() -> None:
 def test_transcript_is_what_the_demo_prints() -> None:
     """The transcript is the demo's output line by line, but for times, addresses, sizes and thumbprints."""
     (transcript,) = re.findall(r"What `make demo` shows:\n\n```text\n(.*?)```", README, re.DOTALL)
-    done = run("pfxlab", "demo")
-    assert done.returncode == 0
-    assert masked(done.stdout)[: len(masked(transcript))] == masked(transcript)
+    assert masked(on_terminal("pfxlab", "demo"))[: len(masked(transcript))] == masked(transcript)
 
 
 def test_make_targets_exist() -> None:
@@ -92,8 +109,7 @@ def test_journal_box_is_what_the_command_shows() -> None:
     """The README's journal box is what `pfxlab journal` prints for that refusal, but for the time."""
     (shown,) = re.findall(r"one box for each request:\n\n```text\n(.*?)```", README, re.DOTALL)
     script = 'python -c "$REFUSED" && pfxlab journal --refused'
-    done = run("env", f"REFUSED={REFUSED}", "pfxlab", "exec", "--", "sh", "-ec", script)
-    assert done.returncode == 0, done.stderr
-    lines = [line.strip("│╭╮╰╯─ ") for line in done.stdout.splitlines()]
+    shown_there = on_terminal("env", f"REFUSED={REFUSED}", "pfxlab", "exec", "--", "sh", "-ec", script)
+    lines = [line.strip("│╭╮╰╯─ ") for line in shown_there.splitlines()]
     wanted = [line.strip("│╭╮╰╯─ ") for line in shown.splitlines()]
     assert [line for line in wanted[1:] if line not in lines] == []

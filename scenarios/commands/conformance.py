@@ -14,6 +14,7 @@ from rich.console import Console
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
+from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.conformance import report, runner
@@ -129,7 +130,7 @@ def run(
     granted = _granted(rights)
     can_be_written(json_file, junit_file, html_file)
     words = command[1:] if command[:1] == ("--",) else command
-    console = Console(highlight=False, quiet=as_json)
+    console = terminal.console(quiet=as_json)
     tool, shown = _tool(plan, words, attach=attach)
     if attach:
         jobs = 1

@@ -6,14 +6,13 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
-from rich.console import Console, Group
-from rich.panel import Panel
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from pfxlab.emulator.journal.exchanges import shown
 from pfxlab.scenarios.conformance.evidence import ToolRun
 from pfxlab.scenarios.conformance.verdict import Judgement, Outcome, Verdict
+from pfxlab.scenarios.terminal import Box, Fact, Rows, is_plain, print_box, print_rows
 
 _COLOURS: Final[dict[str, str]] = {
     "PASS": "green", "FAIL": "bold red", "WARNING": "yellow", "SKIPPED": "dim", "NOT EXERCISED": "dim",
@@ -47,34 +46,34 @@ def _ticks(text: str) -> Markup:
 
 
 def print_judgement(console: Console, judgement: Judgement) -> None:
-    """Print what was broken in boxes, each with its sources below, a count of the rest, and the verdict."""
+    """Print what was broken, each with its sources, a count of the rest, and the verdict."""
     for one in _broken(judgement):
-        console.print(_box(one))
+        print_box(console, _box(one))
         for cited in one.rule.fact.cited:
             # An address is not broken, so that it can be opened from the terminal.
-            console.print(Text(f"  source  {cited}", style="dim"), soft_wrap=True)
-    table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
-    for column in ("group", "pass", "fail", "warning", "not exercised"):
-        table.add_column(column, justify="left" if column == "group" else "right")
+            begin = f"{_title(one)}: source " if is_plain(console) else "  source  "
+            console.print(Text(f"{begin}{cited}", style="dim"), soft_wrap=True)
+    counted, outcomes = [], ("PASS", "FAIL", "WARNING", "NOT EXERCISED")
     for group in dict.fromkeys(one.rule.group for one in judgement.verdicts):
         mine = [one for one in judgement.verdicts if one.rule.group == group]
-        counts = [
-            sum(one.outcome == outcome for one in mine) for outcome in ("PASS", "FAIL", "WARNING", "NOT EXERCISED")
-        ]
-        table.add_row(group, *(str(count) if count else "" for count in counts))
-    console.print(table)
+        counts = [sum(one.outcome == outcome for one in mine) for outcome in outcomes]
+        counted.append((group, *(str(count) if count else "" for count in counts)))
+    columns = [outcome.lower() for outcome in outcomes]
+    print_rows(console, Rows(("group", *columns), counted, columns))
     style = "bold green" if judgement.verdict == "PASS" else "bold red"
     runs = f"{len(judgement.runs)} runs in {judgement.seconds:.1f} s"
     console.print(f"\n[{style}]{judgement.verdict}[/]  plan {judgement.plan}, {runs}")
 
 
-def _box(one: Verdict) -> Panel:
-    lines = [Text(one.rule.sentence, style="bold")]
-    lines += [Text(f"seen    {seen}", style="red" if one.outcome == "FAIL" else "yellow") for seen in one.seen]
+def _title(one: Verdict) -> str:
+    return f"{_label(one)}  {one.rule.id} ({one.rule.severity})"
+
+
+def _box(one: Verdict) -> Box:
+    facts = [Fact("seen", str(seen), "red" if one.outcome == "FAIL" else "yellow") for seen in one.seen]
     if one.outcome != "PASS":
-        lines.append(Text(f"do      {one.rule.tip}", style="green"))
-    title = f"{_label(one)}  {one.rule.id} ({one.rule.severity})"
-    return Panel(Group(*lines), title=title, title_align="left", border_style=_COLOURS[one.outcome])
+        facts.append(Fact("do", one.rule.tip, "green"))
+    return Box(_title(one), facts, _COLOURS[one.outcome], one.rule.sentence)
 
 
 def junit(judgement: Judgement) -> bytes:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import io
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -31,13 +30,15 @@ from pfxlab.emulator.lab.explain import explain
 from pfxlab.emulator.wire.connector import NotRecrypted
 from pfxlab.emulator.wire.enums import IntendedPurpose
 from pfxlab.emulator.wire.platforms import PLATFORMS
-from pfxlab.scenarios.commands.lab.explain_view import way
+from pfxlab.scenarios.commands.lab.explain_view import path_of
 from pfxlab.scenarios.lab import chain
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 from pfxlab.scenarios.mail.authority import MailCertificate
+from pfxlab.scenarios.terminal import print_box
 from tests.conftest import self_signed
 from tests.emulator.graph.client import PFX, Raw
 from tests.end_to_end.test_life import UPN, bring, call, history
+from tests.scenarios.test_terminal import Terminal
 
 __all__ = ["history"]
 
@@ -466,13 +467,12 @@ async def test_readme_shows_an_explanation(lab: Lab, history: History) -> None:
     await bring(lab, history[0])
     await profile(lab, "ios", IntendedPurpose.vpn)
     (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
-    console = Console(width=112, highlight=False, file=io.StringIO())
-    console.print(way(told.to_json()))
-    assert isinstance(console.file, io.StringIO)
+    screen = Terminal()
+    print_box(Console(width=112, highlight=False, file=screen, color_system=None), path_of(told.to_json()))
 
     def masked(text: str) -> list[str]:
-        return [re.sub(r"[0-9a-f-]{16,}", "#", line).strip() for line in text.splitlines()]
+        return [re.sub(r"\x1b\[\d*m", "", re.sub(r"[0-9a-f-]{16,}", "#", line)).strip() for line in text.splitlines()]
 
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    shown = masked(console.file.getvalue())
+    shown = masked(screen.getvalue())
     assert "\n".join(shown) in "\n".join(masked(readme))

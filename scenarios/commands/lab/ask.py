@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, NoLab, facts_of, fetch
-from pfxlab.scenarios.commands.lab.explain_view import way
+from pfxlab.scenarios.commands.lab.explain_view import path_of
 from pfxlab.scenarios.commands.lab.journal_view import box
+from pfxlab.scenarios.terminal import console, print_box
 
 
 @click.command()
@@ -25,7 +25,7 @@ def journal(
     ready_file: Path | None, follow: bool, refused: bool, rule: str | None, part: str | None, as_json: bool
 ) -> None:
     """Show what a running lab was asked, what it told the client, and why it really refused."""
-    console, after = Console(highlight=False), 0
+    out, after = console(), 0
     wanted = {"outcome": "refused" if refused else None, "rule": rule, "path": part}
     filters = {name: value for name, value in wanted.items() if value is not None}
     try:
@@ -37,7 +37,7 @@ def journal(
                 if as_json:
                     click.echo(json.dumps(entry))
                 else:
-                    console.print(box(entry))
+                    print_box(out, box(entry))
             if not entries and not follow:
                 break
             if not entries:
@@ -47,7 +47,7 @@ def journal(
     except KeyboardInterrupt:
         pass
     if not as_json and not after:
-        console.print("Nothing was recorded yet, or nothing that fits. Next: point a tool at the lab.")
+        out.print("Nothing was recorded yet, or nothing that fits. Next: point a tool at the lab.")
 
 
 @click.command()
@@ -69,8 +69,7 @@ def explain(
     if as_json:
         click.echo(json.dumps(told, indent=2))
     else:
-        console = Console(highlight=False)
         for one in told:
-            console.print(way(one))
+            print_box(console(), path_of(one))
     if not all(one["arrived"] for one in told):
         sys.exit(VERDICT_FAILED)

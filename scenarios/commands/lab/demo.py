@@ -9,12 +9,12 @@ from typing import cast
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from pfxlab.connector_sim.errors import ConnectorError, PfxProblem
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.wire.ids import check_upn
+from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.demo_run import Demo, Material, Result, Sabotage, own_material
 from pfxlab.scenarios.commands.progress import Progress
@@ -68,7 +68,7 @@ def demo(
         except ValueError as error:
             raise click.UsageError(f"--user: {error}.") from None
     material = None if pfx_file is None else _own(pfx_file, password_file, user, allow_expired=allow_expired)
-    console = Console(highlight=False)
+    console = terminal.console()
     if not as_json:
         console.print(f"PFX Lab demo, seed {seed}: PFX → Graph → Intune → connector → device → opened mail\n")
     try:
@@ -93,14 +93,14 @@ def demo(
 
 
 def _show(console: Console, result: Result, sabotage: str | None) -> None:
-    table = Table(title="\nWhat arrived and what it is good for", title_justify="left")
-    for column in ("device", "certificate", "delivery", "proof"):
-        table.add_column(column)
+    rows, styles = [], []
     for row in result.deliveries:
         proof = _proof_of(result, row)
-        style = "" if row["state"] == "installed" and proof != "failed" else "red"
-        table.add_row(row["device"], row["certificate"], row["state"], proof, style=style)
-    console.print(table)
+        rows.append((row["device"], row["certificate"], row["state"], proof))
+        styles.append("" if row["state"] == "installed" and proof != "failed" else "red")
+    columns = ("device", "certificate", "delivery", "proof")
+    console.print("\nWhat arrived and what it is good for")
+    terminal.print_rows(console, terminal.Rows(columns, rows, styles=styles))
     secrets_line = "FOUND IN THE CLOUD" if result.findings else "not in the cloud's data, not in any log"
     skipped = f"; not searched for: {', '.join(result.unsearched)}" if result.unsearched else ""
     console.print(f"passwords and private keys: {secrets_line} ({result.searched:,} bytes searched{skipped})")

@@ -1,24 +1,25 @@
-"""`pfxlab explain`: the way of one certificate to one device, link by link, up to the first that is broken."""
+"""`pfxlab explain`: the path of one certificate to one device, link by link, up to the first that is broken."""
 
 from typing import Any
 
-from rich.console import Group
-from rich.panel import Panel
-from rich.text import Text
+from pfxlab.scenarios.terminal import Box, Fact
 
 
-def way(told: dict[str, Any]) -> Panel:
-    """Return one explanation as a box: a line for each link, and below the broken one what to do."""
-    lines = []
-    for link in told["links"]:
-        line = Text("✗ " if link["code"] else "✓ ", style="bold red" if link["code"] else "green")
-        line.append(f"{link['name']:<11}", style="bold")
-        line.append(f"{link['code']}: " if link["code"] else "", style="red")
-        line.append(link["evidence"])
-        lines.append(line)
+def path_of(explained: dict[str, Any]) -> Box:
+    """Return one explanation: a fact for each link, and below the broken one what to do."""
+    facts = []
+    for link in explained["links"]:
+        code = link["code"]
+        mark = "✗" if code else "✓"
+        facts.append(
+            Fact(f"{mark} {link['name']:<9}", f"{code}: {link['evidence']}" if code else link["evidence"], _style(code))
+        )
         if link["remedy"]:
-            lines.append(Text(f"  {'do':<11}{link['remedy']}", style="green"))
-    subject = (told["thumbprint"] or "certificates")[:16]
-    where = f" → {told['deviceName']}" if told["deviceName"] else ""
-    style = "green" if told["arrived"] else "red"
-    return Panel(Group(*lines), title=f"{subject} of {told['user']}{where}", title_align="left", border_style=style)
+            facts.append(Fact("  do", link["remedy"], "green"))
+    thumbprint = (explained["thumbprint"] or "certificates")[:16]
+    where = f" → {explained['deviceName']}" if explained["deviceName"] else ""
+    return Box(f"{thumbprint} of {explained['user']}{where}", facts, "green" if explained["arrived"] else "red")
+
+
+def _style(code: str | None) -> str:
+    return "red" if code else ""

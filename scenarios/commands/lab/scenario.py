@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pfxlab.emulator.pki import write_private
+from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.commands.completion import SCENARIOS
 from pfxlab.scenarios.control import bundle
@@ -111,7 +112,7 @@ def run(
         raise click.UsageError("expected names of scenarios, or --all.")
     can_be_written(junit)
     scenarios = list(catalogue().values()) if every else _found(names)
-    console = Console(highlight=False, quiet=as_json)
+    console = terminal.console(quiet=as_json)
     began = time.perf_counter()
     runs = runner.run_all(scenarios, seed, _progress(console), lambda one: _tell(console, one), strict=strict)
     if junit is not None:

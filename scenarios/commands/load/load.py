@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     FILE,
@@ -157,7 +158,7 @@ def _do(
         from pfxlab.scenarios.load.report import report
     except ImportError as error:
         missing_for_load(error)
-    console = Console(stderr=True, quiet=as_json)
+    console = terminal.console(stderr=True, quiet=as_json)
     _say_plan(console, plan, ui_port)
     options = run.Options(facts, ui_port, master_port, expect, kit)
     try:
@@ -171,7 +172,7 @@ def _do(
     if as_json:
         click.echo(json.dumps(body, indent=2))
     else:
-        report.print_summary(Console(), body, judged)
+        report.print_summary(terminal.console(), body, judged)
         _say_end(folder, body)
     if outcome.ended:
         stop(COULD_NOT_RUN, f"The run ended early: {outcome.ended}. The report of what was measured is in {folder}.")
@@ -184,7 +185,7 @@ def _run(plan: LoadPlan, options: "Options", folder: Path, console: Console) -> 
     from pfxlab.scenarios.load.drive import run
 
     table = _Table(plan)
-    live = Live(console=console, transient=True, refresh_per_second=2) if console.is_terminal else None
+    live = Live(console=console, transient=True, refresh_per_second=2) if not terminal.is_plain(console) else None
 
     def hear(sample: dict[str, Any]) -> None:
         if live is not None:

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.client import Device, DeviceClient
@@ -20,6 +17,7 @@ from pfxlab.device_sim.keys import KeyPool
 from pfxlab.device_sim.mailbox import CannotOpen, NothingToSignWith, may_sign, open_mail, sign_mail
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire.platforms import PLATFORMS
+from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
@@ -66,14 +64,8 @@ Stage: TypeAlias = Callable[[str], ProgressCallback]
 
 def _with_progress(work: Callable[[Stage], Coroutine[Any, Any, _T]], *, quiet: bool) -> _T:
     """Run something that tells how far it is, a bar for each stage; end the command when the lab does not answer."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-
-            def stage(title: str) -> ProgressCallback:
-                task = bar.add_task(title, total=None)
-                return lambda done, total: bar.update(task, completed=done, total=total)
-
+        with terminal.stages(quiet=quiet) as stage:
             return asyncio.run(work(stage))
     except (GraphRefused, OSError) as error:
         stop(COULD_NOT_RUN, f"The devices could not do that: {error}")
@@ -217,10 +209,11 @@ def show(name: str | None, data: Path | None, as_json: bool) -> None:
         found = [{**vars(one), "certificates": len(_open(fleet, one).store.identities())} for one in chosen]
         click.echo(json.dumps(found, indent=2))
         return
-    table = Table("device", "platform", "user", "certificates")
-    for one in chosen[:_SHOWN]:
-        table.add_row(one.name, one.platform, one.upn, str(len(_open(fleet, one).store.identities())))
-    Console(highlight=False).print(table)
+    rows = [
+        (one.name, one.platform, one.upn, str(len(_open(fleet, one).store.identities()))) for one in chosen[:_SHOWN]
+    ]
+    columns = ("device", "platform", "user", "certificates")
+    terminal.print_rows(terminal.console(), terminal.Rows(columns, rows, ("certificates",)))
     if len(chosen) > _SHOWN:
         click.echo(f"… and {len(chosen) - _SHOWN} more; --json shows all.")
     click.echo(f"Next: pfxlab devices show {chosen[0].name}")

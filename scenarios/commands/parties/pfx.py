@@ -12,8 +12,6 @@ from typing import Any, Final
 import click
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from rich.console import Console
-from rich.progress import Progress as Bar
 
 from pfxlab.connector_sim import private_file
 from pfxlab.connector_sim.bulk_import import ImportResult, Item, import_all
@@ -25,6 +23,7 @@ from pfxlab.connector_sim.keys.software import PROVIDER_NAME
 from pfxlab.connector_sim.pfx import check_usable, open_pfx, purpose_of
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
+from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
@@ -316,14 +315,14 @@ def import_(
 
     async def work(client: GraphClient) -> list[ImportResult]:
         outcomes = []
-        with Bar(console=Console(stderr=True), disable=as_json) as bar:
-            task = bar.add_task("Importing", total=len(items))
+        with terminal.stages(quiet=as_json) as stage:
+            hear = stage("importing")
             async for outcome in import_all(
                 client, items, LabClock(), update=update, at_once=jobs, done=remembered.knows
             ):
                 remembered.note(outcome)
                 outcomes.append(outcome)
-                bar.advance(task)
+                hear(len(outcomes), len(items))
         return outcomes
 
     outcomes = with_client(ready_file, work) if items else []

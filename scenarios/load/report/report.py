@@ -10,13 +10,13 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from rich.console import Console
-from rich.table import Table
 
 from pfxlab.scenarios.load.drive.run import RunResult
 from pfxlab.scenarios.load.judge.saturation import Saturation
 from pfxlab.scenarios.load.judge.verdict import Judged, judge
 from pfxlab.scenarios.load.plan_file import PATHS
 from pfxlab.scenarios.load.report import plots
+from pfxlab.scenarios.terminal import Rows, print_rows
 
 _TEMPLATES: Final = Environment(
     loader=PackageLoader("pfxlab.scenarios.load.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -74,15 +74,13 @@ def write(folder: Path, report: dict[str, Any], judged: Sequence[Judged], when: 
 
 def print_summary(console: Console, report: dict[str, Any], judged: Sequence[Judged]) -> None:
     """Print requests and stages, the answer, the thresholds and the verdict."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("request or stage", no_wrap=True)
-    for column in ("count", "failed", "per second", "p50 ms", "p95 ms", "p99 ms"):
-        table.add_column(column, justify="right")
+    numbers = ("count", "failed", "per second", "p50 ms", "p95 ms", "p99 ms")
+    rows = []
     for name, one in [*report["requests"].items(), *((f"· {name}", one) for name, one in report["stages"].items())]:
         rate = f"{one['per_second']:,.1f}" if one["units"] else ""
         times = [f"{one[key]:,.1f}" for key in ("p50_ms", "p95_ms", "p99_ms")]
-        table.add_row(name, f"{one['count']:,}", f"{one['failures']:,}", rate, *times)
-    console.print(table)
+        rows.append((name, f"{one['count']:,}", f"{one['failures']:,}", rate, *times))
+    print_rows(console, Rows(("request or stage", *numbers), rows, numbers))
     console.print(answer(report), highlight=False, style="bold", soft_wrap=True)
     console.print(f"At the busiest, {report['bottleneck']}.", highlight=False, soft_wrap=True)
     if report.get("openssl"):

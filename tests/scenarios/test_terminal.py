@@ -1,0 +1,83 @@
+"""What a terminal is shown, and what a pipe."""
+
+import io
+import re
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from pfxlab.scenarios import terminal
+from pfxlab.scenarios.cli import main
+from pfxlab.scenarios.terminal import Box, Fact, Rows, print_box, print_rows
+from pfxlab.scenarios.testing import LabSession
+
+LONG = "a fact of more words than a line of a narrow terminal has room for, told to the end " * 3
+
+
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self) -> bool:
+        """Return true."""
+        return True
+
+
+def _shown(file: io.StringIO, box: Box, rows: Rows, width: int) -> str:
+    console = Console(file=file, width=width, highlight=False, color_system=None)
+    print_box(console, box)
+    print_rows(console, rows)
+    return file.getvalue()
+
+
+def test_a_pipe_gets_one_fact_a_line() -> None:
+    """Where no terminal is, each fact is one line that names what it is about, however long, and nothing is drawn."""
+    box = Box("12:00", [Fact("told", "400"), Fact("reason", LONG.strip())], heading="POST /users")
+    rows = Rows(("device", "state"), [("phone", "installed"), ("pc", "")], ("state",))
+    assert _shown(io.StringIO(), box, rows, 40).splitlines() == [
+        "12:00  POST /users: told 400",
+        f"12:00  POST /users: reason {LONG.strip()}",
+        "device phone, state installed",
+        "device pc",
+    ]
+
+
+def test_a_terminal_gets_boxes_of_its_width() -> None:
+    """On a terminal facts stand in a box, wrapped at its width."""
+    shown = _shown(Terminal(), Box("12:00", [Fact("told", LONG)], heading="POST"), Rows(("device",), [("phone",)]), 60)
+    assert shown.startswith("╭─ 12:00 ─")
+    assert max(map(len, re.sub(r"\x1b\[\d*m", "", shown).splitlines())) == 60
+    assert "device" in shown
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
+def test_colours_are_the_users_choice(variable: str, coloured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FORCE_COLOR colours what goes into a pipe and leaves it plain lines, NO_COLOR colours nothing."""
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    file = io.StringIO()
+    out = terminal.console()
+    out.file = file
+    print_box(out, Box("t", [Fact("told", LONG.strip(), "red")]))
+    assert ("\x1b[" in file.getvalue()) is coloured
+    assert len(file.getvalue().splitlines()) == 1
+
+
+def test_explanations_can_be_searched_line_by_line() -> None:
+    """`pfxlab explain` into a pipe has one line for each link of the path, with user and device in it."""
+    with LabSession(seed=3) as lab:
+        lab.profile("ios")
+        lab.add_device("phone")
+        lab.import_certificate(lab.certificate(chain=True))
+        lab.settle()
+        ready = lab.environment["PFXLAB_READY_FILE"]
+        done = CliRunner().invoke(main, ["explain", "--user", lab.user, "--ready-file", ready])
+    lines = done.output.splitlines()
+    assert done.exit_code == 1
+    (broken,) = [line for line in lines if "TooManyCertificates" in line]
+    assert lab.user in broken
+    assert "phone" in broken
+    assert all(line.count(lab.user) >= 1 for line in lines)
+    assert not any(sign in done.output for sign in "╭│╰")
