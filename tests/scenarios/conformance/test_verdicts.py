@@ -219,7 +219,7 @@ def test_verdict_shows_title_and_address() -> None:
     print_judgement(console, judgement)
     shown = console.export_text()
     assert f": source {page}" in shown
-    assert "source  assumed: Deduced from the id" in shown
+    assert ": source assumed: Deduced from the id" in shown
     told = {rule["id"]: rule for rule in judgement.to_json()["rules"]}
     assert (told["crypto-length"]["source"], told["crypto-length"]["sourceAnchor"]) == (page, "oaep-length")
     assert page in junit(judgement).decode()
