@@ -96,6 +96,15 @@ def kept_keys() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let labs of this test run leave their ready files in a folder of its own, and find no other lab."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        patch.delenv("PFXLAB_READY_FILE", raising=False)
+        yield
+
+
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     """Return a running lab, without connector and devices; its authorities' keys are the test run's, made once."""

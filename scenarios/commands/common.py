@@ -63,24 +63,3 @@ def secret(path: Path) -> str:
         stop(USAGE, str(error))
     except OSError as error:
         stop(COULD_NOT_RUN, f"expected to read {path}, got: {error.strerror}")
-
-
-_FACTS: Final = ("graph_url", "authority_url", "ca_file", "connector_public_key_file", "provider_name", "key_name")
-_ACCOUNTS: Final = {
-    "application": ("client_id", "client_secret"), "administrator": ("upn", "password"),
-    "public_application": ("client_id",),
-    "setup_application": ("client_id", "client_secret"), "mail_user": ("upn", "password"),
-}  # fmt: skip
-_ALWAYS: Final = ("application", "administrator", "public_application")
-
-
-def ready_facts(path: Path, *more: str) -> dict[str, Any]:
-    """Return what a ready file says, or end the command when it is none; `more` names further accounts it must have."""
-    try:
-        facts = json.loads(path.read_text("utf-8"))
-        known = {name: str(facts[name]) for name in _FACTS}
-        needed = {name: _ACCOUNTS[name] for name in (*_ALWAYS, *more)}
-        accounts = {name: {key: str(facts[name][key]) for key in keys} for name, keys in needed.items()}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        stop(USAGE, f"{path}: expected the ready file of a running lab, got something else")
-    return {**facts, **known, **accounts}

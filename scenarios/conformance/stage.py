@@ -169,7 +169,7 @@ class Stage:
     def variables(self) -> dict[str, str]:
         """Return the environment of the tool."""
         facts = {**ready(self.lab), "application": dict(self.client)}
-        return {**environment(facts), "PFXLAB_READY_FILE": str(self.ready_file())}
+        return environment(facts, self.ready_file())
 
     def keys(self) -> dict[str, rsa.RSAPrivateKey]:
         """Return the keys by which the lab finds out what a password was encrypted to."""

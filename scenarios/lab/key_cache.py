@@ -17,7 +17,7 @@ from pfxlab.emulator.config import Config
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.tls import ServerTls
 from pfxlab.scenarios.lab.lab import KEY_NAME
-from pfxlab.scenarios.lab.user_folder import data_folder
+from pfxlab.scenarios.user_folder import data_folder
 
 _NAME: Final = "warm-1"
 _FILES: Final = tuple(

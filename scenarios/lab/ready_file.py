@@ -8,6 +8,7 @@ from pfxlab.emulator.admin.page import PREFIX as ADMIN_PREFIX
 from pfxlab.emulator.lab.control import PREFIX
 from pfxlab.emulator.pki import write_private
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
+from pfxlab.scenarios.lab.running_labs import VARIABLE
 
 
 def ready(lab: Lab) -> dict[str, Any]:
@@ -50,14 +51,16 @@ def remove_ready_file(path: Path, control_token: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def environment(facts: dict[str, Any]) -> dict[str, str]:
+def environment(facts: dict[str, Any], ready_file: Path | None) -> dict[str, str]:
     """Return the variables that point tools at the lab.
 
     The first four make TLS clients trust it (Python, Requests, Node, curl). The proxy leads Microsoft's host names to
-    it and no other name anywhere. AZURE_* are read by the Azure SDKs.
+    it and no other name anywhere. AZURE_* are read by the Azure SDKs, PFXLAB_READY_FILE by the commands of `pfxlab`.
     """
     ca_file = facts["ca_file"]
+    own = {} if ready_file is None else {VARIABLE: str(ready_file.resolve())}
     return {
+        **own,
         "SSL_CERT_FILE": ca_file,
         "REQUESTS_CA_BUNDLE": ca_file,
         "NODE_EXTRA_CA_CERTS": ca_file,

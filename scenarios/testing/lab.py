@@ -121,7 +121,7 @@ class TestLab:
         ready_file = self.folder / "operator" / "ready.json"
         if not ready_file.exists():
             write_ready_file(ready_file, self.facts)
-        return {**environment(self.facts), "PFXLAB_READY_FILE": str(ready_file)}
+        return environment(self.facts, ready_file)
 
     def password_of(self, upn: str) -> str:
         """Return the password of a user of the lab."""

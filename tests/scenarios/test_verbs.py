@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from pfxlab.emulator.lab import control, expectations, openapi, verbs
 from pfxlab.emulator.lab.schemas import NAME, closed
 from pfxlab.scenarios import reference
-from pfxlab.scenarios.commands.lab.world import world
+from pfxlab.scenarios.cli import main
 from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.scenario import expectations as checks
 from pfxlab.scenarios.scenario import steps
@@ -42,7 +42,7 @@ def greets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(lab: TestLab, *words: str) -> Result:
     """Return what `pfxlab world` says to a running lab."""
-    return CliRunner().invoke(world, ["--ready-file", lab.environment["PFXLAB_READY_FILE"], *words])
+    return CliRunner().invoke(main, ["world", "--ready-file", lab.environment["PFXLAB_READY_FILE"], *words])
 
 
 def test_each_row_has_its_function() -> None:

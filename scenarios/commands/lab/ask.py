@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, VERDICT_FAILED, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, NoLab, facts_of, fetch
 from pfxlab.scenarios.commands.lab.explain_view import path_of
 from pfxlab.scenarios.commands.lab.journal_view import box
+from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
 from pfxlab.scenarios.terminal import console, print_box
 
 
 @click.command()
-@click.option("--ready-file", type=FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
+@READY_FILE
 @click.option("--follow", is_flag=True, help="Go on showing what happens until Ctrl-C.")
 @click.option("--refused", is_flag=True, help="Refusals only.")
 @click.option("--rule", help="Only refusals for this stable reason, such as UserUnknown.")
@@ -29,7 +30,7 @@ def journal(
     wanted = {"outcome": "refused" if refused else None, "rule": rule, "path": part}
     filters = {name: value for name, value in wanted.items() if value is not None}
     try:
-        facts = facts_of(ready_file)
+        facts = facts_of(require_ready_file(ready_file))
         while True:
             entries = fetch(facts, after, filters)
             for entry in entries:
@@ -54,7 +55,7 @@ def journal(
 @click.option("--user", required=True, help="User principal name.")
 @click.option("--device", help="Only this device of the user's, by id or name.")
 @click.option("--thumbprint", help="Only this certificate.")
-@click.option("--ready-file", type=FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
+@READY_FILE
 @click.option("--json", "as_json", is_flag=True, help="Print the explanations as JSON and nothing else.")
 def explain(
     user: str, device: str | None, thumbprint: str | None, ready_file: Path | None, as_json: bool
@@ -63,7 +64,9 @@ def explain(
     wanted = {"user": user, "device": device, "thumbprint": thumbprint}
     try:
         query = {name: value for name, value in wanted.items() if value is not None}
-        told = ControlClient(facts_of(ready_file)).call("GET", "/explain", query=query)["explanations"]
+        told = ControlClient(facts_of(require_ready_file(ready_file))).call("GET", "/explain", query=query)[
+            "explanations"
+        ]
     except NoLab as error:
         stop(COULD_NOT_RUN, f"Nothing could be explained: {error}")
     if as_json:

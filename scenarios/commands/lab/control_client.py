@@ -1,7 +1,6 @@
 """A small client of a running lab's control API, for commands and scripts. Plain HTTP, no other library."""
 
 import json
-import os
 import ssl
 import urllib.error
 import urllib.parse
@@ -25,22 +24,13 @@ class ControlRefused(NoLab):
         self.code = code
 
 
-def facts_of(ready_file: Path | None) -> dict[str, str]:
-    """Return address, token and CA of a lab: from its ready file, or from the environment `pfxlab exec` sets.
+def facts_of(ready_file: Path) -> dict[str, str]:
+    """Return what a lab's ready file says, with at least its address, token and CA.
 
     Raises:
-        NoLab: neither is there.
+        NoLab: it is no ready file.
 
     """
-    if ready_file is None and "PFXLAB_CONTROL_URL" in os.environ:
-        names = {
-            "control_url": "PFXLAB_CONTROL_URL",
-            "control_token": "PFXLAB_CONTROL_TOKEN",
-            "ca_file": "SSL_CERT_FILE",
-        }
-        return {name: os.environ.get(variable, "") for name, variable in names.items()}
-    if ready_file is None:
-        raise NoLab("expected --ready-file of a running `pfxlab up`, or the environment it prints; got neither")
     try:
         facts: dict[str, str] = json.loads(ready_file.read_text("utf-8"))
         if not all(isinstance(facts[name], str) for name in ("control_url", "control_token", "ca_file")):

@@ -17,6 +17,7 @@ from pfxlab.emulator.config import Config
 from pfxlab.emulator.pki import write_private
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
+from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
 from pfxlab.scenarios.control import bundle
 from pfxlab.scenarios.control.bundle import BadBundle, Bundle
 from pfxlab.scenarios.control.open_lab import open_lab
@@ -29,13 +30,13 @@ _POLL_SECONDS: Final = 0.02
 
 
 @click.command(name="bundle")
-@click.option("--ready-file", type=FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
+@READY_FILE
 @click.option("--out", "target", type=NEW_FILE, default=Path("run.pfxlab.zip"), show_default=True, help="Written here.")
 def bundle_command(ready_file: Path | None, target: Path) -> None:
     """Write a running lab's seed, clock, faults, switches, configuration and journal to one file, without secrets."""
     can_be_written(target)
     try:
-        data = ControlClient(facts_of(ready_file)).send("GET", "/bundle")
+        data = ControlClient(facts_of(require_ready_file(ready_file))).send("GET", "/bundle")
     except NoLab as error:
         stop(COULD_NOT_RUN, f"The bundle could not be made: {error}")
     write_private(target, data)
@@ -126,7 +127,7 @@ async def _again(
         first = list(itertools.takewhile(lambda one: one["afterRequests"] == 0, asked))
         await _ask_again(facts, first, world.requests)
         asking = asyncio.create_task(_ask_again(facts, asked[len(first) :], world.requests))
-        variables = {**os.environ, **environment(facts), "PFXLAB_READY_FILE": str(ready_file)}
+        variables = {**os.environ, **environment(facts, ready_file)}
         process = await asyncio.create_subprocess_exec(*command, env=variables)
         await process.wait()
         asking.cancel()

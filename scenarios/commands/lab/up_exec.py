@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
 from pfxlab.scenarios.lab.key_cache import lay_out
 from pfxlab.scenarios.lab.lab import DataUnusable, Lab
 from pfxlab.scenarios.lab.ready_file import environment, ready, remove_ready_file, write_ready_file
+from pfxlab.scenarios.lab.running_labs import VARIABLE, announced
 
 
 def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -40,7 +41,11 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 @click.command()
 @click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
-@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written as JSON when it serves.")
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Written as JSON when it serves, in place of where further commands find it by themselves.",
+)
 @click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
 @click.option("--config", "config_file", type=FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
 @click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")
@@ -63,7 +68,6 @@ def up(
 ) -> None:
     """Run a lab that stays, for your own tool. SIGTERM or Ctrl-C ends it; --data keeps every record."""
 
-    written: list[str] = []
     config = replace(_config(config_file, seed, explain=explain), reports=reports)
     if ready_file is not None and not ready_file.resolve().parent.is_dir():
         raise click.UsageError(f"--ready-file: expected a folder {ready_file.parent} that exists, got none.")
@@ -73,17 +77,37 @@ def up(
         stopped = _stop_event()
         async with open_lab(lab, parts, port):
             facts = ready(lab)
-            if ready_file is not None:
-                write_ready_file(ready_file, facts)
-                written.append(facts["control_token"])
-            _announce(facts, parts, as_json=as_json)
-            await stopped.wait()
+            with _written(ready_file, facts) as (place, found_by):
+                _announce(facts, parts, place, found_by, as_json=as_json)
+                await stopped.wait()
 
-    try:
-        _run_over(data, serve)
-    finally:
-        if ready_file is not None and written:
-            remove_ready_file(ready_file, written[0])
+    _run_over(data, serve)
+
+
+@contextlib.contextmanager
+def _written(ready_file: Path | None, facts: dict[str, Any]) -> Iterator[tuple[Path | None, str]]:
+    """Keep a ready file while a lab runs; yield where it is, if anywhere, and how further commands find the lab."""
+    if ready_file is not None:
+        write_ready_file(ready_file, facts)
+        try:
+            yield (
+                ready_file,
+                f"Further commands of pfxlab find this lab by --ready-file {ready_file}, or by {VARIABLE}.",
+            )
+        finally:
+            remove_ready_file(ready_file, facts["control_token"])
+        return
+    with contextlib.ExitStack() as kept:
+        try:
+            place = kept.enter_context(announced(facts))
+        except OSError as error:
+            # A home that cannot be written is no reason not to serve.
+            yield (
+                None,
+                f"Further commands do not find this lab, no ready file could be written: {error}; see --ready-file.",
+            )
+        else:
+            yield place, "Further commands of pfxlab find this lab by themselves, as long as no other runs."
 
 
 def _config(path: Path | None, seed: int | None, *, explain: bool = False) -> Config:
@@ -134,17 +158,20 @@ def _stop_event() -> asyncio.Event:
     return event
 
 
-def _announce(facts: dict[str, Any], parts: tuple[str, ...], *, as_json: bool) -> None:
+def _announce(
+    facts: dict[str, Any], parts: tuple[str, ...], place: Path | None, found_by: str, *, as_json: bool
+) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
     running = " with " + " and ".join(parts) if parts else ""
     click.echo(f"PFX Lab serves Graph and sign-in at {facts['graph_url']}{running} (loopback only, TEST ONLY).\n")
-    for name, value in environment(facts).items():
+    for name, value in environment(facts, place).items():
         click.echo(f"export {name}={shlex.quote(value)}")
     click.echo(
         f"\nAdmin centre: {facts['admin_url']} (sign in as {facts['administrator']['upn']}, see the ready file)."
     )
+    click.echo(found_by)
     click.echo("Next: paste these lines into the shell your tool runs in. Ctrl-C ends the lab.")
     sys.stdout.flush()
 
@@ -169,7 +196,7 @@ def exec_command(
             facts = ready(lab)
             ready_file = folder / "operator" / "ready.json"
             write_ready_file(ready_file, facts)
-            variables = {**os.environ, **environment(facts), "PFXLAB_READY_FILE": str(ready_file)}
+            variables = {**os.environ, **environment(facts, ready_file)}
             process = await asyncio.create_subprocess_exec(*command, env=variables)
             _pass_on_signals(process)
             codes.append(await process.wait())

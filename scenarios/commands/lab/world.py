@@ -15,6 +15,7 @@ import yaml
 from pfxlab.emulator.lab.verbs import Verb, steps
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
+from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
 from pfxlab.scenarios.yaml_file import read_yaml
 
 
@@ -32,7 +33,7 @@ class _Verbs(click.Group):
 
 
 @click.group(cls=_Verbs)
-@click.option("--ready-file", type=FILE, help="Ready file of the lab; without it the environment of `pfxlab exec`.")
+@READY_FILE
 @click.option("--json", "as_json", is_flag=True, help="Print answers as JSON and nothing else.")
 @click.pass_context
 def world(context: click.Context, ready_file: Path | None, *, as_json: bool) -> None:
@@ -43,7 +44,7 @@ def world(context: click.Context, ready_file: Path | None, *, as_json: bool) -> 
 def _ask(context: click.Context, method: str, path: str, body: Any = None) -> Any:
     ready_file, as_json = context.obj
     try:
-        answer = ControlClient(facts_of(ready_file)).call(method, path, body)
+        answer = ControlClient(facts_of(require_ready_file(ready_file))).call(method, path, body)
     except ControlRefused as error:
         stop(VERDICT_FAILED if error.code == "VerbFailed" else USAGE, str(error))
     except NoLab as error:

@@ -18,15 +18,15 @@ from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
-    FILE,
+    NEW_FILE,
     USAGE,
     VERDICT_FAILED,
     missing_for_load,
-    ready_facts,
     stop,
 )
 from pfxlab.scenarios.commands.completion import LOAD_PLANS
 from pfxlab.scenarios.commands.options import Duration
+from pfxlab.scenarios.commands.ready_file import ready_facts
 from pfxlab.scenarios.load.plan_file import PATHS, LoadPlan, PlanProblem, built_in, changed, read_plan, schema
 from pfxlab.scenarios.load.shapes import KINDS
 
@@ -99,7 +99,7 @@ class _Table:
 @click.option("--duration", type=Duration("1s"), help="Length of the run, instead of the plan's.")
 @click.option("--users", type=click.IntRange(1, 100_000), help="Simulated users that share the highest rate.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Load generators, instead of the plan's.")
-@click.option("--ready-file", type=FILE, help="Load the running lab of this ready file instead of one of its own.")
+@click.option("--ready-file", type=NEW_FILE, help="Load the running lab of this ready file instead of one of its own.")
 @click.option(
     "--against", metavar="URL", help="Where that lab is reached, if not where its ready file says; loopback only."
 )

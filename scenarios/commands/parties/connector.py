@@ -31,13 +31,13 @@ from pfxlab.scenarios.commands.common import (
     FILE,
     USAGE,
     VERDICT_FAILED,
-    ready_facts,
     secret,
     stop,
     tell,
 )
 from pfxlab.scenarios.commands.parties.keys import PROVIDER_OPTIONS, installed, refusals
-from pfxlab.scenarios.lab.user_folder import data_folder
+from pfxlab.scenarios.commands.ready_file import READY_FILE, ready_facts
+from pfxlab.scenarios.user_folder import data_folder
 
 _EVENTS: Final = "events.jsonl"
 _PLACE: Final = "service.json"
@@ -57,14 +57,14 @@ def connector() -> None:
 
 @connector.command(name="enroll")
 @_DATA
-@click.option("--ready-file", type=FILE, required=True, help="Ready file of the lab: address, CA, sign-in.")
+@READY_FILE
 @click.option("--user", help="Administrator's UPN; without it the lab's own administrator.")
 @click.option("--password-file", type=FILE, help="File whose first line is that user's password.")
 @click.option("--name", default="PFX Certificate Connector", show_default=True, help="Display name.")
 @click.option("--machine", default="LAB-SERVER", show_default=True, help="Machine name.")
 @_JSON
 def enroll_(
-    data: Path | None, ready_file: Path, user: str | None, password_file: Path | None, name: str, machine: str,
+    data: Path | None, ready_file: Path | None, user: str | None, password_file: Path | None, name: str, machine: str,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Enrol with the account of an Intune or Global Administrator; anybody else is refused."""

@@ -25,16 +25,15 @@ from pfxlab.scenarios.commands.common import (
     NEW_FILE,
     USAGE,
     VERDICT_FAILED,
-    ready_facts,
     stop,
     tell,
 )
-from pfxlab.scenarios.lab.user_folder import data_folder
+from pfxlab.scenarios.commands.ready_file import READY_FILE, ready_facts
 from pfxlab.scenarios.parties.fleet import FleetUsers, key_source, open_fleet, plan
+from pfxlab.scenarios.user_folder import data_folder
 
 _T = TypeVar("_T")
 _DATA = options.data("The fleet's own folder.")
-_READY = click.option("--ready-file", type=FILE, required=True, help="Ready file of the lab: address, CA, sign-in.")
 _JSON = options.as_json()
 _JOBS = options.jobs(16, 500, "Devices at a time.")
 _SHOWN: Final = 50
@@ -93,7 +92,7 @@ def _say(what: str, facts: dict[str, Any], next_step: str) -> str:
 
 @devices.command(name="enroll")
 @_DATA
-@_READY
+@READY_FILE
 @click.option("--count", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Devices to add.")
 @click.option(
     "--platforms", default="ios,windows", show_default=True, callback=_platforms,
@@ -108,8 +107,8 @@ def _say(what: str, facts: dict[str, Any], next_step: str) -> str:
 @_JOBS
 @_JSON
 def enroll(
-    data: Path | None, ready_file: Path, count: int, platforms: tuple[str, ...], users: int | None, shared_keys: int,
-    seed: int, jobs: int, as_json: bool,
+    data: Path | None, ready_file: Path | None, count: int, platforms: tuple[str, ...], users: int | None,
+    shared_keys: int, seed: int, jobs: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Add devices to the fleet: users over Graph, then each device by its platform's own protocol."""
     place, facts = _own(data), ready_facts(ready_file, "setup_application", "mail_user")
@@ -128,7 +127,11 @@ def enroll(
         return await fleet.enroll(wanted, tokens, stage("enrolling"))
 
     shown = _result(_with_progress(work, quiet=as_json))
-    step = f"pfxlab devices checkin --ready-file {ready_file}" + (f" --data {data}" if data else "")
+    step = (
+        "pfxlab devices checkin"
+        + (f" --ready-file {ready_file}" if ready_file else "")
+        + (f" --data {data}" if data else "")
+    )
     tell(shown, _say("enrolled", shown, step), as_json=as_json)
     if shown["failed"]:
         raise SystemExit(VERDICT_FAILED)
@@ -149,11 +152,13 @@ def _chosen(fleet: Fleet, names: tuple[str, ...]) -> list[Member]:
 @devices.command(name="checkin")
 @click.argument("names", nargs=-1)
 @_DATA
-@_READY
+@READY_FILE
 @click.option("--rounds", default=1, show_default=True, type=click.IntRange(1), help="Check-ins of each device.")
 @_JOBS
 @_JSON
-def checkin(names: tuple[str, ...], data: Path | None, ready_file: Path, rounds: int, jobs: int, as_json: bool) -> None:
+def checkin(
+    names: tuple[str, ...], data: Path | None, ready_file: Path | None, rounds: int, jobs: int, as_json: bool
+) -> None:
     """Let devices check in, all unless NAMES are given; the first time asks, a later one installs."""
     place, facts = _own(data), ready_facts(ready_file)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
-    ready_facts,
     stop,
 )
-from pfxlab.scenarios.lab.user_folder import data_folder
+from pfxlab.scenarios.commands.ready_file import find_ready_file, ready_facts
+from pfxlab.scenarios.user_folder import data_folder
 
 
 def token_file() -> Path:
@@ -40,31 +39,22 @@ class Place:
 
 
 def place_of(ready_file: Path | None) -> Place:
-    """Return where to go: a ready file's lab, else the lab of `pfxlab exec`, else where the token is from.
+    """Return where to go: the lab of the ready file that is given or found, else where the token kept is from.
 
-    The token comes last: it stays from an earlier day, and `exec` is meant for this very command.
+    The token comes last: it stays from an earlier day, and a lab that runs is meant.
     """
-    if ready_file is not None:
-        facts = ready_facts(ready_file)
+    lab = find_ready_file(ready_file)
+    if lab is not None:
+        facts = ready_facts(lab)
         form = {"grant_type": "client_credentials", **facts["application"]}
         return Place(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"]), form)
-    if "PFXLAB_GRAPH_URL" in os.environ:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": os.environ["AZURE_CLIENT_ID"],
-            "client_secret": os.environ["AZURE_CLIENT_SECRET"],
-        }
-        ca_file = Path(os.environ["SSL_CERT_FILE"])
-        return Place(os.environ["PFXLAB_GRAPH_URL"], os.environ["PFXLAB_AUTHORITY_URL"], ca_file, form)
     if token_file().exists():
         try:
             kept = json.loads(token_file().read_text())
             return Place(kept["graph_url"], "", Path(kept["ca_file"]) if kept["ca_file"] else None, token=kept["token"])
         except (ValueError, KeyError, TypeError):
             stop(USAGE, f"expected a token in {token_file()}, got something else. Next: pfxlab pfx token set")
-    raise click.UsageError(
-        "expected --ready-file, the environment of `pfxlab exec`, or a token set with `pfxlab pfx token set`."
-    )
+    raise click.UsageError("expected --ready-file, a lab that runs, or a token set with `pfxlab pfx token set`.")
 
 
 @asynccontextmanager

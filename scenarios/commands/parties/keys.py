@@ -18,7 +18,7 @@ from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
 from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, stop, tell
-from pfxlab.scenarios.lab.user_folder import data_folder
+from pfxlab.scenarios.user_folder import data_folder
 
 P = ParamSpec("P")
 R = TypeVar("R")

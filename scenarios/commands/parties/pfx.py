@@ -4,7 +4,6 @@ import asyncio
 import base64
 import csv
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,17 +31,14 @@ from pfxlab.scenarios.commands.common import (
     USAGE,
     VERDICT_FAILED,
     first_line,
-    ready_facts,
     secret,
     stop,
     tell,
 )
 from pfxlab.scenarios.commands.parties.graph_access import token_file, with_client
+from pfxlab.scenarios.commands.ready_file import READY_FILE, find_ready_file, ready_facts
 
 _JSON = options.as_json()
-_READY = click.option(
-    "--ready-file", type=FILE, help="Ready file of a lab; without it the lab of `pfxlab exec`, or the token set."
-)
 _PURPOSES: Final = click.Choice(["auto", *(member.name for member in IntendedPurpose)])
 _PADDINGS: Final = click.Choice([scheme.name for scheme in SUPPORTED])
 _COLUMNS: Final = ("pfx", "password_file", "upn", "purpose", "padding")
@@ -114,9 +110,7 @@ def _public_key(path: Path) -> rsa.RSAPublicKey:
 
 
 _KEY = (
-    click.option(
-        "--public-key", type=FILE, help="Public key file; without it the lab's, of `pfxlab exec` or ready file."
-    ),
+    click.option("--public-key", type=FILE, help="Public key file; without it the lab's."),
     click.option("--provider", help=f"Provider of the connector's key; without it the lab's, or {PROVIDER_NAME}."),
     click.option("--name", help="Name of the connector's key."),
 )
@@ -136,17 +130,11 @@ def _encryption_key(
         if name is None:
             raise click.UsageError("--public-key needs --name: what the connector calls that key.")
         return EncryptionKey(_public_key(path), provider or PROVIDER_NAME, name)
-    if ready_file is not None:
-        facts = ready_facts(ready_file)
-        found, its_provider, its_name = (
-            facts["connector_public_key_file"], facts["provider_name"], facts["key_name"]
-        )  # fmt: skip
-    elif "PFXLAB_PUBLIC_KEY_FILE" in os.environ:
-        found, its_provider, its_name = (
-            os.environ[f"PFXLAB_{what}"] for what in ("PUBLIC_KEY_FILE", "PROVIDER_NAME", "KEY_NAME")
-        )
-    else:
-        raise click.UsageError("expected --public-key and --name, the key a connector can use.")
+    lab = find_ready_file(ready_file)
+    if lab is None:
+        raise click.UsageError("expected --public-key and --name, the key a connector can use, or a lab that runs.")
+    facts = ready_facts(lab)
+    found, its_provider, its_name = facts["connector_public_key_file"], facts["provider_name"], facts["key_name"]
     return EncryptionKey(_public_key(Path(found)), provider or its_provider, name or its_name)
 
 
@@ -192,7 +180,7 @@ def base64_(path: Path, as_json: bool) -> None:
     "--padding", type=_PADDINGS, default="oaepSha512", show_default=True, help="How the password is encrypted."
 )
 @_with_key
-@_READY
+@READY_FILE
 def new(
     path: Path, password_file: Path, user: str, purpose: str, padding: str, public_key: Path | None,
     provider: str | None, name: str | None, ready_file: Path | None,
@@ -207,7 +195,7 @@ def new(
 
 @pfx.command(name="user-id")
 @click.argument("upn")
-@_READY
+@READY_FILE
 @_JSON
 def user_id(upn: str, ready_file: Path | None, as_json: bool) -> None:
     """Print a user's directory id (Get-IntuneUserId)."""
@@ -234,7 +222,7 @@ async def _chosen(client: GraphClient, users: tuple[str, ...], pairs: list[tuple
 @pfx.command()
 @_USERS
 @_PAIRS
-@_READY
+@READY_FILE
 @_JSON
 def get(users: tuple[str, ...], pairs: tuple[str, ...], ready_file: Path | None, as_json: bool) -> None:
     """List all records, those of users, or single ones (Get-IntuneUserPfxCertificate)."""
@@ -252,7 +240,7 @@ def get(users: tuple[str, ...], pairs: tuple[str, ...], ready_file: Path | None,
 @_USERS
 @_PAIRS
 @click.option("--id", "ids", multiple=True, help="A record by its id; may be repeated.")
-@_READY
+@READY_FILE
 @_JSON
 def remove(
     users: tuple[str, ...], pairs: tuple[str, ...], ids: tuple[str, ...], ready_file: Path | None, as_json: bool
@@ -300,7 +288,7 @@ def remove(
 @click.option("--progress-file", type=NEW_FILE, help="File that remembers what is done, for another run.")
 @options.jobs(4, 32, "Requests at a time.")
 @_with_key
-@_READY
+@READY_FILE
 @_JSON
 def import_(
     paths: tuple[Path, ...], password_file: Path | None, user: str | None, manifest: Path | None, purpose: str,

@@ -181,7 +181,7 @@ def test_this_commands_lab_comes_before_a_token_kept(
     (tmp_path / "home").mkdir()
     kept = {"graph_url": "https://127.0.0.1:9", "ca_file": None, "token": "canary-token"}
     (tmp_path / "home" / "token.json").write_text(json.dumps(kept))
-    for name, value in environment(up[1]).items():
+    for name, value in environment(up[1], up[0]).items():
         monkeypatch.setenv(name, value)
     listed = CliRunner().invoke(main, ["pfx", "get", "--json"])
     assert (listed.exit_code, json.loads(listed.stdout)) == (0, [])

@@ -144,7 +144,7 @@ def test_run_of_a_tool_runs_again(tmp_path: Path) -> None:
     file = str(tmp_path / "run.zip")
     script = tmp_path / "both.sh"
     words = tool("/v1.0/users", "/beta/deviceManagement/userPfxCertificates")
-    script.write_text(f'"$@" && {" ".join(PFXLAB)} bundle --file {file}\n')
+    script.write_text(f'"$@" && {" ".join(PFXLAB)} bundle --out {file}\n')
     done = lab("exec", "--seed", "21", "--", "sh", str(script), *words)
     assert done.returncode == 0, done.stderr
     assert "Next: pfxlab replay" in done.stdout
