@@ -39,7 +39,7 @@ def on_terminal(*command: str) -> str:
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Return a finished command."""
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=600, cwd=ROOT)
 
 
 def masked(text: str) -> list[str]:

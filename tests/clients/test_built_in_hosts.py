@@ -24,7 +24,7 @@ print(page.status_code, page.json()["@odata.context"])
 
 def in_lab(*command: str) -> subprocess.CompletedProcess[str]:
     """Return a command that ran in a lab of its own."""
-    return subprocess.run([*PFXLAB, "exec", "--", *command], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run([*PFXLAB, "exec", "--", *command], capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.parametrize(

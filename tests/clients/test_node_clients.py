@@ -24,7 +24,7 @@ def test_javascript_clients_cannot_tell_the_difference(tmp_path: Path) -> None:
         command = ["node", "client.mjs", str(tmp_path / "ready.json")]
         environment = {**os.environ, "NODE_EXTRA_CA_CERTS": facts["ca_file"]}
         done = subprocess.run(
-            command, cwd=NODE, env=environment, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=NODE, env=environment, capture_output=True, text=True, check=False, timeout=600
         )
     finally:
         stop(process)

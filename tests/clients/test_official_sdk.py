@@ -34,7 +34,7 @@ def start(folder: Path, *options: str) -> tuple[subprocess.Popen[str], dict[str,
 def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> int:
     """End a process and return its exit code."""
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=600)
     return process.returncode
 
 
@@ -50,7 +50,7 @@ def sdk(facts: dict[str, Any], *arguments: str) -> dict[str, Any]:
     """Return what the SDK client printed."""
     environment = {**os.environ, "SSL_CERT_FILE": facts["ca_file"], "REQUESTS_CA_BUNDLE": facts["ca_file"]}
     command = [sys.executable, str(SCRIPT), json.dumps(facts), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -131,7 +131,7 @@ def test_restart_keeps_every_record(tmp_path: Path) -> None:
 def test_port_in_use_is_said(up: dict[str, Any]) -> None:
     """A port that is taken ends with exit code 3 and a sentence that names it."""
     port = up["graph_url"].rpartition(":")[2]
-    done = subprocess.run([*PFXLAB, "up", "--port", port], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*PFXLAB, "up", "--port", port], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 3
     assert f"expected port {port} to be free" in done.stderr
 
@@ -140,7 +140,7 @@ def test_exec_runs_a_command_in_its_lab() -> None:
     """`exec` sets the environment, and its exit code is the command's."""
     code = "import os, sys; assert os.environ['AZURE_AUTHORITY_HOST'].startswith('https://localhost:'); sys.exit(7)"
     done = subprocess.run(
-        [*PFXLAB, "exec", "--", sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [*PFXLAB, "exec", "--", sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 7, done.stderr
 
@@ -151,7 +151,7 @@ def test_failed_start_touches_no_other_ready_file(tmp_path: Path, up: dict[str, 
     other.write_text('{"control_token": "another lab"}')
     port = up["graph_url"].rpartition(":")[2]
     command = [*PFXLAB, "up", "--port", port, "--ready-file", str(other)]
-    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 3
+    assert subprocess.run(command, capture_output=True, check=False, timeout=600).returncode == 3
     assert json.loads(other.read_text()) == {"control_token": "another lab"}
 
 
@@ -178,7 +178,7 @@ def test_exec_ends_with_its_command(tmp_path: Path, number: signal.Signals, code
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=600)
     assert process.returncode == code
     assert not Path(ready_file).exists()
     with pytest.raises(ProcessLookupError):

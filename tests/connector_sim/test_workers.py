@@ -198,7 +198,7 @@ def test_no_worker_outlives_a_killed_connector(folder: Path) -> None:
         connector.kill()
         connector.communicate()
     assert len(begun) == 2
-    for _ in range(100):
+    for _ in range(2000):
         if not any(map(alive, begun)):
             return
         time.sleep(0.05)

@@ -55,8 +55,8 @@ def reasons(lab: Lab) -> set[str]:
     return {str(row["reason"]).partition(":")[0] for row in rows}
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Wait for something."""
+async def until(condition: Callable[[], bool], seconds: float = 300) -> None:
+    """Wait for something; the limit is for a defect, not for a slow machine."""
     for _ in range(int(seconds / 0.05)):
         if condition():
             return
@@ -169,7 +169,7 @@ async def test_token_away_fails_attempts_and_back_delivers(lab: Lab, material: M
             await until(lambda: reasons(lab) == {"HsmUnavailable"})
             tokens.rmdir()
             tokens.with_name("gone").rename(tokens)
-            await until(lambda: states(lab) == {"ready": COUNT}, 40)
+            await until(lambda: states(lab) == {"ready": COUNT})
             await connector.stop()
 
 
@@ -185,11 +185,11 @@ async def test_disk_full_loses_nothing(lab: Lab, material: Material) -> None:
     reply = await graph("POST", PFX, big)
     assert (reply.status, reply.code) == (507, "InsufficientStorage")
     await lab.start_connector()
-    await asyncio.sleep(1)
+    await until(lambda: any("StorageFull" in event.text or "507" in event.text for event in lab.connector_events))
     assert (await graph("GET", f"{PFX}/$count")).text == str(COUNT + 1)
     cloud.store.row("pragma max_page_count = 1073741823")
     assert (await graph("POST", PFX, big)).status == 201
-    await until(lambda: states(lab) == {"ready": COUNT}, 40)
+    await until(lambda: states(lab) == {"ready": COUNT})
     assert cloud.journal.entries(rule="StorageFull")
 
 
@@ -209,7 +209,7 @@ async def test_sleeper_is_not_held_by_a_clock_set_back() -> None:
     sleeper = asyncio.create_task(clock.sleep(0.1))
     await asyncio.sleep(0.02)
     clock._offset -= timedelta(hours=1)
-    await asyncio.wait_for(sleeper, 2)
+    await asyncio.wait_for(sleeper, 600)
 
 
 BAD = [
@@ -377,7 +377,7 @@ async def test_results_larger_than_a_message_go_in_several(lab: Lab, material: M
     store.run("update devices set platform = 'ios'")
     store.run("update pfx_certificates set encrypted_pfx_blob = zeroblob(400000)")
     await lab.start_connector()
-    await until(lambda: states(lab) == {"ready": COUNT}, 40)
+    await until(lambda: states(lab) == {"ready": COUNT})
     uploads = [event for event in lab.connector_events if event.id == UPLOAD_SUCCESS]
     assert len(uploads) > 1
 
@@ -394,7 +394,7 @@ async def test_connector_deleted_while_it_waits_is_told(lab: Lab) -> None:
         await asyncio.sleep(0.3)
         lab.emulator.cloud.connectors.remove(who.connector_id)
         with pytest.raises(ServiceRefused, match="UnknownConnector"):
-            await asyncio.wait_for(waiting, 3)
+            await asyncio.wait_for(waiting, 25)
 
 
 async def test_message_too_large_is_told(lab: Lab) -> None:

@@ -30,6 +30,7 @@ from pfxlab.scenarios.lab.lab import DataUnusable, Lab
 from pfxlab.scenarios.mail.authority import MailAuthority, MailCertificate
 from tests.behaviour import behaviour
 from tests.clients.test_official_sdk import start, stop
+from tests.end_to_end.test_connector_faults import until
 
 UPN = "user@pfxlab.example"
 
@@ -169,8 +170,7 @@ async def test_unreadable_key_does_not_stop_the_connector(lab: Lab, history: lis
     await bring(lab, history[2])
     for device in devices:
         await device.check_in()
-    await asyncio.sleep(0.3)
-    assert all("expected to read the key" in (d.reason or "") for d in chain.deliveries_of(lab, devices))
+    await until(lambda: all("expected to read the key" in (d.reason or "") for d in chain.deliveries_of(lab, devices)))
     path.rmdir()
     aside.rename(path)
     lab.clock.advance(timedelta(seconds=31))
@@ -222,7 +222,7 @@ async def test_stopping_does_not_wait_for_a_long_poll(tmp_path: Path) -> None:
     connector, lab.connector = lab.connector, None
     begin = time.monotonic()
     await lab.stop()
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 9
     assert connector is not None
     await connector.stop()
 

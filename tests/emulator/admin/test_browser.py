@@ -137,13 +137,13 @@ async def test_overview_changes_without_a_reload(admin: Watched, stage: Stage) -
     stage.lab.add_user("live@pfxlab.example")
     made = MailAuthority(BEGIN).history("live@pfxlab.example")[1]
     await stage.import_one(made, "live@pfxlab.example")
-    await expect(graph.locator(".big")).to_have_text(str(before + 1), timeout=8000)
+    await expect(graph.locator(".big")).to_have_text(str(before + 1), timeout=60_000)
     assert await admin.page.evaluate("window.mark") == "the same page"
     assert await admin.page.evaluate("document.activeElement.getAttribute('href')") == "/admin/connectors"
     stage.lab.clock.advance(timedelta(hours=2))
     await expect(admin.page.locator(".node", has_text="of 1 active")).to_contain_text("✖ 0", timeout=20_000)
     await stage.lab.connectors_work()
-    await expect(admin.page.locator(".node", has_text="of 1 active")).to_contain_text("✔ 1", timeout=8000)
+    await expect(admin.page.locator(".node", has_text="of 1 active")).to_contain_text("✔ 1", timeout=60_000)
 
 
 async def test_steps_of_the_document_are_done_by_mouse(browser: Browser, stage: Stage, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_steps_of_the_document_are_done_by_mouse(browser: Browser, stage: 
         row = page.locator("tr", has_text="iPhone of user")
         await expect(row.locator(".state")).to_have_text("… Waiting for the device to ask")
         await stage.deliver("ios")
-        await expect(row.locator(".state")).to_have_text("✔ Installed", timeout=8000)
+        await expect(row.locator(".state")).to_have_text("✔ Installed", timeout=60_000)
         await expect(page.locator(".way")).to_contain_text("in the connector's memory alone")
         await admin.shoot(tmp_path, "certificate-installed")
         assert admin.complaints == []
@@ -323,7 +323,7 @@ async def test_many_open_pages_share_one_rendering(browser: Browser, stage: Stag
         stage.lab.emulator.cloud.journal.record("lab", "something to see by three", number=3)
         await asyncio.gather(
             *(
-                expect(one.page.get_by_text("something to see by three")).to_be_visible(timeout=8000)
+                expect(one.page.get_by_text("something to see by three")).to_be_visible(timeout=60_000)
                 for one in (one, two, three)
             )
         )

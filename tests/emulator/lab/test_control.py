@@ -237,11 +237,11 @@ async def test_unknown_snapshot(control: Raw) -> None:
 
 async def test_journal_is_counted_and_waited_for(control: Raw) -> None:
     """Entries are counted by conditions; a wait ends as soon as enough of them are there."""
-    waiting = asyncio.create_task(control("GET", f"{JOURNAL}/wait?path=users&method=GET&count=2&seconds=20"))
+    waiting = asyncio.create_task(control("GET", f"{JOURNAL}/wait?path=users&method=GET&count=2&seconds=60"))
     graph = await admin(control.lab)
     for _ in range(2):
         await graph("GET", "/v1.0/users")
-    told = (await asyncio.wait_for(waiting, 10)).json
+    told = (await asyncio.wait_for(waiting, 50)).json
     assert (told["met"], len(told["entries"])) == (True, 2)
     assert (await control("GET", f"{JOURNAL}/count?path=USERS")).json == {"count": 2}
     assert (await control("GET", f"{JOURNAL}/count?path=users&method=POST")).json == {"count": 0}

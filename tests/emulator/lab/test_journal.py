@@ -133,7 +133,7 @@ async def test_command_shows_what_was_told_and_why(lab: Lab, tmp_path: Path) -> 
 
     def run(*options: str) -> str:
         command = [*PFXLAB, "journal", "--ready-file", str(ready_file), *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

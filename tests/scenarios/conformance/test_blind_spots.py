@@ -204,11 +204,11 @@ async def test_last_words_hold_no_part_of_a_secret(stage: Stage) -> None:
 
 async def test_hanging_tool_fails(stage: Stage) -> None:
     """A tool that has to be stopped fails in every module, whatever else it keeps."""
-    tool = CommandTool(["sleep", "30"])
+    tool = CommandTool(["sleep", "3000"])
     begun = time.monotonic()
     judgement = await runner.run(PLANS["import"], tool, "t", only=["refused-400"], seconds=1, stages=[stage])
     assert list(told(judgement)) == ["gives-up"]
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 300
 
 
 @pytest.mark.parametrize("flaw", ["secret-password", "secret-url", "secret-graph", "secret-key", "secret-output"])

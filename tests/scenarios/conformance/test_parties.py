@@ -35,7 +35,12 @@ async def test_flaw_breaks_exactly_its_rule(rule: str) -> None:
     """A connector or device with one flaw breaks the rule that is named after it, and no other."""
     plan = RULES[rule].plans[0]
     module = MODULES.get(rule, "plain")
-    bad = await runner.run(PLANS[plan], TOOLS[plan](rule), "small", only=[module], seconds=6)
+    for seconds in (6, 90):
+        # A busy machine may need longer for all that is right about it; what is wrong is not mended by time.
+        bad = await runner.run(PLANS[plan], TOOLS[plan](rule), "small", only=[module], seconds=seconds)
+        assert rule in told(bad)
+        if set(told(bad)) - ALSO.get(rule, set()) == {rule}:
+            break
     assert set(told(bad)) - ALSO.get(rule, set()) == {rule}, told(bad)
 
 

@@ -136,7 +136,7 @@ def tool(*paths: str) -> list[str]:
 
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Return a `pfxlab` command that ran."""
-    return subprocess.run([*PFXLAB, *arguments], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run([*PFXLAB, *arguments], capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_run_of_a_tool_runs_again(tmp_path: Path) -> None:

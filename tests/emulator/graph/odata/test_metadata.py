@@ -78,7 +78,7 @@ async def test_oasis_reads_the_metadata(lab: Lab, tmp_path: Path) -> None:
         "console.log(JSON.stringify(csdl.xml2json(fs.readFileSync(process.argv[1], 'utf8'))))"
     )
     done = subprocess.run(
-        ["node", "-e", code, str(path)], cwd=NODE, capture_output=True, text=True, check=False, timeout=60
+        ["node", "-e", code, str(path)], cwd=NODE, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
