@@ -38,7 +38,7 @@ docs: $(VENV)/.test-ready ## write the generated pages anew
 
 campaign: check ## what is long by nature, whole: load runs, soak, kills, histories, benchmarks
 	sh .ci/system-packages
-	PFXLAB_HISTORIES=500 $(BIN)/python -m pytest --campaign --durations=20 $(ARGS)
+	$(BIN)/python -m pytest --campaign --durations=20 $(ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

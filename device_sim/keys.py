@@ -29,15 +29,20 @@ class KeyPool:
     def __init__(self, path: Path | None, size: int) -> None:
         self._path, self._size = path, size
         self._keys = [] if path is None or not path.exists() else _read(path)[:size]
-        self._next = 0
+        self._next, self._kept = 0, len(self._keys)
 
     def fill(self, told: Callable[[int, int], None] = lambda _done, _total: None) -> None:
         """Make what is missing and keep it; `told` hears (keys there, keys wanted) after each."""
         while len(self._keys) < self._size:
             self._keys.append(generate())
             told(len(self._keys), self._size)
-        if self._path is not None:
+        self.keep()
+
+    def keep(self) -> None:
+        """Write the keys that were made so far into the file, if they are more than it has."""
+        if self._path is not None and len(self._keys) > self._kept:
             write_private(self._path, b"".join(_pem(key) for key in self._keys))
+            self._kept = len(self._keys)
 
     def begin_anew(self) -> None:
         """Hand out the first key next."""

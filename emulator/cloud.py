@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -10,7 +11,7 @@ from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.journal.conversations import Conversations
 from pfxlab.emulator.journal.journal import Journal
-from pfxlab.emulator.pki import load_or_create
+from pfxlab.emulator.pki import Authority, load_or_create
 from pfxlab.emulator.seeded_random import SeededRandom
 from pfxlab.emulator.store.connectors import Connectors
 from pfxlab.emulator.store.database import Store
@@ -61,8 +62,16 @@ class Cloud:
         self.deliveries = Deliveries(self.store)
         self.commands = MdmCommands(self.store)
         self.lists = Lists(self.store)
-        self.device_ca = load_or_create(self.file("device-ca.pem"), "PFX Lab MDM Device CA", clock)
-        self.connector_ca = load_or_create(self.file("connector-ca.pem"), "PFX Lab Connector CA", clock)
+
+    @cached_property
+    def device_ca(self) -> Authority:
+        """Return the authority that issues devices' management identities."""
+        return load_or_create(self.file("device-ca.pem"), "PFX Lab MDM Device CA", self.clock)
+
+    @cached_property
+    def connector_ca(self) -> Authority:
+        """Return the authority that issues connectors' identities."""
+        return load_or_create(self.file("connector-ca.pem"), "PFX Lab Connector CA", self.clock)
 
     def component(self, kind: type[T], make: Callable[[], T]) -> T:
         """Return what a component of the emulator keeps for this cloud, by its class; made when first asked for."""

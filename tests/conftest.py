@@ -14,10 +14,7 @@ from hypothesis import settings
 from pfxlab.device_sim.keys import KeyPool
 from pfxlab.scenarios.lab import key_cache
 from pfxlab.scenarios.lab.lab import Lab
-
-# No test may depend on the machine's speed, an example of Hypothesis's neither.
-settings.register_profile("pfxlab", deadline=None)
-settings.load_profile("pfxlab")
+from tests import campaign
 
 KEPT = Path(__file__).parent.parent / "build" / "test-keys"
 KEPT.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -31,12 +28,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--campaign", action="store_true", help="Run what is long by nature, whole, and nothing else.")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Set how long tests are, before the first is read."""
+    campaign.whole = bool(config.getoption("--campaign"))
+    # No test may depend on the machine's speed, an example of Hypothesis's neither.
+    settings.register_profile("pfxlab", deadline=None, max_examples=campaign.examples(40, 1000))
+    settings.load_profile("pfxlab")
+
+
+def _is_long(item: pytest.Item) -> bool:
+    marked = any(item.get_closest_marker(name) for name in ("campaign", "hypothesis"))
+    return marked or "whole" in getattr(item, "fixturenames", ())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave tests of the mark `campaign` to `make campaign`, which runs them and those that are small without it."""
     if config.getoption("--campaign"):
-        long = [
-            one for one in items if one.get_closest_marker("campaign") or "whole" in getattr(one, "fixturenames", ())
-        ]
+        long = [one for one in items if _is_long(one)]
         config.hook.pytest_deselected(items=[one for one in items if one not in long])
         items[:] = long
         return

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign import untraced
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a terminal of 120 columns with the lab's commands in it."""
+    return {**untraced(), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
 
 
 def blocks(marker: str, language: str) -> list[str]:
@@ -23,10 +29,8 @@ def blocks(marker: str, language: str) -> list[str]:
 def on_terminal(*command: str) -> str:
     """Return what a command that ends with 0 shows on a terminal of 120 columns, without colours."""
     screen, end = pty.openpty()
-    environment = {**ENVIRONMENT, "TERM": "xterm", "NO_COLOR": "1"}
-    with subprocess.Popen(
-        command, env=environment, stdin=end, stdout=end, stderr=subprocess.DEVNULL, cwd=ROOT
-    ) as started:
+    terminal = {**environment(), "TERM": "xterm", "NO_COLOR": "1"}
+    with subprocess.Popen(command, env=terminal, stdin=end, stdout=end, stderr=subprocess.DEVNULL, cwd=ROOT) as started:
         os.close(end)
         shown = b""
         with contextlib.suppress(OSError):
@@ -39,7 +43,9 @@ def on_terminal(*command: str) -> str:
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Return a finished command."""
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=600, cwd=ROOT)
+    return subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=False, timeout=600, cwd=ROOT
+    )
 
 
 def masked(text: str) -> list[str]:

@@ -4,8 +4,10 @@ What is kept: the keys of a lab's authorities and token signing, the connector's
 begins with them is ready in a fraction of the time. They are of test labs only, 0600, and can be deleted at any time.
 """
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -58,12 +60,25 @@ def key_pool(size: int = 8) -> KeyPool:
         return KeyPool(None, size)
 
 
+@contextlib.contextmanager
+def kept_keys(size: int) -> Iterator[KeyPool]:
+    """Give up to so many keys for what one command makes; those it had to make are kept for the next one."""
+    pool = KeyPool(_kept().with_name("run-keys.pem"), size)
+    try:
+        yield pool
+    finally:
+        # A home that cannot be written costs time, nothing else.
+        with contextlib.suppress(OSError):
+            pool.keep()
+
+
 def _make(kept: Path) -> None:
     part = kept.with_name(f".{kept.name}.{os.getpid()}")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True, mode=0o700)
     cloud = Cloud(Config(), LabClock(), part / "cloud")
-    signing_key_of(cloud)
+    for make in (lambda: signing_key_of(cloud), lambda: cloud.device_ca, lambda: cloud.connector_ca):
+        make()
     cloud.close()
     ServerTls(part / "cloud")
     SoftwareKsp(part / "connector" / "keys").add(KEY_NAME)

@@ -12,7 +12,7 @@ from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.scenarios.lab.config_file import config_of
-from pfxlab.scenarios.lab.key_cache import lay_out
+from pfxlab.scenarios.lab.key_cache import kept_keys, lay_out
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
 from pfxlab.scenarios.lab.world import World
@@ -111,14 +111,14 @@ def run_all(
     strict: bool = False,
 ) -> list[Run]:
     """Run scenarios one after the other; the keys of devices and certificates are made once for all of them."""
-    keys = KeyPool(None, 16)
+    with kept_keys(24) as keys:
 
-    async def every() -> list[Run]:
-        runs = []
-        for scenario in scenarios:
-            keys.begin_anew()
-            runs.append(await run(scenario, seed, keys, began(scenario), strict=strict))
-            ended(runs[-1])
-        return runs
+        async def every() -> list[Run]:
+            runs = []
+            for scenario in scenarios:
+                keys.begin_anew()
+                runs.append(await run(scenario, seed, keys, began(scenario), strict=strict))
+                ended(runs[-1])
+            return runs
 
-    return asyncio.run(every())
+        return asyncio.run(every())

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pfxlab.emulator.proxy import decide, host_of
+from tests.campaign import untraced
 from tests.clients.test_official_sdk import PFXLAB
 
 TOOL = """
@@ -24,7 +25,8 @@ print(page.status_code, page.json()["@odata.context"])
 
 def in_lab(*command: str) -> subprocess.CompletedProcess[str]:
     """Return a command that ran in a lab of its own."""
-    return subprocess.run([*PFXLAB, "exec", "--", *command], capture_output=True, text=True, check=False, timeout=600)
+    words = [*PFXLAB, "exec", "--", *command]
+    return subprocess.run(words, env=untraced(), capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from pfxlab.scenarios.lab import key_cache
+from tests.campaign import untraced
+
 SCRIPT = Path(__file__).with_name("sdk_client.py")
 PFXLAB = [sys.executable, "-m", "pfxlab.scenarios.cli"]
 
@@ -19,6 +22,8 @@ PFXLAB = [sys.executable, "-m", "pfxlab.scenarios.cli"]
 def start(folder: Path, *options: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
     """Return a running `pfxlab up` and its ready facts."""
     ready_file = folder / "ready.json"
+    if not (folder / "data").exists():
+        key_cache.lay_out(folder / "data")
     command = [*PFXLAB, "up", "--data", str(folder / "data"), "--ready-file", str(ready_file), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
@@ -48,7 +53,7 @@ def up(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 def sdk(facts: dict[str, Any], *arguments: str) -> dict[str, Any]:
     """Return what the SDK client printed."""
-    environment = {**os.environ, "SSL_CERT_FILE": facts["ca_file"], "REQUESTS_CA_BUNDLE": facts["ca_file"]}
+    environment = {**untraced(), "SSL_CERT_FILE": facts["ca_file"], "REQUESTS_CA_BUNDLE": facts["ca_file"]}
     command = [sys.executable, str(SCRIPT), json.dumps(facts), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pfxlab.connector_sim.cms import RecipientUnusable, envelop
 from pfxlab.connector_sim.private_file import pkcs8_pem
+from tests.campaign import examples
 from tests.conftest import self_signed
 
 KEYS = {bits: rsa.generate_private_key(public_exponent=65537, key_size=bits) for bits in (2048, 3072)}
@@ -47,7 +48,7 @@ def without_chance(der: bytes, bits: int) -> bytes:
     return bytes(parsed.dump(force=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 300), deadline=None)
 @given(st.binary(max_size=9000), st.sampled_from([2048, 3072]))
 def test_structure_is_the_librarys(content: bytes, bits: int) -> None:
     """For every content and key size the DER is that of the library's builder but for key, IV and content."""

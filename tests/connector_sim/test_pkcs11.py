@@ -27,6 +27,7 @@ from pfxlab.connector_sim.keys import oaep
 from pfxlab.connector_sim.keys.padding import SUPPORTED, encrypt
 from pfxlab.connector_sim.keys.pkcs11 import Pkcs11Ksp, TokenSettings
 from pfxlab.emulator.wire.enums import PaddingScheme
+from tests.campaign import examples
 from tests.connector_sim import softhsm
 
 pytestmark = pytest.mark.skipif(softhsm.missing and not os.environ.get("CI"), reason="needs Debian's softhsm2")
@@ -213,7 +214,7 @@ def raw(ciphertext: bytes) -> bytes:
     return pow(int.from_bytes(ciphertext, "big"), numbers.d, numbers.public_numbers.n).to_bytes(256, "big")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 300), deadline=None)
 @given(st.binary(max_size=126), st.sampled_from(SUPPORTED))
 def test_padding_is_taken_off_as_the_library_put_it_on(plain: bytes, scheme: PaddingScheme) -> None:
     """What the library pads is read back byte for byte; with any bit of the block bent it is refused."""

@@ -16,6 +16,7 @@ from pfxlab.connector_sim.cmdlets import EncryptionKey, GraphClient
 from pfxlab.connector_sim.keys.software import SoftwareKsp
 from pfxlab.connector_sim.pfx import Pfx, check_usable, check_validity, open_pfx, purpose_of
 from pfxlab.device_sim.client import Device
+from pfxlab.device_sim.keys import KeyPool
 from pfxlab.device_sim.mailbox import may_sign
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.store.deliveries import Delivery
@@ -23,6 +24,7 @@ from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.scenarios.commands.progress import Progress
 from pfxlab.scenarios.lab import chain
+from pfxlab.scenarios.lab.key_cache import kept_keys, lay_out
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 from pfxlab.scenarios.mail import canaries, proofs
 from pfxlab.scenarios.mail.authority import MailAuthority
@@ -146,8 +148,9 @@ class Demo:
         root.setLevel(logging.DEBUG)
         result = Result(self._config.seed)
         try:
-            with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
-                await self._scenario(Path(folder), result)
+            with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder, kept_keys(24) as keys:
+                lay_out(Path(folder))
+                await self._scenario(Path(folder), result, keys)
                 self._search(Path(folder), capture.lines, result)
         finally:
             root.removeHandler(capture)
@@ -155,9 +158,9 @@ class Demo:
         result.hops = self._progress.hops
         return result
 
-    async def _scenario(self, folder: Path, result: Result) -> None:
+    async def _scenario(self, folder: Path, result: Result, keys: KeyPool) -> None:
         lab = Lab(folder, self._config)
-        self._lab = lab
+        self._lab, lab.new_key = lab, keys
         async with lab:
             self._progress.hop("cloud", f"Graph, sign-in and Intune emulated at {lab.emulator.origin} (TEST ONLY)")
             self._material = await self._prepare(lab)
@@ -181,7 +184,7 @@ class Demo:
         if self._own is not None:
             self._progress.hop("admin", f"PFX of {self._upn} opened, purpose {self._own.purpose.name}")
             return [self._own]
-        authority = await asyncio.to_thread(MailAuthority, lab.clock.now())
+        authority = await asyncio.to_thread(MailAuthority, lab.clock.now(), lab.new_key)
         issued = await asyncio.to_thread(authority.history, self._upn)
         self._root = authority.certificate
         self._progress.hop("admin", f"test CA issued 3 encryption generations and 1 signing certificate to {self._upn}")

@@ -22,6 +22,7 @@ from pfxlab.scenarios.control import bundle
 from pfxlab.scenarios.control.bundle import BadBundle, Bundle
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.lab.config_file import config_of
+from pfxlab.scenarios.lab.key_cache import lay_out
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.ready_file import environment, ready, write_ready_file
 from pfxlab.scenarios.scenario import runner
@@ -111,6 +112,7 @@ def _lab(recorded: Bundle, command: Sequence[str], *, repeat: bool) -> list[str]
     asked = [one for one in recorded.asked if repeat and not one["byCommand"]]
     click.echo(f"Replaying a lab with seed {config.seed}: {' '.join(command)}")
     with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
+        lay_out(Path(folder))
         return asyncio.run(_again(Path(folder), config, recorded, asked, command))
 
 

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ import click
 
 from pfxlab.connector_sim.errors import ConnectorError
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.device_sim.keys import generate
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.server import PortTaken
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, ENDING, FILE, USAGE, stop
 from pfxlab.scenarios.control.open_lab import PARTS, open_lab
 from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
-from pfxlab.scenarios.lab.key_cache import lay_out
+from pfxlab.scenarios.lab.key_cache import kept_keys, lay_out
 from pfxlab.scenarios.lab.lab import DataUnusable, Lab
 from pfxlab.scenarios.lab.ready_file import environment, ready, remove_ready_file, write_ready_file
 from pfxlab.scenarios.lab.running_labs import VARIABLE, announced
@@ -191,6 +193,7 @@ def exec_command(
 
     async def serve(folder: Path) -> None:
         lab = Lab(folder, config)
+        lab.new_key = keys
         async with open_lab(lab, parts) as world:
             world.driven_by_command = True
             facts = ready(lab)
@@ -203,6 +206,7 @@ def exec_command(
 
     if shutil.which(command[0]) is None:
         stop(USAGE, f"expected a command that exists, got {command[0]!r}")
-    _run_over(data, serve)
+    with kept_keys(24) if data is None else nullcontext(generate) as keys:
+        _run_over(data, serve)
     code = codes[0]
     sys.exit(code if code >= 0 else 128 - code)

@@ -23,6 +23,7 @@ from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.store.directory import AppPassword
 from pfxlab.emulator.wire.enums import PaddingScheme
 from pfxlab.emulator.wire.ids import application_object_id, record_id, service_principal_id
+from tests.campaign import examples
 
 ORIGIN = "https://localhost"
 CLOUD = Cloud(Config(), LabClock())
@@ -183,7 +184,7 @@ QUERY = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=1200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200, 5000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(TEMPLATES),
     st.sampled_from(["GET", "POST", "PATCH", "PUT", "DELETE", "BREW"]),
@@ -239,7 +240,6 @@ def test_fuzzing_reaches_the_handlers() -> None:
     assert missed == never
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200) | st.binary(max_size=100).map(lambda data: data.decode("latin-1")))
 def test_no_token_breaks_the_service(text: str) -> None:
     """Whatever stands in the Authorization header, the answer is 401."""

@@ -24,6 +24,7 @@ from pfxlab.emulator.store.pfx_certificates import PfxCertificate
 from pfxlab.emulator.wire.connector import NotRecrypted, Recrypted
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.ids import record_id
+from tests.campaign import examples
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PROFILE = "11111111-2222-4333-8444-555555555555"
@@ -222,7 +223,7 @@ class DeliveryHistory(RuleBasedStateMachine):
 
 
 TestDeliveryHistory = DeliveryHistory.TestCase
-TestDeliveryHistory.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestDeliveryHistory.settings = settings(max_examples=examples(12, 300), stateful_step_count=30, deadline=None)
 
 
 def test_failed_attempt_is_put_off_then_final() -> None:

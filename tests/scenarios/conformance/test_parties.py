@@ -61,7 +61,7 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("plan", OWN)
+@pytest.mark.parametrize("plan", ["connector", pytest.param("device", marks=pytest.mark.campaign)])
 def test_own_commands_pass(plan: str) -> None:
     """Our own connector and devices, run as commands, pass their plans."""
     script = OWN[plan].replace("pfxlab ", " ".join(PFXLAB) + " ")

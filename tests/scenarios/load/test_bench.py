@@ -9,6 +9,7 @@ import pytest
 from tests.clients.test_official_sdk import PFXLAB
 
 
+@pytest.mark.campaign
 def test_graph_benchmark_prints_its_ratios() -> None:
     """`pfxlab bench graph --json` prints one JSON object with baseline, ratios and memory, and nothing else."""
     command = [*PFXLAB, "bench", "graph", "--imports", "100", "--records", "2000", "--turns", "1", "--json"]

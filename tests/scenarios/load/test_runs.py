@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.campaign import untraced
 from tests.clients.test_official_sdk import PFXLAB, start, stop
 
 _SMALL = {
@@ -33,10 +34,6 @@ _REQUESTS = {
 }  # fmt: skip
 
 
-# What is measured under a tracer of lines is the tracer.
-_UNTRACED = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "COVERAGE"))}
-
-
 def plan_file(folder: Path, path: str, more: str = "") -> Path:
     """Write a small plan for a path and return its file."""
     file = folder / f"{path}.yaml"
@@ -52,7 +49,7 @@ def command(folder: Path, *arguments: object) -> list[str]:
 def load(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Return a finished run."""
     return subprocess.run(
-        command(folder, *arguments), capture_output=True, text=True, check=False, timeout=600, env=_UNTRACED
+        command(folder, *arguments), capture_output=True, text=True, check=False, timeout=600, env=untraced()
     )
 
 
@@ -106,14 +103,14 @@ def test_two_workers_started_by_hand_share_the_load(tmp_path: Path) -> None:
     kit, plan = tmp_path / "kit", plan_file(tmp_path, "crypto", "thresholds:\n  - {measure: p50_ms, most: 0.001}\n")
     master = subprocess.Popen(
         command(tmp_path, plan, "--workers", "2", "--kit", kit, "--master-port", port),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
     )  # fmt: skip
     for _ in range(300):
         if (kit / "locust.out").exists():
             break
         time.sleep(0.1)
     workers = [
-        subprocess.Popen([*PFXLAB, "load-worker", str(kit), "--master-port", port], env=_UNTRACED) for _ in range(2)
+        subprocess.Popen([*PFXLAB, "load-worker", str(kit), "--master-port", port], env=untraced()) for _ in range(2)
     ]
     out, err = master.communicate(timeout=600)
     assert master.returncode == 1, err
@@ -128,7 +125,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a run ends it in order with code 3 and writes what was measured until then."""
     plan = plan_file(tmp_path, "graph")
     run = subprocess.Popen(
-        command(tmp_path, plan, "--duration", "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
+        command(tmp_path, plan, "--duration", "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), start_new_session=True,
     )  # fmt: skip
     assert run.stderr is not None
@@ -172,7 +169,7 @@ def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
     assert (away.returncode, "a real tenant must not be put under load" in away.stderr) == (3, True)
     run = subprocess.Popen(
         command(tmp_path, plan, "--ready-file", ready, "--against", facts["graph_url"], "--duration", "90s"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
     )  # fmt: skip
     assert run.stderr is not None
     for line in run.stderr:
@@ -197,7 +194,7 @@ def test_locust_page_is_shown_while_a_run_goes_on(tmp_path: Path) -> None:
         port = one.getsockname()[1]
     run = subprocess.Popen(
         command(tmp_path, plan_file(tmp_path, "crypto"), "--duration", "5s", "--ui", "--ui-port", port),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_UNTRACED,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     page = b""

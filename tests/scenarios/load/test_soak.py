@@ -40,7 +40,7 @@ def test_too_short_a_soak_is_refused() -> None:
 
 def test_soak_command_writes_readings_and_a_plot(tmp_path: Path, *, whole: bool) -> None:
     """`pfxlab soak` runs renewals, check-ins and lists by the lab's clock, one reading a minute, and plots them."""
-    renewals, check_ins = (1, 1) if whole else (0, 1)
+    renewals, check_ins = (1, 1) if whole else (0, 0)
     load = ["--renewals", str(renewals), "--check-ins", str(check_ins)]
     arguments = ["soak", "--duration", "5m", *load, "--devices", "1", "--json"]
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "soak")])

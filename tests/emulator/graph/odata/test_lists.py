@@ -21,6 +21,7 @@ from pfxlab.emulator.graph.request import Incoming
 from pfxlab.emulator.lab.seed import seed
 from pfxlab.emulator.wire import jsontext
 from pfxlab.scenarios.lab.lab import Lab
+from tests.campaign import examples
 from tests.emulator.graph.client import CONFIGURATIONS, PFX, Raw, admin, record, setup
 from tests.end_to_end.test_life import bring, history, ready_lab, settle
 
@@ -38,7 +39,7 @@ async def walk(graph: Raw, path: str) -> list[Any]:
     return items
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12, 200), deadline=None)
 @given(
     st.integers(1, 4), st.lists(st.tuples(st.sampled_from(["patch", "delete", "add"]), st.integers(0, 7)), max_size=6)
 )
