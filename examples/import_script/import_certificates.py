@@ -89,11 +89,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--key-name", required=True)
     parser.add_argument("--pfx", type=Path, required=True)
     parser.add_argument("--password-file", type=Path, required=True)
-    parser.add_argument("--upn", required=True)
+    parser.add_argument("--user", required=True)
     given = parser.parse_args(arguments)
     key = serialization.load_pem_public_key(given.public_key.read_bytes())
     password = given.password_file.read_text().splitlines()[0]
-    record = record_of(given.pfx.read_bytes(), password, given.upn, key, given.provider, given.key_name)
+    record = record_of(given.pfx.read_bytes(), password, given.user, key, given.provider, given.key_name)
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {sign_in(given.authority, given.client_id, given.graph)}"
     import_record(session, given.graph, record)

@@ -24,7 +24,7 @@ def run(pfxlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             "--key-name": pfxlab.facts["key_name"],
             "--pfx": pfx,
             "--password-file": password,
-            "--upn": certificate.upn,
+            "--user": certificate.upn,
         }
         import_certificates.main([str(part) for pair in options.items() for part in pair])
 

@@ -99,7 +99,7 @@ async def test_connector_folder_works_on(lab: Lab, tmp_path: Path) -> None:
         now = await told("connector", "status", "--data", str(folder))
         if now["events"][accepted] > before["events"][accepted] or running.returncode is not None:
             break
-    assert now["events"][accepted] == before["events"][accepted] + 1
+    assert now["events"][accepted] > before["events"][accepted]
     running.send_signal(signal.SIGTERM)
     await running.communicate()
     assert running.returncode == 0

@@ -1,5 +1,6 @@
 """How commands find a lab that runs: by option, by variable, by themselves."""
 
+import itertools
 import json
 import os
 import stat
@@ -122,3 +123,17 @@ def test_without_a_runtime_folder_the_users_own_serves(
         assert ready_file.parent == runtime_folder()
         assert stat.S_IMODE(ready_file.parent.stat().st_mode) == 0o700
         assert json.loads(ready_file.read_text()) == facts(1)
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lab that can leave no ready file serves all the same, and says that commands do not find it, and why."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    (tmp_path / "home").write_text("a file, no folder")
+    environment = {**os.environ, "HOME": str(tmp_path / "home")}
+    with subprocess.Popen(UP, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        lines = list(itertools.takewhile(lambda line: not line.startswith("Next:"), process.stdout))
+        process.terminate()
+    assert process.returncode == 0
+    assert lines[-1].startswith("Further commands do not find this lab, no ready file could be written: ")
+    assert "Not a directory" in lines[-1]
