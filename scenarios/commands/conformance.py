@@ -35,7 +35,7 @@ def conformance() -> None:
 
 
 @conformance.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the rules as JSON and nothing else.")
+@options.as_json("the rules")
 def rules(*, as_json: bool) -> None:
     """List every rule with its severity and source."""
     if as_json:
@@ -63,7 +63,7 @@ def rules(*, as_json: bool) -> None:
 
 
 @conformance.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the plans as JSON and nothing else.")
+@options.as_json("the plans")
 def plans(*, as_json: bool) -> None:
     """List the plans with their modules, and the arguments a command line may have."""
     if as_json:

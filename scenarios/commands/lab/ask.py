@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, NoLab, facts_of, fetch
 from pfxlab.scenarios.commands.lab.explain_view import path_of
@@ -56,7 +57,7 @@ def journal(
 @click.option("--device", help="Only this device of the user's, by id or name.")
 @click.option("--thumbprint", help="Only this certificate.")
 @READY_FILE
-@click.option("--json", "as_json", is_flag=True, help="Print the explanations as JSON and nothing else.")
+@options.as_json("the explanations")
 def explain(
     user: str, device: str | None, thumbprint: str | None, ready_file: Path | None, as_json: bool
 ) -> None:  # fmt: skip

@@ -15,6 +15,7 @@ from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.scenarios import terminal
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.demo_run import Demo, Material, Result, Sabotage, own_material
 from pfxlab.scenarios.commands.progress import Progress
@@ -49,7 +50,7 @@ def _own(pfx_file: Path, password_file: Path | None, user: str | None, *, allow_
     "--break", "sabotage", type=click.Choice(["missing-key", "wrong-key"]), help="See a connector fail: take its key."
 )
 @click.option("--seed", default=7, show_default=True, help="Ids of the run derive from it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+@options.as_json()
 def demo(
     pfx_file: Path | None,
     password_file: Path | None,

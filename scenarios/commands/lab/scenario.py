@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from pfxlab.emulator.pki import write_private
 from pfxlab.scenarios import terminal
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.commands.completion import SCENARIOS
 from pfxlab.scenarios.control import bundle
@@ -29,7 +30,7 @@ def scenario() -> None:
 
 
 @scenario.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print names and titles as JSON and nothing else.")
+@options.as_json("names and titles")
 def list_(*, as_json: bool) -> None:
     """List the scenarios that come with the lab."""
     scenarios = catalogue()
@@ -93,7 +94,7 @@ def _found(names: Sequence[str]) -> list[Scenario]:
 @click.option("--all", "every", is_flag=True, help="Every scenario that comes with the lab.")
 @click.option("--seed", type=click.IntRange(0), help="Ids and chances derive from it.  [default: the scenario's, or 7]")
 @click.option("--strict", is_flag=True, help="A fault that never struck fails its scenario.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+@options.as_json()
 @click.option("--junit", type=NEW_FILE, help="Write the result as JUnit XML here.")
 @click.option("--bundle", "bundles", type=click.Path(file_okay=False, path_type=Path),
               help="Write a reproduction bundle of each scenario into this folder.")  # fmt: skip

@@ -23,6 +23,7 @@ from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.device_sim.keys import generate
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.server import PortTaken
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, ENDING, FILE, USAGE, stop
 from pfxlab.scenarios.control.open_lab import PARTS, open_lab
 from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
@@ -42,7 +43,7 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 
 @click.command()
 @click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
+@options.data("Keep everything in this folder.")
 @click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -56,7 +57,7 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
     "--reports", type=click.Path(file_okay=False, path_type=Path),
     help="Folder of conformance and load reports that the admin centre shows.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the ready facts as JSON and nothing else.")
+@options.as_json("the ready facts")
 def up(
     port: int,
     data: Path | None,
@@ -179,7 +180,7 @@ def _announce(
 
 
 @click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
+@options.data("Keep everything in this folder.")
 @click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
 @click.option("--config", "config_file", type=FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
 @click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")

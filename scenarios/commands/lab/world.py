@@ -13,6 +13,7 @@ import click
 import yaml
 
 from pfxlab.emulator.lab.verbs import Verb, steps
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
@@ -34,7 +35,7 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs)
 @READY_FILE
-@click.option("--json", "as_json", is_flag=True, help="Print answers as JSON and nothing else.")
+@options.as_json("answers")
 @click.pass_context
 def world(context: click.Context, ready_file: Path | None, *, as_json: bool) -> None:
     """Move a running lab: its clock, its faults, its state."""

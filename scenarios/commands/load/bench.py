@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, stop
 from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.load.bench import admin_pages, graph
@@ -42,7 +43,7 @@ def _print(measured: Callable[[Tell], dict[str, Any]], *, as_json: bool) -> None
     "--records", default=1_000_000, show_default=True, type=click.IntRange(2000), help="Size of the large store."
 )
 @click.option("--turns", default=7, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+@options.as_json()
 def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
     """Imports per second against a bare handler; lists and filters at a million records against a thousand."""
     _print(lambda tell: graph.run(tell, imports, records, turns), as_json=as_json)
@@ -60,7 +61,7 @@ def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
 @click.option(
     "--requests", default=20_000, show_default=True, type=click.IntRange(1000), help="Requests of an end-to-end turn."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+@options.as_json()
 def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -> None:
     """Re-encryptions per second against `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
     _print(lambda tell: connector_bench.run(tell, turns, int(duration), requests), as_json=as_json)
@@ -72,7 +73,7 @@ def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -
 @click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
 @click.option("--delivered", default=1000, show_default=True, type=click.IntRange(2), help="Devices of the delivery.")
 @click.option("--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write the delivery's profile here.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+@options.as_json()
 def bench_devices(
     count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
 ) -> None:  # fmt: skip
@@ -86,7 +87,7 @@ def bench_devices(
 @click.option("--viewers", default=50, show_default=True, type=click.IntRange(1, 500), help="Overviews that are open.")
 @click.option("--imports", default=6000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
 @click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
+@options.as_json()
 def bench_admin(
     certificates: int, devices: int, viewers: int, imports: int, turns: int, as_json: bool
 ) -> None:  # fmt: skip

@@ -16,6 +16,7 @@ from rich.table import Table
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.scenarios import terminal
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     NEW_FILE,
@@ -115,7 +116,7 @@ class _Table:
     "--master-port", default=5557, show_default=True, type=click.IntRange(1, 65535), help="Port they come to."
 )
 @click.option("--kit", type=click.Path(file_okay=False, path_type=Path), help="Folder that their kit is written to.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON and nothing else.")
+@options.as_json("the report")
 def load(
     plan: str | None, listing: bool, show_schema: bool, shape: str | None, rate: float | None, duration: float | None,
     users: int | None, jobs: int | None, ready_file: Path | None, against: str | None, out: Path | None, ui: bool,

@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import missing_for_load, tell
 from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.load.capacity.model import (
@@ -53,7 +54,7 @@ def _minutes(seconds: float) -> str:
 )
 @click.option("--cores", type=click.IntRange(1, 1024), help="Cores of a connector's server.  [default: this machine's]")
 @click.option("--seed", default=7, show_default=True, help="Check-ins of the simulation derive from it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON and nothing else.")
+@options.as_json("the answer")
 def plan(
     users: int, devices_per_user: float, certs_per_user: float, window: float, arrivals: str, max_queue: float,
     bits: str, hsm_rate: float | None, cores: int | None, seed: int, as_json: bool,

@@ -8,6 +8,7 @@ import click
 
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, missing_for_load, stop
 from pfxlab.scenarios.commands.options import Duration
 
@@ -29,7 +30,7 @@ from pfxlab.scenarios.commands.options import Duration
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the report.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON and nothing else.")
+@options.as_json("the report")
 def soak(
     duration: float, renewals: int, check_ins: int, devices: int, seed: int, out: Path, as_json: bool
 ) -> None:  # fmt: skip
