@@ -47,6 +47,9 @@ OTHER = "88888888-2222-4333-8444-555555555555"
 BARE = "77777777-2222-4333-8444-555555555555"
 NEW = "66666666-2222-4333-8444-555555555555"
 PLAIN = "plain@pfxlab.example"
+CREATED = "n@pfxlab.example"
+"""Whom one of the bodies below creates."""
+
 USER_PLAIN = add_user(CLOUD, MADE.tenant_id, PLAIN, "fuzz")
 PROFILE, DEVICE, CONNECTOR = (str(uuid4()) for _ in range(3))
 CERTIFICATE = CLOUD.device_ca.certificate.public_bytes(Encoding.DER)
@@ -89,6 +92,8 @@ def world() -> None:
     add_user(CLOUD, MADE.tenant_id, PLAIN, "fuzz")
     CLOUD.directory.change_user(USER_PLAIN, directory_roles=[])
     CLOUD.directory.remove_member(MADE.group_id, USER_PLAIN)
+    if (created := CLOUD.directory.user(MADE.tenant_id, CREATED)) is not None:
+        CLOUD.directory.remove_user(created["id"])
     CLOUD.directory.add_password(AppPassword(OTHER, OTHER, "", "abc", None, to_text(NOW), to_text(NOW)))
     properties = {"intendedPurpose": "smimeSigning"}
     kind = "#microsoft.graph.iosImportedPFXCertificateProfile"
@@ -122,7 +127,7 @@ TARGET = st.builds(
 )
 DIRECTORY: list[dict[str, Any]] = [
     {"displayName": "n", "mailEnabled": False, "mailNickname": "n", "securityEnabled": True},
-    {"displayName": "n", "accountEnabled": True, "mailNickname": "n", "userPrincipalName": "n@pfxlab.example",
+    {"displayName": "n", "accountEnabled": True, "mailNickname": "n", "userPrincipalName": CREATED,
      "passwordProfile": {"password": "fuzz"}},
     {"displayName": "n", "requiredResourceAccess": [{"resourceAppId": GRAPH_APP_ID, "resourceAccess": []}]},
     {"appId": NEW}, {"keyId": OTHER}, {"metricNames": ["x"]}, {"passwordCredential": {"displayName": "n"}},

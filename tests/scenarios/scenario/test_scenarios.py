@@ -159,7 +159,7 @@ async def test_scenario_that_fails_says_where_and_why(more: str, line: int, said
 
 
 async def test_fault_that_never_struck_is_told() -> None:
-    """A fault that befell nothing is reported, and fails the scenario when that is asked for."""
+    """A fault that struck nothing is reported, and fails the scenario when that is asked for."""
     more = "  - fault: {kind: status, route: /nowhere}\n"
     done = await told(more)
     assert (done.outcome, done.idle_faults) == ("passed", ["fault-1 (status)"])
