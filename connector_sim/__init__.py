@@ -1,1 +1,6 @@
 """The customer's server: key storage providers, the import cmdlets, the certificate connector."""
+
+from typing import Final
+
+VERSION: Final = "6.2510.3.2002"
+"""What our connector says it is, unless it is told to be an older one."""

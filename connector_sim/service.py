@@ -19,8 +19,8 @@ from typing import Any
 
 import aiohttp
 
+from pfxlab.connector_sim import VERSION, identity
 from pfxlab.connector_sim import eventlog as log
-from pfxlab.connector_sim import identity
 from pfxlab.connector_sim.errors import ServiceRefused
 from pfxlab.connector_sim.eventlog import Event, EventSink
 from pfxlab.connector_sim.keys.provider import Providers
@@ -29,7 +29,6 @@ from pfxlab.emulator.wire import connector as contract
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.clock import Clock
 
-VERSION = "6.2510.3.2002"
 _HEARTBEATS_LOST = 3
 _FAREWELL_SECONDS = 5.0
 _JSON = {"Content-Type": "application/json"}

@@ -12,9 +12,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sqlite_utils import Database
-
 from pfxlab.emulator.store.migrations import migrations
+from pfxlab.emulator.store.sqlite import Database
 
 Row: TypeAlias = dict[str, Any]
 Parameters: TypeAlias = Sequence[Any] | dict[str, Any]

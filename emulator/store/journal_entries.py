@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pfxlab.emulator.store.database import Store
 from pfxlab.emulator.wire import jsontext
+
+if TYPE_CHECKING:
+    from pfxlab.emulator.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def _whole(text: str | None) -> str | None:
 class JournalEntries:
     """The stored entries of one cloud."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: "Store") -> None:
         self._store = store
 
     def append(self, entries: Sequence[Entry]) -> None:

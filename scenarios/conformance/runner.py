@@ -14,9 +14,10 @@ from pfxlab.emulator.config import Config
 from pfxlab.emulator.faults.plan import read_fault
 from pfxlab.emulator.journal.exchanges import Recorder
 from pfxlab.scenarios.conformance.evidence import Rule, ToolRun
+from pfxlab.scenarios.conformance.offered import RIGHTS
 from pfxlab.scenarios.conformance.plans import Module, Plan
 from pfxlab.scenarios.conformance.rules import RULES
-from pfxlab.scenarios.conformance.stage import RIGHTS, Stage
+from pfxlab.scenarios.conformance.stage import Stage
 from pfxlab.scenarios.conformance.tool import Service, Tool
 from pfxlab.scenarios.conformance.verdict import Judgement, judge, with_expected
 from pfxlab.scenarios.lab.key_cache import key_pool, lay_out

@@ -21,6 +21,7 @@ from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.scenarios.conformance.batches import expanded
 from pfxlab.scenarios.conformance.evidence import Given, ToolRun
+from pfxlab.scenarios.conformance.offered import RIGHTS
 from pfxlab.scenarios.conformance.tool import Ended, Service, Tool
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 from pfxlab.scenarios.lab.ready_file import environment, ready, write_ready_file
@@ -30,11 +31,6 @@ from pfxlab.scenarios.mail.authority import CertificatePlan
 _ROUTER: Final = build_router()
 _KEY_SLICE: Final = 24
 _LAST_REQUESTS: Final = 0.1
-
-READ_WRITE: Final = "DeviceManagementConfiguration.ReadWrite.All"
-READ_USERS: Final = "User.Read.All"
-RIGHTS: Final = (READ_WRITE, READ_USERS)
-"""What an import tool is said to need (sources.md#record-permissions)."""
 
 
 @dataclass

@@ -8,7 +8,6 @@ from pfxlab.scenarios.control.lab_driver import LabDriver
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.world import World
 
-PARTS: Final = ("connector", "devices")
 _PLATFORMS: Final = ("ios", "macos", "windows")
 _LARGEST_BASELINE: Final = 256 * 1024 * 1024
 

@@ -1,44 +1,11 @@
 """`pfxlab demo`: certificates through every party, proven at the end."""
 
-import asyncio
-import json
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import click
-from rich.console import Console
 
-from pfxlab.connector_sim.errors import ConnectorError, PfxProblem
-from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
-from pfxlab.emulator.config import Config
-from pfxlab.emulator.wire.ids import check_upn
-from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands import options
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
-from pfxlab.scenarios.commands.lab.demo_run import Demo, Material, Result, Sabotage, own_material
-from pfxlab.scenarios.commands.progress import Progress
-from pfxlab.scenarios.lab.lab import DataUnusable
-from pfxlab.scenarios.mail.openssl import OpenSslFailed, OpenSslMissing
-
-
-def _read_password(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig").partition("\n")[0].rstrip("\r")
-    except UnicodeDecodeError:
-        stop(USAGE, f"{path}: expected the password as UTF-8 text on the first line, got other bytes.")
-
-
-def _own(pfx_file: Path, password_file: Path | None, user: str | None, *, allow_expired: bool) -> Material:
-    if password_file is None or user is None:
-        raise click.UsageError("--pfx needs --password-file and --user as well.")
-    password = _read_password(password_file)
-    try:
-        now = datetime.now(UTC)
-        return own_material(pfx_file.read_bytes(), password, allow_expired=allow_expired, lab_now=now)
-    except PfxProblem as problem:
-        stop(USAGE, f"{pfx_file}: {problem}")
+from pfxlab.scenarios.commands.common import FILE
 
 
 @click.command()
@@ -61,67 +28,6 @@ def demo(
     as_json: bool,
 ) -> None:
     """Send imported certificates through every party and prove that each device can use them."""
-    if pfx_file is None and password_file is not None:
-        raise click.UsageError("--password-file belongs to --pfx.")
-    if user is not None:
-        try:
-            check_upn(user)
-        except ValueError as error:
-            raise click.UsageError(f"--user: {error}.") from None
-    material = None if pfx_file is None else _own(pfx_file, password_file, user, allow_expired=allow_expired)
-    console = terminal.console()
-    if not as_json:
-        console.print(f"PFX Lab demo, seed {seed}: PFX → Graph → Intune → connector → device → opened mail\n")
-    try:
-        progress = Progress(console, quiet=as_json)
-        name = user or f"user@{Config().domain}"
-        result = asyncio.run(Demo(progress, name, material, cast("Sabotage | None", sabotage), seed).run())
-    except (
-        OpenSslMissing,
-        OpenSslFailed,
-        ConnectorError,
-        SessionFailed,
-        EnrollmentRefused,
-        DataUnusable,
-        OSError,
-    ) as error:
-        stop(COULD_NOT_RUN, f"The demo could not run: {error}")
-    if as_json:
-        click.echo(json.dumps(result.to_json(), indent=2))
-    else:
-        _show(console, result, sabotage)
-    sys.exit(0 if result.passed else VERDICT_FAILED)
+    from pfxlab.scenarios.commands.lab import demo_command as work
 
-
-def _show(console: Console, result: Result, sabotage: str | None) -> None:
-    rows, styles = [], []
-    for row in result.deliveries:
-        proof = _proof_of(result, row)
-        rows.append((row["device"], row["certificate"], row["state"], proof))
-        styles.append("" if row["state"] == "installed" and proof != "failed" else "red")
-    columns = ("device", "certificate", "delivery", "proof")
-    console.print("\nWhat arrived and what it is good for")
-    terminal.print_rows(console, terminal.Rows(columns, rows, styles=styles))
-    secrets_line = "FOUND IN THE CLOUD" if result.findings else "not in the cloud's data, not in any log"
-    skipped = f"; not searched for: {', '.join(result.unsearched)}" if result.unsearched else ""
-    console.print(f"passwords and private keys: {secrets_line} ({result.searched:,} bytes searched{skipped})")
-    if result.passed:
-        console.print("\n[bold green]PASSED[/]  Next: [bold]pfxlab up[/] keeps a lab running for your own tool,")
-        console.print(
-            "        [bold]pfxlab demo --pfx FILE --password-file FILE --user UPN[/] sends your own certificate."
-        )
-        return
-    console.print("\n[bold red]FAILED[/]")
-    for reason in result.reasons():
-        console.print(f"  {reason}", markup=False)
-    if sabotage is not None:
-        console.print(f"  (as asked for by --break {sabotage})")
-
-
-def _proof_of(result: Result, row: dict[str, str]) -> str:
-    wanted = "signs a mail" if row["certificate"] == "signing" else f"opens mail to {row['certificate']}"
-    mine = [p for p in result.proofs if p.device == row["device"]]
-    proof = next((p for p in mine if p.name == wanted), None) or next(iter(mine), None)
-    if proof is None:
-        return "none"
-    return f"{proof.name.partition(' to ')[0]}: {proof.detail}" if proof.passed else "failed"
+    work.demo(pfx_file, password_file, user, allow_expired, sabotage, seed, as_json)

@@ -1,33 +1,12 @@
 """`pfxlab bundle` and `pfxlab replay`: pass a run on as one file, and run it again."""
 
-import asyncio
-import contextlib
-import itertools
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, cast
 
 import click
 
-from pfxlab.emulator.config import Config
-from pfxlab.emulator.pki import write_private
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, VERDICT_FAILED, can_be_written, stop
-from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
-from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
-from pfxlab.scenarios.control import bundle
-from pfxlab.scenarios.control.bundle import BadBundle, Bundle
-from pfxlab.scenarios.control.open_lab import open_lab
-from pfxlab.scenarios.lab.config_file import config_of
-from pfxlab.scenarios.lab.key_cache import lay_out
-from pfxlab.scenarios.lab.lab import Lab
-from pfxlab.scenarios.lab.ready_file import environment, ready, write_ready_file
-from pfxlab.scenarios.scenario import runner
-
-_POLL_SECONDS: Final = 0.02
+from pfxlab.scenarios.commands.common import FILE, NEW_FILE
+from pfxlab.scenarios.commands.ready_file import READY_FILE
 
 
 @click.command(name="bundle")
@@ -35,15 +14,9 @@ _POLL_SECONDS: Final = 0.02
 @click.option("--out", "target", type=NEW_FILE, default=Path("run.pfxlab.zip"), show_default=True, help="Written here.")
 def bundle_command(ready_file: Path | None, target: Path) -> None:
     """Write a running lab's seed, clock, faults, switches, configuration and journal to one file, without secrets."""
-    can_be_written(target)
-    try:
-        data = ControlClient(facts_of(require_ready_file(ready_file))).send("GET", "/bundle")
-    except NoLab as error:
-        stop(COULD_NOT_RUN, f"The bundle could not be made: {error}")
-    write_private(target, data)
-    made = bundle.unpack(data)
-    click.echo(f"{target}: {len(made.journal)} journal entries, {len(made.asked)} requests to the control API.")
-    click.echo(f"Next: pfxlab replay {target} -- COMMAND runs your tool in the same world and compares the journals.")
+    from pfxlab.scenarios.commands.lab import replay_run as work
+
+    work.bundle_command(ready_file, target)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -57,93 +30,6 @@ def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_
     A scenario runs by itself. A lab that a tool drove needs the tool: `pfxlab replay FILE -- COMMAND`. What the control
     API was asked from elsewhere is asked again, when as many requests have come as had come then.
     """
-    can_be_written(journal)
-    command = command[1:] if command[:1] == ("--",) else command
-    try:
-        recorded = bundle.unpack(file.read_bytes())
-        came = _scenario(recorded) if recorded.kind == "scenario" else _lab(recorded, command, repeat=not command_asks)
-    except BadBundle as error:
-        stop(USAGE, f"{file}: {error}")
-    except NoLab as error:
-        stop(COULD_NOT_RUN, f"The replay could not go on: {error}")
-    if journal is not None:
-        journal.write_text("".join(f"{line}\n" for line in came), "utf-8")
-    difference = bundle.compare(recorded.journal, came)
-    if difference is None:
-        click.echo(f"The same: {len(came)} journal entries, byte for byte apart from key material.")
-        return
-    click.echo(f"Another way from journal entry {difference.line} on:")
-    click.echo(f"  recorded  {difference.recorded}\n  now       {difference.came}")
-    raise SystemExit(VERDICT_FAILED)
+    from pfxlab.scenarios.commands.lab import replay_run as work
 
-
-def _scenario(recorded: Bundle) -> list[str]:
-    scenario = bundle.scenario_of(recorded)
-    click.echo(f"Replaying the scenario {scenario.name}, seed {recorded.start['seed']}: {scenario.title}")
-    (run,) = runner.run_all([scenario], int(recorded.start["seed"]), lambda _: lambda _: None, lambda _: None)
-    was = recorded.end.get("outcome")
-    click.echo(f"{run.outcome}{f', {run.why}' if run.why else ''} (recorded: {was})")
-    return bundle.canonical(run.journal)
-
-
-def _config(start: Mapping[str, Any]) -> Config:
-    if start.get("tenants"):
-        # Their secrets are not in the bundle: nobody could sign in as recorded.
-        raise BadBundle("expected a run without configured tenants, got one; replay it with the tool and --config")
-    try:
-        made = config_of(switches=start["switches"])
-        return replace(
-            made,
-            seed=int(start["seed"]),
-            domain=str(start["domain"]),
-            explain=bool(start["explain"]),
-            auto_approve_upn=start["autoApproveUpn"],
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadBundle(f"the configuration in the bundle cannot be used: {error}") from None
-
-
-def _lab(recorded: Bundle, command: Sequence[str], *, repeat: bool) -> list[str]:
-    if not command:
-        raise BadBundle("expected the command that drove the recorded run: pfxlab replay FILE -- COMMAND")
-    if shutil.which(command[0]) is None:
-        stop(USAGE, f"expected a command that exists, got {command[0]!r}")
-    config = _config(recorded.start)
-    asked = [one for one in recorded.asked if repeat and not one["byCommand"]]
-    click.echo(f"Replaying a lab with seed {config.seed}: {' '.join(command)}")
-    with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
-        lay_out(Path(folder))
-        return asyncio.run(_again(Path(folder), config, recorded, asked, command))
-
-
-async def _again(
-    folder: Path, config: Config, recorded: Bundle, asked: Sequence[Mapping[str, Any]], command: Sequence[str]
-) -> list[str]:
-    lab = Lab(folder, config)
-    parts = cast("Sequence[str]", recorded.start.get("parts", ()))
-    async with open_lab(lab, tuple(parts)) as world:
-        world.driven_by_command = not asked
-        facts = ready(lab)
-        ready_file = folder / "operator" / "ready.json"
-        write_ready_file(ready_file, facts)
-        first = list(itertools.takewhile(lambda one: one["afterRequests"] == 0, asked))
-        await _ask_again(facts, first, world.requests)
-        asking = asyncio.create_task(_ask_again(facts, asked[len(first) :], world.requests))
-        variables = {**os.environ, **environment(facts, ready_file)}
-        process = await asyncio.create_subprocess_exec(*command, env=variables)
-        await process.wait()
-        asking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asking
-        return list(bundle.of_world(world).journal)
-
-
-async def _ask_again(facts: Mapping[str, Any], asked: Sequence[Mapping[str, Any]], requests: Any) -> None:
-    """Ask the control API what it was asked, each when as many requests have come as had then."""
-    control = ControlClient(facts)
-    for one in asked:
-        while requests() < one["afterRequests"]:  # noqa: ASYNC110 - the tool sends them, in a process of its own
-            await asyncio.sleep(_POLL_SECONDS)
-        # What was refused then is refused again.
-        with contextlib.suppress(ControlRefused):
-            await asyncio.to_thread(control.send, str(one["method"]), str(one["path"]), one["body"])
+    work.replay(file, journal, command, command_asks=command_asks)

@@ -1,40 +1,16 @@
 """`pfxlab bench`: the lab against a baseline of the same run."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
-from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.scenarios.commands import options
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, stop
 from pfxlab.scenarios.commands.options import Duration
-from pfxlab.scenarios.load.bench import admin_pages, graph
-from pfxlab.scenarios.load.bench import connector as connector_bench
-from pfxlab.scenarios.load.bench import devices as devices_bench
-
-Tell = Callable[[str], None]
 
 
 @click.group()
 def bench() -> None:
     """Measure the lab against a baseline of the same run."""
-
-
-def _print(measured: Callable[[Tell], dict[str, Any]], *, as_json: bool) -> None:
-    """Measure, telling people how far it is, and print the report."""
-
-    def tell(text: str) -> None:
-        if not as_json:
-            click.echo(text)
-
-    try:
-        report = measured(tell)
-    except (OSError, RuntimeError, SessionFailed) as error:
-        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
-    click.echo(json.dumps(report, indent=2))
 
 
 @bench.command(name="graph")
@@ -46,7 +22,9 @@ def _print(measured: Callable[[Tell], dict[str, Any]], *, as_json: bool) -> None
 @options.as_json()
 def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
     """Imports per second against a bare handler; lists and filters at a million records against a thousand."""
-    _print(lambda tell: graph.run(tell, imports, records, turns), as_json=as_json)
+    from pfxlab.scenarios.commands.load import bench_run as work
+
+    work.bench_graph(imports, records, turns, as_json)
 
 
 @bench.command(name="connector")
@@ -64,7 +42,9 @@ def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
 @options.as_json()
 def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -> None:
     """Re-encryptions per second against `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
-    _print(lambda tell: connector_bench.run(tell, turns, int(duration), requests), as_json=as_json)
+    from pfxlab.scenarios.commands.load import bench_run as work
+
+    work.bench_connector(turns, duration, requests, as_json)
 
 
 @bench.command(name="devices")
@@ -78,7 +58,9 @@ def bench_devices(
     count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
 ) -> None:  # fmt: skip
     """Idle check-ins against a bare handler with the same client certificates; what a delivery's time goes into."""
-    _print(lambda tell: devices_bench.run(tell, count, min(sample, count), turns, delivered, profile), as_json=as_json)
+    from pfxlab.scenarios.commands.load import bench_run as work
+
+    work.bench_devices(count, sample, turns, delivered, profile, as_json)
 
 
 @bench.command(name="admin")
@@ -92,4 +74,6 @@ def bench_admin(
     certificates: int, devices: int, viewers: int, imports: int, turns: int, as_json: bool
 ) -> None:  # fmt: skip
     """Time pages of the admin centre over a large store; measure imports with open pages against without."""
-    _print(lambda tell: admin_pages.run(tell, certificates, devices, viewers, imports, turns), as_json=as_json)
+    from pfxlab.scenarios.commands.load import bench_run as work
+
+    work.bench_admin(certificates, devices, viewers, imports, turns, as_json)

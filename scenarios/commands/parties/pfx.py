@@ -1,47 +1,28 @@
 """`pfxlab pfx`: what the PFXImport cmdlets do, over the lab or any other Graph."""
 
-import asyncio
-import base64
-import csv
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pfxlab.connector_sim import private_file
-from pfxlab.connector_sim.bulk_import import ImportResult, Item, import_all
-from pfxlab.connector_sim.cmdlets import EncryptionKey, GraphClient, new_user_pfx_certificate
-from pfxlab.connector_sim.errors import ConnectorError, PaddingUnsupported, PfxProblem
-from pfxlab.connector_sim.keys import cng
 from pfxlab.connector_sim.keys.padding import SUPPORTED
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
-from pfxlab.connector_sim.pfx import check_usable, open_pfx, purpose_of
-from pfxlab.emulator.clock import LabClock
-from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
-from pfxlab.scenarios import terminal
+from pfxlab.emulator.wire.enums import IntendedPurpose
 from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import (
-    COULD_NOT_RUN,
     FILE,
     NEW_FILE,
-    USAGE,
-    VERDICT_FAILED,
-    first_line,
-    secret,
-    stop,
-    tell,
 )
-from pfxlab.scenarios.commands.parties.graph_access import token_file, with_client
-from pfxlab.scenarios.commands.ready_file import READY_FILE, find_ready_file, ready_facts
+from pfxlab.scenarios.commands.parties.manifest import MANIFEST_COLUMNS
+from pfxlab.scenarios.commands.ready_file import READY_FILE
 
 _JSON = options.as_json()
+
+
 _PURPOSES: Final = click.Choice(["auto", *(member.name for member in IntendedPurpose)])
+
+
 _PADDINGS: Final = click.Choice([scheme.name for scheme in SUPPORTED])
-_COLUMNS: Final = ("pfx", "password_file", "upn", "purpose", "padding")
 
 
 @click.group()
@@ -68,45 +49,18 @@ def token_set(
     password_file: Path | None, ca_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Sign in by secret or password, and keep the token in a file that only you may read."""
-    if not graph_url.startswith("https://"):
-        raise click.UsageError("--graph-url: expected an https address.")
-    if client_secret_file is not None:
-        form = {"grant_type": "client_credentials", "client_secret": secret(client_secret_file)}
-    elif user is not None and password_file is not None:
-        form = {"grant_type": "password", "username": user, "password": secret(password_file)}
-    else:
-        raise click.UsageError("expected --client-secret-file, or --user and --password-file.")
+    from pfxlab.scenarios.commands.parties import pfx_files as work
 
-    async def sign_in() -> str:
-        async with GraphClient(graph_url, authority_url, ca_file) as client:
-            return await client.sign_in({**form, "client_id": client_id})
-
-    try:
-        got = asyncio.run(sign_in())
-    except (ConnectorError, OSError) as error:
-        stop(COULD_NOT_RUN, f"Sign-in was refused: {error}")
-    kept = {"graph_url": graph_url, "ca_file": None if ca_file is None else str(ca_file.resolve()), "token": got}
-    private_file.replace(token_file(), json.dumps(kept).encode())
-    tell({"token": "kept"}, f"Signed in; the token is kept in {token_file()}.\nNext: pfxlab pfx get", as_json=as_json)
+    work.token_set(graph_url, authority_url, client_id, client_secret_file, user, password_file, ca_file, as_json)
 
 
 @token.command(name="remove")
 @_JSON
 def token_remove(as_json: bool) -> None:
     """Forget the token."""
-    token_file().unlink(missing_ok=True)
-    tell({"token": "removed"}, "No token is kept.", as_json=as_json)
+    from pfxlab.scenarios.commands.parties import pfx_files as work
 
-
-def _public_key(path: Path) -> rsa.RSAPublicKey:
-    data = path.read_bytes()
-    try:
-        key = serialization.load_pem_public_key(data) if b"-----BEGIN" in data else cng.load_public(data)
-    except ValueError as error:
-        stop(USAGE, f"{path}: expected a PEM public key or an RSAPUBLICBLOB, got neither ({error})")
-    if not isinstance(key, rsa.RSAPublicKey):
-        stop(USAGE, f"{path}: expected an RSA key, got {type(key).__name__}")
-    return key
+    work.token_remove(as_json)
 
 
 _KEY = (
@@ -122,53 +76,14 @@ def _with_key(command: Any) -> Any:
     return command
 
 
-def _encryption_key(
-    ready_file: Path | None, path: Path | None, provider: str | None, name: str | None
-) -> EncryptionKey:
-    if path is not None:
-        # A file of one's own says nothing about the name of its key, and the lab's would be a wrong one.
-        if name is None:
-            raise click.UsageError("--public-key needs --name: what the connector calls that key.")
-        return EncryptionKey(_public_key(path), provider or PROVIDER_NAME, name)
-    lab = find_ready_file(ready_file)
-    if lab is None:
-        raise click.UsageError("expected --public-key and --name, the key a connector can use, or a lab that runs.")
-    facts = ready_facts(lab)
-    found, its_provider, its_name = facts["connector_public_key_file"], facts["provider_name"], facts["key_name"]
-    return EncryptionKey(_public_key(Path(found)), provider or its_provider, name or its_name)
-
-
-def _record(path: Path, password: str, upn: str, purpose: str, padding: str, key: EncryptionKey) -> dict[str, Any]:
-    """Return a record to import; what connector or devices will make of it is for the service to find out.
-
-    Raises:
-        PfxProblem, PaddingUnsupported, ValueError: the file, its password or a name cannot be used.
-
-    """
-    opened = open_pfx(path.read_bytes(), password)
-    try:
-        check_usable(opened, password)
-    except PfxProblem as problem:
-        click.echo(f"WARNING {path}: {problem}", err=True)
-    if opened.chain_length:
-        click.echo(
-            f"WARNING {path}: it brings {opened.chain_length} further certificates; iPhones refuse that.", err=True
-        )
-    suggested = purpose_of(opened.certificate)
-    meant = suggested if purpose == "auto" else parse_member(IntendedPurpose, purpose)
-    mail = (IntendedPurpose.smimeEncryption, IntendedPurpose.smimeSigning)
-    if meant in mail and meant is not suggested:
-        click.echo(f"WARNING {path}: its key usage suggests {suggested.name}, not {meant.name}.", err=True)
-    return new_user_pfx_certificate(opened, password, upn, meant, key, parse_member(PaddingScheme, padding))
-
-
 @pfx.command(name="base64")
 @click.argument("path", type=FILE)
 @_JSON
 def base64_(path: Path, as_json: bool) -> None:
     """Print a PFX as base64 (ConvertTo-IntuneBase64EncodedPfxCertificate)."""
-    text = base64.b64encode(path.read_bytes()).decode("ascii")
-    tell({"base64": text}, text, as_json=as_json)
+    from pfxlab.scenarios.commands.parties import pfx_files as work
+
+    work.base64_(path, as_json)
 
 
 @pfx.command()
@@ -186,11 +101,9 @@ def new(
     provider: str | None, name: str | None, ready_file: Path | None,
 ) -> None:  # fmt: skip
     """Print the record of a PFX as JSON, its password encrypted; Graph is not asked (New-IntuneUserPfxCertificate)."""
-    key = _encryption_key(ready_file, public_key, provider, name)
-    try:
-        click.echo(json.dumps(_record(path, secret(password_file), user, purpose, padding, key), indent=2))
-    except (PfxProblem, PaddingUnsupported, ValueError) as error:
-        stop(USAGE, f"{path}: {error}")
+    from pfxlab.scenarios.commands.parties import pfx_files as work
+
+    work.new(path, password_file, user, purpose, padding, public_key, provider, name, ready_file)
 
 
 @pfx.command(name="user-id")
@@ -199,24 +112,15 @@ def new(
 @_JSON
 def user_id(upn: str, ready_file: Path | None, as_json: bool) -> None:
     """Print a user's directory id (Get-IntuneUserId)."""
-    found = with_client(ready_file, lambda client: client.user_id(upn))
-    tell({"id": found}, found, as_json=as_json)
+    from pfxlab.scenarios.commands.parties import pfx_files as work
+
+    work.user_id(upn, ready_file, as_json)
 
 
 _USERS = click.option("--user", "users", multiple=True, help="A user's records; may be repeated.")
+
+
 _PAIRS = click.option("--pair", "pairs", multiple=True, metavar="UPN:THUMBPRINT", help="One record; may be repeated.")
-
-
-def _split(pairs: tuple[str, ...]) -> list[tuple[str, str]]:
-    split = [pair.rpartition(":")[::2] for pair in pairs]
-    if not all(upn and thumbprint for upn, thumbprint in split):
-        raise click.UsageError("--pair: expected UPN:THUMBPRINT.")
-    return split
-
-
-async def _chosen(client: GraphClient, users: tuple[str, ...], pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    found = [record for user in users for record in await client.get_user_pfx_certificates(user)]
-    return found + [one for upn, thumb in pairs for one in await client.get_user_pfx_certificates(upn, thumb)]
 
 
 @pfx.command()
@@ -226,14 +130,9 @@ async def _chosen(client: GraphClient, users: tuple[str, ...], pairs: list[tuple
 @_JSON
 def get(users: tuple[str, ...], pairs: tuple[str, ...], ready_file: Path | None, as_json: bool) -> None:
     """List all records, those of users, or single ones (Get-IntuneUserPfxCertificate)."""
-    wanted = _split(pairs)
+    from pfxlab.scenarios.commands.parties import pfx_files as work
 
-    async def work(client: GraphClient) -> list[dict[str, Any]]:
-        return await (_chosen(client, users, wanted) if users or wanted else client.get_user_pfx_certificates())
-
-    found = with_client(ready_file, work)
-    lines = [f"{r['userPrincipalName']}  {r['thumbprint']}  {r['intendedPurpose']}  {r['keyName']}" for r in found]
-    tell(found, "\n".join(lines) or "No records. Next: pfxlab pfx import", as_json=as_json)
+    work.get(users, pairs, ready_file, as_json)
 
 
 @pfx.command()
@@ -246,42 +145,18 @@ def remove(
     users: tuple[str, ...], pairs: tuple[str, ...], ids: tuple[str, ...], ready_file: Path | None, as_json: bool
 ) -> None:
     """Remove records of users, single ones, or by id (Remove-IntuneUserPfxCertificate)."""
-    wanted = _split(pairs)
-    if not (users or wanted or ids):
-        raise click.UsageError("expected --user, --pair or --id.")
+    from pfxlab.scenarios.commands.parties import pfx_files as work
 
-    async def work(client: GraphClient) -> tuple[list[str], list[str]]:
-        """Return the ids removed, and what was named and is not there."""
-        found: list[str] = []
-        absent: list[str] = []
-        for upn in users:
-            # A user without records has none too many.
-            found += [record["id"] for record in await client.get_user_pfx_certificates(upn)]
-        for upn, thumbprint in wanted:
-            records = await client.get_user_pfx_certificates(upn, thumbprint)
-            found += [record["id"] for record in records]
-            absent += [] if records else [f"{upn}:{thumbprint}"]
-        for record_id in ids:
-            # Graph answers the deletion of nothing like any other (docs/divergences.md, delete_missing): look before.
-            there = await client.has_user_pfx_certificate(record_id)
-            (found if there else absent).append(record_id)
-        removed = list(dict.fromkeys(found))
-        for record_id in removed:
-            await client.remove_user_pfx_certificate(record_id)
-        return removed, absent
-
-    removed, absent = with_client(ready_file, work)
-    lines = [f"Removed {len(removed)} records.", *(f"NOT THERE {one}" for one in absent)]
-    tell({"removed": removed, "absent": absent}, "\n".join(lines), as_json=as_json)
-    if absent:
-        raise SystemExit(VERDICT_FAILED)
+    work.remove(users, pairs, ids, ready_file, as_json)
 
 
 @pfx.command(name="import")
 @click.argument("paths", type=FILE, nargs=-1)
 @click.option("--password-file", type=FILE, help="File whose first line is the password of the files named.")
 @click.option("--user", help="User principal name of the user to import the files named for.")
-@click.option("--manifest", type=FILE, help=f"CSV with the columns {', '.join(_COLUMNS)}; the last two may be missing.")
+@click.option(
+    "--manifest", type=FILE, help=f"CSV with the columns {', '.join(MANIFEST_COLUMNS)}; the last two may be missing."
+)
 @click.option("--purpose", type=_PURPOSES, default="auto", show_default=True, help="Intended purpose.")
 @click.option("--padding", type=_PADDINGS, default="oaepSha512", show_default=True, help="How passwords are encrypted.")
 @click.option("--update", is_flag=True, help="Change records that are there, in place of importing new ones.")
@@ -296,127 +171,21 @@ def import_(
     name: str | None, ready_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Import one or many PFX files (Import-IntuneUserPfxCertificate); a file that fails stops no other."""
-    rows = _rows(paths, password_file, user, purpose, padding, manifest)
-    key = _encryption_key(ready_file, public_key, provider, name)
-    remembered = _Resume(progress_file, update=update)
-    items, failed = _items(rows, key)
+    from pfxlab.scenarios.commands.parties import pfx_files as work
 
-    async def work(client: GraphClient) -> list[ImportResult]:
-        outcomes = []
-        with terminal.stages(quiet=as_json) as stage:
-            hear = stage("importing")
-            async for outcome in import_all(
-                client, items, LabClock(), update=update, at_once=jobs, done=remembered.knows
-            ):
-                remembered.note(outcome)
-                outcomes.append(outcome)
-                hear(len(outcomes), len(items))
-        return outcomes
-
-    outcomes = with_client(ready_file, work) if items else []
-    _report(outcomes, failed, len(items) - len(outcomes), as_json=as_json)
-
-
-@dataclass(frozen=True)
-class _Row:
-    path: Path
-    password_file: Path
-    upn: str
-    purpose: str
-    padding: str
-
-
-def _rows(
-    paths: tuple[Path, ...], password_file: Path | None, user: str | None, purpose: str, padding: str,
-    manifest: Path | None,
-) -> list[_Row]:  # fmt: skip
-    if paths and (password_file is None or user is None):
-        raise click.UsageError("files need --password-file and --user; many users go into a --manifest.")
-    rows = [_Row(path, password_file or path, user or "", purpose, padding) for path in paths]
-    if manifest is not None:
-        rows += _manifest_rows(manifest, purpose, padding)
-    if not rows:
-        raise click.UsageError("expected PFX files or a --manifest.")
-    return rows
-
-
-def _manifest_rows(manifest: Path, purpose: str, padding: str) -> list[_Row]:
-    """Return the rows of a manifest, paths in it taken from its own folder; an unusable line ends the command."""
-    rows, place = [], manifest.parent
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as lines:
-            for number, line in enumerate(csv.DictReader(lines), 2):
-                missing = [column for column in _COLUMNS[:3] if not line.get(column)]
-                if missing:
-                    stop(USAGE, f"{manifest}, line {number}: expected {', '.join(missing)}, got none")
-                rows.append(
-                    _Row(place / line["pfx"], place / line["password_file"], line["upn"],
-                         line.get("purpose") or purpose, line.get("padding") or padding)
-                )  # fmt: skip
-    except (UnicodeDecodeError, csv.Error) as error:
-        reason = "other bytes" if isinstance(error, UnicodeDecodeError) else str(error)
-        stop(USAGE, f"{manifest}: expected CSV in UTF-8, got: {reason}")
-    return rows
-
-
-def _items(rows: list[_Row], key: EncryptionKey) -> tuple[list[Item], list[dict[str, str]]]:
-    """Return the records of the files that can be used, and why the others cannot."""
-    items, failed = [], []
-    for row in rows:
-        try:
-            password = first_line(row.password_file)
-            record = _record(row.path, password, row.upn, row.purpose, row.padding, key)
-            items.append(Item(str(row.path), record))
-        except (PfxProblem, PaddingUnsupported, ValueError) as error:
-            failed.append({"file": str(row.path), "upn": row.upn, "reason": str(error)})
-        except OSError as error:
-            failed.append({"file": str(row.path), "upn": row.upn, "reason": f"expected a file, got: {error.strerror}"})
-    return items, failed
-
-
-class _Resume:
-    """Remembers across runs what Graph has: a line for each record, what was done and its user and thumbprint."""
-
-    def __init__(self, path: Path | None, *, update: bool) -> None:
-        self._path = path
-        self._enough = ("updated",) if update else ("created", "updated", "there")
-        self._known: set[str] = set()
-        if path is not None:
-            try:
-                # Opened for writing before anything is imported: what cannot be remembered is not begun.
-                with path.open("a+", encoding="utf-8") as lines:
-                    lines.seek(0)
-                    self._known = {line.rstrip("\n") for line in lines}
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "other bytes"
-                stop(COULD_NOT_RUN, f"expected to read and write {path} as text, got: {reason}")
-
-    def knows(self, item: Item) -> bool:
-        """Return whether an earlier run did it."""
-        return any(f"{state} {item.key}" in self._known for state in self._enough)
-
-    def note(self, outcome: ImportResult) -> None:
-        """Remember a record that is there now."""
-        if self._path is not None and outcome.state != "failed":
-            with self._path.open("a", encoding="utf-8") as lines:
-                lines.write(f"{outcome.state} {outcome.item.key}\n")
-
-
-def _report(outcomes: list[ImportResult], failed: list[dict[str, str]], skipped: int, *, as_json: bool) -> None:
-    counts = {state: sum(o.state == state for o in outcomes) for state in ("created", "updated", "there")}
-    failures = failed + [
-        {"file": o.item.source, "upn": str(o.item.record["userPrincipalName"]), "reason": o.reason or ""}
-        for o in outcomes
-        if o.state == "failed"
-    ]
-    result = {**counts, "skipped": skipped, "failed": failures}
-    lines = [f"{name}: {number}" for name, number in {**counts, "skipped": skipped}.items() if number]
-    lines += [f"FAILED {one['file']} for {one['upn']}: {one['reason']}" for one in failures]
-    lines += (
-        ["Next: mend what failed and run the same command again, with --progress-file FILE for many."]
-        if failures
-        else []
+    work.import_(
+        paths,
+        password_file,
+        user,
+        manifest,
+        purpose,
+        padding,
+        update,
+        progress_file,
+        jobs,
+        public_key,
+        provider,
+        name,
+        ready_file,
+        as_json,
     )
-    tell(result, "\n".join(lines) or "Nothing to do.", as_json=as_json)
-    if failures:
-        raise SystemExit(VERDICT_FAILED)

@@ -8,10 +8,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from pfxlab.connector_sim import VERSION
 from pfxlab.connector_sim import identity as connector_identity
 from pfxlab.connector_sim.errors import ServiceRefused
 from pfxlab.connector_sim.identity import new_request
-from pfxlab.connector_sim.service import VERSION, Settings, enroll
+from pfxlab.connector_sim.service import Settings, enroll
 from pfxlab.device_sim.apple.device import AppleDevice
 from pfxlab.device_sim.client import Device
 from pfxlab.device_sim.errors import SessionFailed

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from pfxlab.scenarios.cli import COMMANDS, main
+from tests.campaign import untraced
 
 
 def test_list_of_commands_says_what_each_command_says() -> None:
@@ -30,8 +31,7 @@ def test_help_imports_no_command() -> None:
         "print(json.dumps(sorted(sys.modules)))\n"
     )
     # What measures coverage imports for itself.
-    untraced = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "COVERAGE"))}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=untraced)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=untraced())
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert not loaded & {"aiohttp", "asyncio", "cryptography", "jinja2", "jsonschema", "rich", "yaml", "sqlite3"}
     ours = {name for name in json.loads(done.stdout) if name.startswith("pfxlab.")}
@@ -41,6 +41,25 @@ def test_help_imports_no_command() -> None:
         "pfxlab.scenarios.commands",
         "pfxlab.scenarios.commands.common",
     }
+
+
+def test_help_of_a_command_loads_nothing_that_works() -> None:
+    """Reading the options of every command loads no server, no client, no template and no plot: help comes at once."""
+    script = (
+        "import sys, json, click\n"
+        "from pfxlab.scenarios.cli import COMMANDS, main\n"
+        "context = click.Context(main)\n"
+        "for name in COMMANDS:\n"
+        "    command = main.get_command(context, name)\n"
+        "    for one in command.list_commands(context) if isinstance(command, click.Group) else ():\n"
+        "        command.get_command(context, one)\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=untraced())
+    loaded = set(json.loads(done.stdout))
+    heavy = {"aiohttp", "jinja2", "jsonschema", "locust", "matplotlib", "numpy", "odata_query", "sqlite_utils"}
+    assert {name.partition(".")[0] for name in loaded} & heavy == set()
+    assert {"pfxlab.emulator.server", "pfxlab.scenarios.lab.lab", "pfxlab.connector_sim.service"} & loaded == set()
 
 
 @pytest.mark.parametrize(

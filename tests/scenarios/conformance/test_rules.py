@@ -7,9 +7,10 @@ import pytest
 import pytest_asyncio
 
 from pfxlab.scenarios.conformance import runner
+from pfxlab.scenarios.conformance.offered import RIGHTS
 from pfxlab.scenarios.conformance.plans import PLANS
 from pfxlab.scenarios.conformance.rules import RULES
-from pfxlab.scenarios.conformance.stage import RIGHTS, Stage
+from pfxlab.scenarios.conformance.stage import Stage
 from pfxlab.scenarios.conformance.verdict import Judgement
 from pfxlab.scenarios.lab.key_cache import key_pool
 from tests.scenarios.conformance.tools import SmallTool

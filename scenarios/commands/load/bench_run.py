@@ -1,0 +1,54 @@
+"""Runs a benchmark and prints its report."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, stop
+from pfxlab.scenarios.load.bench import admin_pages, graph
+from pfxlab.scenarios.load.bench import connector as connector_bench
+from pfxlab.scenarios.load.bench import devices as devices_bench
+
+Tell = Callable[[str], None]
+
+
+def _print(measured: Callable[[Tell], dict[str, Any]], *, as_json: bool) -> None:
+    """Measure, telling people how far it is, and print the report."""
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    try:
+        report = measured(tell)
+    except (OSError, RuntimeError, SessionFailed) as error:
+        stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
+    click.echo(json.dumps(report, indent=2))
+
+
+def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
+    """Do what the command says."""
+    _print(lambda tell: graph.run(tell, imports, records, turns), as_json=as_json)
+
+
+def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -> None:
+    """Do what the command says."""
+    _print(lambda tell: connector_bench.run(tell, turns, int(duration), requests), as_json=as_json)
+
+
+def bench_devices(
+    count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
+) -> None:  # fmt: skip
+    """Do what the command says."""
+    _print(lambda tell: devices_bench.run(tell, count, min(sample, count), turns, delivered, profile), as_json=as_json)
+
+
+def bench_admin(
+    certificates: int, devices: int, viewers: int, imports: int, turns: int, as_json: bool
+) -> None:  # fmt: skip
+    """Do what the command says."""
+    _print(lambda tell: admin_pages.run(tell, certificates, devices, viewers, imports, turns), as_json=as_json)
