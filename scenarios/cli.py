@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from pfxlab.scenarios.commands.common import ENDING
+from pfxlab.scenarios.commands.suggest import Group
 
 COMMANDS: Final = {
     "bench": ("load.bench:bench", "Measure the lab against a baseline of the same run."),
@@ -76,7 +77,7 @@ COMMANDS: Final = {
 """Name → module of scenarios.commands with the command in it, and the first sentence of its help."""
 
 
-class _Loaded(click.Group):
+class _Loaded(Group):
     """A group whose commands are imported one by one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -17,6 +17,7 @@ from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.store.pfx_certificates import Outline
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE
 
 _SHOWN: Final = 200
@@ -130,7 +131,9 @@ def _records(cloud: Cloud, tenant_id: str, user: Any, thumbprint: str | None) ->
     if refused:
         raise _Broken("import", "ImportRefused", refused)
     which = "" if thumbprint is None else f", none with thumbprint {thumbprint}"
-    raise _Broken("import", "NothingImported", f"{user['user_principal_name']} has {len(records)} records{which}")
+    raise _Broken(
+        "import", "NothingImported", f"{user['user_principal_name']} has {counted(len(records), 'record')}{which}"
+    )
 
 
 def _devices(cloud: Cloud, user: Any, wanted: str | None) -> list[Device]:
@@ -143,7 +146,9 @@ def _devices(cloud: Cloud, user: Any, wanted: str | None) -> list[Device]:
         raise _Broken("device", "DeviceWithoutUser", f"{other.device_name} was enrolled without a user")
     if other is not None:
         raise _Broken("device", "DeviceOfAnother", f"{other.device_name} belongs to the user {other.user_id}")
-    raise _Broken("device", "DeviceUnknown", f"{user['user_principal_name']} has {len(mine)} devices, none as asked")
+    raise _Broken(
+        "device", "DeviceUnknown", f"{user['user_principal_name']} has {counted(len(mine), 'device')}, none as asked"
+    )
 
 
 def _targeted(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Link:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pfxlab.emulator.store.migrations import migrations
-from pfxlab.emulator.store.sqlite import Database
+from pfxlab.emulator.store.sqlite_without_numpy import Database
 
 Row: TypeAlias = dict[str, Any]
 Parameters: TypeAlias = Sequence[Any] | dict[str, Any]

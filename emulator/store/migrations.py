@@ -1,6 +1,6 @@
 """The cloud's SQLite schema, one migration for each change that was ever released; applied in order when it opens."""
 
-from pfxlab.emulator.store.sqlite import Database, Migrations
+from pfxlab.emulator.store.sqlite_without_numpy import Database, Migrations
 
 migrations = Migrations("pfxlab")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import FILE, NEW_FILE
 from pfxlab.scenarios.conformance.offered import PLAN_NAMES, RIGHTS
 
 
-@click.group()
+@click.group(cls=suggest.Group)
 def conformance() -> None:
     """Judge a tool: which rules it keeps, which it breaks, with evidence and the sentence behind each."""
 
@@ -34,7 +34,7 @@ def plans(*, as_json: bool) -> None:
 
 
 @conformance.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--plan", "plan_name", type=click.Choice(PLAN_NAMES), required=True, help="What kind of tool it is.")
+@click.option("--plan", "plan_name", type=suggest.Choice(PLAN_NAMES), required=True, help="What kind of tool it is.")
 @click.option("--module", "only", multiple=True, help="Only this module; may be repeated.")
 @click.option("--rights", default=",".join(RIGHTS), show_default=True, help="Application rights the tool is granted.")
 @click.option("--expected-failures", "known", type=FILE, help="YAML: rule id and why it is known to fail.")

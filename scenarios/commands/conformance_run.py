@@ -16,6 +16,7 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
+from pfxlab.scenarios.commands.suggest import near
 from pfxlab.scenarios.conformance import report, runner
 from pfxlab.scenarios.conformance.evidence import ToolRun
 from pfxlab.scenarios.conformance.offered import RIGHTS
@@ -84,7 +85,10 @@ def _expected(path: Path | None) -> dict[str, str]:
         stop(USAGE, f"{path}: expected rule ids with reasons, got {type(body).__name__}")
     unknown = sorted(str(name) for name in body if name not in RULES)
     if unknown:
-        stop(USAGE, f"{path}: expected rules of `pfxlab conformance rules`, got {', '.join(unknown)}")
+        stop(
+            USAGE,
+            f"{path}: expected rules of `pfxlab conformance rules`, got {', '.join(unknown)}{near(unknown[0], RULES)}",
+        )
     return {str(name): str(reason) for name, reason in body.items()}
 
 
@@ -95,9 +99,11 @@ def run(
 ) -> None:  # fmt: skip
     """Do what the command says."""
     plan, expected = PLANS[plan_name], _expected(known)
-    unknown = sorted(set(only) - {module.name for module in plan.modules})
+    modules = [module.name for module in plan.modules]
+    unknown = sorted(set(only) - set(modules))
     if unknown:
-        raise click.UsageError(f"--module: expected one of plan {plan.name}, got {', '.join(unknown)}.")
+        hint = near(unknown[0], modules)
+        raise click.UsageError(f"--module: expected one of plan {plan.name}, got {', '.join(unknown)}{hint}")
     granted = _granted(rights)
     can_be_written(json_file, junit_file, html_file)
     words = command[1:] if command[:1] == ("--",) else command

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pfxlab.emulator.journal.exchanges import shown
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.conformance.evidence import ToolRun
 from pfxlab.scenarios.conformance.verdict import Judgement, Outcome, Verdict
 from pfxlab.scenarios.terminal import Box, Fact, Rows, is_plain, print_box, print_rows
@@ -53,15 +54,15 @@ def print_judgement(console: Console, judgement: Judgement) -> None:
             # An address is not broken, so that it can be opened from the terminal.
             begin = f"{_title(one)}: source " if is_plain(console) else "  source  "
             console.print(Text(f"{begin}{cited}", style="dim"), soft_wrap=True)
-    counted, outcomes = [], ("PASS", "FAIL", "WARNING", "NOT EXERCISED")
+    counts_of_groups, outcomes = [], ("PASS", "FAIL", "WARNING", "NOT EXERCISED")
     for group in dict.fromkeys(one.rule.group for one in judgement.verdicts):
         mine = [one for one in judgement.verdicts if one.rule.group == group]
         counts = [sum(one.outcome == outcome for one in mine) for outcome in outcomes]
-        counted.append((group, *(str(count) if count else "" for count in counts)))
+        counts_of_groups.append((group, *(str(count) if count else "" for count in counts)))
     columns = [outcome.lower() for outcome in outcomes]
-    print_rows(console, Rows(("group", *columns), counted, columns))
+    print_rows(console, Rows(("group", *columns), counts_of_groups, columns))
     style = "bold green" if judgement.verdict == "PASS" else "bold red"
-    runs = f"{len(judgement.runs)} runs in {judgement.seconds:.1f} s"
+    runs = f"{counted(len(judgement.runs), 'run')} in {judgement.seconds:.1f} s"
     console.print(f"\n[{style}]{judgement.verdict}[/]  plan {judgement.plan}, {runs}")
 
 

@@ -12,6 +12,7 @@ from pfxlab.device_sim.mailbox import NothingToSignWith, sign_mail
 from pfxlab.emulator.journal.near_misses import near_misses
 from pfxlab.emulator.lab.expectations import CONDITIONS
 from pfxlab.emulator.store.deliveries import Delivery
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.lab.lab import FIRST
 from pfxlab.scenarios.lab.names import Unknown
 from pfxlab.scenarios.lab.world import World
@@ -142,7 +143,7 @@ async def _records(world: World, given: Given) -> str:
         count = int(await world.graph("GET", f"{COLLECTION}/$count"))
     if count != given["records"]:
         raise NotMet(f"expected {given['records']} records, got {count}")
-    return f"{count:,} records in Graph"
+    return f"{counted(count, 'record')} in Graph"
 
 
 async def _active(world: World, given: Given) -> str:
@@ -166,7 +167,7 @@ async def _processed(world: World, given: Given) -> str:
     count = sum(took[one] for one in ids)
     if count < given["processed_at_least"]:
         raise NotMet(f"expected the connector {name} to take {given['processed_at_least']} requests, got {count}")
-    return f"connector {name} took {count} requests"
+    return f"connector {name} took {counted(count, 'request')}"
 
 
 async def _struck(world: World, given: Given) -> str:
@@ -202,7 +203,7 @@ async def _secrets(world: World, _: Given) -> str:
     found = canaries.search(watched, canaries.files_below(world.lab.folder / "cloud"))
     if found:
         raise NotMet(f"expected no secret in the cloud's data, got {found[0].canary} in {found[0].place}")
-    return f"none of {len(watched)} secrets in the cloud's data"
+    return f"none of {counted(len(watched), 'secret')} in the cloud's data"
 
 
 CHECKS: Final[dict[str, Callable[[World, Given], Awaitable[str]]]] = {

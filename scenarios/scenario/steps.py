@@ -12,6 +12,7 @@ from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.lab.snapshot import BadSnapshot
 from pfxlab.emulator.lab.verbs import VerbFailed
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.lab.lab import FIRST
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
 from pfxlab.scenarios.lab.world import Imported, World
@@ -25,10 +26,6 @@ Arguments = Mapping[str, Any]
 
 def _names(value: Any) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
-
-
-def _plural(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 async def _connector(world: World, given: Any) -> str:
@@ -52,7 +49,7 @@ async def _user(world: World, given: Any) -> str:
 async def _group(world: World, given: Arguments) -> str:
     members = _names(given.get("members"))
     world.group(given["name"], members)
-    return f"group {given['name']} of {_plural(len(members), 'user')}"
+    return f"group {given['name']} of {counted(len(members), 'user')}"
 
 
 async def _device(world: World, given: Arguments) -> str:
@@ -140,7 +137,7 @@ async def _bulk_import(world: World, given: Arguments) -> str:
         raise VerbFailed(f"expected {count} imports, got {len(failed)} failures: {failed[0].reason}")
     took = world.lab.clock.now() - begun
     attempts = sum(one.attempts for one in outcomes)
-    return f"{_plural(count, 'record')} imported in {_plural(attempts, 'attempt')}, {took} of lab time"
+    return f"{counted(count, 'record')} imported in {counted(attempts, 'attempt')}, {took} of lab time"
 
 
 async def _delete(world: World, given: str) -> str:
@@ -170,7 +167,7 @@ async def _pass(world: World, given: Any) -> str:
     failed = sum(one.failed is not None for one in came)
     missed = f", {failed} of them in vain" if failed else ""
     return (
-        f"{wanted['time']} passed, {_plural(len(came), 'check-in')}{missed}, now {world.lab.clock.now():%Y-%m-%d %H:%M}"
+        f"{wanted['time']} passed, {counted(len(came), 'check-in')}{missed}, now {world.lab.clock.now():%Y-%m-%d %H:%M}"
     )
 
 
@@ -185,26 +182,28 @@ async def _clock(world: World, given: Arguments) -> str:
 
 async def _settle(world: World, _: Any) -> str:
     came = await world.settle()
-    return f"everything due is done, {_plural(came, 'check-in')}"
+    return f"everything due is done, {counted(came, 'check-in')}"
 
 
 async def _check_in(world: World, given: Any) -> str:
     told = []
     for name in _names(given):
         came = await world.check_in(name)
-        told.append(f"{name} in vain ({came.failed})" if came.failed else f"{name} with {came.messages} messages")
+        told.append(
+            f"{name} in vain ({came.failed})" if came.failed else f"{name} with {counted(came.messages, 'message')}"
+        )
     return f"check-in: {', '.join(told)}"
 
 
 async def _fault(world: World, given: Arguments) -> str:
     planned = world.plan_fault(read_fault(dict(given)))
     times = planned.fault.times
-    often = "always" if times is None else _plural(times, "time")
+    often = "always" if times is None else counted(times, "time")
     return f"{planned.id} planned: {planned.fault.kind}, {often}"
 
 
 async def _no_faults(world: World, _: Any) -> str:
-    told = ", ".join(f"{one.id} struck {_plural(one.struck, 'time')}" for one in world.clear_faults())
+    told = ", ".join(f"{one.id} struck {counted(one.struck, 'time')}" for one in world.clear_faults())
     return f"faults taken back: {told or 'there were none'}"
 
 

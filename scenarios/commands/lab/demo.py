@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import FILE
 
 
@@ -14,7 +14,7 @@ from pfxlab.scenarios.commands.common import FILE
 @click.option("--user", help="User principal name to import for; made up in the lab's directory.")
 @click.option("--allow-expired", is_flag=True, help="Import an expired certificate, as for reading old mail.")
 @click.option(
-    "--break", "sabotage", type=click.Choice(["missing-key", "wrong-key"]), help="See a connector fail: take its key."
+    "--break", "sabotage", type=suggest.Choice(["missing-key", "wrong-key"]), help="See a connector fail: take its key."
 )
 @click.option("--seed", default=7, show_default=True, help="Ids of the run derive from it.")
 @options.as_json()

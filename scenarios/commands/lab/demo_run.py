@@ -22,6 +22,7 @@ from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.commands.progress import Progress
 from pfxlab.scenarios.lab import chain
 from pfxlab.scenarios.lab.key_cache import kept_keys, lay_out
@@ -297,5 +298,5 @@ class Demo:
         result.searched = sum(len(content) for _, content in places)
         found = canaries.search(watched, places)
         result.findings = [f"{f.canary} found in {f.place} ({f.form})" for f in found]
-        text = f"{len(watched)} secrets searched in {result.searched:,} bytes of cloud data and logs: "
+        text = f"{counted(len(watched), 'secret')} searched in {result.searched:,} bytes of cloud data and logs: "
         self._progress.hop("proof", text + (f"{len(found)} FOUND" if found else "none found"), ok=not found)

@@ -15,6 +15,7 @@ import click
 
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.pki import write_private
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.commands.ready_file import require_ready_file
@@ -39,7 +40,9 @@ def bundle_command(ready_file: Path | None, target: Path) -> None:
         stop(COULD_NOT_RUN, f"The bundle could not be made: {error}")
     write_private(target, data)
     made = bundle.unpack(data)
-    click.echo(f"{target}: {len(made.journal)} journal entries, {len(made.asked)} requests to the control API.")
+    entries = counted(len(made.journal), "journal entry", "journal entries")
+    requests = counted(len(made.asked), "request")
+    click.echo(f"{target}: {entries}, {requests} to the control API.")
     click.echo(f"Next: pfxlab replay {target} -- COMMAND runs your tool in the same world and compares the journals.")
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import NEW_FILE
 from pfxlab.scenarios.commands.completion import SCENARIOS
 
 
-@click.group()
+@click.group(cls=suggest.Group)
 def scenario() -> None:
     """Run scenarios: what happens in a lab, step by step, and what must be true at the end."""
 

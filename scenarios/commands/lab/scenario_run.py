@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from pfxlab.emulator.pki import write_private
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import USAGE, VERDICT_FAILED, can_be_written, stop
+from pfxlab.scenarios.commands.suggest import near
 from pfxlab.scenarios.control import bundle
 from pfxlab.scenarios.scenario import loader, runner
 from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, catalogue, read_scenario
@@ -46,7 +48,7 @@ def check(files: Sequence[Path]) -> None:
     """Do what the command says."""
     for path in files:
         scenario = _read(path)
-        click.echo(f"{path}: a scenario of {len(scenario.steps)} steps")
+        click.echo(f"{path}: a scenario of {counted(len(scenario.steps), 'step')}")
     click.echo(f"Next: pfxlab scenario run {files[0]}")
 
 
@@ -71,7 +73,8 @@ def _found(names: Sequence[str]) -> list[Scenario]:
         elif name.endswith((".yaml", ".yml")) or Path(name).is_file():
             found.append(_read(Path(name)))
         else:
-            stop(USAGE, f"expected a scenario of `pfxlab scenario list` or a YAML file, got {name!r}")
+            hint = near(name, known)
+            stop(USAGE, f"expected a scenario of `pfxlab scenario list` or a YAML file, got {name!r}{hint}")
     return found
 
 
@@ -135,7 +138,8 @@ def _sum_up(console: Console, runs: Sequence[Run], seconds: float, written: Sequ
     also = f", {skipped} skipped" if skipped else ""
     verdict = f"[bold red]{failed} FAILED[/]" if failed else "[bold green]PASSED[/]"
     console.print(
-        f"\n{verdict}: {_count(runs, 'passed')} of {len(runs)} scenarios{also} in {seconds:.1f} s, seed {seeds}"
+        f"\n{verdict}: {_count(runs, 'passed')} of {counted(len(runs), 'scenario')}{also} in {seconds:.1f} s,"
+        f" seed {seeds}"
     )
     if written:
         console.print(f"Next: pfxlab replay {written[0]}", markup=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import FILE
 from pfxlab.scenarios.control.parts import PARTS
 
@@ -13,7 +13,9 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
     parts = tuple(part for part in value.split(",") if part)
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
-        raise click.BadParameter(f"expected a list of {', '.join(PARTS)}, got {', '.join(unknown)}")
+        raise click.BadParameter(
+            f"expected a list of {', '.join(PARTS)}, got {', '.join(unknown)}{suggest.near(unknown[0], PARTS)}"
+        )
     return parts
 
 

@@ -13,14 +13,15 @@ import click
 import yaml
 
 from pfxlab.emulator.lab.verbs import Verb, steps
-from pfxlab.scenarios.commands import options
+from pfxlab.emulator.wire.numbers import counted
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
 from pfxlab.scenarios.yaml_file import read_yaml
 
 
-class _Verbs(click.Group):
+class _Verbs(suggest.Group):
     """Commands written here, and one for each verb that a scenario can use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -76,7 +77,7 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
     answer = _ask(context, "POST" if body else "GET", "/clock", body or None)
     came = answer.get("checkIns", [])
     for one in came:
-        failed = f"in vain: {one['failed']}" if one["failed"] else f"{one['messages']} messages"
+        failed = f"in vain: {one['failed']}" if one["failed"] else counted(one["messages"], "message")
         _tell(context, f"{one['time'][:19]}  {one['device']}  {failed}")
     still = ", standing still until `pfxlab world clock --resume`" if answer["frozen"] else ""
     _tell(context, f"{answer['time']}{still}")
@@ -167,9 +168,10 @@ def _carry_out(context: click.Context, verb: Verb, words: Sequence[str]) -> None
 
 
 def _shown_settle(answer: Any, _: Any) -> str:
-    left = answer["left"]
-    waiting = f"{left} deliveries still wait for a connector that does not take them" if left else "nothing is due now"
-    return f"{answer['checkIns']} check-ins; {waiting}."
+    left, waiting = answer["left"], "nothing is due now"
+    if left:
+        waiting = f"still waiting for a connector that does not take them: {counted(left, 'delivery', 'deliveries')}"
+    return f"{counted(answer['checkIns'], 'check-in')}; {waiting}."
 
 
 _SHOWN: Final[Mapping[str, Callable[[Any, Any], str]]] = {

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.options import Duration
 
 
-@click.group()
+@click.group(cls=suggest.Group)
 def bench() -> None:
     """Measure the lab against a baseline of the same run."""
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.scenarios import terminal
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     NEW_FILE,
@@ -44,7 +44,9 @@ def _found(name: str) -> LoadPlan:
         if name in known:
             return known[name]
         if not Path(name).exists():
-            stop(USAGE, f"expected a file or one of the plans {', '.join(known)}, got {name}")
+            stop(
+                USAGE, f"expected a file or one of the plans {', '.join(known)}, got {name}{suggest.near(name, known)}"
+            )
         return read_plan(Path(name))
     except PlanProblem as problem:
         stop(USAGE, str(problem))
@@ -93,7 +95,7 @@ class _Table:
 @click.argument("plan", required=False, shell_complete=LOAD_PLANS)
 @click.option("--list", "listing", is_flag=True, help="List the plans that come with the lab, and run none.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of a plan, for editors.")
-@click.option("--shape", type=click.Choice(list(KINDS)), help="Another shape of the load than the plan's.")
+@click.option("--shape", type=suggest.Choice(list(KINDS)), help="Another shape of the load than the plan's.")
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), help="Highest rate, per second, instead of the plan's."
 )

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import missing_for_load, tell
 from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.load.capacity.model import (
@@ -36,7 +36,7 @@ def _minutes(seconds: float) -> str:
 )
 @click.option("--window", default="2h", show_default=True, type=Duration(), help="Within which all devices check in.")
 @click.option(
-    "--arrivals", default="morning", show_default=True, type=click.Choice(ARRIVALS), help="How they spread over it."
+    "--arrivals", default="morning", show_default=True, type=suggest.Choice(ARRIVALS), help="How they spread over it."
 )
 @click.option(
     "--max-queue", default="10m", show_default=True, type=Duration(),
@@ -46,7 +46,7 @@ def _minutes(seconds: float) -> str:
     "--bits",
     default="2048",
     show_default=True,
-    type=click.Choice(["2048", "3072", "4096"]),
+    type=suggest.Choice(["2048", "3072", "4096"]),
     help="Of the connector's key.",
 )
 @click.option(

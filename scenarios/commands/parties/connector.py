@@ -10,7 +10,7 @@ import click
 from pfxlab.connector_sim import VERSION
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
 from pfxlab.connector_sim.validate import TEST_FILE
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import (
     FILE,
 )
@@ -23,7 +23,7 @@ _DATA = options.data("The connector's own folder: identity and event log.")
 _JSON = options.as_json()
 
 
-@click.group()
+@click.group(cls=suggest.Group)
 def connector() -> None:
     """Enrol and run certificate connectors beside a lab; start as many as you like."""
 
@@ -63,7 +63,9 @@ def _proxy(_context: click.Context, _option: click.Parameter, value: str | None)
 def _with_keys(command: Any) -> Any:
     for option in reversed(PROVIDER_OPTIONS):
         command = option(command)
-    return click.option("--provider", default=PROVIDER_NAME, help="Name of the HSM that --pkcs11 adds.")(command)
+    return click.option(
+        "--provider", default=PROVIDER_NAME, show_default=True, help="Name of the HSM that --pkcs11 adds."
+    )(command)
 
 
 @connector.command()

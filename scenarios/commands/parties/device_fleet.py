@@ -16,6 +16,7 @@ from pfxlab.device_sim.fleet import Fleet, Member, ProgressCallback, Round
 from pfxlab.device_sim.keys import KeyPool
 from pfxlab.device_sim.mailbox import CannotOpen, NothingToSignWith, may_sign, open_mail, sign_mail
 from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
@@ -69,7 +70,8 @@ def _result(result: Round) -> dict[str, Any]:
 
 def _say(what: str, facts: dict[str, Any], next_step: str) -> str:
     times = ", ".join(f"{name} {value} ms" for name, value in facts["milliseconds"].items())
-    lines = [f"{facts['done']} devices {what} in {facts['seconds']} s ({facts['per_second']} per second; {times})."]
+    done = counted(facts["done"], "device")
+    lines = [f"{done} {what} in {facts['seconds']} s ({facts['per_second']} per second; {times})."]
     lines += [f"  {number} failed: {text}" for text, number in list(facts["failures"].items())[:5]]
     return "\n".join([*lines, f"Next: {next_step}"])
 
@@ -162,7 +164,9 @@ def show(name: str | None, data: Path | None, as_json: bool) -> None:
     if name is not None:
         device = _open(fleet, chosen[0])
         held = _certificates(device)
-        lines = [f"{name}, {device.hardware.device_name}, {device.hardware.os_version}: {len(held)} certificates"]
+        lines = [
+            f"{name}, {device.hardware.device_name}, {device.hardware.os_version}: {counted(len(held), 'certificate')}"
+        ]
         lines += [f"  {c['thumbprint']}  until {c['notAfter'][:10]}  {c['subject']}" for c in held]
         result = {"name": name, "deviceId": device.identity.device_id, "certificates": held}
         tell(result, "\n".join(lines), as_json=as_json)

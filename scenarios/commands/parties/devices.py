@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from pfxlab.emulator.wire.platforms import PLATFORMS
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import (
     FILE,
     NEW_FILE,
@@ -29,7 +29,7 @@ def _platforms(_: click.Context, __: click.Parameter, value: str) -> tuple[str, 
     return chosen
 
 
-@click.group()
+@click.group(cls=suggest.Group)
 def devices() -> None:
     """Enrol a fleet of simulated devices in a running lab, let it check in, look at what it holds."""
 

@@ -16,14 +16,14 @@ from pfxlab.connector_sim.keys import cng
 from pfxlab.connector_sim.keys.installed import InstalledProviders, Place, SoftwarePlace, TokenPlace
 from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, stop, tell
 from pfxlab.scenarios.user_folder import data_folder
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_SIZES: Final = click.Choice(["2048", "3072", "4096"])
-_FORMAT: Final = click.Choice(["cng", "pem"])
+_SIZES: Final = suggest.Choice(["2048", "3072", "4096"])
+_FORMAT: Final = suggest.Choice(["cng", "pem"])
 
 
 def _option(*names: str, **settings: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -101,7 +101,7 @@ _NAME = click.option("--name", required=True, help="Name of the key container.")
 _JSON = options.as_json()
 
 
-@click.group()
+@click.group(cls=suggest.Group)
 def keys() -> None:
     """Make, list, export, import and remove the keys that PFX passwords are encrypted to."""
 

@@ -8,7 +8,7 @@ import click
 from pfxlab.connector_sim.keys.padding import SUPPORTED
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
 from pfxlab.emulator.wire.enums import IntendedPurpose
-from pfxlab.scenarios.commands import options
+from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import (
     FILE,
     NEW_FILE,
@@ -19,13 +19,13 @@ from pfxlab.scenarios.commands.ready_file import READY_FILE
 _JSON = options.as_json()
 
 
-_PURPOSES: Final = click.Choice(["auto", *(member.name for member in IntendedPurpose)])
+_PURPOSES: Final = suggest.Choice(["auto", *(member.name for member in IntendedPurpose)])
 
 
-_PADDINGS: Final = click.Choice([scheme.name for scheme in SUPPORTED])
+_PADDINGS: Final = suggest.Choice([scheme.name for scheme in SUPPORTED])
 
 
-@click.group()
+@click.group(cls=suggest.Group)
 def pfx() -> None:
     """Import PFX certificates through Graph, and get, update and remove what is there."""
 

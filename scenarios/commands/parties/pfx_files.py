@@ -21,6 +21,7 @@ from pfxlab.connector_sim.keys.software import PROVIDER_NAME
 from pfxlab.connector_sim.pfx import check_usable, open_pfx, purpose_of
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
@@ -197,7 +198,7 @@ def remove(
         return removed, absent
 
     removed, absent = with_client(ready_file, work)
-    lines = [f"Removed {len(removed)} records.", *(f"NOT THERE {one}" for one in absent)]
+    lines = [f"Removed {counted(len(removed), 'record')}.", *(f"NOT THERE {one}" for one in absent)]
     tell({"removed": removed, "absent": absent}, "\n".join(lines), as_json=as_json)
     if absent:
         raise SystemExit(VERDICT_FAILED)

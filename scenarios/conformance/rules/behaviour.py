@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pfxlab.emulator.journal.exchanges import Exchange
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.conformance.evidence import COLLECTION, Finding, Rule, ToolRun
 
 _GRACE: Final = timedelta(seconds=0.08)
@@ -145,7 +146,7 @@ def _no_duplicate(run: ToolRun) -> Iterator[Finding]:
     for place, one in enumerate(posts):
         if one.status in (200, 201):
             again = [two for two in posts[place + 1 :] if _same_record(one, two)]
-            text = f"created, then sent {len(again)} times more"
+            text = f"created, then sent {counted(len(again), 'time')} more"
             yield Finding(not again, text, again[0].number if again else one.number)
 
 
@@ -154,17 +155,17 @@ def _refusal_final(run: ToolRun) -> Iterator[Finding]:
     for place, one in enumerate(requests):
         if one.status in (400, 403, 404, 409):
             again = [two for two in requests[place + 1 :] if _unchanged(one, two)]
-            yield Finding(not again, f"{one.line()}, then sent {len(again)} times more", one.number)
+            yield Finding(not again, f"{one.line()}, then sent {counted(len(again), 'time')} more", one.number)
 
 
 def _gives_up(run: ToolRun) -> Iterator[Finding]:
     if run.module in ("throttled-forever", "link-in-a-circle"):
         count = len(run.graph)
         ended = run.exit_code is not None
-        text = f"{count} requests, {'ended by itself' if ended else 'had to be stopped'}"
+        text = f"{counted(count, 'request')}, {'ended by itself' if ended else 'had to be stopped'}"
         yield Finding(ended and count <= _BOUND, text, run.graph[-1].number if run.graph else 0)
     elif run.exit_code is None:
-        yield Finding(False, f"{len(run.graph)} requests, had to be stopped")
+        yield Finding(False, f"{counted(len(run.graph), 'request')}, had to be stopped")
 
 
 def _truth(run: ToolRun) -> Iterator[Finding]:
@@ -185,7 +186,7 @@ def _works(run: ToolRun) -> Iterator[Finding]:
 def _ending(run: ToolRun) -> str:
     """Return how a tool ended, with its last words where it never reached the lab: they say why."""
     if run.exit_code is None:
-        return f"had to be stopped after {len(run.exchanges)} requests"
+        return f"had to be stopped after {counted(len(run.exchanges), 'request')}"
     how = f"ended by signal {-run.exit_code}" if run.exit_code < 0 else f"exit code {run.exit_code}"
     if run.exchanges or run.succeeded:
         return how

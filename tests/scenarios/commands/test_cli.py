@@ -40,6 +40,7 @@ def test_help_imports_no_command() -> None:
         "pfxlab.scenarios.cli",
         "pfxlab.scenarios.commands",
         "pfxlab.scenarios.commands.common",
+        "pfxlab.scenarios.commands.suggest",
     }
 
 

@@ -120,7 +120,7 @@ def test_rules_and_plans_are_listed() -> None:
         (("run", "--plan", "import", "--module", "nothing", "--", "sh"), "expected one of plan import, got nothing"),
         (("run", "--plan", "import", "--", "no-such-command-4711"), "expected a command that exists"),
         (("run", "--plan", "read", "--", "sh", "{pfx}"), "expected arguments of this plan"),
-        (("run", "--plan", "dance", "--", "sh"), "'dance' is not one of"),
+        (("run", "--plan", "dance", "--", "sh"), "got 'dance'"),
         (("run", "--plan", "import", "--", "sh", "{pxf}"), "such as {pfx}, got {pxf}"),
         (("run", "--plan", "import", "--rights", "Foo.Bar", "--", "sh"), "got Foo.Bar"),
         (
