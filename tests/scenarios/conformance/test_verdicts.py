@@ -101,7 +101,7 @@ def test_tool_started_by_hand() -> None:
     assert done.exit_code == 0, done.output
     assert "Start the tool now with:" in done.output
     assert "password_file" in done.output
-    assert "PASS  plan import, 1 runs" in done.output
+    assert "PASS  plan import, 1 run in" in done.output
 
 
 def test_rules_and_plans_are_listed() -> None:

@@ -223,7 +223,7 @@ def test_command_runs_scenarios(tmp_path: Path) -> None:
     done = command("run", str(good))
     assert done.exit_code == 0
     assert "mail imported" in done.stdout
-    assert "PASSED: 1 of 1 scenarios" in done.stdout
+    assert "PASSED: 1 of 1 scenario" in done.stdout
     junit = tmp_path / "junit.xml"
     done = command("run", str(good), str(bad), "--seed", "11", "--json", "--junit", str(junit))
     told_as = json.loads(done.stdout)
