@@ -1,12 +1,14 @@
-"""The README's commands, snippet and transcript, run."""
+"""Commands, snippets and transcripts of the README and of the guides in docs, run as a reader would."""
 
 import contextlib
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,20 +16,35 @@ from tests.campaign import untraced
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+GUIDES = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+(INSTALL,) = re.findall(r"<!-- install -->\n```sh\n(.*?)```", README, re.DOTALL)
+ACTIVATE = INSTALL.splitlines()[-1]
+"""What a reader has typed before every other block."""
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a terminal of 120 columns with the lab's commands in it."""
-    return {**untraced(), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+    """Return the environment of a terminal of 120 columns, with what the system has in its path and nothing else."""
+    bare = {name: value for name, value in untraced().items() if name not in ("VIRTUAL_ENV", "PYTHONHOME")}
+    return {**bare, "PATH": "/usr/local/bin:/usr/bin:/bin", "COLUMNS": "120"}
 
 
-def blocks(marker: str, language: str) -> list[str]:
-    """Return the fenced blocks that follow a marker."""
-    return re.findall(rf"<!-- {marker}[^>]*-->\n```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(marker: str, language: str) -> list[Any]:
+    """Return the fenced blocks that follow a marker, each with its page."""
+    return [
+        pytest.param(block, id=f"{name}-{number}")
+        for name, text in GUIDES.items()
+        for number, block in enumerate(
+            re.findall(rf"<!-- {marker}[^>]*-->\n```{language}\n(.*?)```", text, re.DOTALL), 1
+        )
+    ]
 
 
-def on_terminal(*command: str) -> str:
-    """Return what a command that ends with 0 shows on a terminal of 120 columns, without colours."""
+def on_terminal(script: str) -> str:
+    """Return what a script that ends with 0 shows on a terminal of 120 columns, without colours."""
+    command = ("sh", "-ec", f"{ACTIVATE}\n{script}")
     screen, end = pty.openpty()
     terminal = {**environment(), "TERM": "xterm", "NO_COLOR": "1"}
     with subprocess.Popen(command, env=terminal, stdin=end, stdout=end, stderr=subprocess.DEVNULL, cwd=ROOT) as started:
@@ -41,8 +58,9 @@ def on_terminal(*command: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r\n", "\n")
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    """Return a finished command."""
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    """Return a finished script, run after what the README said first."""
+    command = ("sh", "-ec", f"{ACTIVATE}\n{script}")
     return subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False, timeout=600, cwd=ROOT
     )
@@ -57,35 +75,35 @@ def masked(text: str) -> list[str]:
 @pytest.mark.parametrize("block", blocks("run", "sh"))
 def test_shell_blocks_run(block: str) -> None:
     """Every shell block marked as run ends with exit code 0."""
-    done = run("sh", "-ec", block)
+    done = run(block)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("block", blocks("fails", "sh"))
 def test_failing_blocks_fail(block: str) -> None:
     """Every shell block marked as failing ends with exit code 1, a failed verdict."""
-    assert run("sh", "-c", block).returncode == 1
+    assert run(block).returncode == 1
 
 
 def test_python_block_runs() -> None:
     """The Python snippet runs unchanged under `pfxlab exec` and prints what it promises."""
     (block,) = blocks("run with", "python")
-    done = run("pfxlab", "exec", "--", sys.executable, "-c", block)
+    done = run(f"pfxlab exec -- python -c {shlex.quote(block.values[0])}")
     assert done.stdout.strip() == "0 imported certificates", done.stderr
 
 
 def test_transcript_is_what_the_demo_prints() -> None:
     """The transcript is the demo's output line by line, but for times, addresses, sizes and thumbprints."""
-    (transcript,) = re.findall(r"What `make demo` shows:\n\n```text\n(.*?)```", README, re.DOTALL)
-    assert masked(on_terminal("pfxlab", "demo"))[: len(masked(transcript))] == masked(transcript)
+    (transcript,) = re.findall(r"```text\n(PFX Lab demo, .*?)```", GUIDES["docs/demo.md"], re.DOTALL)
+    assert masked(on_terminal("pfxlab demo"))[: len(masked(transcript))] == masked(transcript)
 
 
 def test_make_targets_exist() -> None:
-    """Both commands of the first screen are targets of the Makefile, and `make demo` runs the demo."""
-    done = run("make", "--dry-run", "demo")
+    """`make demo` runs the demo, `make test` the tests."""
+    done = run("make --dry-run demo")
     assert done.returncode == 0
     assert "pfxlab demo" in done.stdout
-    assert "pytest" in run("make", "--dry-run", "test").stdout
+    assert "pytest" in run("make --dry-run test").stdout
 
 
 def test_ci_runs_what_make_test_runs() -> None:
@@ -112,10 +130,28 @@ print(requests.post(url, json=record, headers={"Authorization": "Bearer " + toke
 
 
 def test_journal_box_is_what_the_command_shows() -> None:
-    """The README's journal box is what `pfxlab journal` prints for that refusal, but for the time."""
-    (shown,) = re.findall(r"one box for each request:\n\n```text\n(.*?)```", README, re.DOTALL)
-    script = 'python -c "$REFUSED" && pfxlab journal --refused'
-    shown_there = on_terminal("env", f"REFUSED={REFUSED}", "pfxlab", "exec", "--", "sh", "-ec", script)
+    """The guide's journal box is what `pfxlab journal` prints for that refusal, but for the time."""
+    guide = GUIDES["docs/where-a-chain-breaks.md"]
+    (shown,) = re.findall(r"one box for each request:\n\n```text\n(.*?)```", guide, re.DOTALL)
+    script = f"export REFUSED={shlex.quote(REFUSED)}\n"
+    script += "pfxlab exec -- sh -ec 'python -c \"$REFUSED\" && pfxlab journal --refused'"
+    shown_there = on_terminal(script)
     lines = [line.strip("│╭╮╰╯─ ") for line in shown_there.splitlines()]
     wanted = [line.strip("│╭╮╰╯─ ") for line in shown.splitlines()]
     assert [line for line in wanted[1:] if line not in lines] == []
+
+
+@pytest.mark.campaign
+def test_first_steps_work_in_a_fresh_clone(tmp_path: Path) -> None:
+    """Install block, demo and `make demo` work in a fresh clone, a new home and a path with the system's commands alone."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "clone")], check=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+    for steps in (f"{INSTALL}\npfxlab demo", "make demo"):
+        done = subprocess.run(
+            ["sh", "-ec", steps],
+            env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "HOME": str(tmp_path)},
+            cwd=tmp_path / "clone", capture_output=True, text=True, check=False, timeout=3600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "PASSED" in done.stdout

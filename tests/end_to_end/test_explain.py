@@ -462,7 +462,7 @@ async def test_refusal_of_another_is_not_mine(lab: Lab, history: History) -> Non
 
 
 async def test_readme_shows_an_explanation(lab: Lab, history: History) -> None:
-    """The README's explanation is what the command shows, but for ids and thumbprints."""
+    """The guide's explanation is what the command shows, but for ids and thumbprints."""
     await lab.device("ios", UPN)
     await bring(lab, history[0])
     await profile(lab, "ios", IntendedPurpose.vpn)
@@ -473,6 +473,6 @@ async def test_readme_shows_an_explanation(lab: Lab, history: History) -> None:
     def masked(text: str) -> list[str]:
         return [re.sub(r"\x1b\[\d*m", "", re.sub(r"[0-9a-f-]{16,}", "#", line)).strip() for line in text.splitlines()]
 
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    readme = (Path(__file__).parents[2] / "docs" / "where-a-chain-breaks.md").read_text("utf-8")
     shown = masked(screen.getvalue())
     assert "\n".join(shown) in "\n".join(masked(readme))

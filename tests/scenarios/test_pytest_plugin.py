@@ -109,10 +109,14 @@ def test_marks_and_parameters(tmp_path: Path) -> None:
 
 
 def test_documented_tests_pass(tmp_path: Path) -> None:
-    """The tests that README and docs/pytest.md show pass as they stand."""
+    """The tests that docs/import-tools.md and docs/pytest.md show pass as they stand."""
     shown = [
         re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "pytest.md").read_text("utf-8"), re.DOTALL),
-        re.findall(r"<!-- a test[^\n]*-->\n```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL),
+        re.findall(
+            r"<!-- a test[^\n]*-->\n```python\n(.*?)```",
+            (ROOT / "docs" / "import-tools.md").read_text("utf-8"),
+            re.DOTALL,
+        ),
     ]
     assert [len(blocks) for blocks in shown] == [1, 1]
     text = "\n\n".join(block for blocks in shown for block in blocks)
