@@ -71,6 +71,6 @@ def test_unknown_properties_name_the_type() -> None:
     assert "The property 'tumbprint' does not exist on type" in refused.value.text
     with pytest.raises(GraphError) as refused:
         bodies.check(
-            "userPFXCertificate", "userPFXCertificate", {"encryptedPfxPassword": "canary*"}, "service", partial=True
+            "userPFXCertificate", "userPFXCertificate", {"encryptedPfxBlob": "canary*"}, "service", partial=True
         )
     assert "canary" not in json.dumps([refused.value.text, refused.value.reason])
