@@ -26,7 +26,7 @@ from pfxlab.scenarios.conformance.tool import CommandTool, MissingArgument
 from pfxlab.scenarios.conformance.verdict import Judgement
 
 _INTERRUPTED = 130
-"""As shells tell of a command that SIGINT ended."""
+"""The exit code that shells report for a command ended by SIGINT."""
 
 
 def rules(*, as_json: bool) -> None:
@@ -38,6 +38,7 @@ def rules(*, as_json: bool) -> None:
                 "group": r.group,
                 "severity": r.severity,
                 "sentence": r.sentence,
+                "broken": r.broken,
                 "source": "; ".join(r.fact.cited),
                 "sourceAnchor": r.source,
                 "tip": r.tip,
@@ -74,13 +75,13 @@ def plans(*, as_json: bool) -> None:
 
 
 def _expected(path: Path | None) -> dict[str, str]:
-    """Return the rules a file says are known to fail: YAML, rule id → reason."""
+    """Return the known failures of a YAML file: rule id → reason."""
     if path is None:
         return {}
     try:
         body: Any = yaml.safe_load(path.read_text("utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        stop(USAGE, f"{path}: expected YAML with rule ids and reasons, got something else ({error})")
+        stop(USAGE, f"{path}: expected YAML with rule ids and reasons, got invalid YAML ({error})")
     if not isinstance(body, dict):
         stop(USAGE, f"{path}: expected rule ids with reasons, got {type(body).__name__}")
     unknown = sorted(str(name) for name in body if name not in RULES)
@@ -194,6 +195,6 @@ def _lead_on(console: Console, judgement: Judgement, html_file: Path | None) -> 
     if html_file is not None:
         console.print(f"Next: open {html_file.resolve().as_uri() if os.name == 'posix' else html_file}", soft_wrap=True)
     elif judgement.verdict == "FAIL":
-        console.print("Next: --html FILE writes a page with each request; mend what is broken and run it again.")
+        console.print("Next: --html FILE writes a page with each request; fix what is broken and run it again.")
     else:
         console.print("Next: --html FILE writes a page with the evidence; other plans: pfxlab conformance plans.")

@@ -1,4 +1,4 @@
-"""What a rule is judged by: the runs of a tool, each with its requests, what it was given, and what it left behind."""
+"""The evidence for a rule: the runs of a tool, each with its requests, its input and the records it left."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ Severity: TypeAlias = Literal["must", "should", "may"]
 
 @dataclass(frozen=True)
 class Given:
-    """A certificate that a tool was to deal with, and what the lab knows about it."""
+    """A certificate that a tool was given, and what the lab knows about it."""
 
     upn: str
     user_id: str
@@ -53,7 +53,7 @@ class Upload:
 
     @property
     def accepted(self) -> bool:
-        """Return whether the client was told that it is there."""
+        """Return whether Graph answered with success."""
         return 200 <= self.exchange.status < 300
 
 
@@ -101,21 +101,21 @@ class ToolRun:
 
     @cached_property
     def uploads(self) -> list[Upload]:
-        """Return the records that were sent, the first hundred of them: what repeats itself is judged elsewhere."""
+        """Return the records that were sent, the first hundred of them; another rule judges repetition."""
         sent = [one for one in self.on_records("POST", "PATCH") if isinstance(one.json(), dict)]
         return [self._upload(one) for one in sent[:_JUDGED]]
 
     @cached_property
     def scrub(self) -> Scrub:
-        """Return what takes secrets out of texts about this run."""
+        """Return the scrubber of this run's secrets."""
         passwords = {given.password for given in self.given}
         seen = {one.headers.get("authorization", "").partition(" ")[2] for one in self.exchanges}
-        told = {answer.get("access_token") for one in self.tokens if isinstance(answer := one.answer_json(), dict)}
+        issued = {answer.get("access_token") for one in self.tokens if isinstance(answer := one.answer_json(), dict)}
         held = [
             *self.secrets.items(),
             *(("secret", word) for word in self.hidden),
             *(("password", word) for word in passwords),
-            *(("token", t) for t in seen | told),
+            *(("token", t) for t in seen | issued),
         ]
         return Scrub(held)
 
@@ -133,13 +133,13 @@ class ToolRun:
 
     @property
     def succeeded(self) -> bool:
-        """Return whether the tool said that it succeeded."""
+        """Return whether the tool ended with exit code 0."""
         return self.exit_code == 0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One look at one thing: whether it is as the rule says, what was seen, in which request (0: none of them)."""
+    """One observation: whether it conforms to the rule, what was seen, in which request (0: in none)."""
 
     ok: bool
     text: str
@@ -151,8 +151,9 @@ Judge: TypeAlias = Callable[[ToolRun], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: its sentence, where it is from, how it is judged, and what to do when it is broken.
+    """One rule: what must hold, its source, how it is judged, and what to do when it is broken.
 
+    `broken`: the headline of a verdict that the rule is broken; it says what is wrong.
     `source`: the anchor of the fact behind it, in docs/sources.md.
     `modules`: the modules that exercise it, all when empty; `plans`: those it belongs to.
     """
@@ -161,6 +162,7 @@ class Rule:
     group: str
     severity: Severity
     sentence: str
+    broken: str
     source: str
     tip: str
     judge: Judge

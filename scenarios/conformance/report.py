@@ -1,4 +1,4 @@
-"""What came of a plan, for people in a terminal and a browser, for CI as JUnit, for programs as JSON."""
+"""Reports on a plan: for the terminal, as HTML, as JUnit XML for CI."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ def _label(one: Verdict) -> str:
 
 
 def _broken(judgement: Judgement) -> list[Verdict]:
-    """Return what was broken, and what was expected to be and is not: what fails the tool first."""
+    """Return broken rules and unexpected passes, those that fail the tool first."""
     found = [one for one in judgement.verdicts if one.outcome in ("FAIL", "WARNING") or one.unexpected]
     return sorted(found, key=lambda one: (not one.fails, one.outcome != "FAIL"))
 
 
 def _ticks(text: str) -> Markup:
-    """Return a text with what stands between backticks as code."""
+    """Return a text in which whatever is between backticks is code."""
     parts = str(text).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 and number < len(parts) - 1 else part
@@ -47,7 +47,7 @@ def _ticks(text: str) -> Markup:
 
 
 def print_judgement(console: Console, judgement: Judgement) -> None:
-    """Print what was broken, each with its sources, a count of the rest, and the verdict."""
+    """Print each broken rule with its sources, a count of the rest, and the verdict."""
     for one in _broken(judgement):
         print_box(console, _box(one))
         for cited in one.rule.fact.cited:
@@ -74,7 +74,7 @@ def _box(one: Verdict) -> Box:
     facts = [Fact("seen", str(seen), "red" if one.outcome == "FAIL" else "yellow") for seen in one.seen]
     if one.outcome != "PASS":
         facts.append(Fact("do", one.rule.tip, "green"))
-    return Box(_title(one), facts, _COLOURS[one.outcome], one.rule.sentence)
+    return Box(_title(one), facts, _COLOURS[one.outcome], one.headline)
 
 
 def junit(judgement: Judgement) -> bytes:
@@ -94,13 +94,13 @@ def junit(judgement: Judgement) -> bytes:
         case = ET.SubElement(suite, "testcase", classname=name, name=one.rule.id, time="0")
         seen = "\n".join(map(str, one.seen))
         if one.fails:
-            message = f"{_label(one)}: {one.rule.sentence}"
+            message = f"{_label(one)}: {one.headline}"
             cited = "\n".join(one.rule.fact.cited)
             ET.SubElement(case, "failure", message=message).text = f"{seen}\n{one.rule.tip}\n{cited}"
         elif one.outcome in outcomes:
             ET.SubElement(case, "skipped", message=one.outcome)
         elif one.outcome in ("WARNING", "FAIL"):
-            ET.SubElement(case, "system-out").text = f"{_label(one)}: {one.rule.sentence}\n{seen}"
+            ET.SubElement(case, "system-out").text = f"{_label(one)}: {one.headline}\n{seen}"
     return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True))
 
 
@@ -132,14 +132,14 @@ def _summary(judgement: Judgement) -> str:
     """Return the verdict in a sentence without its end."""
     fails = [one for one in judgement.verdicts if one.fails]
     if fails and all(one.unexpected for one in fails):
-        return "The tool keeps rules that it was expected to break"
+        return "The tool passes rules that it was expected to break"
     if fails:
-        return "The tool breaks rules that it must keep"
+        return "The tool breaks mandatory rules"
     known = any(one.expected and one.outcome == "FAIL" for one in judgement.verdicts)
     return (
-        "The tool breaks no rule that it must keep but those it is known to break"
+        "The tool breaks no mandatory rule, expected failures aside"
         if known
-        else ("The tool keeps every rule that it must keep")
+        else "The tool passes every mandatory rule"
     )
 
 

@@ -8,7 +8,7 @@ from pfxlab.scenarios.conformance.evidence import Finding, Rule, ToolRun
 
 Outcome: TypeAlias = Literal["PASS", "FAIL", "WARNING", "SKIPPED", "NOT EXERCISED"]
 _SHOWN: Final = 5
-"""Findings of a rule that are told, those that break it first."""
+"""Findings shown for each rule, those that break it first."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Seen:
         return f" (also in {', '.join(self.others)})" if self.others else ""
 
     def __str__(self) -> str:
-        """Tell it in one line."""
+        """Return it as one line."""
         where = f"{self.module}, request {self.exchange}" if self.exchange else self.module
         return f"{where}: {self.text}{self.elsewhere}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one rule. `expected`: it was known to be broken; `unexpected`: it was, and is not."""
+    """The outcome of one rule. `expected`: a known failure; `unexpected`: a known failure that passed."""
 
     rule: Rule
     outcome: Outcome
@@ -42,6 +42,11 @@ class Verdict:
     looks: int = 0
     expected: bool = False
     unexpected: bool = False
+
+    @property
+    def headline(self) -> str:
+        """Return what is wrong where the rule is broken, else the rule."""
+        return self.rule.broken if self.outcome in ("FAIL", "WARNING") else self.rule.sentence
 
     @property
     def fails(self) -> bool:
@@ -55,6 +60,7 @@ class Verdict:
             "group": self.rule.group,
             "severity": self.rule.severity,
             "sentence": self.rule.sentence,
+            "headline": self.headline,
             "outcome": self.outcome,
             "evidence": [str(one) for one in self.seen],
             "source": "; ".join(self.rule.fact.cited),
@@ -67,7 +73,7 @@ class Verdict:
 
 @dataclass
 class Judgement:
-    """What came of a plan."""
+    """The outcome of a plan."""
 
     plan: str
     tool: str
@@ -78,7 +84,7 @@ class Judgement:
 
     @property
     def verdict(self) -> Literal["PASS", "FAIL"]:
-        """Return whether the tool passes: no rule that it must keep is broken but those that are known to be."""
+        """Return whether the tool passes: it breaks no mandatory rule, expected failures aside."""
         return "FAIL" if any(one.fails for one in self.verdicts) else "PASS"
 
     def count(self, outcome: Outcome) -> int:
@@ -100,7 +106,7 @@ class Judgement:
 
 
 def judge(rule: Rule, runs: Iterable[ToolRun], skipped: Sequence[str] = ()) -> Verdict:
-    """Return what came of a rule over all runs; broken once is broken."""
+    """Return the outcome of a rule over all runs; broken once is broken."""
     if rule.modules and set(rule.modules) <= set(skipped):
         return Verdict(rule, "SKIPPED")
     seen = [Seen(run.module, one.ok, run.scrub(one.text), one.exchange) for run in runs for one in _findings(rule, run)]
@@ -132,9 +138,9 @@ def _others(same: Sequence[Seen]) -> tuple[str, ...]:
 def with_expected(
     verdicts: Sequence[Verdict], expected: Mapping[str, str], skipped: Sequence[str] = ()
 ) -> list[Verdict]:
-    """Return verdicts with those marked that were known to fail, and those that were and do not any more.
+    """Return verdicts in which known failures and unexpected passes are marked.
 
-    Where modules were left out, a rule may be broken in one of them: then a pass is not unexpected.
+    If modules were left out, a rule may be broken in one of them; then no pass is unexpected.
     """
     marked = []
     for one in verdicts:

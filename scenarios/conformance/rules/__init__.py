@@ -6,6 +6,6 @@ from pfxlab.scenarios.conformance.evidence import Rule
 from pfxlab.scenarios.conformance.rules import behaviour, material, parties, requests
 
 RULES: Final[dict[str, Rule]] = {
-    rule.id: rule for room in (requests, material, behaviour, parties) for rule in room.RULES
+    rule.id: rule for module in (requests, material, behaviour, parties) for rule in module.RULES
 }
 """Id → rule, in the order in which they are shown."""

@@ -12,14 +12,14 @@ from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.conformance.evidence import COLLECTION, Finding, Rule, ToolRun
 
 _GRACE: Final = timedelta(seconds=0.08)
-"""What clocks and schedulers may be off by."""
+"""Tolerance for clocks and schedulers."""
 
-_ON_ITS_WAY: Final = timedelta(seconds=0.5)
-"""How long another worker of the tool may not have heard of a refusal."""
+_IN_FLIGHT: Final = timedelta(seconds=0.5)
+"""How long another worker of the tool may not know of a refusal."""
 
 _SILENT: Final = timedelta(seconds=0.5)
 _BOUND: Final = 25
-"""Requests after which a tool that is refused each time, or led in a circle, should have given up."""
+"""Requests after which a tool that is always refused, or follows links in a circle, should have given up."""
 
 _LAST_WORDS: Final = 200
 _MASKED: Final = ("AA==", "")
@@ -42,7 +42,7 @@ def _asked_wait(answer: Exchange) -> dict[str, timedelta]:
 
 
 def _waits(form: str) -> Callable[[ToolRun], Iterator[Finding]]:
-    """Return a judge of whether a form of being asked to wait is heeded."""
+    """Return a judge of whether the tool waits as one form of Retry-After asks."""
 
     def judge(run: ToolRun) -> Iterator[Finding]:
         requests = run.on_records()
@@ -53,14 +53,14 @@ def _waits(form: str) -> Callable[[ToolRun], Iterator[Finding]]:
             following = next((one for one in requests[place + 1 :] if _same_request(answer, one)), None)
             if asked is not None and following is not None:
                 waited = _since(answer, following, form)
-                text = f"asked to wait {asked.total_seconds():.1f} s, came after {waited.total_seconds():.1f} s"
+                text = f"expected a wait of {asked.total_seconds():.1f} s, got {waited.total_seconds():.1f} s"
                 yield Finding(waited >= asked - _GRACE, text, following.number)
 
     return judge
 
 
 def _same_request(one: Exchange, other: Exchange) -> bool:
-    """Return whether a request is another one again; a record may be encrypted anew, which changes its bytes."""
+    """Return whether a request repeats another; a record may be encrypted again, which changes its bytes."""
     if (one.method, _place(one)) != (other.method, _place(other)):
         return False
     return one.method in ("GET", "DELETE") or one.body == other.body or _same_record(one, other)
@@ -72,16 +72,16 @@ def _place(one: Exchange) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _unchanged(one: Exchange, other: Exchange) -> bool:
-    """Return whether a request came again as it was, but for ciphertexts, which are never the same twice."""
+    """Return whether a request was repeated unchanged, ciphertexts aside, which differ each time."""
 
-    def said(request: Exchange) -> object:
+    def content(request: Exchange) -> object:
         body = request.json()
         if not isinstance(body, dict):
             return request.body
         return {n: bool(v) if n.startswith("encrypted") else v for n, v in body.items()}
 
     def form(request: Exchange) -> tuple[object, ...]:
-        return request.method, _place(request), request.headers.get("content-type"), said(request)
+        return request.method, _place(request), request.headers.get("content-type"), content(request)
 
     return form(one) == form(other)
 
@@ -116,8 +116,8 @@ def _no_blind_repeat(run: ToolRun) -> Iterator[Finding]:
             continue
         looks = [look for two in later[:again] if (look := _looked_up(one, two)) is not None]
         text = (
-            "sent again blindly" if not looks
-            else "found, and sent again all the same" if any(looks)
+            "sent again without a lookup" if not looks
+            else "found, but sent again" if any(looks)
             else "looked up and not found before it was sent again"
         )  # fmt: skip
         yield Finding(bool(looks) and not any(looks), f"{one.line()}: {text}", later[again].number)
@@ -172,9 +172,8 @@ def _truth(run: ToolRun) -> Iterator[Finding]:
     if run.exit_code is None:
         return
     reached, unclear = bool(run.facts.get("reached")), bool(run.facts.get("unclear"))
-    said = "success" if run.succeeded else f"failure (exit code {run.exit_code})"
     ok = run.succeeded is reached or (unclear and not run.succeeded)
-    yield Finding(ok, f"said {said}; what was asked for is {'done' if reached else 'not done'}")
+    yield Finding(ok, f"exit code {run.exit_code}; the task is {'done' if reached else 'not done'}")
 
 
 def _works(run: ToolRun) -> Iterator[Finding]:
@@ -184,7 +183,7 @@ def _works(run: ToolRun) -> Iterator[Finding]:
 
 
 def _ending(run: ToolRun) -> str:
-    """Return how a tool ended, with its last words where it never reached the lab: they say why."""
+    """Return how a tool ended, with the last line it printed if it never reached the lab."""
     if run.exit_code is None:
         return f"had to be stopped after {counted(len(run.exchanges), 'request')}"
     how = f"ended by signal {-run.exit_code}" if run.exit_code < 0 else f"exit code {run.exit_code}"
@@ -192,7 +191,7 @@ def _ending(run: ToolRun) -> str:
         return how
     # Cut only what is scrubbed: half a secret would not be known for one.
     last = next((line.strip() for line in reversed(run.scrub(run.output).splitlines()) if line.strip()), "nothing")
-    return f"{how} before any request to the lab, its last words: {last[:_LAST_WORDS]}"
+    return f"{how} before any request to the lab; last line printed: {last[:_LAST_WORDS]}"
 
 
 def _recovers(run: ToolRun) -> Iterator[Finding]:
@@ -206,29 +205,29 @@ def _expired_token(run: ToolRun) -> Iterator[Finding]:
     for place, one in enumerate(requests):
         if one.status == 401:
             token = one.headers.get("authorization")
-            # What was on its way already, by another worker of the tool's, knew nothing of the refusal.
+            # Another worker of the tool may have sent its request before it could know of the refusal.
             again = [
                 two
                 for two in requests[place + 1 :]
                 if two.headers.get("authorization") == token
-                and (_same_request(one, two) or two.began > one.ended + _ON_ITS_WAY)
+                and (_same_request(one, two) or two.began > one.ended + _IN_FLIGHT)
             ]
-            text = "the same token came again" if again else "that token came no more"
+            text = "the same token was sent again" if again else "the token was not sent again"
             yield Finding(not again, text, again[0].number if again else one.number)
 
 
 def _odd_answers(run: ToolRun) -> Iterator[Finding]:
     if run.module.startswith("odd-") and any(run.struck.values()):
-        yield Finding(run.succeeded, f"exit code {run.exit_code} after an answer that is right and unusual")
+        yield Finding(run.succeeded, f"exit code {run.exit_code} after a valid but unusual answer")
 
 
 def _in_a_sentence(run: ToolRun) -> Iterator[Finding]:
     if not run.succeeded and run.exit_code is not None and run.facts.get("output_seen", True):
         marks = ("Traceback (most recent call last)", "Unhandled exception", "\tat java.", "   at System.")
         found = any(mark in run.output for mark in marks)
-        said = bool(run.output.strip())
-        text = "a stack trace" if found else "a message" if said else "nothing"
-        yield Finding(said and not found, f"failed with {text}")
+        printed = bool(run.output.strip())
+        text = "a stack trace" if found else "a message" if printed else "no output"
+        yield Finding(printed and not found, f"failed with {text}")
 
 
 def _continues(run: ToolRun) -> Iterator[Finding]:
@@ -254,7 +253,7 @@ def _own_host(run: ToolRun) -> Iterator[Finding]:
     hosts = [one.host for one in run.graph]
     if run.module == "link-elsewhere" and hosts:
         strangers = [one for one in run.graph if one.host != hosts[0]]
-        text = f"asked {strangers[0].host}, with its token" if strangers else "asked no other host"
+        text = f"sent its token to {strangers[0].host}" if strangers else "sent its token to no other host"
         yield Finding(not strangers, text, strangers[0].number if strangers else run.graph[-1].number)
 
 
@@ -267,7 +266,7 @@ def _filters(run: ToolRun) -> Iterator[tuple[Exchange, str]]:
 
 def _quotes(run: ToolRun) -> Iterator[Finding]:
     for one, text in _filters(run):
-        # A value that begins like the name is looked at: filters on other things are none of this rule's.
+        # Only filters whose value begins like the name count; this rule does not judge other filters.
         given = next((g for g in run.given if "'" in g.upn), None)
         head, _, tail = ("" if given is None else given.upn.lower()).partition("'")
         if head and head in text.lower():
@@ -289,7 +288,7 @@ def _server_filters(run: ToolRun) -> Iterator[Finding]:
         listed = one.path.lower().rstrip("/").endswith(COLLECTION)
         if listed and run.given and run.module in ("plain", "apostrophe", "guest"):
             ok = "filter" in one.query.lower()
-            yield Finding(ok, "asked with $filter" if ok else "read every record of the tenant", one.number)
+            yield Finding(ok, "requested with $filter" if ok else "read every record of the tenant", one.number)
 
 
 def _key_of(one: Exchange) -> str:
@@ -301,7 +300,7 @@ def _patches(run: ToolRun) -> Iterator[Finding]:
     if run.facts.get("plan") == "update" and run.facts.get("plain"):
         posts = run.on_records("POST")
         yield Finding(
-            not posts, "PATCH" if not posts else "POST of a record that is there", posts[0].number if posts else 0
+            not posts, "PATCH" if not posts else "POST of an existing record", posts[0].number if posts else 0
         )
 
 
@@ -347,69 +346,98 @@ def _rights_used(run: ToolRun) -> Iterator[Finding]:
 
 RULES: Final = (
     Rule("works", "behaviour", "must", "The plain case works.",
+         broken="The plain case does not work.",
          source="tool-does-its-work",
-         tip="Look at the first request that was refused, or at what the tool printed when it made none.",
-         judge=_works),
-    Rule("truth", "behaviour", "must", "The exit code tells the truth.",
+         tip="Look at the first refused request. If there is none, look at what the tool printed.", judge=_works),
+    Rule("truth", "behaviour", "must", "The exit code matches the result.",
+         broken="The exit code does not match the result.",
          source="exit-codes",
-         tip="End with 0 only when everything that was asked for is done, and with another code when not.",
-         judge=_truth),
-    Rule("failure-in-a-sentence", "behaviour", "should", "A failure is told in a message, not in a stack trace.",
-         source="opaque-400", tip="Catch what Graph answers, and say it.", judge=_in_a_sentence),
-    Rule("wait-seconds", "behaviour under stress", "must", "Retry-After in seconds is waited out.",
+         tip="Exit with 0 only when everything requested is done, and with another code otherwise.", judge=_truth),
+    Rule("failure-in-a-sentence", "behaviour", "should", "A failure is reported in a message, not as a stack trace.",
+         broken="A failure is reported as a stack trace, or not at all.",
+         source="opaque-400", tip="Catch Graph's error and print its message.", judge=_in_a_sentence),
+    Rule("wait-seconds", "behaviour under stress", "must", "The tool waits as long as Retry-After says in seconds.",
+         broken="The tool retries before Retry-After, given in seconds, has passed.",
          source="retry-after", tip="Sleep as long as the header says.", judge=_waits("seconds")),
-    Rule("wait-fraction", "behaviour under stress", "should", "A fractional Retry-After is waited out.",
+    Rule("wait-fraction", "behaviour under stress", "should",
+         "The tool waits as long as a fractional Retry-After says.",
+         broken="The tool retries before a fractional Retry-After has passed.",
          source="throttling-guidance", tip="Parse it as a decimal number.", judge=_waits("fraction")),
-    Rule("wait-date", "behaviour under stress", "should", "Retry-After as a date is waited out.",
+    Rule("wait-date", "behaviour under stress", "should", "The tool waits until the date in Retry-After.",
+         broken="The tool retries before the date in Retry-After.",
          source="retry-after", tip="Parse the HTTP date.", judge=_waits("date")),
-    Rule("wait-milliseconds", "behaviour under stress", "should", "x-ms-retry-after-ms is waited out.",
-         source="retry-after-milliseconds", tip="It counts milliseconds.", judge=_waits("milliseconds")),
-    Rule("wait-silent", "behaviour under stress", "should", "A 429 without any header is not repeated at once.",
-         source="throttling-without-header", tip="Back off by yourself.", judge=_waits("silent")),
-    Rule("recovers", "behaviour under stress", "should", "What fails once and then works is done in the end.",
-         source="throttling-guidance", tip="Try again after the wait.", judge=_recovers),
+    Rule("wait-milliseconds", "behaviour under stress", "should", "The tool waits as long as x-ms-retry-after-ms says.",
+         broken="The tool retries before x-ms-retry-after-ms has passed.",
+         source="retry-after-milliseconds", tip="Read it as milliseconds.", judge=_waits("milliseconds")),
+    Rule("wait-silent", "behaviour under stress", "should", "The tool backs off after a 429 without a retry header.",
+         broken="The tool retries at once after a 429 without a retry header.",
+         source="throttling-without-header",
+         tip="Back off exponentially when the answer does not say how long to wait.", judge=_waits("silent")),
+    Rule("recovers", "behaviour under stress", "should", "The tool succeeds after a transient failure.",
+         broken="The tool does not recover from a transient failure.",
+         source="throttling-guidance", tip="Retry after the wait.", judge=_recovers),
     Rule("no-blind-repeat", "behaviour under stress", "must",
-         "A POST of which no clear answer came is looked up before it is sent again.",
-         source="no-blind-repeat", tip="GET the record, or stop and say so.", judge=_no_blind_repeat),
+         "A POST without a clear answer is looked up before it is sent again.",
+         broken="A POST without a clear answer is sent again without a lookup.",
+         source="no-blind-repeat", tip="GET the record, or stop and report it.", judge=_no_blind_repeat),
     Rule("no-duplicate", "behaviour under stress", "must", "A record that was created is not sent again.",
-         source="duplicate-post", tip="Remember what was answered 201.", judge=_no_duplicate),
-    Rule("refusal-final", "behaviour under stress", "must", "What was refused for good is not sent again unchanged.",
-         source="bad-request-is-final", tip="Repeat after 429 and 503 only.", judge=_refusal_final),
+         broken="A record that was already created is sent again.",
+         source="duplicate-post", tip="Remember which records were answered with 201.", judge=_no_duplicate),
+    Rule("refusal-final", "behaviour under stress", "must",
+         "A request that was refused permanently is not sent again unchanged.",
+         broken="A request that was refused permanently is sent again unchanged.",
+         source="bad-request-is-final", tip="Retry after 429 and 503 only.", judge=_refusal_final),
     Rule("gives-up", "behaviour under stress", "must",
-         "A tool ends by itself, refused for ever or led in a circle too.",
-         source="pfximport-2", tip="Limit the attempts; a slow tool may be given more time with `--timeout`.",
-         judge=_gives_up),
-    Rule("token-expiry", "behaviour under stress", "must", "A token that was refused as expired is not sent again.",
-         source="token-refusals", tip="Ask for a new token after 401, once.", judge=_expired_token),
+         "The tool ends by itself, even when it is refused again and again.",
+         broken="The tool does not end by itself, or only after too many attempts.",
+         source="pfximport-2", tip="Limit the attempts. For a slow tool, raise `--timeout`.", judge=_gives_up),
+    Rule("token-expiry", "behaviour under stress", "must", "A token refused as expired is not sent again.",
+         broken="A token refused as expired is sent again.",
+         source="token-refusals", tip="Request a new token after a 401, once.", judge=_expired_token),
     Rule("odd-answers", "behaviour under stress", "must",
-         "Unknown properties and enum values, and any 2xx status, are taken.",
+         "Unknown properties, unknown enum values and any 2xx status are accepted.",
+         broken="An unknown property, an unknown enum value or a 2xx status breaks the tool.",
          source="tolerant-clients", tip="Ignore what you do not know; treat 200, 201 and 204 alike.",
          judge=_odd_answers),
-    Rule("bulk-continues", "behaviour under stress", "must", "A file that cannot be imported stops no other.",
-         source="pfximport-3", tip="Go on, and report at the end.", judge=_continues, modules=("one-bad-file",)),
+    Rule("bulk-continues", "behaviour under stress", "must", "A file that cannot be imported does not stop the others.",
+         broken="A file that cannot be imported stops the others.",
+         source="pfximport-3", tip="Continue, and report failures at the end.", judge=_continues,
+         modules=("one-bad-file",)),
     Rule("list-next-link", "lists", "must", "Every page of a list is read.",
-         source="paging", tip="Follow @odata.nextLink until there is none.", judge=_next_link, modules=("pages",)),
-    Rule("list-own-host", "lists", "must", "A link to another host is not followed with the token.",
+         broken="Not every page of a list is read.",
+         source="paging", tip="Follow @odata.nextLink until it is absent.", judge=_next_link, modules=("pages",)),
+    Rule("list-own-host", "lists", "must", "The token is not sent to another host that a link names.",
+         broken="The token is sent to another host that a link names.",
          source="pfximport-3", tip="Compare scheme, host and port.", judge=_own_host, modules=("link-elsewhere",)),
-    Rule("filter-quotes", "lists", "must", "Apostrophes in a user's name are doubled in $filter.",
+    Rule("filter-quotes", "lists", "must", "Apostrophes in a user name are doubled in $filter.",
+         broken="An apostrophe in a user name is not doubled in $filter.",
          source="odata-quotes", tip="Double them, then percent-encode.", judge=_quotes),
-    Rule("filter-encoded", "lists", "must", "Characters such as # in a guest's name are percent-encoded.",
+    Rule("filter-encoded", "lists", "must", "Characters such as # in a guest's user name are percent-encoded.",
+         broken="A character such as # in a guest's user name is not percent-encoded.",
          source="percent-encoding", tip="Encode the whole filter.", judge=_guests),
-    Rule("filter-server", "lists", "may", "The service filters, not the client.",
-         source="tolerant-clients", tip="Ask with $filter for the user.", judge=_server_filters),
-    Rule("update-patch", "update and removal", "must", "A record that is there is changed by PATCH.",
+    Rule("filter-server", "lists", "may", "The list is filtered by the service.",
+         broken="The list is not filtered by the service.",
+         source="tolerant-clients", tip="Filter by user with $filter.", judge=_server_filters),
+    Rule("update-patch", "update and removal", "must", "An existing record is changed by PATCH.",
+         broken="An existing record is posted again instead of changed by PATCH.",
          source="duplicate-post", tip="PATCH the record by its id.", judge=_patches),
-    Rule("update-key", "update and removal", "must", "PATCH names the record by the user's id and the thumbprint.",
-         source="record-id", tip="Look the user up, and leave the dashes of the id out.", judge=_record_keys("PATCH")),
+    Rule("update-key", "update and removal", "must", "PATCH identifies the record by user id and thumbprint.",
+         broken="PATCH does not identify the record by user id and thumbprint.",
+         source="record-id", tip="Look up the user's id and remove its dashes.", judge=_record_keys("PATCH")),
     Rule("update-no-masked", "update and removal", "must", "Masked values are not written back.",
+         broken="Masked values are written back.",
          source="masked-reads", tip="Send the new blob and password, or neither.", judge=_no_masked),
-    Rule("remove-key", "update and removal", "must", "DELETE names the record by the user's id and the thumbprint.",
+    Rule("remove-key", "update and removal", "must", "DELETE identifies the record by user id and thumbprint.",
+         broken="DELETE does not identify the record by user id and thumbprint.",
          source="delete-without-effect", tip="Use the id of the record as Graph lists it.",
          judge=_record_keys("DELETE")),
-    Rule("others-untouched", "update and removal", "must", "Other records stay as they are.",
-         source="record-operations", tip="Name exactly the record that is meant.", judge=_others_untouched),
-    Rule("privilege-enough", "least privilege", "must", "The tool works with the rights it is said to need.",
-         source="record-permissions", tip="Ask for nothing else, or document the right.", judge=_enough_rights),
-    Rule("privilege-unused", "least privilege", "may", "No right is granted that the tool never uses.",
-         source="least-privilege", tip="Grant the application less.", judge=_rights_used),
+    Rule("others-untouched", "update and removal", "must", "Other records are not changed.",
+         broken="Other records are changed.",
+         source="record-operations", tip="Address exactly the intended record.", judge=_others_untouched),
+    Rule("privilege-enough", "least privilege", "must", "The tool works with the rights it is documented to need.",
+         broken="The tool does not work with the rights it is documented to need.",
+         source="record-permissions", tip="Use no further permission, or document it.", judge=_enough_rights),
+    Rule("privilege-unused", "least privilege", "may", "The tool uses every right it is granted.",
+         broken="The tool is granted a right that it never uses.",
+         source="least-privilege", tip="Grant the application fewer permissions.", judge=_rights_used),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rules on what a record says and holds: identity, metadata, cryptography, secrets."""
+"""Rules on the content of a record: identity, metadata, cryptography, secrets."""
 
 import base64
 import re
@@ -18,13 +18,13 @@ _TOKEN_END: Final = 100
 """Characters at the end of a token, most of its signature, by which a part of it is known."""
 
 _WARNING: Final = re.compile(r"\bwarn(ing|ed)?\b", re.IGNORECASE)
-"""A warning of the tool's own; what libraries print, such as DeprecationWarning, is one word with another."""
+"""A warning from the tool itself. A library's, such as DeprecationWarning, does not match: no word boundary."""
 
 _USAGE: Final = re.compile(r"key ?usage", re.IGNORECASE)
 
 
 def _each(look: Callable[[Upload, Given], Iterator[Finding]]) -> Callable[[ToolRun], Iterator[Finding]]:
-    """Return a judge that looks at each upload with what it was made of."""
+    """Return a judge that compares each upload with the certificate it was made from."""
 
     def judge(run: ToolRun) -> Iterator[Finding]:
         for up in run.uploads:
@@ -38,9 +38,7 @@ def _thumbprint(up: Upload, given: Given) -> Iterator[Finding]:
     sent = str(up.body.get("thumbprint", ""))
     plain = sent.replace(" ", "").replace(":", "").lower()
     if sent:
-        yield Finding(
-            plain == given.thumbprint, f"sent {sent}, the leaf's SHA-1 is {given.thumbprint}", up.exchange.number
-        )
+        yield Finding(plain == given.thumbprint, f"expected {given.thumbprint}, got {sent}", up.exchange.number)
 
 
 def _thumbprint_form(up: Upload, _: Given) -> Iterator[Finding]:
@@ -64,27 +62,27 @@ def _start(up: Upload, given: Given) -> Iterator[Finding]:
     sent = str(up.body.get("startDateTime", ""))
     if sent:
         ok = _moment(sent) == _moment(given.start)
-        yield Finding(ok, f"sent {sent}, the certificate says {given.start}", up.exchange.number)
+        yield Finding(ok, f"expected {given.start}, got {sent}", up.exchange.number)
 
 
 def _end(up: Upload, given: Given) -> Iterator[Finding]:
     sent = str(up.body.get("expirationDateTime", ""))
     if sent:
         ok = _moment(sent) == _moment(given.end)
-        yield Finding(ok, f"sent {sent}, the certificate says {given.end}", up.exchange.number)
+        yield Finding(ok, f"expected {given.end}, got {sent}", up.exchange.number)
 
 
 def _upn(up: Upload, given: Given) -> Iterator[Finding]:
     sent = str(up.body.get("userPrincipalName", ""))
     if sent:
-        yield Finding(sent.lower() == given.upn.lower(), f"sent {sent}, asked for {given.upn}", up.exchange.number)
+        yield Finding(sent.lower() == given.upn.lower(), f"expected {given.upn}, got {sent}", up.exchange.number)
 
 
 def _purpose(up: Upload, given: Given) -> Iterator[Finding]:
     sent = str(up.body.get("intendedPurpose", ""))
     if sent and not sent.isdigit():
         yield Finding(
-            sent.lower() == given.purpose.lower(), f"sent {sent}, asked for {given.purpose}", up.exchange.number
+            sent.lower() == given.purpose.lower(), f"expected {given.purpose}, got {sent}", up.exchange.number
         )
 
 
@@ -94,7 +92,7 @@ def _key_names(run: ToolRun) -> Iterator[Finding]:
         if all(sent):
             ok = sent[0].lower() == run.provider.lower() and sent[1].lower() == run.key_name.lower()
             yield Finding(
-                ok, f"sent {sent[1]} in {sent[0]}, asked for {run.key_name} in {run.provider}", up.exchange.number
+                ok, f"expected {run.key_name} in {run.provider}, got {sent[1]} in {sent[0]}", up.exchange.number
             )
 
 
@@ -102,8 +100,8 @@ def _encrypted_to_connector(run: ToolRun) -> Iterator[Finding]:
     for up in run.uploads:
         if up.password.ciphertext is not None and len(up.password.ciphertext) == _MODULUS:
             ok = up.password.key_name == run.key_name
-            opened = up.password.key_name or "no key the lab holds"
-            yield Finding(ok, f"opens with {opened}, expected {run.key_name}", up.exchange.number)
+            opened = up.password.key_name or "a key that the lab does not hold"
+            yield Finding(ok, f"expected {run.key_name}, got {opened}", up.exchange.number)
 
 
 def _padding_declared(run: ToolRun) -> Iterator[Finding]:
@@ -111,7 +109,7 @@ def _padding_declared(run: ToolRun) -> Iterator[Finding]:
         declared = str(up.body.get("paddingScheme", ""))
         if up.password.padding is not None and declared:
             ok = declared.lower() == up.password.padding.lower()
-            yield Finding(ok, f"declared {declared}, really used {up.password.padding}", up.exchange.number)
+            yield Finding(ok, f"declared {declared}, used {up.password.padding}", up.exchange.number)
 
 
 def _padding_processed(run: ToolRun) -> Iterator[Finding]:
@@ -125,7 +123,7 @@ def _length(run: ToolRun) -> Iterator[Finding]:
     for up in run.uploads:
         if up.password.ciphertext and not up.password.in_clear:
             size = len(up.password.ciphertext)
-            yield Finding(size == _MODULUS, f"{size} bytes, the key has {_MODULUS}", up.exchange.number)
+            yield Finding(size == _MODULUS, f"expected {_MODULUS} bytes, got {size}", up.exchange.number)
 
 
 def _encoded_once(run: ToolRun) -> Iterator[Finding]:
@@ -133,7 +131,7 @@ def _encoded_once(run: ToolRun) -> Iterator[Finding]:
         value = up.body.get("encryptedPfxPassword")
         if value and not up.password.in_clear:
             ok = forensics.decoded(value) is not None and not up.password.encoded_twice
-            how = "encoded twice" if up.password.encoded_twice else "standard base64" if ok else "no standard base64"
+            how = "encoded twice" if up.password.encoded_twice else "standard base64" if ok else "not standard base64"
             yield Finding(ok, how, up.exchange.number)
 
 
@@ -151,7 +149,7 @@ def _opens(run: ToolRun) -> Iterator[Finding]:
             wide = up.given is not None and up.password.clear == up.given.password.encode("utf-16-le")
             text = (
                 "the decrypted password opens the PFX" if up.container.opens
-                else "the password was encrypted as UTF-16, which opens no PFX" if wide
+                else "the password was encrypted as UTF-16, which does not open the PFX" if wide
                 else "the decrypted password does not open the PFX"
             )  # fmt: skip
             yield Finding(up.container.opens, text, up.exchange.number)
@@ -163,7 +161,7 @@ def _is_pfx(run: ToolRun) -> Iterator[Finding]:
         masked = up.exchange.method == "PATCH" and up.body.get("encryptedPfxBlob") == _MASKED_BLOB
         if up.body.get("encryptedPfxBlob") not in (None, "") and not masked:
             text = (
-                "base64 twice" if up.container.encoded_twice else "a PKCS#12" if up.container.is_pfx else "no PKCS#12"
+                "encoded twice" if up.container.encoded_twice else "PKCS#12" if up.container.is_pfx else "not PKCS#12"
             )
             yield Finding(up.container.is_pfx, f"encryptedPfxBlob is {text}", up.exchange.number)
 
@@ -171,7 +169,9 @@ def _is_pfx(run: ToolRun) -> Iterator[Finding]:
 def _unchanged(up: Upload, given: Given) -> Iterator[Finding]:
     if up.container.is_pfx and up.container.modern == _is_modern(given):
         same = forensics.decoded(up.body.get("encryptedPfxBlob")) == given.pfx
-        yield Finding(same, "the file's bytes" if same else "other bytes than the file's", up.exchange.number)
+        yield Finding(
+            same, "the same bytes as the file" if same else "not the same bytes as the file", up.exchange.number
+        )
 
 
 def _one_key(run: ToolRun) -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def _old_platforms(up: Upload, given: Given) -> Iterator[Finding]:
     if up.container.leaf is not None and not _is_modern(given):
         text = "AES and SHA-2" if up.container.modern else "3DES and SHA-1"
         yield Finding(
-            not up.container.modern, f"protected with {text}, the file had 3DES and SHA-1", up.exchange.number
+            not up.container.modern, f"expected 3DES and SHA-1 as in the file, got {text}", up.exchange.number
         )
 
 
@@ -210,7 +210,7 @@ def _usage_fits(run: ToolRun) -> Iterator[Finding]:
     if not ok and not run.uploads:
         # Nothing was imported: an exit code that does not say so is judged by truth.
         return
-    text = "refused or warned" if ok else "imported a signing certificate for encryption without a word"
+    text = "refused or warned" if ok else "imported a signing certificate for encryption without a warning"
     yield Finding(ok, text, run.uploads[0].exchange.number if run.uploads else 0)
 
 
@@ -240,7 +240,9 @@ def _clear_key(run: ToolRun) -> Iterator[Finding]:
                 forensics.decoded((one.json() or {}).get("encryptedPfxBlob")) if isinstance(one.json(), dict) else None
             )
             found = "PRIVATE KEY" in data or given.key_material in (blob or b"") or given.key_material in one.body
-            yield Finding(not found, "a private key in clear" if found else "no private key in clear", one.number)
+            yield Finding(
+                not found, "a private key in clear text" if found else "no private key in clear text", one.number
+            )
 
 
 def _secret_in_url(run: ToolRun) -> Iterator[Finding]:
@@ -273,62 +275,89 @@ def _secret_in_output(run: ToolRun) -> Iterator[Finding]:
 
 RULES: Final = (
     Rule("identity-thumbprint", "identity", "must", "The thumbprint is the SHA-1 of the leaf certificate.",
+         broken="The thumbprint is not the SHA-1 of the leaf certificate.",
          source="record-thumbprint", tip="Take the SHA-1 of the DER of the certificate that belongs to the key.",
          judge=_each(_thumbprint)),
     Rule("identity-thumbprint-form", "identity", "should",
          "The thumbprint is lower-case hexadecimal without separators.",
-         source="record-thumbprint", tip="Lower it, and leave out colons and blanks.", judge=_each(_thumbprint_form)),
+         broken="The thumbprint has capital letters or separators.",
+         source="record-thumbprint", tip="Convert it to lower case and remove colons and spaces.",
+         judge=_each(_thumbprint_form)),
     Rule("identity-start", "identity", "must", "startDateTime is the certificate's NotBefore.",
+         broken="startDateTime is not the certificate's NotBefore.",
          source="record-dates", tip="Convert to UTC, or send the offset.", judge=_each(_start)),
     Rule("identity-end", "identity", "must", "expirationDateTime is the certificate's NotAfter.",
+         broken="expirationDateTime is not the certificate's NotAfter.",
          source="record-dates", tip="Convert to UTC, or send the offset.", judge=_each(_end)),
-    Rule("identity-user", "identity", "must", "The record names the user it is meant for.",
+    Rule("identity-user", "identity", "must", "The record names the intended user.",
+         broken="The record names another user.",
          source="record-user", tip="Send the UPN unchanged.", judge=_each(_upn)),
-    Rule("identity-purpose", "identity", "must", "The record has the purpose that was asked for.",
+    Rule("identity-purpose", "identity", "must", "The record has the requested purpose.",
+         broken="The record has another purpose than the requested one.",
          source="intended-purpose", tip="Send the purpose's name.", judge=_each(_purpose)),
-    Rule("identity-key-names", "identity", "must", "The record names provider and key as the connector knows them.",
-         source="provider-and-key-name", tip="Pass provider and key name through.", judge=_key_names),
+    Rule("identity-key-names", "identity", "must", "The record names the connector's provider and key.",
+         broken="The record names another provider or key than the connector's.",
+         source="provider-and-key-name", tip="Send provider and key name unchanged.", judge=_key_names),
     Rule("crypto-connector-key", "cryptography", "must", "The password is encrypted to the connector's key.",
+         broken="The password is not encrypted to the connector's key.",
          source="secret-fields", tip="Encrypt with the public key file that belongs to provider and key name.",
          judge=_encrypted_to_connector),
-    Rule("crypto-padding-declared", "cryptography", "must", "The declared padding is the one that was used.",
+    Rule("crypto-padding-declared", "cryptography", "must", "The declared padding is the one used.",
+         broken="The declared padding is not the one used.",
          source="oaep-paddings", tip="Use OAEP with MGF1 of the same hash, and declare that hash.",
          judge=_padding_declared),
-    Rule("crypto-padding-processed", "cryptography", "must", "The padding is one that connectors process.",
-         source="retired-paddings", tip="Use OAEP with SHA-256 or longer, for the hash and its mask alike.",
+    Rule("crypto-padding-processed", "cryptography", "must", "The padding is one that connectors accept.",
+         broken="The padding is one that connectors do not accept.",
+         source="retired-paddings", tip="Use OAEP with SHA-256 or longer, for both the hash and MGF1.",
          judge=_padding_processed),
-    Rule("crypto-length", "cryptography", "must", "The encrypted password has the length of the key.",
-         source="oaep-length", tip="Send the RSA result as it is, and no hybrid of your own.", judge=_length),
-    Rule("crypto-base64", "cryptography", "must", "The encrypted password is standard base64, once.",
+    Rule("crypto-length", "cryptography", "must", "The encrypted password is as long as the key's modulus.",
+         broken="The encrypted password is not as long as the key's modulus.",
+         source="oaep-length", tip="Send the bare RSA ciphertext, not a hybrid format.", judge=_length),
+    Rule("crypto-base64", "cryptography", "must", "The encrypted password is encoded once, in standard base64.",
+         broken="The encrypted password is not encoded once in standard base64.",
          source="record-base64", tip="Encode the ciphertext's bytes once, with + and /.", judge=_encoded_once),
     Rule("crypto-ascii", "cryptography", "must", "The password is ASCII.",
-         source="ascii-passwords", tip="Refuse other passwords before sending.", judge=_ascii),
+         broken="The password is not ASCII.",
+         source="ascii-passwords", tip="Reject such passwords before sending.", judge=_ascii),
     Rule("crypto-password-opens", "cryptography", "must", "The encrypted password opens the PFX.",
-         source="secret-fields", tip="Open the PFX with it before sending; mind line ends in password files.",
+         broken="The encrypted password does not open the PFX.",
+         source="secret-fields", tip="Try it on the PFX before sending. Check password files for a trailing line end.",
          judge=_opens),
     Rule("crypto-pkcs12", "cryptography", "must", "encryptedPfxBlob is a PKCS#12 file in standard base64.",
-         source="pkcs12", tip="Send the .pfx file's bytes, no PEM.", judge=_is_pfx),
-    Rule("crypto-unchanged", "cryptography", "should", "The PFX is sent as it was given.",
-         source="secret-fields", tip="Do not write the PFX anew.", judge=_each(_unchanged)),
+         broken="encryptedPfxBlob is not a PKCS#12 file in standard base64.",
+         source="pkcs12", tip="Send the bytes of the .pfx file, not PEM.", judge=_is_pfx),
+    Rule("crypto-unchanged", "cryptography", "should", "The PFX is sent byte for byte.",
+         broken="The PFX was changed before it was sent.",
+         source="secret-fields", tip="Do not re-encode the PFX.", judge=_each(_unchanged)),
     Rule("crypto-one-key", "cryptography", "must", "The PFX holds one private key.",
-         source="apple-pkcs12-payload", tip="Export each certificate by itself.", judge=_one_key),
-    Rule("crypto-no-chain", "cryptography", "should", "The PFX holds no further certificates.",
-         source="apple-pkcs12-payload", tip="Refuse or warn where the PFX brings a chain.", judge=_no_chain),
+         broken="The PFX does not hold exactly one private key.",
+         source="apple-pkcs12-payload", tip="Export each certificate into a PFX of its own.", judge=_one_key),
+    Rule("crypto-no-chain", "cryptography", "should", "The PFX holds no chain, or the tool warns about it.",
+         broken="The PFX holds further certificates, and the tool does not warn.",
+         source="apple-pkcs12-payload", tip="Reject a PFX with a chain, or warn.", judge=_no_chain),
     Rule("crypto-old-platforms", "cryptography", "should", "Old platforms can still open the PFX after the import.",
-         source="pkcs12-on-apple", tip="Keep 3DES and SHA-1 where the file has them.", judge=_each(_old_platforms)),
+         broken="Old platforms cannot open the PFX after the import.",
+         source="pkcs12-on-apple", tip="Keep 3DES and SHA-1 if the file uses them.", judge=_each(_old_platforms)),
     Rule("crypto-usage-fits", "cryptography", "should",
-         "A certificate whose key usage does not fit the purpose is not imported without a word.",
-         source="purpose-is-a-tag", tip="Compare key usage and purpose; warn or refuse.", judge=_usage_fits,
+         "A certificate whose key usage does not fit the purpose is rejected, or the tool warns.",
+         broken="A certificate whose key usage does not fit the purpose is imported without a warning.",
+         source="purpose-is-a-tag", tip="Compare key usage and purpose; reject or warn.", judge=_usage_fits,
          modules=("purpose-mismatch",)),
-    Rule("secret-password", "secrets", "must", "The PFX password is never sent in clear.",
-         source="no-key-in-the-cloud", tip="Encrypt it; send it nowhere else.", judge=_clear_password),
-    Rule("secret-key", "secrets", "must", "No private key is sent in clear.",
-         source="no-key-in-the-cloud", tip="Send the PFX only under its password.", judge=_clear_key),
-    Rule("secret-url", "secrets", "must", "No secret stands in URLs or headers but Authorization.",
-         source="tokens-not-in-addresses", tip="Secrets go into the body, tokens into Authorization.",
+    Rule("secret-password", "secrets", "must", "The PFX password is never sent in clear text.",
+         broken="The PFX password is sent in clear text.",
+         source="no-key-in-the-cloud", tip="Encrypt it, and send it nowhere else.", judge=_clear_password),
+    Rule("secret-key", "secrets", "must", "No private key is sent in clear text.",
+         broken="A private key is sent in clear text.",
+         source="no-key-in-the-cloud", tip="Send the key only inside a password-protected PFX.", judge=_clear_key),
+    Rule("secret-url", "secrets", "must", "No secret is in a URL or in a header other than Authorization.",
+         broken="A secret is in a URL or in a header other than Authorization.",
+         source="tokens-not-in-addresses", tip="Put secrets into the body and tokens into Authorization.",
          judge=_secret_in_url),
-    Rule("secret-graph", "secrets", "must", "The application's secret goes to the token endpoint alone.",
-         source="client-secret-in-the-body", tip="Send Graph the token only.", judge=_secret_to_graph),
+    Rule("secret-graph", "secrets", "must", "The application's secret is sent to the token endpoint only.",
+         broken="The application's secret is sent to Graph.",
+         source="client-secret-in-the-body", tip="Send Graph only the token.", judge=_secret_to_graph),
     Rule("secret-output", "secrets", "must", "The tool prints no password, secret or token.",
-         source="secrets-in-logs", tip="Leave secrets out of messages, also of errors.", judge=_secret_in_output),
+         broken="The tool prints a password, secret or token.",
+         source="secrets-in-logs", tip="Leave secrets out of messages, error messages included.",
+         judge=_secret_in_output),
 )  # fmt: skip

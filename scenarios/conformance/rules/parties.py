@@ -30,8 +30,8 @@ def _to(run: ToolRun, *ends: str) -> list[Exchange]:
 
 def _contract(run: ToolRun) -> Iterator[Finding]:
     for one in _to(run):
-        told = one.answer_json()
-        code = told.get("error", {}).get("code", "") if isinstance(told, dict) else ""
+        answer = one.answer_json()
+        code = answer.get("error", {}).get("code", "") if isinstance(answer, dict) else ""
         yield Finding(one.status not in (400, 413), f"{one.line()} {code}".rstrip(), one.number)
 
 
@@ -105,29 +105,29 @@ def _backs_off(run: ToolRun) -> Iterator[Finding]:
         # Several requests may wait at once; each of them may find out by itself.
         soon = [two for two in leases[place + 1 :] if one.ended <= two.began < one.ended + _PAUSE]
         if one.status == 503:
-            text = f"asked {len(soon)} times in the {_PAUSE.total_seconds():.1f} s after"
+            text = f"{len(soon)} requests in the {_PAUSE.total_seconds():.1f} s after"
             yield Finding(len(soon) <= _AT_ONCE, text, soon[0].number if soon else one.number)
 
 
 def _polls(run: ToolRun) -> Iterator[Finding]:
     idle, stopped = run.facts.get("idle"), run.facts.get("stopped")
     if idle is not None and stopped is not None:
-        asked = [one for one in _to(run, "lease") if idle <= one.began <= stopped]
+        polls = [one for one in _to(run, "lease") if idle <= one.began <= stopped]
         seconds = (stopped - idle).total_seconds()
-        ok = len(asked) <= _POLLS_A_SECOND * seconds
-        yield Finding(
-            ok, f"{len(asked)} requests for work in {seconds:.1f} idle seconds", asked[0].number if asked else 0
-        )
+        ok = len(polls) <= _POLLS_A_SECOND * seconds
+        yield Finding(ok, f"{len(polls)} polls in {seconds:.1f} idle seconds", polls[0].number if polls else 0)
 
 
 def _farewell(run: ToolRun) -> Iterator[Finding]:
     if run.facts.get("plan") == "connector":
         beats = _to(run, "heartbeat")
         last = beats[-1].json() if beats else None
-        said = isinstance(last, dict) and last.get("stopping") is True
+        reported = isinstance(last, dict) and last.get("stopping") is True
         ended = run.exit_code is not None
-        text = f"{'said goodbye' if said else 'said nothing'}, {'ended' if ended else 'had to be killed'}"
-        yield Finding(said and ended, text, beats[-1].number if beats else 0)
+        text = (
+            f"{'reported its stop' if reported else 'did not report its stop'}, {'exited' if ended else 'was killed'}"
+        )
+        yield Finding(reported and ended, text, beats[-1].number if beats else 0)
 
 
 def _clear(which: Callable[[ToolRun], list[Exchange]]) -> Callable[[ToolRun], Iterator[Finding]]:
@@ -138,7 +138,9 @@ def _clear(which: Callable[[ToolRun], list[Exchange]]) -> Callable[[ToolRun], It
                 found = clear in one.body or base64.b64encode(clear) in one.body or given.key_material in one.body
                 found = found or b"PRIVATE KEY" in one.body
                 yield Finding(
-                    not found, f"{one.path}: {'a secret in clear' if found else 'no secret in clear'}", one.number
+                    not found,
+                    f"{one.path}: {'a secret in clear text' if found else 'no secret in clear text'}",
+                    one.number,
                 )
 
     return judge
@@ -155,14 +157,16 @@ def _of_device(run: ToolRun) -> list[Exchange]:
 def _identity(run: ToolRun) -> Iterator[Finding]:
     for one in _management(run):
         yield Finding(
-            one.certificate, f"{one.path}: {'its identity' if one.certificate else 'no identity'}", one.number
+            one.certificate,
+            f"{one.path}: {'its client certificate' if one.certificate else 'no client certificate'}",
+            one.number,
         )
 
 
 def _session(run: ToolRun) -> Iterator[Finding]:
     for one in _management(run):
         if one.certificate:
-            # The service answers what it cannot read with 200 and nothing.
+            # The service answers a message it cannot read with 200 and an empty body.
             read = bool(one.answer) or one.path not in (OMADM_PATH, ANDROID_PATH)
             yield Finding(one.status < 400 and read, f"{one.line()}{'' if read else ', empty'}", one.number)
 
@@ -180,59 +184,79 @@ def _device_module(module: str, done: str, not_done: str) -> Callable[[ToolRun],
 
 
 def _fails_openly(run: ToolRun) -> Iterator[Finding]:
-    told = [e.reason or "" for e in run.journal if e.outcome == "failed" and e.fields.get("device")]
-    open_ = any(_DEVICE_ERROR.search(reason) for reason in told)
-    yield Finding(open_, f"told {told[-1] if told else 'nothing'}")
+    reasons = [e.reason or "" for e in run.journal if e.outcome == "failed" and e.fields.get("device")]
+    ok = any(_DEVICE_ERROR.search(reason) for reason in reasons)
+    yield Finding(ok, f"reported {reasons[-1] if reasons else 'nothing'}")
 
 
 RULES: Final = (
-    Rule("connector-contract", "connector", "must", "Every message keeps the contract.",
-         source="connector-contract", tip="Look at the answer: it says what was expected and what came.",
+    Rule("connector-contract", "connector", "must", "Every message conforms to the contract.",
+         broken="A message does not conform to the contract.",
+         source="connector-contract", tip="Read the answer: it says what was expected and what it got.",
          judge=_contract, plans=_CONNECTOR),
-    Rule("connector-certificate", "connector", "must", "After enrolment every message shows the client certificate.",
-         source="connector-contract", tip="Use mutual TLS with the certificate that enrolment gave.",
-         judge=_own_certificate, plans=_CONNECTOR),
-    Rule("connector-started", "connector", "must", "A process says first that it has begun.",
+    Rule("connector-certificate", "connector", "must",
+         "After enrolment, every message presents the client certificate.",
+         broken="A message after enrolment does not present the client certificate.",
+         source="connector-contract", tip="Use mutual TLS with the certificate from enrolment.", judge=_own_certificate,
+         plans=_CONNECTOR),
+    Rule("connector-started", "connector", "must", "A new connector process first reports that it has started.",
+         broken="A new connector process does not first report that it has started.",
          source="connector-contract-start", tip="Send a heartbeat with `started: true` before anything else.",
          judge=_started, plans=_CONNECTOR),
-    Rule("connector-completes", "connector", "must", "Whatever was leased is completed, with a result or a reason.",
-         source="connector-contract", tip="Report what cannot be done as well.", judge=_completes, plans=_CONNECTOR),
-    Rule("connector-usable", "connector", "must", "Devices can use what it returns.",
+    Rule("connector-completes", "connector", "must", "Every leased request is completed, with a result or a reason.",
+         broken="A leased request is not completed.",
+         source="connector-contract", tip="Report requests that fail, too.", judge=_completes, plans=_CONNECTOR),
+    Rule("connector-usable", "connector", "must", "Devices can use the connector's results.",
+         broken="A device cannot use the connector's result.",
          source="recryption", tip="Encrypt for the device's certificate; fill the payload for Apple devices.",
          judge=_installed, plans=_CONNECTOR),
-    Rule("connector-reasons", "connector", "must", "What cannot be done is told with its stable reason.",
-         source="connector-contract", tip="Tell KeyNotFound and DecryptFailed apart.",
-         judge=_reasons, plans=_CONNECTOR),
-    Rule("connector-one-bad", "connector", "must", "A request that fails takes no other of its batch along.",
-         source="connector-contract", tip="Work on each request by itself.", judge=_one_bad, plans=_CONNECTOR),
-    Rule("connector-recovers", "connector", "must", "Work goes on after the service was busy or an answer was lost.",
-         source="connector-events", tip="Try again; a completion may come twice.", judge=_recovers, plans=_CONNECTOR),
-    Rule("connector-backs-off", "connector", "should", "A busy service is not asked again at once.",
-         source="service-unavailable", tip="Wait longer after each failure.", judge=_backs_off, plans=_CONNECTOR),
-    Rule("connector-polls", "connector", "should", "An idle connector does not ask all the time.",
-         source="connector-poll", tip="Use `waitSeconds`, or pause between requests.", judge=_polls, plans=_CONNECTOR),
-    Rule("connector-farewell", "connector", "should", "A connector that is stopped says so and ends.",
-         source="connector-contract",
-         tip="Send a heartbeat with `stopping: true`, so that its work goes to another at once.", judge=_farewell,
+    Rule("connector-reasons", "connector", "must", "A failed request is reported with the right reason code.",
+         broken="A failed request is not reported with the right reason code.",
+         source="connector-contract", tip="Distinguish KeyNotFound from DecryptFailed.", judge=_reasons,
          plans=_CONNECTOR),
-    Rule("connector-clear", "connector", "must", "No password and no private key is sent in clear.",
+    Rule("connector-one-bad", "connector", "must", "A request that fails does not affect the others in its batch.",
+         broken="A request that fails affects the others in its batch.",
+         source="connector-contract", tip="Process each request independently.", judge=_one_bad, plans=_CONNECTOR),
+    Rule("connector-recovers", "connector", "must", "Work continues after a busy service or a lost answer.",
+         broken="Work does not continue after a busy service or a lost answer.",
+         source="connector-events", tip="Retry; completing twice is harmless.", judge=_recovers, plans=_CONNECTOR),
+    Rule("connector-backs-off", "connector", "should", "The connector backs off when the service is busy.",
+         broken="The connector retries at once when the service is busy.",
+         source="service-unavailable", tip="Wait longer after each failure.", judge=_backs_off, plans=_CONNECTOR),
+    Rule("connector-polls", "connector", "should", "An idle connector pauses between polls.",
+         broken="An idle connector polls too often.",
+         source="connector-poll", tip="Use `waitSeconds`, or pause between requests.", judge=_polls, plans=_CONNECTOR),
+    Rule("connector-farewell", "connector", "should", "A stopped connector reports that it stops, then exits.",
+         broken="A stopped connector does not report that it stops, or does not exit.",
+         source="connector-contract",
+         tip="Send a heartbeat with `stopping: true`, so that its work goes to another connector at once.",
+         judge=_farewell, plans=_CONNECTOR),
+    Rule("connector-clear", "connector", "must", "No password and no private key is sent in clear text.",
+         broken="A password or private key is sent in clear text.",
          source="how-delivery-works", tip="Encrypt for the device; log identifiers only.", judge=_clear(_to),
          plans=_CONNECTOR),
-    Rule("device-identity", "device", "must", "Every management message shows the identity that enrolment gave.",
+    Rule("device-identity", "device", "must",
+         "Every management message presents the client certificate from enrolment.",
+         broken="A management message does not present the client certificate from enrolment.",
          source="device-identities", tip="Use the client certificate.", judge=_identity, plans=_DEVICE),
-    Rule("device-session", "device", "must", "Every management message is taken by the service.",
-         source="device-sessions", tip="Look at the journal for the reason.", judge=_session, plans=_DEVICE),
-    Rule("device-installs", "device", "must", "A certificate is installed, and shown by its thumbprint.",
+    Rule("device-session", "device", "must", "The service accepts every management message.",
+         broken="The service does not accept a management message.",
+         source="device-sessions", tip="Look up the reason in the journal.", judge=_session, plans=_DEVICE),
+    Rule("device-installs", "device", "must", "A certificate is installed and reported by its thumbprint.",
+         broken="A certificate is not installed, or not reported by its thumbprint.",
          source="how-delivery-works", tip="Decrypt the password, import the PFX, report what is in the store.",
-         judge=_device_module("plain", "installed and shown", "not installed, or not shown"), modules=("plain",),
+         judge=_device_module("plain", "installed and reported", "not installed, or not reported"), modules=("plain",),
          plans=_DEVICE),
-    Rule("device-removes", "device", "must", "A certificate that is taken back is removed.",
-         source="removal", tip="Carry the removal out, and report it.",
-         judge=_device_module("removed", "removed", "still there"), modules=("removed",), plans=_DEVICE),
-    Rule("device-fails-openly", "device", "must", "A PFX that does not open is reported as failed.",
-         source="portal-error-numbers", tip="Report the error that the platform has for it.", judge=_fails_openly,
+    Rule("device-removes", "device", "must", "A withdrawn certificate is removed.",
+         broken="A withdrawn certificate is not removed.",
+         source="removal", tip="Carry out the removal and report it.",
+         judge=_device_module("removed", "removed", "still installed"), modules=("removed",), plans=_DEVICE),
+    Rule("device-fails-openly", "device", "must", "A PFX that cannot be opened is reported as failed.",
+         broken="A PFX that cannot be opened is not reported as failed.",
+         source="portal-error-numbers", tip="Report the platform's error for it.", judge=_fails_openly,
          modules=("wrong-password",), plans=_DEVICE),
-    Rule("device-clear", "device", "must", "No password and no private key is sent in clear.",
-         source="how-delivery-works", tip="Report thumbprints and states only.",
-         judge=_clear(_of_device), plans=_DEVICE),
+    Rule("device-clear", "device", "must", "No password and no private key is sent in clear text.",
+         broken="A password or private key is sent in clear text.",
+         source="how-delivery-works", tip="Report thumbprints and states only.", judge=_clear(_of_device),
+         plans=_DEVICE),
 )  # fmt: skip

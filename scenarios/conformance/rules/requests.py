@@ -14,10 +14,10 @@ _PROPERTIES: Final = {
 _REQUIRED: Final = _PROPERTIES - {"id", "createdDateTime", "lastModifiedDateTime"}
 _OFFSET: Final = re.compile(r"(Z|[+-]\d\d:\d\d)$")
 _TOKENS: Final = 2
-"""Tokens that a tool may need at once: of its own and of the user it speaks for, or of two processes."""
+"""Tokens that a tool may need at once: its own and its user's, or those of two processes."""
 
 _PER_REQUEST: Final = 3
-"""Requests to Graph from which on one token for each of them is seen."""
+"""Fewer requests to Graph than this do not show whether a token is reused."""
 
 
 def _bearer(run: ToolRun) -> Iterator[Finding]:
@@ -37,16 +37,16 @@ def _own_token(run: ToolRun) -> Iterator[Finding]:
 
 def _token_reused(run: ToolRun) -> Iterator[Finding]:
     if len(run.graph) >= _PER_REQUEST:
-        asked, refused = len(run.tokens), sum(one.status == 401 for one in run.graph)
-        text = f"{asked} tokens asked for, {len(run.graph)} requests to Graph, {refused} of them refused with 401"
-        yield Finding(asked <= _TOKENS + refused, text, run.tokens[-1].number if run.tokens else 0)
+        requested, refused = len(run.tokens), sum(one.status == 401 for one in run.graph)
+        text = f"{requested} tokens requested, {len(run.graph)} requests to Graph, {refused} of them refused with 401"
+        yield Finding(requested <= _TOKENS + refused, text, run.tokens[-1].number if run.tokens else 0)
 
 
 def _beta(run: ToolRun) -> Iterator[Finding]:
     for one in run.graph:
         if "userpfxcertificates" in one.path.lower():
             version = one.path.strip("/").partition("/")[0]
-            yield Finding(version.lower() == "beta", f"asked /{version}", one.number)
+            yield Finding(version.lower() == "beta", f"requested /{version}", one.number)
 
 
 def _json_body(run: ToolRun) -> Iterator[Finding]:
@@ -106,30 +106,41 @@ def _user_agent(run: ToolRun) -> Iterator[Finding]:
 
 RULES: Final = (
     Rule("signin-bearer", "sign-in", "must", "Every request to Graph carries a bearer token.",
+         broken="A request to Graph carries no bearer token.",
          source="access-tokens", tip="Send `Authorization: Bearer TOKEN` with every request.", judge=_bearer),
-    Rule("signin-own-token", "sign-in", "must", "The token is one of the tenant's own, for Graph.",
-         source="token-refusals", tip="Ask the tenant's token endpoint with scope `{graph_url}/.default`.",
+    Rule("signin-own-token", "sign-in", "must", "The token is issued by the tenant, for Graph.",
+         broken="Graph refuses the token: the tenant did not issue it, or it is not for Graph.",
+         source="token-refusals", tip="Request it from the tenant's token endpoint with scope `{graph_url}/.default`.",
          judge=_own_token),
-    Rule("signin-token-reused", "sign-in", "should", "A token is used until it ends, not asked for anew each time.",
-         source="token-lifetime", tip="Keep the token and its `expires_in`.", judge=_token_reused),
-    Rule("request-beta", "request form", "must", "Imported certificates are asked for below /beta.",
-         source="record-type", tip="Begin the path with /beta.", judge=_beta),
+    Rule("signin-token-reused", "sign-in", "should", "A token is reused until it expires.",
+         broken="New tokens are requested although earlier ones are still valid.",
+         source="token-lifetime", tip="Cache the token for its `expires_in`.", judge=_token_reused),
+    Rule("request-beta", "request form", "must", "Imported certificates are requested under /beta.",
+         broken="Imported certificates are requested outside /beta.",
+         source="record-type", tip="Start the path with /beta.", judge=_beta),
     Rule("request-json", "request form", "must", "A record is sent as one JSON object with its Content-Type.",
+         broken="A record is not sent as one JSON object with its Content-Type.",
          source="json-content-type", tip="Send `Content-Type: application/json`.", judge=_json_body),
-    Rule("request-known-properties", "request form", "must", "A record has no property that the type has not.",
+    Rule("request-known-properties", "request form", "must", "A record has only properties that its type defines.",
+         broken="A record has a property that its type does not define.",
          source="record-properties", tip="Leave the property out.", judge=_known_properties),
-    Rule("request-required", "request form", "must", "A new record has everything that delivery needs.",
+    Rule("request-required", "request form", "must", "A new record has every property that delivery needs.",
+         broken="A new record lacks a property that delivery needs.",
          source="record-properties",
-         tip="Send all of thumbprint, user, purpose, dates, provider, key, padding, blob and password.",
-         judge=_required),
-    Rule("request-enum-names", "request form", "should", "Purpose and padding are sent by their names.",
+         tip="Send thumbprint, user, purpose, dates, provider, key, padding, blob and password.", judge=_required),
+    Rule("request-enum-names", "request form", "should", "Purpose and padding are sent by name.",
+         broken="Purpose or padding is not sent by a name that Graph knows.",
          source="purpose-and-padding-names", tip="Send `smimeEncryption`, not 1.", judge=_enum_names),
-    Rule("request-offsets", "request form", "must", "Dates carry their offset.",
+    Rule("request-offsets", "request form", "must", "Dates carry a UTC offset.",
+         broken="A date carries no UTC offset.",
          source="record-dates", tip="Write `2026-03-01T08:00:00Z`.", judge=_offsets),
-    Rule("request-no-id", "request form", "should", "The service makes the id of a new record.",
+    Rule("request-no-id", "request form", "should", "The service chooses the id of a new record.",
+         broken="The tool chooses the id of a new record.",
          source="record-id", tip="Leave `id` out, or send it empty.", judge=_no_invented_id),
     Rule("request-client-request-id", "request form", "may", "Requests carry a client-request-id for support.",
+         broken="A request carries no client-request-id.",
          source="response-headers", tip="Send a GUID as `client-request-id`, and log it.", judge=_client_request_id),
-    Rule("request-user-agent", "request form", "may", "The client says what it is.",
+    Rule("request-user-agent", "request form", "may", "The client names itself in User-Agent.",
+         broken="The client does not name itself in User-Agent.",
          source="user-agent", tip="Send a User-Agent with name and version.", judge=_user_agent),
 )  # fmt: skip

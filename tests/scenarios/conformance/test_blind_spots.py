@@ -19,7 +19,7 @@ from pfxlab.scenarios.conformance.plans import PLANS
 from pfxlab.scenarios.conformance.stage import Stage
 from pfxlab.scenarios.conformance.tool import CommandTool
 from pfxlab.scenarios.conformance.verdict import Judgement
-from tests.scenarios.conformance.test_rules import stage, told
+from tests.scenarios.conformance.test_rules import broken_rules, stage
 from tests.scenarios.conformance.tools import OTHER_KEY, PATH, Failed, Run, SmallTool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -146,7 +146,7 @@ async def judged(stage: Stage, kind: type[Run], plan: str, *modules: str) -> Jud
 async def test_not_missed(stage: Stage, kind: type[Run], plan: str, module: str, rule: str) -> None:
     """What a tool does wrong is found in a batch, in a record made anew, and where nothing was done at all."""
     judgement = await judged(stage, kind, plan, module)
-    assert rule in told(judgement), told(judgement)
+    assert rule in broken_rules(judgement), broken_rules(judgement)
     assert judgement.verdict == "FAIL"
 
 
@@ -163,7 +163,7 @@ async def test_not_missed(stage: Stage, kind: type[Run], plan: str, module: str,
 async def test_not_blamed(stage: Stage, kind: type[Run], plan: str, modules: tuple[str, ...], warned: set[str]) -> None:
     """A tool that does a right thing in an unusual way is not failed for it."""
     judgement = await judged(stage, kind, plan, *modules)
-    assert (set(told(judgement)), judgement.verdict) == (warned, "PASS"), told(judgement)
+    assert (set(broken_rules(judgement)), judgement.verdict) == (warned, "PASS"), broken_rules(judgement)
     json.dumps(judgement.to_json(), ensure_ascii=False).encode()
     report.html(judgement, "now").encode()
     report.junit(judgement)
@@ -172,34 +172,34 @@ async def test_not_blamed(stage: Stage, kind: type[Run], plan: str, modules: tup
 async def test_password_in_utf_16(stage: Stage) -> None:
     """A password that was encrypted as UTF-16 is named as that, though cryptography stops at its null bytes."""
     judgement = await judged(stage, Wide, "import", "plain")
-    assert "encrypted as UTF-16" in told(judgement)["crypto-password-opens"][0]
+    assert "encrypted as UTF-16" in broken_rules(judgement)["crypto-password-opens"][0]
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "expected"),
     [
         (
             "echo no module named x; exit 4",
-            "exit code 4 before any request to the lab, its last words: no module named x",
+            "exit code 4 before any request to the lab; last line printed: no module named x",
         ),
         ("kill -9 $$", "ended by signal 9 before any request"),
         ("sleep 30; true", "had to be stopped after 0 requests"),
     ],
 )
-async def test_tool_that_never_came(stage: Stage, script: str, said: str) -> None:
+async def test_tool_that_never_came(stage: Stage, script: str, expected: str) -> None:
     """A tool that ends before it reached the lab is quoted, one that a signal ended or that hung is called that."""
     tool = CommandTool(["sh", "-c", script])
     judgement = await runner.run(PLANS["import"], tool, "t", only=["plain"], seconds=1, stages=[stage])
-    assert said in told(judgement)["works"][0]
+    assert expected in broken_rules(judgement)["works"][0]
 
 
 async def test_last_words_hold_no_part_of_a_secret(stage: Stage) -> None:
     """A password that stands where a quotation is cut off is left out whole."""
     tool = CommandTool(["sh", "-c", 'printf "%0190d%s" 0 "$0"; exit 4', "{password}"])
     judgement = await runner.run(PLANS["import"], tool, "t", only=["plain"], stages=[stage])
-    (said,) = told(judgement)["works"]
-    assert "its last words: 000" in said
-    assert judgement.runs[0].given[0].password[:6] not in said
+    (evidence,) = broken_rules(judgement)["works"]
+    assert "last line printed: 000" in evidence
+    assert judgement.runs[0].given[0].password[:6] not in evidence
 
 
 async def test_hanging_tool_fails(stage: Stage) -> None:
@@ -207,7 +207,7 @@ async def test_hanging_tool_fails(stage: Stage) -> None:
     tool = CommandTool(["sleep", "3000"])
     begun = time.monotonic()
     judgement = await runner.run(PLANS["import"], tool, "t", only=["refused-400"], seconds=1, stages=[stage])
-    assert list(told(judgement)) == ["gives-up"]
+    assert list(broken_rules(judgement)) == ["gives-up"]
     assert time.monotonic() - begun < 300
 
 
@@ -215,7 +215,7 @@ async def test_hanging_tool_fails(stage: Stage) -> None:
 async def test_reports_do_not_leak_what_the_tool_leaked(stage: Stage, flaw: str) -> None:
     """No report holds a password, secret, token or private key that the tool sent or printed where it must not."""
     judgement = await runner.run(PLANS["import"], SmallTool("import", flaw), "t", only=["plain"], stages=[stage])
-    assert list(told(judgement)) == [flaw]
+    assert list(broken_rules(judgement)) == [flaw]
     run = judgement.runs[0]
     pem = OTHER_KEY.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

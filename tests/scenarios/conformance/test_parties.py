@@ -10,7 +10,7 @@ from pfxlab.scenarios.conformance.plans import PLANS
 from pfxlab.scenarios.conformance.rules import RULES
 from tests.clients.test_official_sdk import PFXLAB
 from tests.scenarios.conformance.parties import SmallConnector, SmallDevice
-from tests.scenarios.conformance.test_rules import told
+from tests.scenarios.conformance.test_rules import broken_rules
 from tests.scenarios.conformance.test_verdicts import judged
 
 MODULES = {
@@ -38,17 +38,17 @@ async def test_flaw_breaks_exactly_its_rule(rule: str) -> None:
     for seconds in (6, 90):
         # A busy machine may need longer for all that is right about it; what is wrong is not mended by time.
         bad = await runner.run(PLANS[plan], TOOLS[plan](rule), "small", only=[module], seconds=seconds)
-        assert rule in told(bad)
-        if set(told(bad)) - ALSO.get(rule, set()) == {rule}:
+        assert rule in broken_rules(bad)
+        if set(broken_rules(bad)) - ALSO.get(rule, set()) == {rule}:
             break
-    assert set(told(bad)) - ALSO.get(rule, set()) == {rule}, told(bad)
+    assert set(broken_rules(bad)) - ALSO.get(rule, set()) == {rule}, broken_rules(bad)
 
 
 @pytest.mark.parametrize("plan", TOOLS)
 async def test_right_one_keeps_every_rule(plan: str) -> None:
     """A connector and a device without a flaw keep every rule in every module."""
     judgement = await runner.run(PLANS[plan], TOOLS[plan](), "small")
-    assert told(judgement) == {}
+    assert broken_rules(judgement) == {}
     outcomes = {v.rule.id: v.outcome for v in judgement.verdicts if v.outcome != "PASS"}
     assert outcomes == {}
 

@@ -54,7 +54,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage() -> AsyncIterator[Stage]:
-    """Return one lab for all tests; it is as new for each run of a tool."""
+    """Return one lab for all tests; it is reset for each run of a tool."""
     async with AsyncExitStack() as stack:
         yield await runner.open_stage(stack, RIGHTS, key_pool())
 
@@ -64,7 +64,7 @@ async def judged(stage: Stage, plan: str, modules: tuple[str, ...] = (), flaw: s
     return await runner.run(PLANS[plan], SmallTool(plan, flaw), "small tool", only=modules, stages=[stage])
 
 
-def told(judgement: Judgement) -> dict[str, list[str]]:
+def broken_rules(judgement: Judgement) -> dict[str, list[str]]:
     """Return the rules that were broken, with the evidence."""
     return {v.rule.id: [str(s) for s in v.seen] for v in judgement.verdicts if v.outcome in ("FAIL", "WARNING")}
 
@@ -74,7 +74,7 @@ async def test_flaw_breaks_exactly_its_rule(stage: Stage, rule: str) -> None:
     """A tool with one flaw breaks the rule that is named after it, and no other."""
     plan, modules = BROKEN_IN.get(rule, ("import", ("plain",)))
     bad = await judged(stage, plan, modules, rule)
-    assert list(told(bad)) == [rule], told(bad)
+    assert list(broken_rules(bad)) == [rule], broken_rules(bad)
     verdict = next(v for v in bad.verdicts if v.rule.id == rule)
     assert verdict.outcome == ("FAIL" if RULES[rule].severity == "must" else "WARNING")
     assert bad.verdict == ("FAIL" if RULES[rule].severity == "must" else "PASS")
@@ -84,7 +84,7 @@ async def test_flaw_breaks_exactly_its_rule(stage: Stage, rule: str) -> None:
 async def test_right_tool_passes_every_plan(stage: Stage, plan: str) -> None:
     """The tool without a flaw breaks no rule in any module of any plan, and keeps each that its plan exercises."""
     judgement = await judged(stage, plan)
-    assert told(judgement) == {}
+    assert broken_rules(judgement) == {}
     assert judgement.verdict == "PASS"
     outcomes = {verdict.rule.id: verdict.outcome for verdict in judgement.verdicts}
     broken_here = [rule for rule, (other, _) in BROKEN_IN.items() if other == plan]
@@ -94,9 +94,11 @@ async def test_right_tool_passes_every_plan(stage: Stage, plan: str) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_rules_say_what_they_are() -> None:
-    """There are at least 40 rules; each has a sentence, a source and a tip, and an id of its own."""
+    """There are at least 40 rules; each has a sentence, another for when it is broken, a source and a tip."""
     assert len(RULES) >= 40
     for rule in RULES.values():
         assert rule.sentence.endswith(".")
+        assert rule.broken.endswith(".")
+        assert rule.broken != rule.sentence
         assert rule.fact.cited
         assert rule.tip.endswith(".")

@@ -19,7 +19,7 @@ from pfxlab.scenarios.conformance.evidence import ToolRun
 from pfxlab.scenarios.conformance.plans import PLANS
 from pfxlab.scenarios.conformance.report import html, junit, print_judgement
 from pfxlab.scenarios.conformance.rules import RULES
-from pfxlab.scenarios.conformance.verdict import Judgement, Seen, Verdict, judge, with_expected
+from pfxlab.scenarios.conformance.verdict import Judgement, Outcome, Seen, Verdict, judge, with_expected
 from tests.campaign import untraced
 from tests.clients.test_official_sdk import PFXLAB
 from tests.scenarios.conformance.test_tool_process import alive, wait_until
@@ -190,9 +190,7 @@ def test_every_module_is_named() -> None:
         ToolRun(name, [], 0, "", [], {}, facts={"reached": False}) for name in ("one-here", "two-here", "one-there")
     ]
     shown = judge(RULES["truth"], runs).seen
-    assert [str(one) for one in shown] == [
-        "one-here: said success; what was asked for is not done (also in two-here, one-there)"
-    ]
+    assert [str(one) for one in shown] == ["one-here: exit code 0; the task is not done (also in two-here, one-there)"]
 
 
 def test_verdicts_are_counted() -> None:
@@ -207,6 +205,19 @@ def test_verdicts_are_counted() -> None:
     assert [(one.expected, one.unexpected, one.fails) for one in marked] == [(True, False, False), (False, True, True)]
     assert Judgement("import", "t", marked).verdict == "FAIL"
     assert str(seen[0]) == "m, request 3: x"
+
+
+@pytest.mark.parametrize(("outcome", "headline"), [("FAIL", "is not ASCII"), ("PASS", "is ASCII")])
+def test_headline_says_what_is_wrong(outcome: Outcome, headline: str) -> None:
+    """Terminal, JSON, JUnit and HTML name a broken rule by what is wrong, an unexpected pass by the rule."""
+    one = Verdict(RULES["crypto-ascii"], outcome, [Seen("m", outcome == "PASS", "x", 0)], unexpected=outcome == "PASS")
+    judgement = Judgement("import", "t", [one])
+    console = Console(width=80, file=StringIO(), record=True)
+    print_judgement(console, judgement)
+    shown = [console.export_text(), junit(judgement).decode(), html(judgement, "today")]
+    shown += [rule["headline"] for rule in judgement.to_json()["rules"]]
+    assert [f"The password {headline}." in text for text in shown] == [True] * 4
+    assert judgement.to_json()["rules"][0]["sentence"] == "The password is ASCII."
 
 
 def test_verdict_shows_title_and_address() -> None:
