@@ -247,7 +247,7 @@ async def _move_world(request: web.Request, look: Look, form: Any) -> web.Respon
         return _answer(request, look, Shown(_NOT_YOURS, {}, status=403))
     session = current(request, look.cloud.clock.now())
     try:
-        verb, body, place, done = world.asked(form)
+        verb, body, place, done = world.request_of(form)
         await control.perform(request.app, verb, body, place)
     except (control.Refused, ValueError) as problem:
         return _show_world(request, look, str(problem))

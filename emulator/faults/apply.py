@@ -22,7 +22,7 @@ def actor_of(authorization: str, *names: str) -> str:
             claims = jwt.decode(token, options={"verify_signature": False})
             found += [str(claims.get(name, "")) for name in _NAMES]
         except jwt.InvalidTokenError:
-            pass  # whoever shows no token of ours is nobody by it
+            pass  # a foreign token identifies no actor
     return " ".join(name for name in found if name)
 
 
@@ -32,7 +32,7 @@ def mark(journal: Journal, planned: Planned, **facts: str) -> None:
 
 
 def retry_headers(now: datetime, settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers by which a fault asks a client to wait, in the form it was told."""
+    """Return the headers by which a fault asks a client to wait, in the planned form."""
     wait = float(settings["wait"])
     whole = str(max(1, -int(-wait // 1)))
     date = format_datetime(now.replace(microsecond=0) + timedelta(seconds=wait), usegmt=True)

@@ -1,6 +1,6 @@
-"""Faults that were asked for, and the decision whether one strikes: scripted by count, or by seeded chance.
+"""Planned faults, and the decision whether one strikes: by count, or by seeded probability.
 
-Pure but for its counters: whoever is about to do something asks `strike`, and carries out what it is told.
+Pure except for its counters: the caller asks `strike` before it acts, and carries out the fault it returns.
 """
 
 import fnmatch
@@ -44,7 +44,7 @@ class Occasion:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault as it was asked for: `after` occasions that fit it strikes `times` (None: always), with a probability.
+    """A planned fault: after `after` matching occasions it strikes `times` times (None: always), with a probability.
 
     `settings` are the kind's, complete.
     """
@@ -73,14 +73,14 @@ class Fault:
     def _on_route(self, occasion: Occasion) -> bool:
         method, _, path = self.route.rpartition(" ")
         if occasion.path.lower().endswith("/$batch") and not self.route.lower().endswith("$batch"):
-            # A batch is no request of its own: what is in it is asked one by one.
+            # A batch is not matched itself; the requests in it are, one by one.
             return False
         if method and method.upper() != occasion.method.upper():
             return False
         return not path or fnmatch.fnmatchcase(occasion.path.lower().rstrip("/"), path.lower().rstrip("/"))
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as it could be asked for again."""
+        """Return it as JSON values that plan the same fault again."""
         conditions = {name: getattr(self, name) for name in MATCHES if getattr(self, name)}
         times = {"times": ALWAYS if self.times is None else self.times, "after": self.after}
         return {"kind": self.kind, **conditions, **times, "probability": self.probability, **self.settings}
@@ -145,7 +145,7 @@ class Planned:
 
 
 class Faults:
-    """The faults of one lab, in the order in which they were asked for; the first that is due strikes alone."""
+    """The faults of one lab, in the order in which they were planned; only the first that is due strikes."""
 
     def __init__(self, seed: int) -> None:
         self._seed, self._given = seed, 0
@@ -197,7 +197,7 @@ class Faults:
             return False
         if fault.probability >= 1.0:
             return True
-        # Each occasion has a throw of its own: what other faults do, and when, changes none of them.
+        # Each occasion has its own random number, so that other faults do not change the outcome.
         throw = random.Random(f"{self._seed}/{planned.id}/{planned.fitted}").random()  # noqa: S311 - repeatable on purpose
         return throw < fault.probability
 

@@ -1,4 +1,4 @@
-"""What may be expected of a lab: a table of conditions, what stands beside each, what it means.
+"""What a scenario can expect of a lab: a table of conditions, their subjects and their meaning.
 
 The checks themselves need devices and connectors: scenarios/scenario/expectations.py.
 """
@@ -14,7 +14,7 @@ from pfxlab.emulator.store.journal_entries import FILTERS
 
 @dataclass(frozen=True)
 class Condition:
-    """Something that can be true of a lab. `schema`: of its value; `needs`: what it is said of."""
+    """Something that can be true of a lab. `schema`: of its value; `needs`: the subjects it must name."""
 
     means: str
     schema: Mapping[str, Any]
@@ -31,7 +31,7 @@ _ENTRY: Final = {
 
 CONDITIONS: Final = {
     "holds": Condition("the device holds exactly these certificates", LIST_OF_NAMES, ("device",)),
-    "lacks": Condition("the device holds none of these", LIST_OF_NAMES, ("device",)),
+    "lacks": Condition("the device holds none of these certificates", LIST_OF_NAMES, ("device",)),
     "opens": Condition(
         "mail that OpenSSL encrypted to these certificates opens on the device", LIST_OF_NAMES, ("device",)
     ),
@@ -40,25 +40,27 @@ CONDITIONS: Final = {
     ),
     "managed": Condition("whether the device is still managed", {"type": "boolean"}, ("device",)),
     "identity_age_below_days": Condition(
-        "the device's management identity began less than so many days ago",
+        "the device's management certificate is younger than this number of days",
         {"type": "number", "exclusiveMinimum": 0},
         ("device",),
     ),
     "state": Condition(
-        "the delivery's state, see [the life of a delivery](delivery-states.md); `none` without one",
+        "the delivery's state, see [delivery states](delivery-states.md); `none` if there is no delivery",
         {"enum": [*map(str, State), "none"]},
         ("device", "certificate"),
     ),
-    "because": Condition("what `pfxlab explain` says: the code of the first broken link, or `arrived`", TEXT),
+    "because": Condition("the result of `pfxlab explain`: the code of the first broken link, or `arrived`", TEXT),
     "records": Condition("how many records Graph has, of the `certificate` or of all", _WHOLE),
     "active": Condition("whether the connector counts as active", {"type": "boolean"}, ("connector",)),
-    "processed_at_least": Condition("how many requests the connector has taken at least", _WHOLE, ("connector",)),
+    "processed_at_least": Condition(
+        "the least number of requests that the connector has processed", _WHOLE, ("connector",)
+    ),
     "struck": Condition("how often the fault has struck", _WHOLE, ("fault",)),
     "journal": Condition(
-        "how many entries with these values the journal has: `count`, or `at_least` (1 when left out)", _ENTRY
+        "how many entries with these values the journal has: `count`, or `at_least` (default 1)", _ENTRY
     ),
     "secrets": Condition(
-        "`absent`: no password and no private key of the scenario's certificates in what the cloud keeps",
+        "`absent`: no password and no private key of the scenario's certificates in what the cloud stores",
         {"const": "absent"},
     ),
 }
@@ -77,4 +79,4 @@ SCHEMA: Final = {
     **closed({**_BESIDE, **{name: one.schema for name, one in CONDITIONS.items()}}, []),
     "anyOf": [{"required": [name, *one.needs]} for name, one in CONDITIONS.items()],
 }
-"""What may stand below `expect`: what is spoken of, and at least one thing that must be true of it."""
+"""What `expect` may contain: its subjects, and at least one condition on them."""

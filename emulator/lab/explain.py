@@ -1,6 +1,6 @@
-"""Why has this certificate (not) arrived? Walks its way from import to device and stops at the first broken link.
+"""Why has this certificate (not) arrived? Follows it from import to device and stops at the first broken link.
 
-Reads the store only. The links are those of sources.md#why-nothing-arrives; codes and remedies stand in causes.py.
+Reads the store only. The links are those of sources.md#why-nothing-arrives; codes and remedies are in causes.py.
 """
 
 import re
@@ -22,12 +22,12 @@ from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE
 
 _SHOWN: Final = 200
 _SEARCHED: Final = 1000
-"""Refused imports that are looked through, newest first."""
+"""Refused imports that are searched, newest first."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """One link of the chain: `code` is empty where it holds; `evidence` says what was seen, `remedy` what to do."""
+    """One link of the chain: `code` is empty if it holds; `evidence` says what was seen, `remedy` what to do."""
 
     name: str
     evidence: str
@@ -43,7 +43,7 @@ class _Broken(Exception):
 
 @dataclass
 class Explanation:
-    """The way of one certificate to one device. `arrived`: the device holds it and has shown it."""
+    """The path of one certificate to one device. `arrived`: the device has installed and reported it."""
 
     user: str
     thumbprint: str | None = None
@@ -76,8 +76,8 @@ def explain(
 ) -> list[Explanation]:
     """Return one explanation for each certificate of the user on each of the user's devices.
 
-    `device` (id or name) and `thumbprint` narrow it down. When the chain breaks before there is a pair to speak of,
-    one explanation says so.
+    `device` (id or name) and `thumbprint` narrow it down. If the chain breaks before there is a certificate and a
+    device, the list has one explanation that says so.
     """
     found: list[Explanation] = []
     try:
@@ -88,16 +88,16 @@ def explain(
         return [Explanation(user, thumbprint, device, links=[broken.link])]
     for one in devices:
         for record in records:
-            told = Explanation(user, record.thumbprint, one.id, one.device_name)
-            told.links.append(Link("import", f"record {record.id}, purpose {record.intended_purpose.name}"))
-            told.links.append(Link("device", f"{one.device_name}, {one.platform} {one.os_version}, id {one.id}"))
+            explanation = Explanation(user, record.thumbprint, one.id, one.device_name)
+            explanation.links.append(Link("import", f"record {record.id}, purpose {record.intended_purpose.name}"))
+            explanation.links.append(Link("device", f"{one.device_name}, {one.platform} {one.os_version}, id {one.id}"))
             try:
                 for step in _CHAIN:
-                    told.links.append(step(cloud, one, record, str(row["id"])))
-                told.arrived = True
+                    explanation.links.append(step(cloud, one, record, str(row["id"])))
+                explanation.arrived = True
             except _Broken as broken:
-                told.links.append(broken.link)
-            found.append(told)
+                explanation.links.append(broken.link)
+            found.append(explanation)
     return found
 
 
@@ -107,7 +107,7 @@ def _user(cloud: Cloud, tenant_id: str, name: str) -> Any:
         refused = _refused_import(cloud, name)
         if refused:
             raise _Broken("import", "ImportRefused", refused)
-        raise _Broken("user", "UserUnknown", f"no user of the tenant is named {name!r}")
+        raise _Broken("user", "UserUnknown", f"the tenant has no user {name!r}")
     return row
 
 
@@ -147,7 +147,9 @@ def _devices(cloud: Cloud, user: Any, wanted: str | None) -> list[Device]:
     if other is not None:
         raise _Broken("device", "DeviceOfAnother", f"{other.device_name} belongs to the user {other.user_id}")
     raise _Broken(
-        "device", "DeviceUnknown", f"{user['user_principal_name']} has {counted(len(mine), 'device')}, none as asked"
+        "device",
+        "DeviceUnknown",
+        f"{user['user_principal_name']} has {counted(len(mine), 'device')}, but not the requested one",
     )
 
 
@@ -155,10 +157,10 @@ def _targeted(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Li
     """The profile: one for the platform, with the record's purpose, assigned to the user or device."""
     leaving = cloud.devices.leaving(device.id)
     if leaving is not None:
-        raise _Broken("device", "DeviceLeaves", f"{leaving} was asked for and waits for its next check-in")
+        raise _Broken("device", "DeviceLeaves", f"{leaving} is pending until the next check-in")
     delivery = _delivery(cloud, device, record)
     if delivery is not None and delivery.state is State.LEFT:
-        raise _Broken("profile", "LeftThere", f"no profile brings it any more, {device.platform} keeps it")
+        raise _Broken("profile", "LeftThere", f"no profile delivers it any more, but {device.platform} keeps it")
     profiles = [
         (stored.display_name, profile)
         for stored in cloud.profiles.all(device.tenant_id)
@@ -169,15 +171,15 @@ def _targeted(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Li
         raise _Broken("profile", "NoProfile", f"there is no imported-PFX profile for {device.platform}")
     fitting = [(name, one) for name, one in profiles if one.purpose is record.intended_purpose]
     if not fitting:
-        asked = ", ".join(f"{name!r} asks for {one.purpose.name}" for name, one in profiles[:5])
-        evidence = f"the record's purpose is {record.intended_purpose.name}; {asked}"
+        offered = ", ".join(f"profile {name!r} has {one.purpose.name}" for name, one in profiles[:5])
+        evidence = f"the record's purpose is {record.intended_purpose.name}; {offered}"
         raise _Broken("profile", "PurposeMismatch", evidence)
     groups = cloud.directory.groups_of(user_id, device.id)
     problems = [(name, _reach(one, groups)) for name, one in fitting]
     reached = [name for name, problem in problems if problem is None]
     if reached:
-        return Link("profile", f"{reached[0]!r} asks for {record.intended_purpose.name} and reaches the device")
-    # The nearest miss tells most: excluded, then assigned to others, then not assigned at all.
+        return Link("profile", f"{reached[0]!r} has purpose {record.intended_purpose.name} and targets the device")
+    # Report the nearest miss: excluded, then assigned to others, then not assigned at all.
     order = ("Excluded", "NotInGroup", "NotAssigned")
     name, problem = min(problems, key=lambda one: order.index(one[1][0] if one[1] else order[-1]))
     code, evidence = problem or ("NotAssigned", "")
@@ -185,49 +187,51 @@ def _targeted(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Li
 
 
 def _reach(profile: Profile, groups: frozenset[str]) -> tuple[str, str] | None:
-    """Return (code, evidence) of why a profile does not reach members of these groups, or None when it does."""
+    """Return (code, evidence) of why a profile does not reach members of these groups, or None if it does."""
     included = False
     for target in profile.targets:
         inside = target.group_id in groups
         if target.kind == "exclusionGroupAssignmentTarget" and inside:
-            return "Excluded", f"excludes the group {target.group_id}, which the user or device is in"
+            return "Excluded", f"excludes the group {target.group_id}, of the user or device"
         everyone = target.kind in ("allLicensedUsersAssignmentTarget", "allDevicesAssignmentTarget")
         included = included or everyone or (target.kind == "groupAssignmentTarget" and inside)
     if included:
         return None
     if not profile.targets:
-        return "NotAssigned", "is assigned to nobody"
+        return "NotAssigned", "is not assigned to any group"
     wanted = ", ".join(target.group_id for target in profile.targets)
-    return "NotInGroup", f"is assigned to {wanted}; the user and the device are in {len(groups)} other groups"
+    return "NotInGroup", f"is assigned to {wanted}; the user and the device are only in {len(groups)} other groups"
 
 
 def _delivery(cloud: Cloud, device: Device, record: Outline) -> Delivery | None:
-    """Return the delivery that has come furthest of a record to a device."""
+    """Return the delivery of a record to a device that is furthest along."""
     mine = [one for one in cloud.deliveries.of_certificate(record.id) if one.device_id == device.id]
     order = [State.INSTALLED, State.OFFERED, State.READY, State.LEASED, State.REQUESTED, State.FAILED, State.WANTED]
     return min(mine, key=lambda one: order.index(one.state) if one.state in order else len(order), default=None)
 
 
-def _asked(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Link:
-    """The device's question: it has checked in since it was targeted."""
+def _checked_in(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Link:
+    """The device's check-in since a profile targets it."""
     delivery = _delivery(cloud, device, record)
     if delivery is None or delivery.state in (State.SUPERSEDED, State.REMOVED):
         same = [one for one in cloud.certificates.of_user(user_id) if one.intended_purpose is record.intended_purpose]
         newest = max(same, key=lambda one: one.start_date)
         if newest.id != record.id:
-            raise _Broken("selection", "NewerStandsIn", f"{newest.thumbprint} of the same purpose begins later")
+            raise _Broken(
+                "selection", "NewerStandsIn", f"{newest.thumbprint} of the same purpose has a later start date"
+            )
         raise _Broken("check-in", "NotAskedYet", f"last check-in {device.last_sync:%Y-%m-%d %H:%M} UTC")
     if delivery.state is State.REMOVING:
-        raise _Broken("check-in", "BeingRemoved", f"removal waits since {delivery.last_modified:%Y-%m-%d %H:%M} UTC")
+        raise _Broken("check-in", "BeingRemoved", f"removal pending since {delivery.last_modified:%Y-%m-%d %H:%M} UTC")
     if delivery.state is State.WANTED:
-        if _last_word(cloud, device) == "nothing sent":
-            raise _Broken("check-in", "UserNotSignedIn", "its last check-in came without its user's session")
+        if _latest_event(cloud, device) == "nothing sent":
+            raise _Broken("check-in", "UserNotSignedIn", "its user was not signed in at the last check-in")
         raise _Broken("check-in", "NotAskedYet", f"last check-in {device.last_sync:%Y-%m-%d %H:%M} UTC")
-    return Link("check-in", "the device has asked for it")
+    return Link("check-in", "the device has requested it")
 
 
-def _last_word(cloud: Cloud, device: Device) -> str | None:
-    """Return the latest event of a device in the journal, None without one."""
+def _latest_event(cloud: Cloud, device: Device) -> str | None:
+    """Return the latest event of a device in the journal, or None."""
     entries = cloud.journal.entries(device=device.id, limit=1, newest=True)
     return entries[0].event if entries else None
 
@@ -238,7 +242,7 @@ _CONNECTOR_CODES: Final = frozenset(
 
 
 def _recrypted(cloud: Cloud, device: Device, record: Outline, _: str) -> Link:
-    """The connector's work: leased, tried, re-encrypted for the device's key."""
+    """The connector's work: leased, attempted, re-encrypted for the device's key."""
     delivery = _need(cloud, device, record)
     reason = (delivery.reason or "")[:_SHOWN]
     if delivery.state is State.FAILED and delivery.attempts and not delivery.maybe_on_device:
@@ -246,7 +250,7 @@ def _recrypted(cloud: Cloud, device: Device, record: Outline, _: str) -> Link:
         known = code if code in _CONNECTOR_CODES else "ConnectorFailed"
         raise _Broken("connector", known, f"gave up after {delivery.attempts} attempts: {reason}")
     if delivery.state is State.LEASED:
-        evidence = f"connector {delivery.leased_by} works on it until {delivery.lease_until}"
+        evidence = f"leased by connector {delivery.leased_by} until {delivery.lease_until}"
         raise _Broken("connector", "ConnectorBusy", evidence)
     if delivery.state is not State.REQUESTED:
         return Link("connector", "re-encrypted for the device's key")
@@ -257,13 +261,13 @@ def _recrypted(cloud: Cloud, device: Device, record: Outline, _: str) -> Link:
     active = [one for one in connectors if cloud.clock.now() - one.last_connection < silent]
     if not active:
         latest = max(one.last_connection for one in connectors)
-        evidence = f"the last of {len(connectors)} was heard of at {latest:%Y-%m-%d %H:%M} UTC"
+        evidence = f"{len(connectors)} enrolled, last contact {latest:%Y-%m-%d %H:%M} UTC"
         raise _Broken("connector", "ConnectorInactive", evidence)
     if reason:
         code = reason.partition(":")[0]
-        evidence = f"attempt {delivery.attempts} failed: {reason}; the next one not before {delivery.not_before}"
+        evidence = f"attempt {delivery.attempts} failed: {reason}; next attempt after {delivery.not_before}"
         raise _Broken("connector", code if code in _CONNECTOR_CODES else "RetryLater", evidence)
-    evidence = f"waits since {delivery.last_modified:%H:%M:%S} for one of {len(active)} active connectors"
+    evidence = f"waiting since {delivery.last_modified:%H:%M:%S} for one of {len(active)} active connectors"
     raise _Broken("connector", "ConnectorBusy", evidence)
 
 
@@ -289,7 +293,7 @@ _DEVICE_CODES: Final[tuple[tuple[str, str], ...]] = (
 
 
 def _delivered(cloud: Cloud, device: Device, record: Outline, _: str) -> Link:
-    """The device's part: fetched, installed, shown."""
+    """The device's work: fetched, installed, reported."""
     delivery = _need(cloud, device, record)
     if delivery.state is State.READY:
         raise _Broken("delivery", "NotFetchedYet", f"ready since {delivery.last_modified:%Y-%m-%d %H:%M} UTC")
@@ -299,18 +303,20 @@ def _delivered(cloud: Cloud, device: Device, record: Outline, _: str) -> Link:
         reason = delivery.reason or ""
         code = next((code for pattern, code in _DEVICE_CODES if re.search(pattern, reason)), "DeviceRefused")
         raise _Broken("device", code, f"{reason[:_SHOWN]} (portal: {delivery.error_code})")
-    return Link("delivery", f"installed, shown by the device, last change {delivery.last_modified:%Y-%m-%d %H:%M} UTC")
+    return Link(
+        "delivery", f"installed and reported by the device, last change {delivery.last_modified:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def _unconfirmed(cloud: Cloud, device: Device, delivery: Delivery) -> tuple[str, str]:
-    """Return (code, evidence) of what a device that was sent a certificate is waiting for."""
+    """Return (code, evidence) of why a device has not confirmed a certificate it was sent."""
     sent = f"sent at {delivery.last_modified:%Y-%m-%d %H:%M} UTC"
     if cloud.commands.put_off(device.id):
         return "DeviceBusy", f"{sent}; the device answered NotNow"
     if device.platform == "android":
-        return "UserAsked", f"{sent}; a device administrator's agent asks its user"
+        return "UserAsked", f"{sent}; the device administrator's agent prompts the user"
     return "NotConfirmedYet", sent
 
 
 _Step = Callable[[Cloud, Device, Outline, str], Link]
-_CHAIN: Final[tuple[_Step, ...]] = (_targeted, _asked, _recrypted, _delivered)
+_CHAIN: Final[tuple[_Step, ...]] = (_targeted, _checked_in, _recrypted, _delivered)

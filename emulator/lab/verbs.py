@@ -1,8 +1,9 @@
-"""Everything that can be asked of a running lab: one table of verbs with names, arguments and docs.
+"""Everything that a running lab can do on request: one table of verbs with names, arguments and docs.
 
 The control API and its OpenAPI description, the steps of scenarios, `pfxlab world`, the pytest fixtures and the pages
-about all of them are made of it. What a verb does stands where it can be done: in `control.py` what the cloud does
-itself, in scenarios/scenario/steps.py what needs a connector or a device. A new verb is a row here, a function there.
+about all of them are generated from it. Verbs are implemented in `control.py` if the cloud can carry them out
+itself, and in scenarios/scenario/steps.py if they need a connector or a device. A new verb is a row here and a function
+there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +26,12 @@ Json = Mapping[str, Any]
 
 
 class VerbFailed(ValueError):
-    """A verb could not be carried out, or something was not as expected; the text says what."""
+    """A verb failed, or an expectation was not met; the text says which."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address of a verb's own in the control API.
+    """A verb's own address in the control API.
 
     `query`: name → what it means; `body`, `answer`: JSON Schemas. `public`: needs no token.
     """
@@ -81,7 +82,9 @@ _LIST: Final = {"type": "array", "items": {"type": "object"}}
 _CLOCK: Final = _object(time=_MOMENT, frozen={"type": "boolean"})
 _FAULT: Final = {**_object(id=_TEXT, kind=_TEXT, fitted=_WHOLE, struck=_WHOLE), "additionalProperties": True}
 _FAULTS: Final = _object(faults={"type": "array", "items": _FAULT})
-_FILTERED: Final = {name: f"only entries with this {name}" for name in FILTERS} | {"after": "only later ones than this"}
+_FILTERED: Final = {name: f"only entries with this {name}" for name in FILTERS} | {
+    "after": "only entries after this sequence number"
+}
 _FLAG: Final = {"type": "boolean"}
 _NOTHING: Final = {"type": ["null", "boolean"]}
 _COUNT: Final = {"type": "integer", "minimum": 1, "maximum": 100_000}
@@ -90,17 +93,17 @@ _PADDING: Final = {"enum": [scheme.name for scheme in PaddingScheme]}
 _NAMES: Final = {"type": "array", "items": NAME, "minItems": 1}
 
 DONE: Final = _object(done=_TEXT)
-"""What `POST /do/NAME` answers: what happened, in a sentence."""
+"""The answer of `POST /do/NAME`: what happened, in one sentence."""
 
 VERBS: Final = (
     # What is in the lab
-    Verb("connector", "Start or stop a certificate connector; `batch`: requests at once; `own_keys`: a key store of its"
-         " own.",
+    Verb("connector", "Start or stop a certificate connector; `batch`: requests at once; `own_keys`: a separate key"
+         " store.",
          either(NAME, closed({"name": NAME, "action": {"enum": ["start", "stop"]}, "batch": _COUNT,
                               "own_keys": _FLAG}, [])),
          first="name"),
     Verb("user", "Add mail users to the directory.", either(UPN, {"type": "array", "items": UPN})),
-    Verb("group", "Make a group, or set its members.", closed({"name": NAME, "members": LIST_OF_NAMES}),
+    Verb("group", "Create a group, or set its members.", closed({"name": NAME, "members": LIST_OF_NAMES}),
          first="name"),
     Verb("device", "Enrol a device of a user.",
          closed({"name": NAME, "platform": _PLATFORM, "user": UPN, "os_version": TEXT}, ["name", "platform", "user"]),
@@ -112,96 +115,96 @@ VERBS: Final = (
          closed({"name": NAME, "platform": _PLATFORM, "purpose": PURPOSE, "groups": LIST_OF_NAMES,
                  "excluded": LIST_OF_NAMES, "settings": {"type": "object"}}, ["name", "platform", "purpose"]),
          first="name"),
-    Verb("assign", "Assign a profile to other groups; none takes it back.",
+    Verb("assign", "Assign a profile to other groups; without groups, unassign it.",
          closed({"profile": NAME, "groups": LIST_OF_NAMES, "excluded": LIST_OF_NAMES}, ["profile"]), first="profile"),
-    Verb("certificate", "Let the test CA issue a certificate; `pfx` says how its PFX is protected, `chain` puts the CA"
-         " into it.",
+    Verb("certificate", "Issue a certificate from the test CA; `pfx` says how its PFX is protected, `chain` adds"
+         " the CA to it.",
          closed({"name": NAME, "user": UPN, "purpose": PURPOSE, "padding": _PADDING, "begins": MOMENT, "lasts": SPAN,
                  "pfx": {"enum": ["3des", "aes"]}, "chain": _FLAG,
                  "password": {"type": "string", "minLength": 1, "maxLength": 1000}}, ["name", "user"]),
          first="name"),
-    Verb("import", "Import certificates over Graph; `refused` names the rule by which that must fail.",
+    Verb("import", "Import certificates over Graph; `refused` names the rule that must refuse it.",
          either(NAME, _NAMES,
                 closed({"certificate": either(NAME, _NAMES), "upn": TEXT, "purpose": PURPOSE, "padding": _PADDING,
                         "key": NAME, "raw_password": _FLAG, "refused": TEXT}, ["certificate"])),
          first="certificate"),
-    Verb("bulk_import", "Import a certificate for so many users, one after the other, as `pfxlab pfx import` does.",
+    Verb("bulk_import", "Import a certificate for `count` users, one after the other, as `pfxlab pfx import` does.",
          closed({"certificate": NAME, "count": _COUNT}), first="certificate"),
     Verb("delete", "Delete a certificate's record in Graph.", NAME),
-    Verb("key", "Make a key on the connector, take one away, or move one to a new server.",
+    Verb("key", "Create a key on the connector, remove one, or move one to a new server.",
          either(closed({"name": NAME, "action": {"enum": ["add", "remove"]}}),
                 closed({"name": NAME, "action": {"const": "move"}, "to": NAME})), first="name"),
-    Verb("hsm", "Make a key in a hardware security module (SoftHSM) of the connector.", closed({"key": NAME}),
+    Verb("hsm", "Create a key in the connector's hardware security module (SoftHSM).", closed({"key": NAME}),
          first="key"),
     # Time
-    Verb("get_clock", "Return the lab's time, and whether it stands still.",
+    Verb("get_clock", "Return the lab's time, and whether its clock is frozen.",
          endpoint=Endpoint("clock", "GET", "/clock", _CLOCK)),
     Verb("move_clock",
          "`freeze` (true, or a moment), `resume`, `set` (a moment; nothing happens in between) or `advance` (a"
-         " duration; all that is scheduled in between happens in order, the clock stands still afterwards).",
+         " duration; everything scheduled in between happens in order, then the clock is frozen).",
          endpoint=Endpoint("setClock", "POST", "/clock", _object(**_CLOCK["properties"], checkIns=_LIST),
                            body=_object(freeze={"type": ["boolean", "string"]}, resume=_FLAG, set=_MOMENT,
                                         advance=_TEXT))),
-    Verb("clock", "Put the clock; nobody is there in between.",
+    Verb("clock", "Set the clock, or skip a time span; nothing happens in between.",
          either(closed({"set": MOMENT}), closed({"skip": SPAN}))),
-    Verb("pass", "Let time pass; all that is scheduled in between happens, in order; `check_in_every`: devices that are"
-         " switched on now and then only.", either(SPAN, closed({"time": SPAN, "check_in_every": SPAN})),
-         first="time"),
-    Verb("settle", "Let everything happen that is due now; no time passes.", _NOTHING,
+    Verb("pass", "Let time pass; everything scheduled in between happens in order; `check_in_every`: the devices'"
+         " check-in interval, for devices that are mostly off.",
+         either(SPAN, closed({"time": SPAN, "check_in_every": SPAN})), first="time"),
+    Verb("settle", "Do everything that is due now; no time passes.", _NOTHING,
          endpoint=Endpoint("settle", "POST", "/settle", _object(**_CLOCK["properties"], checkIns=_WHOLE, left=_WHOLE))),
     Verb("check_in", "Let devices check in now.", LIST_OF_NAMES),
     Verb("lock", "Lock or unlock a device.", closed({"device": NAME, "locked": _FLAG}), first="device"),
     # Faults and switches
-    Verb("faults", "List planned faults with how often each fitted and struck.",
+    Verb("faults", "List planned faults, with how often each matched and struck.",
          endpoint=Endpoint("faults", "GET", "/faults", _FAULTS)),
     Verb("fault", "Plan a fault; see docs/faults.md.", kinds.schema(), first="kind",
          endpoint=Endpoint("addFault", "POST", "/faults", _FAULT, body=kinds.schema())),
-    Verb("no_faults", "Take every fault back.", _NOTHING,
+    Verb("no_faults", "Remove every planned fault.", _NOTHING,
          endpoint=Endpoint("removeFaults", "DELETE", "/faults", _FAULTS)),
-    Verb("get_fault", "Return one fault.", endpoint=Endpoint("fault", "GET", "/faults/{id}", _FAULT)),
-    Verb("remove_fault", "Take one fault back; return what had become of it.",
+    Verb("get_fault", "Return one planned fault.", endpoint=Endpoint("fault", "GET", "/faults/{id}", _FAULT)),
+    Verb("remove_fault", "Remove one planned fault; return it with its counters.",
          endpoint=Endpoint("removeFault", "DELETE", "/faults/{id}", _FAULT)),
     Verb("get_switches", "Return every switch of docs/divergences.md.",
          endpoint=Endpoint("switches", "GET", "/switches", {"type": "object"})),
     Verb("switches", "Set some switches of docs/divergences.md, from the next request on.",
          {"type": "object", "minProperties": 1},
          endpoint=Endpoint("setSwitches", "PATCH", "/switches", {"type": "object"}, body={"type": "object"})),
-    Verb("cloud", "Let the administrator's tool speak to the hosts of a national cloud.",
+    Verb("cloud", "Direct the administrator's tool to the hosts of a national cloud.",
          {"enum": ["lab", "global", "usGovernment", "china"]}),
     # State
-    Verb("snapshots", "List what was kept.",
+    Verb("snapshots", "List snapshots.",
          endpoint=Endpoint("snapshots", "GET", "/snapshots", _object(snapshots={"type": "array", "items": _TEXT}))),
-    Verb("snapshot", "Keep the state of the whole lab under a name.", NAME,
+    Verb("snapshot", "Save the state of the whole lab under a name.", NAME,
          endpoint=Endpoint("takeSnapshot", "POST", "/snapshots", _object(name=_TEXT), body=_object(name=_TEXT))),
-    Verb("restore", "Bring the whole lab back to a snapshot.", NAME,
+    Verb("restore", "Restore the whole lab from a snapshot.", NAME,
          endpoint=Endpoint("restoreSnapshot", "POST", "/snapshots/{name}/restore", _CLOCK)),
-    Verb("reset", "Bring the whole lab back to its beginning.",
+    Verb("reset", "Reset the whole lab to its initial state.",
          endpoint=Endpoint("reset", "POST", "/reset",
                            _object(**_CLOCK["properties"], milliseconds={"type": "number"}))),
-    Verb("seed", "Carry out steps of a scenario (docs/scenarios.md): users, devices, imports.",
+    Verb("seed", "Run steps of a scenario (docs/scenarios.md): users, devices, imports.",
          endpoint=Endpoint("seed", "POST", "/seed", _object(done={"type": "array", "items": _TEXT}),
                            body=_object(steps=_LIST))),
     Verb("bundle", "Return the reproduction bundle of this run, for `pfxlab replay`.",
          endpoint=Endpoint("bundle", "GET", "/bundle", {"type": "string", "format": "binary"})),
     # Questions
-    Verb("health", "Say that the emulator answers, with its seed and the lab's time.",
+    Verb("health", "Return that the emulator is up, with its seed and the lab's time.",
          endpoint=Endpoint("health", "GET", "/health", _object(status=_TEXT, seed=_WHOLE, time=_MOMENT), public=True)),
-    Verb("journal", "Return entries, oldest first.",
+    Verb("journal", "Return journal entries, oldest first.",
          endpoint=Endpoint("journal", "GET", "/journal", _object(entries=_LIST),
-                           {**_FILTERED, "limit": "at most so many"})),
-    Verb("count_entries", "Return how many entries fit.",
+                           {**_FILTERED, "limit": "largest number of entries"})),
+    Verb("count_entries", "Return how many journal entries match.",
          endpoint=Endpoint("countEntries", "GET", "/journal/count", _object(count=_WHOLE), _FILTERED)),
-    Verb("wait_for_entries", "Wait until entries that fit are there.",
+    Verb("wait_for_entries", "Wait until enough journal entries match.",
          endpoint=Endpoint("waitForEntries", "GET", "/journal/wait",
                            _object(met=_FLAG, entries=_LIST, nearMisses=_LIST),
-                           {**_FILTERED, "count": "how many", "seconds": "at most so many real seconds"})),
-    Verb("near_misses", "Return the latest entries that nearly fit, and how they differ.",
+                           {**_FILTERED, "count": "number of entries", "seconds": "longest wait in real seconds"})),
+    Verb("near_misses", "Return the latest journal entries that nearly match, and how they differ.",
          endpoint=Endpoint("nearMisses", "GET", "/journal/near-misses", _object(nearMisses=_LIST), _FILTERED)),
-    Verb("explain", "Say why certificates of a user have, or have not, arrived.",
+    Verb("explain", "Explain why certificates of a user have arrived or not.",
          endpoint=Endpoint("explain", "GET", "/explain", _object(explanations=_LIST),
                            {"user": "user principal name", "device": "id or name", "thumbprint": "of one certificate",
                             "tenant": "id or domain"})),
-    Verb("expect", "Say what must be true now.", expectations.SCHEMA),
+    Verb("expect", "Check what must be true now.", expectations.SCHEMA),
 )  # fmt: skip
 
 

@@ -33,8 +33,8 @@ def state_of(state: State) -> tuple[str, str]:
         State.FAILED: ("bad", "✖ Failed"),
         State.REQUESTED: ("busy", "… Waiting for a connector"),
         State.LEASED: ("busy", "… A connector works on it"),
-        State.WANTED: ("busy", "… Waiting for the device to ask"),
-        State.READY: ("busy", "… Waiting for the device to fetch it"),
+        State.WANTED: ("busy", "… Waiting for a check-in"),
+        State.READY: ("busy", "… Waiting for the device"),
         State.OFFERED: ("busy", "… Sent, not confirmed yet"),
         State.REMOVING: ("busy", "… Being removed"),
         State.REMOVED: ("quiet", "– Removed"),
@@ -124,13 +124,13 @@ def _delivery(cloud: Cloud, one: Delivery) -> dict[str, Any]:
 
 
 def show_one(look: Look) -> Shown:
-    """Return one certificate: where it is, its way in time, why it is not elsewhere, the record as Graph tells it."""
+    """Return one certificate: its deliveries, its timeline, why it has not arrived, its record as Graph returns it."""
     cloud, wanted = look.cloud, look.place["id"]
     record = cloud.certificates.get(look.tenant_id, wanted)
     if record is None:
         return not_found("imported certificate", wanted)
     devices = [_delivery(cloud, one) for one in cloud.deliveries.of_certificate(record.id)]
-    told = explain(cloud, look.tenant_id, record.user_id, thumbprint=record.thumbprint)
+    explanations = explain(cloud, look.tenant_id, record.user_id, thumbprint=record.thumbprint)
     broken = [
         {
             "device": one.device_name or "",
@@ -139,7 +139,7 @@ def show_one(look: Look) -> Shown:
             "evidence": one.broken.evidence,
             "remedy": one.broken.remedy,
         }
-        for one in told
+        for one in explanations
         if one.broken is not None
     ]
     hops = timeline(cloud, record)

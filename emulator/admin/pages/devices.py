@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pfxlab.emulator.admin.page import Look, Shown, Table, not_found
 from pfxlab.emulator.admin.pages.certificates import state_of
-from pfxlab.emulator.admin.pages.events import told
+from pfxlab.emulator.admin.pages.events import row_of
 from pfxlab.emulator.admin.pages.messages import pretty
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.delivery_states import State
@@ -84,7 +84,7 @@ def show_one(look: Look) -> Shown:
     entries = cloud.journal.entries(
         after=max(0, cloud.journal.last() - _LOOKED_AT), device=device.id, limit=_EVENTS, newest=True
     )
-    said = [
+    messages = [
         {
             "number": one.number,
             "time": one.time.isoformat(),
@@ -99,8 +99,8 @@ def show_one(look: Look) -> Shown:
         "certificates": certificates,
         "installed": sum(one["state"] == State.INSTALLED for one in certificates),
         "leaving": cloud.devices.leaving(device.id),
-        "events": [told(entry) for entry in entries],
-        "said": said,
+        "events": [row_of(entry) for entry in entries],
+        "messages": messages,
         "older": cloud.journal.last() > _LOOKED_AT,
     }
     columns = ("certificate", "thumbprint", "purpose", "profile", "state", "reason", "lastModified")

@@ -1,4 +1,4 @@
-"""A journal entry as people read it: who did what to what, what the client was told, and the true reason."""
+"""A journal entry for readers: party, event, object, answer to the client, true reason."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 from pfxlab.emulator.admin.page import PREFIX
 from pfxlab.emulator.store.journal_entries import Entry
 
-_ALREADY_SAID: Final = ("told", "method", "path", "tip", "rule", "before", "state", "client", "request_id")
+_SHOWN_ELSEWHERE: Final = ("told", "method", "path", "tip", "rule", "before", "state", "client", "request_id")
 _LINKS: Final = {"device": "devices", "connector": "connectors", "certificate": "certificates"}
 COLUMNS: Final = ("seq", "time", "party", "event", "outcome", "told", "reason", "what", "client")
 
@@ -16,7 +16,7 @@ def _what(fields: Mapping[str, Any]) -> str:
         return f"{fields['method']} {fields.get('path', '')}"
     if "before" in fields:
         return f"{fields['before']} → {fields['state']}"
-    named = {name: value for name, value in fields.items() if name not in (*_ALREADY_SAID, *_LINKS)}
+    named = {name: value for name, value in fields.items() if name not in (*_SHOWN_ELSEWHERE, *_LINKS)}
     return ", ".join(f"{name} {_short(value)}" for name, value in named.items())
 
 
@@ -26,8 +26,8 @@ def _short(value: Any) -> str:
     return str(value)[:80]
 
 
-def told(entry: Entry) -> dict[str, Any]:
-    """Return an entry as a row: texts, and links to the pages of what it names."""
+def row_of(entry: Entry) -> dict[str, Any]:
+    """Return an entry as a table row: texts, and links to the pages of the objects it names."""
     fields = entry.fields
     links = [
         (name, str(fields[name]), f"{PREFIX}/{page}/{fields[name]}")

@@ -1,10 +1,10 @@
-"""/admin/journal: everything that happened, with filters; what the client was told beside the true reason."""
+"""/admin/journal: every event, with filters; for a refusal the answer to the client and the true reason."""
 
 from collections.abc import Iterable
 from typing import Any, Final
 
 from pfxlab.emulator.admin.page import Look, Shown, Table
-from pfxlab.emulator.admin.pages.events import COLUMNS, told
+from pfxlab.emulator.admin.pages.events import COLUMNS, row_of
 
 _PAGE: Final = 50
 _EXPORTED: Final = 10_000
@@ -27,7 +27,7 @@ def show(look: Look) -> Shown:
     wanted: dict[str, Any] = {name: text for name in FILTERS if (text := look.query.get(name, "").strip())}
     before = look.number("before")
     entries = journal.entries(before=before or None, limit=_PAGE + 1, newest=True, **wanted)
-    rows = [told(entry) for entry in entries[:_PAGE]]
+    rows = [row_of(entry) for entry in entries[:_PAGE]]
     values: dict[str, Any] = {
         "rows": rows,
         "filters": FILTERS,
@@ -38,6 +38,6 @@ def show(look: Look) -> Shown:
     }
 
     def exported() -> Iterable[dict[str, Any]]:
-        return map(told, journal.entries(limit=_EXPORTED, newest=True, **wanted))
+        return map(row_of, journal.entries(limit=_EXPORTED, newest=True, **wanted))
 
     return Shown("journal.html", values, Table(COLUMNS, exported))

@@ -1,26 +1,26 @@
-"""/admin: the parties as a chain with what each has and does now, and what happened last."""
+"""/admin: the parties as a chain with their counters, and the latest events."""
 
 from typing import Any, Final
 
 from pfxlab.emulator.admin.page import Look, Shown, Table
 from pfxlab.emulator.admin.pages import connectors
-from pfxlab.emulator.admin.pages.events import told
+from pfxlab.emulator.admin.pages.events import row_of
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.store.delivery_states import State
 
 _RECENT: Final = 12
 _GROUPS: Final = {
-    "waiting for the device to ask": (State.WANTED,),
+    "waiting for a check-in": (State.WANTED,),
     "waiting for a connector": (State.REQUESTED, State.LEASED),
-    "waiting for the device to fetch": (State.READY, State.OFFERED),
+    "waiting for the device": (State.READY, State.OFFERED),
     "installed": (State.INSTALLED,),
     "failed": (State.FAILED,),
 }
-"""What people ask about deliveries, and the states that are the answer."""
+"""Group of deliveries on the page → its states."""
 
 
 def deliveries(cloud: Cloud, tenant_id: str) -> dict[str, int]:
-    """Return how many deliveries there are of each of the groups people ask about."""
+    """Return how many deliveries there are in each group."""
     count = cloud.deliveries.states_of_tenant(tenant_id)
     return {name: sum(count.get(state, 0) for state in states) for name, states in _GROUPS.items()}
 
@@ -30,7 +30,7 @@ def show(look: Look) -> Shown:
     cloud, tenant = look.cloud, look.tenant_id
     servers = connectors.rows(cloud, tenant)
     moved, devices = deliveries(cloud, tenant), cloud.devices.platforms(tenant)
-    recent = [told(entry) for entry in cloud.journal.entries(limit=_RECENT, newest=True)]
+    recent = [row_of(entry) for entry in cloud.journal.entries(limit=_RECENT, newest=True)]
     values: dict[str, Any] = {
         "certificates": cloud.certificates.count(tenant),
         "profiles": len(cloud.profiles.all(tenant)),

@@ -1,7 +1,7 @@
-"""A certificate's way in time: each hop with who did it, what was in clear where, sizes and cryptography.
+"""A certificate's timeline: each hop with its party, clear text, size and cryptography.
 
-Made of the journal and the store. What was in clear follows from sources.md#how-delivery-works: the password in the
-import tool, in the connector's memory and on the device; on the cloud's side never.
+Built from the journal and the store. Where the password is in clear text follows from
+sources.md#how-delivery-works: in the import tool, in the connector's memory and on the device; never in the cloud.
 """
 
 from typing import Any, Final
@@ -12,31 +12,35 @@ from pfxlab.emulator.store.pfx_certificates import PfxCertificate
 from pfxlab.emulator.wire.platforms import APPLE
 
 LOOKED_AT: Final = 50_000
-"""Journal entries in which a certificate is looked for, the newest."""
+"""Journal entries that are searched for a certificate, newest first."""
 
 _SHOWN: Final = 300
 _NOTHING: Final = "nothing"
 
 _STEPS: Final[dict[str, tuple[str, str, str]]] = {
-    "delivery wanted": ("Intune service", "a profile brings the certificate to the device", ""),
-    "delivery device asked": ("device", "checked in and asked for what it lacks", "mutual TLS"),
+    "delivery wanted": ("Intune service", "a profile targets the device with the certificate", ""),
+    "delivery device asked": ("device", "checked in and requested the certificate", "mutual TLS"),
     "delivery re-encrypted": ("connector", "decrypted the password and encrypted it for the device", "{recrypted}"),
     "delivery sent to device": ("Intune service", "sent it with the device's check-in", "mutual TLS, {sent}"),
-    "delivery device confirmed": ("device", "opened the PFX and proved by thumbprint that it holds it", ""),
+    "delivery device confirmed": ("device", "installed the PFX and reported its thumbprint", ""),
     "delivery device refused": ("device", "refused it", ""),
-    "delivery missing on device": ("device", "does not hold it any more", ""),
-    "delivery device key renewed": ("device", "has a new identity key; what was encrypted for the old one is void", ""),
-    "delivery record changed": ("Intune service", "the record has new content and is delivered anew", ""),
-    "delivery attempt failed": ("connector", "could not re-encrypt it, and will try again", ""),
+    "delivery missing on device": ("device", "no longer holds it", ""),
+    "delivery device key renewed": (
+        "device",
+        "has a new identity key; it cannot use what was encrypted for the old one",
+        "",
+    ),
+    "delivery record changed": ("Intune service", "delivers the record again, because its content has changed", ""),
+    "delivery attempt failed": ("connector", "could not re-encrypt it, and will retry", ""),
     "delivery last attempt failed": ("connector", "could not re-encrypt it", ""),
-    "delivery lease expired": ("Intune service", "took it back from a connector that was silent", ""),
+    "delivery lease expired": ("Intune service", "ended the lease of a silent connector", ""),
     "delivery removal confirmed": ("device", "removed it", ""),
 }
-"""Event of the journal → who did it, what it was, and its cryptography."""
+"""Journal event → party, what it did, cryptography."""
 
 _IN_CLEAR: Final = {
-    "delivery re-encrypted": "the password, in the connector's memory alone",
-    "delivery device confirmed": "password and private key, on the device alone",
+    "delivery re-encrypted": "the password, in the connector's memory only",
+    "delivery device confirmed": "password and private key, on the device only",
 }
 
 
@@ -79,7 +83,7 @@ def _import_hop(record: PfxCertificate) -> dict[str, Any]:
         "device": "",
         "deviceName": "",
         "what": "encrypted the password and imported the record over Graph",
-        "inClear": "the password, in the tool alone; Graph got ciphertext",
+        "inClear": "the password, in the tool only; Graph gets ciphertext",
         "bytes": len(record.encrypted_pfx_blob) + len(record.encrypted_pfx_password),
         "cryptography": f"RSA encryption with {record.padding_scheme.name} to {record.key_name!r} of"
         f" {record.provider_name}; the PFX stays under its password",
@@ -89,7 +93,7 @@ def _import_hop(record: PfxCertificate) -> dict[str, Any]:
 
 
 def timeline(cloud: Cloud, record: PfxCertificate) -> list[dict[str, Any]]:
-    """Return the hops of a certificate, oldest first: its import, then what the journal's latest entries tell of it."""
+    """Return the hops of a certificate, oldest first: its import, then its latest journal entries."""
     last = cloud.journal.last()
     entries = cloud.journal.entries(
         after=max(0, last - LOOKED_AT), thumbprint=record.thumbprint, limit=_SHOWN, newest=True
@@ -100,5 +104,5 @@ def timeline(cloud: Cloud, record: PfxCertificate) -> list[dict[str, Any]]:
         device = cloud.devices.get(device_id)
         if device is not None:
             names[device_id] = (device.device_name, device.platform)
-    told = [entry for entry in reversed(entries) if entry.fields.get("delivery") in mine]
-    return [_import_hop(record), *(_hop(entry, record, names) for entry in told)]
+    journalled = [entry for entry in reversed(entries) if entry.fields.get("delivery") in mine]
+    return [_import_hop(record), *(_hop(entry, record, names) for entry in journalled)]

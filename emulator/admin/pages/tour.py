@@ -1,4 +1,4 @@
-"""The guided tour: the demo's scenario, page by page. A step is a box on the page that it is about: `?tour=3`."""
+"""The guided tour: the demo's scenario, page by page. A step is a box on the page it describes: `?tour=3`."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +8,7 @@ from pfxlab.emulator.admin.page import PREFIX, Look
 
 @dataclass(frozen=True)
 class Step:
-    """One step: the page it is on, what it is called, what it says."""
+    """One step: the path of its page, its title, its text."""
 
     path: str
     title: str
@@ -19,48 +19,49 @@ STEPS: Final = (
     Step(
         PREFIX,
         "The chain",
-        "An administrator's tool encrypts a PFX's password and imports it over Graph. Intune keeps what it cannot read,"
-        " a connector encrypts it anew for each device, and the device opens it. The numbers change as it happens.",
+        "An administrator's tool encrypts a PFX's password and imports the PFX over Graph. Intune stores it but cannot"
+        " read it. A connector re-encrypts the password for each device, and the device opens the PFX. The numbers are"
+        " live.",
     ),
     Step(
         f"{PREFIX}/certificates",
         "Imported certificates",
-        "What came over Graph, for whom and for which purpose. The cloud holds the PFX and an encrypted password, and"
-        " neither the key nor the password that would open it. Select one to see its way, hop by hop.",
+        "The certificates imported over Graph, with user and purpose. The cloud stores the PFX and its encrypted"
+        " password, but no key that decrypts the password. Select a certificate to see its timeline.",
     ),
     Step(
         f"{PREFIX}/profiles",
         "Profiles",
-        "Nothing happens until a PKCS imported certificate profile of the same purpose is assigned to the user's group."
-        " Create profile goes through the product's own steps.",
+        "Nothing is delivered until a PKCS imported certificate profile with the same purpose is assigned to the user's"
+        " group. Create profile follows the steps of the real product.",
     ),
     Step(
         f"{PREFIX}/connectors",
         "The connector's green tick",
-        "The connector decrypts with the key on its own server. A green tick says that it was heard of within the hour;"
-        " without one, certificates wait.",
+        "The connector decrypts with the key on its own server. A green tick means contact within the last hour;"
+        " without an active connector, certificates wait.",
     ),
     Step(
         f"{PREFIX}/devices",
         "Devices",
-        "Each device holds its own identity key, for which the connector encrypts. Select one to read what it and the"
-        " service said to each other.",
+        "Each device has an identity key, for which the connector encrypts. Select a device to read the messages"
+        " between it and the service.",
     ),
     Step(
         f"{PREFIX}/journal",
         "The journal",
-        "Everything that happened, and for every refusal what the client was told beside the true reason.",
+        "Every event. A refusal shows the answer to the client and the true reason.",
     ),
     Step(
         f"{PREFIX}/world",
         "The world",
-        "Let time pass, plan a fault, change what nobody knows about the real service, or begin anew.",
+        "Advance the clock, plan a fault, set how the lab behaves where the real service is unknown, or reset.",
     ),
 )
 
 
 def step_of(look: Look) -> dict[str, object] | None:
-    """Return the step of the tour that a look asks for, with where it goes on; None without one."""
+    """Return the tour step of a page view with links to its neighbours, or None."""
     number = look.number("tour")
     if not 1 <= number <= len(STEPS) or STEPS[number - 1].path != look.path:
         return None

@@ -1,4 +1,4 @@
-"""/admin/world: the lab itself: its clock, faults, switches and snapshots. Forms ask the control API's own verbs."""
+"""/admin/world: the lab's clock, faults, switches and snapshots. Forms call the verbs of the control API."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,21 +11,21 @@ from pfxlab.emulator.lab.driver import Driver
 
 _NAMED: Final = tuple(MATCHES)
 DONE: Final = {
-    "freeze": "The clock stands still.",
-    "resume": "The clock runs on.",
-    "advance": "The time has passed, and all that was due in between has happened.",
+    "freeze": "The clock is frozen.",
+    "resume": "The clock is running.",
+    "advance": "The clock is advanced; everything due in between has happened.",
     "fault": "The fault is planned.",
-    "take-back": "The fault is taken back.",
-    "switch": "The switch is set, from the next request on.",
-    "snapshot": "The lab's state is kept.",
-    "restore": "The lab is as it was when that state was kept.",
-    "reset": "The lab is as it was at its beginning.",
+    "take-back": "The fault is removed.",
+    "switch": "The switch is set. It applies from the next request on.",
+    "snapshot": "The lab's state is saved.",
+    "restore": "The lab is restored from the snapshot.",
+    "reset": "The lab is reset.",
 }
-"""What a form of the page does → what is said when it has."""
+"""Form of the page → the message after it succeeded."""
 
 
 def show(look: Look, driver: Driver, problem: str = "") -> Shown:
-    """Return the page; `problem` says why the form before was refused, `did` in the query what one has done."""
+    """Return the page; `problem` says why the last form was refused, `did` in the query which one succeeded."""
     cloud = look.cloud
     among = choices()
     switches = [
@@ -50,7 +50,7 @@ def show(look: Look, driver: Driver, problem: str = "") -> Shown:
     return Shown("world.html", values, Table(("name", "value"), lambda: switches), 400 if problem else 200)
 
 
-def asked(form: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, str], str]:
+def request_of(form: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, str], str]:
     """Return (verb of the control API, its body, values of its path, which of DONE it was) for a form of the page.
 
     Raises:
@@ -74,7 +74,7 @@ def asked(form: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, str],
         return "restoreSnapshot", {}, {"name": form.get("name", "")}, what
     if what == "reset":
         if not form.get("sure"):
-            raise ValueError("expected a tick at 'yes, everything', got none; nothing was reset")
+            raise ValueError("expected 'yes, everything' to be ticked, got it unticked; nothing was reset")
         return "reset", {}, {}, what
     raise ValueError(f"expected a form of this page, got {what[:40]!r}")
 

@@ -163,7 +163,7 @@ async def test_steps_of_the_document_are_done_by_mouse(browser: Browser, stage: 
         await page.get_by_label("Intended purpose").select_option(label="S/MIME Signing")
         await page.get_by_role("button", name="Create", exact=True).click()
         await expect(page.get_by_role("heading", name="S/MIME signing for iPhones")).to_be_visible()
-        await expect(page.get_by_text("nobody yet: it does nothing")).to_be_visible()
+        await expect(page.get_by_text("no group yet, so it has no effect")).to_be_visible()
         group = lab.emulator.cloud.directory.group(
             lab.operator.credentials.tenant_id, lab.operator.credentials.group_id
         )
@@ -173,10 +173,10 @@ async def test_steps_of_the_document_are_done_by_mouse(browser: Browser, stage: 
         await expect(page.locator("dl.facts")).to_contain_text(str(group["display_name"]))
         await page.goto(f"{admin.origin}/admin/certificates/{signing}")
         row = page.locator("tr", has_text="iPhone of user")
-        await expect(row.locator(".state")).to_have_text("… Waiting for the device to ask")
+        await expect(row.locator(".state")).to_have_text("… Waiting for a check-in")
         await stage.deliver("ios")
         await expect(row.locator(".state")).to_have_text("✔ Installed", timeout=60_000)
-        await expect(page.locator(".way")).to_contain_text("in the connector's memory alone")
+        await expect(page.locator(".timeline")).to_contain_text("in the connector's memory only")
         await admin.shoot(tmp_path, "certificate-installed")
         assert admin.complaints == []
 
@@ -188,7 +188,7 @@ async def test_why_is_answered_with_what_to_do(admin: Watched, stage: Stage) -> 
     record = await stage.import_one(made, "why@pfxlab.example")
     await admin.open(f"/admin/certificates/{record}")
     card = admin.page.locator(".card")
-    await expect(card).to_contain_text("the link that is broken is device")
+    await expect(card).to_contain_text("the broken link is device")
     await expect(card).to_contain_text("Enrol a device for this user")
 
 
@@ -219,7 +219,7 @@ async def test_keyboard_alone_is_enough(admin: Watched, stage: Stage) -> None:
 
 
 async def test_messages_of_a_device_are_readable_and_hide_ciphertext(admin: Watched, stage: Stage) -> None:
-    """What device and service said is shown as indented XML in which data and long words are sizes alone."""
+    """Messages are shown as indented XML in which data and long words are replaced by their sizes."""
     await admin.open("/admin/devices?platform=windows")
     await admin.page.locator("tbody a").first.click()
     details = admin.page.locator("details").last
@@ -232,26 +232,26 @@ async def test_messages_of_a_device_are_readable_and_hide_ciphertext(admin: Watc
 
 
 async def test_world_is_moved_by_its_forms(admin: Watched, stage: Stage) -> None:
-    """The clock advances, a fault is planned and taken back, a switch is set, a snapshot is put back, errors are told."""
+    """The clock advances, a fault is planned and removed, a switch is set, a snapshot is restored, errors are shown."""
     page, lab = admin.page, stage.lab
     await admin.open("/admin/world")
     before = lab.clock.now()
-    await page.get_by_label("Let pass").fill("90m")
+    await page.get_by_label("Advance by").fill("90m")
     await page.get_by_role("button", name="Advance").click()
-    await expect(page.get_by_role("status")).to_contain_text("The time has passed")
+    await expect(page.get_by_role("status")).to_contain_text("The clock is advanced")
     assert lab.clock.now() - before == timedelta(minutes=90)
-    await page.get_by_label("Let pass").fill("soon")
+    await page.get_by_label("Advance by").fill("soon")
     await page.get_by_role("button", name="Advance").click()
     await expect(page.get_by_role("alert")).to_contain_text("Not done: expected")
-    await page.get_by_label("Keep the lab's state as").fill("before-the-fault")
-    await page.get_by_role("button", name="Keep", exact=True).click()
+    await page.get_by_label("Save the lab's state as").fill("before-the-fault")
+    await page.get_by_role("button", name="Save", exact=True).click()
     await page.locator("#new-fault summary").click()
     await page.get_by_label("Kind").select_option("status")
     await page.get_by_label("Settings").fill("status=503")
     await page.get_by_role("button", name="Plan", exact=True).click()
     await expect(page.get_by_role("status")).to_have_text("The fault is planned.")
-    await page.get_by_role("button", name="Take status back").click()
-    await expect(page.get_by_text("None is planned.")).to_be_visible()
+    await page.get_by_role("button", name="Remove status").click()
+    await expect(page.get_by_text("No fault is planned.")).to_be_visible()
     await page.reload()
     assert lab.emulator.cloud.faults.all() == []
     row = page.locator("tr", has=page.get_by_role("rowheader", name="page_size"))
@@ -260,8 +260,8 @@ async def test_world_is_moved_by_its_forms(admin: Watched, stage: Stage) -> None
     await expect(page.get_by_role("status")).to_contain_text("The switch is set")
     assert lab.emulator.cloud.config.switches.page_size == 7
     await page.get_by_role("button", name="Restore").click()
-    await expect(page.get_by_role("status")).to_contain_text("as it was when that state was kept")
-    await page.get_by_role("button", name="Back to the lab's beginning").click()
+    await expect(page.get_by_role("status")).to_contain_text("is restored from the snapshot")
+    await page.get_by_role("button", name="Reset the lab").click()
     await expect(page.get_by_role("alert")).to_contain_text("nothing was reset")
     # The browser tells of answers such as these two on its console.
     refusals = [one for one in admin.complaints if "400 (Bad Request)" in one]
