@@ -27,36 +27,36 @@ def rules(*, as_json: bool) -> None:
 @conformance.command()
 @options.as_json("the plans")
 def plans(*, as_json: bool) -> None:
-    """List the plans with their modules, and the arguments a command line may have."""
+    """List the plans with their modules and the placeholders for COMMAND."""
     from pfxlab.scenarios.commands import conformance_run as work
 
     work.plans(as_json=as_json)
 
 
 @conformance.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--plan", "plan_name", type=suggest.Choice(PLAN_NAMES), required=True, help="What kind of tool it is.")
-@click.option("--module", "only", multiple=True, help="Only this module; may be repeated.")
+@click.option("--plan", "plan_name", type=suggest.Choice(PLAN_NAMES), required=True, help="Kind of tool.")
+@click.option("--module", "only", multiple=True, help="Only this module; can be repeated.")
 @click.option("--rights", default=",".join(RIGHTS), show_default=True, help="Application rights the tool is granted.")
-@click.option("--expected-failures", "known", type=FILE, help="YAML: rule id and why it is known to fail.")
+@click.option("--expected-failures", "known", type=FILE, help="YAML with known failures: rule id and reason.")
 @click.option(
-    "--timeout", "seconds", type=options.Duration("1s"), help="Time for each run, in place of the module's own."
+    "--timeout", "seconds", type=options.Duration("1s"), help="Time limit of each run, instead of the module's."
 )
-@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 16), help="Runs at the same time.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 16), help="Parallel runs.")
 @options.as_json("the verdicts")
-@click.option("--json-file", type=NEW_FILE, help="Write the verdicts as JSON here.")
-@click.option("--junit", "junit_file", type=NEW_FILE, help="Write the verdicts as JUnit XML here.")
-@click.option("--html", "html_file", type=NEW_FILE, help="Write one page with all the evidence here.")
-@click.option("--attach", is_flag=True, help="No command: start the tool by hand, once for each module.")
+@click.option("--json-file", type=NEW_FILE, help="Write the verdicts to this file as JSON.")
+@click.option("--junit", "junit_file", type=NEW_FILE, help="Write the verdicts to this file as JUnit XML.")
+@click.option("--html", "html_file", type=NEW_FILE, help="Write a page with all evidence to this file.")
+@click.option("--attach", is_flag=True, help="Run no COMMAND: you start the tool, once per module.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(
     plan_name: str, only: Sequence[str], rights: str, known: Path | None, seconds: float | None, jobs: int,
     json_file: Path | None, junit_file: Path | None, html_file: Path | None, command: Sequence[str], *, attach: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Run COMMAND once for each module of a plan, and judge it. Exit code 1: it breaks a rule that it must keep.
+    """Run COMMAND once for each module of a plan, and judge it. Exit code 1: it breaks a mandatory rule.
 
-    Words of COMMAND may have places such as {pfx} or {upn}; `pfxlab conformance plans` lists them. The environment is
-    that of `pfxlab exec`, with an application of its own that has just the rights named.
+    COMMAND may contain placeholders such as {pfx} or {upn}; `pfxlab conformance plans` lists them. The environment is
+    that of `pfxlab exec`, with an application that has only the rights named.
     """
     from pfxlab.scenarios.commands import conformance_run as work
 

@@ -1,4 +1,4 @@
-"""What a command tells while it runs: one line for each hop, with the time and the party. Silent for --json."""
+"""Progress of a running command: one line per hop, with time and party. Silent for --json."""
 
 import time
 from dataclasses import dataclass, field

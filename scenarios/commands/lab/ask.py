@@ -18,8 +18,8 @@ from pfxlab.scenarios.terminal import console, print_box
 
 @click.command()
 @READY_FILE
-@click.option("--follow", is_flag=True, help="Go on showing what happens until Ctrl-C.")
-@click.option("--refused", is_flag=True, help="Refusals only.")
+@click.option("--follow", is_flag=True, help="Keep showing new entries until Ctrl-C.")
+@click.option("--refused", is_flag=True, help="Only refusals.")
 @click.option("--rule", help="Only refusals for this stable reason, such as UserUnknown.")
 @click.option("--path", "part", help="Only requests with this text in their path.")
 @click.option("--json", "as_json", is_flag=True, help="Print entries as JSON lines and nothing else.")
@@ -49,12 +49,12 @@ def journal(
     except KeyboardInterrupt:
         pass
     if not as_json and not after:
-        out.print("Nothing was recorded yet, or nothing that fits. Next: point a tool at the lab.")
+        out.print("No entries, or none that match. Next: point a tool at the lab.")
 
 
 @click.command()
 @click.option("--user", required=True, help="User principal name.")
-@click.option("--device", help="Only this device of the user's, by id or name.")
+@click.option("--device", help="Only this device, by id or name.")
 @click.option("--thumbprint", help="Only this certificate.")
 @READY_FILE
 @options.as_json("the explanations")

@@ -11,12 +11,15 @@ from pfxlab.scenarios.commands.common import FILE
 @click.command()
 @click.option("--pfx", "pfx_file", type=FILE, help="Your own PFX instead of the test CA's certificates.")
 @click.option("--password-file", type=FILE, help="File whose first line is the PFX password.")
-@click.option("--user", help="User principal name to import for; made up in the lab's directory.")
-@click.option("--allow-expired", is_flag=True, help="Import an expired certificate, as for reading old mail.")
+@click.option("--user", help="User principal name to import for; the lab creates the user.")
+@click.option("--allow-expired", is_flag=True, help="Import an expired certificate, for example to read old mail.")
 @click.option(
-    "--break", "sabotage", type=suggest.Choice(["missing-key", "wrong-key"]), help="See a connector fail: take its key."
+    "--break",
+    "sabotage",
+    type=suggest.Choice(["missing-key", "wrong-key"]),
+    help="Take away or replace the connector's key, to see it fail.",
 )
-@click.option("--seed", default=7, show_default=True, help="Ids of the run derive from it.")
+@click.option("--seed", default=7, show_default=True, help="Seed of generated ids.")
 @options.as_json()
 def demo(
     pfx_file: Path | None,

@@ -51,7 +51,7 @@ def demo(
 ) -> None:
     """Do what the command says."""
     if pfx_file is None and password_file is not None:
-        raise click.UsageError("--password-file belongs to --pfx.")
+        raise click.UsageError("--password-file needs --pfx.")
     if user is not None:
         try:
             check_upn(user)
@@ -89,7 +89,7 @@ def _show(console: Console, result: Result, sabotage: str | None) -> None:
         rows.append((row["device"], row["certificate"], row["state"], proof))
         styles.append("" if row["state"] == "installed" and proof != "failed" else "red")
     columns = ("device", "certificate", "delivery", "proof")
-    console.print("\nWhat arrived and what it is good for")
+    console.print("\nResult by device")
     terminal.print_rows(console, terminal.Rows(columns, rows, styles=styles))
     secrets_line = "FOUND IN THE CLOUD" if result.findings else "not in the cloud's data, not in any log"
     skipped = f"; not searched for: {', '.join(result.unsearched)}" if result.unsearched else ""
@@ -104,7 +104,7 @@ def _show(console: Console, result: Result, sabotage: str | None) -> None:
     for reason in result.reasons():
         console.print(f"  {reason}", markup=False)
     if sabotage is not None:
-        console.print(f"  (as asked for by --break {sabotage})")
+        console.print(f"  (expected with --break {sabotage})")
 
 
 def _proof_of(result: Result, row: dict[str, str]) -> str:

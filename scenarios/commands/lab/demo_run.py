@@ -235,7 +235,7 @@ class Demo:
         for round_number in (1, 2):
             for device in devices:
                 messages = await device.check_in()
-                # The connector may be at work already: what the device asked for is what the line tells.
+                # The connector may be working already: the line reports what the device requested.
                 states = Counter(
                     "requested" if round_number == 1 and str(d.state) in _ASKED_FOR else str(d.state)
                     for d in chain.deliveries_of(lab, [device])

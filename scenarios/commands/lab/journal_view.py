@@ -1,4 +1,4 @@
-"""`pfxlab journal`: each request with what the client was told, the real reason and a tip."""
+"""`pfxlab journal`: each request with the answer to the client, the true reason and a tip."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from pfxlab.scenarios.terminal import Box, Fact
 
 
 def box(entry: dict[str, Any]) -> Box:
-    """Return an entry: the request or event first, then what the client was told and what is true."""
+    """Return an entry as a box: the request or event, the answer to the client, the true reason."""
     fields = dict(entry["fields"])
     refused = entry["outcome"] != "ok"
     heading = f"{fields.pop('method')} {fields.pop('path')}" if "path" in fields else entry["event"]
-    rule, tip, told = fields.pop("rule", None), fields.pop("tip", None), fields.pop("told", None)
+    rule, tip, answer = fields.pop("rule", None), fields.pop("tip", None), fields.pop("told", None)
     facts = []
-    if told is not None:
-        facts.append(Fact("told", str(told)))
+    if answer is not None:
+        facts.append(Fact("answer", str(answer)))
     if entry["reason"]:
         facts.append(Fact("reason", f"{f'{rule}: ' if rule else ''}{entry['reason']}", "red" if refused else ""))
     if tip:

@@ -1,4 +1,4 @@
-"""`pfxlab bundle` and `pfxlab replay`: pass a run on as one file, and run it again."""
+"""`pfxlab bundle` and `pfxlab replay`: share a run as one file, and run it again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,9 @@ from pfxlab.scenarios.commands.ready_file import READY_FILE
 
 @click.command(name="bundle")
 @READY_FILE
-@click.option("--out", "target", type=NEW_FILE, default=Path("run.pfxlab.zip"), show_default=True, help="Written here.")
+@click.option(
+    "--out", "target", type=NEW_FILE, default=Path("run.pfxlab.zip"), show_default=True, help="File to write."
+)
 def bundle_command(ready_file: Path | None, target: Path) -> None:
     """Write a running lab's seed, clock, faults, switches, configuration and journal to one file, without secrets."""
     from pfxlab.scenarios.commands.lab import replay_run as work
@@ -20,12 +22,16 @@ def bundle_command(ready_file: Path | None, target: Path) -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--journal", type=NEW_FILE, help="Write the replay's journal here, to be compared with the recorded one.")
-@click.option("--command-asks", is_flag=True, help="COMMAND asks the control API itself: do not repeat what was asked.")
+@click.option(
+    "--journal", type=NEW_FILE, help="Write the replay's journal to this file, for comparison with the recorded one."
+)
+@click.option(
+    "--command-asks", is_flag=True, help="COMMAND calls the control API itself; do not repeat the recorded calls."
+)
 @click.argument("file", type=FILE)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_asks: bool) -> None:
-    """Run what a bundle recorded again, and compare the journals. Exit code 1: it went another way.
+    """Run what a bundle recorded again, and compare the journals. Exit code 1: they differ.
 
     A scenario runs by itself. A lab that a tool drove needs the tool: `pfxlab replay FILE -- COMMAND`. What the control
     API was asked from elsewhere is asked again, when as many requests have come as had come then.

@@ -79,7 +79,7 @@ def _scenario(recorded: Bundle) -> list[str]:
 
 def _config(start: Mapping[str, Any]) -> Config:
     if start.get("tenants"):
-        # Their secrets are not in the bundle: nobody could sign in as recorded.
+        # Their secrets are not in the bundle, so the recorded sign-ins cannot be repeated.
         raise BadBundle("expected a run without configured tenants, got one; replay it with the tool and --config")
     try:
         made = config_of(switches=start["switches"])

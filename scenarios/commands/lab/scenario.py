@@ -27,7 +27,7 @@ def list_(*, as_json: bool) -> None:
 @scenario.command()
 @click.argument("name", shell_complete=SCENARIOS)
 def show(name: str) -> None:
-    """Print a scenario as it is written; it is the best beginning for one of your own."""
+    """Print a scenario's YAML, as a starting point for your own."""
     from pfxlab.scenarios.commands.lab import scenario_run as work
 
     work.show(name)
@@ -36,7 +36,7 @@ def show(name: str) -> None:
 @scenario.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(files: Sequence[Path]) -> None:
-    """Say whether files are scenarios, and where not; nothing is run."""
+    """Check that files are valid scenarios, without running them."""
     from pfxlab.scenarios.commands.lab import scenario_run as work
 
     work.check(files)
@@ -53,8 +53,8 @@ def schema() -> None:
 @scenario.command()
 @click.argument("names", nargs=-1, shell_complete=SCENARIOS)
 @click.option("--all", "every", is_flag=True, help="Every scenario that comes with the lab.")
-@click.option("--seed", type=click.IntRange(0), help="Ids and chances derive from it.  [default: the scenario's, or 7]")
-@click.option("--strict", is_flag=True, help="A fault that never struck fails its scenario.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of ids and random faults.  [default: the scenario's, or 7]")
+@click.option("--strict", is_flag=True, help="Fail a scenario if one of its faults never strikes.")
 @options.as_json()
 @click.option("--junit", type=NEW_FILE, help="Write the result as JUnit XML here.")
 @click.option("--bundle", "bundles", type=click.Path(file_okay=False, path_type=Path),

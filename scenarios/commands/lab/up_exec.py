@@ -25,15 +25,19 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 @click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Written as JSON when it serves, in place of where further commands find it by themselves.",
+    help="Write the ready file here when the lab is up, instead of the default place, where other commands find it.",
 )
 @click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
-@click.option("--config", "config_file", type=FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
-@click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")
-@click.option("--explain", is_flag=True, help="Tell clients the true reason of a refusal in x-pfxlab-reason.")
+@click.option(
+    "--config", "config_file", type=FILE, help="YAML with switches and further tenants; see docs/configuration.md."
+)
+@click.option("--seed", type=int, help="Seed of generated ids.  [default: 7]")
+@click.option(
+    "--explain", is_flag=True, help="Send clients the true reason of a refusal in the header x-pfxlab-reason."
+)
 @click.option(
     "--reports", type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of conformance and load reports that the admin centre shows.",
+    help="Folder of conformance and load reports for the admin centre.",
 )  # fmt: skip
 @options.as_json("the ready facts")
 def up(
@@ -56,8 +60,10 @@ def up(
 @click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @options.data("Keep everything in this folder.")
 @click.option("--with", "parts", default="", callback=_parts, help="Also run: connector,devices")
-@click.option("--config", "config_file", type=FILE, help="YAML: switches, further tenants; see docs/configuration.md.")
-@click.option("--seed", type=int, help="Ids derive from it.  [default: 7]")
+@click.option(
+    "--config", "config_file", type=FILE, help="YAML with switches and further tenants; see docs/configuration.md."
+)
+@click.option("--seed", type=int, help="Seed of generated ids.  [default: 7]")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_command(
     data: Path | None, parts: tuple[str, ...], config_file: Path | None, seed: int | None, command: tuple[str, ...]

@@ -50,7 +50,7 @@ def _ask(context: click.Context, method: str, path: str, body: Any = None) -> An
     except ControlRefused as error:
         stop(VERDICT_FAILED if error.code == "VerbFailed" else USAGE, str(error))
     except NoLab as error:
-        stop(COULD_NOT_RUN, f"The lab could not be asked: {error}")
+        stop(COULD_NOT_RUN, f"The lab did not answer: {error}")
     if as_json:
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     return answer
@@ -63,10 +63,12 @@ def _tell(context: click.Context, *lines: str) -> None:
 
 
 @world.command()
-@click.option("--advance", help="Let time pass, such as 1d12h, with all that is due in it; then it stands still.")
-@click.option("--set", "moment", help="Put the clock to a moment such as 2026-03-01T08:00:00Z; nothing happens.")
-@click.option("--freeze", is_flag=True, help="Let the clock stand still.")
-@click.option("--resume", is_flag=True, help="Let it run on.")
+@click.option("--advance", help="Advance by a duration such as 1d12h, with everything due in between; then freeze.")
+@click.option(
+    "--set", "moment", help="Set the clock to a moment such as 2026-03-01T08:00:00Z; nothing in between happens."
+)
+@click.option("--freeze", is_flag=True, help="Freeze the clock.")
+@click.option("--resume", is_flag=True, help="Let the clock run again.")
 @click.pass_context
 def clock(context: click.Context, advance: str | None, moment: str | None, *, freeze: bool, resume: bool) -> None:
     """Show the lab's clock, or move it."""
@@ -77,7 +79,7 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
     answer = _ask(context, "POST" if body else "GET", "/clock", body or None)
     came = answer.get("checkIns", [])
     for one in came:
-        failed = f"in vain: {one['failed']}" if one["failed"] else counted(one["messages"], "message")
+        failed = f"failed: {one['failed']}" if one["failed"] else counted(one["messages"], "message")
         _tell(context, f"{one['time'][:19]}  {one['device']}  {failed}")
     still = ", standing still until `pfxlab world clock --resume`" if answer["frozen"] else ""
     _tell(context, f"{answer['time']}{still}")
@@ -86,10 +88,10 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
 
 
 @world.command()
-@click.option("--clear", is_flag=True, help="Take all of them back.")
+@click.option("--clear", is_flag=True, help="Remove all of them.")
 @click.pass_context
 def faults(context: click.Context, *, clear: bool) -> None:
-    """List planned faults with how often each fitted and struck."""
+    """List planned faults, with how often each matched and struck."""
     for one in _ask(context, "DELETE" if clear else "GET", "/faults")["faults"]:
         _tell(context, f"{one['id']}  {one['kind']}  fitted {one['fitted']}, struck {one['struck']}")
     if clear:
@@ -100,26 +102,26 @@ def faults(context: click.Context, *, clear: bool) -> None:
 @click.argument("file", type=FILE)
 @click.pass_context
 def do(context: click.Context, file: Path) -> None:
-    """Carry out the steps of a YAML file (docs/scenarios.md) in the running lab: users, devices, profiles, imports."""
+    """Run the steps of a YAML file (docs/scenarios.md) in the running lab: users, devices, profiles, imports."""
     try:
         body = read_yaml(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        stop(USAGE, f"{file}: expected YAML, got something else ({error})")
+        stop(USAGE, f"{file}: expected YAML, got invalid YAML ({error})")
     steps = body.get("steps") if isinstance(body, dict) else body
-    for told in _ask(context, "POST", "/seed", {"steps": steps})["done"]:
-        _tell(context, told)
+    for step in _ask(context, "POST", "/seed", {"steps": steps})["done"]:
+        _tell(context, step)
 
 
 @world.command()
 @click.pass_context
 def reset(context: click.Context) -> None:
-    """Bring the whole lab back to its beginning."""
+    """Reset the whole lab to its initial state."""
     answer = _ask(context, "POST", "/reset")
     _tell(context, f"Back at the beginning, {answer['time']}, in {answer['milliseconds']} ms.")
 
 
 def _typed(schema: Mapping[str, Any], text: str) -> Any:
-    """Return what a text on the command line stands for: itself where a text is wanted, else the YAML that it is."""
+    """Return the value of a command-line text: the text itself if a text is expected, else its YAML value."""
     forms = [schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())]
     takes_text = any(form.get("type") == "string" for form in forms) or any(
         isinstance(value, str) for form in forms for value in form.get("enum", ())
@@ -133,7 +135,7 @@ def _typed(schema: Mapping[str, Any], text: str) -> Any:
 
 
 def _given(verb: Verb, words: Sequence[str]) -> Any:
-    """Return the arguments of a verb as a scenario would write them."""
+    """Return the arguments of a verb in the form a scenario gives them."""
     known = verb.named_arguments()
     named, bare = {}, []
     for word in words:
@@ -153,7 +155,7 @@ def _given(verb: Verb, words: Sequence[str]) -> Any:
 
 
 def _usage_of(verb: Verb) -> str:
-    """Return what may follow a verb: its named arguments, else what a bare value is."""
+    """Return the usage of a verb: its named arguments, else what a bare value means."""
     return " ".join(f"{name}=…" for name in verb.named_arguments() if name != verb.first)
 
 
@@ -182,7 +184,7 @@ _SHOWN: Final[Mapping[str, Callable[[Any, Any], str]]] = {
     "snapshot": lambda _, name: f"Kept. Next: pfxlab world restore {name} brings everything back to here.",
     "restore": lambda answer, name: f"Back at {name}, {answer['time']}.",
 }
-"""Verb with an address of its own → what its answer says to a person."""
+"""Verb with its own endpoint → the text for its answer."""
 
 
 def _command_of(verb: Verb) -> click.Command:

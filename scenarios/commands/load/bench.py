@@ -14,7 +14,7 @@ def bench() -> None:
 
 
 @bench.command(name="graph")
-@click.option("--imports", default=4000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
+@click.option("--imports", default=4000, show_default=True, type=click.IntRange(100), help="Imports per turn.")
 @click.option(
     "--records", default=1_000_000, show_default=True, type=click.IntRange(2000), help="Size of the large store."
 )
@@ -48,11 +48,19 @@ def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -
 
 
 @bench.command(name="devices")
-@click.option("--devices", "count", default=10_000, show_default=True, type=click.IntRange(10), help="In the store.")
-@click.option("--sample", default=1000, show_default=True, type=click.IntRange(10), help="Those of them that check in.")
+@click.option(
+    "--devices", "count", default=10_000, show_default=True, type=click.IntRange(10), help="Number in the store."
+)
+@click.option(
+    "--sample", default=1000, show_default=True, type=click.IntRange(10), help="Number of devices that check in."
+)
 @click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
-@click.option("--delivered", default=1000, show_default=True, type=click.IntRange(2), help="Devices of the delivery.")
-@click.option("--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write the delivery's profile here.")
+@click.option(
+    "--delivered", default=1000, show_default=True, type=click.IntRange(2), help="Devices that receive a certificate."
+)
+@click.option(
+    "--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write the delivery's profile to this file."
+)
 @options.as_json()
 def bench_devices(
     count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
@@ -64,10 +72,12 @@ def bench_devices(
 
 
 @bench.command(name="admin")
-@click.option("--certificates", default=100_000, show_default=True, type=click.IntRange(100), help="In the store.")
-@click.option("--devices", default=10_000, show_default=True, type=click.IntRange(10), help="In the store.")
-@click.option("--viewers", default=50, show_default=True, type=click.IntRange(1, 500), help="Overviews that are open.")
-@click.option("--imports", default=6000, show_default=True, type=click.IntRange(100), help="Imports in each turn.")
+@click.option(
+    "--certificates", default=100_000, show_default=True, type=click.IntRange(100), help="Number in the store."
+)
+@click.option("--devices", default=10_000, show_default=True, type=click.IntRange(10), help="Number in the store.")
+@click.option("--viewers", default=50, show_default=True, type=click.IntRange(1, 500), help="Number of open overviews.")
+@click.option("--imports", default=6000, show_default=True, type=click.IntRange(100), help="Imports per turn.")
 @click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
 @options.as_json()
 def bench_admin(

@@ -95,29 +95,35 @@ class _Table:
 @click.argument("plan", required=False, shell_complete=LOAD_PLANS)
 @click.option("--list", "listing", is_flag=True, help="List the plans that come with the lab, and run none.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of a plan, for editors.")
-@click.option("--shape", type=suggest.Choice(list(KINDS)), help="Another shape of the load than the plan's.")
+@click.option("--shape", type=suggest.Choice(list(KINDS)), help="Shape of the load, instead of the plan's.")
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), help="Highest rate, per second, instead of the plan's."
 )
 @click.option("--duration", type=Duration("1s"), help="Length of the run, instead of the plan's.")
 @click.option("--users", type=click.IntRange(1, 100_000), help="Simulated users that share the highest rate.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Load generators, instead of the plan's.")
-@click.option("--ready-file", type=NEW_FILE, help="Load the running lab of this ready file instead of one of its own.")
-@click.option(
-    "--against", metavar="URL", help="Where that lab is reached, if not where its ready file says; loopback only."
-)
+@click.option("--ready-file", type=NEW_FILE, help="Load the running lab of this ready file instead of starting one.")
+@click.option("--against", metavar="URL", help="Address of that lab, if not the one in its ready file; loopback only.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.  [default: load-PLAN]"
 )
 @click.option("--ui", is_flag=True, help="Show Locust's own page on this machine while it runs, until Ctrl-C.")
 @click.option("--ui-port", default=8089, show_default=True, type=click.IntRange(1, 65535), help="Port of that page.")
 @click.option(
-    "--workers", "expect", default=0, type=click.IntRange(0, 64), help="Wait for so many `pfxlab load-worker`."
+    "--workers",
+    "expect",
+    default=0,
+    type=click.IntRange(0, 64),
+    help="Number of `pfxlab load-worker` processes to wait for.",
 )
 @click.option(
-    "--master-port", default=5557, show_default=True, type=click.IntRange(1, 65535), help="Port they come to."
+    "--master-port",
+    default=5557,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Port that the workers connect to.",
 )
-@click.option("--kit", type=click.Path(file_okay=False, path_type=Path), help="Folder that their kit is written to.")
+@click.option("--kit", type=click.Path(file_okay=False, path_type=Path), help="Folder for the workers' kit.")
 @options.as_json("the report")
 def load(
     plan: str | None, listing: bool, show_schema: bool, shape: str | None, rate: float | None, duration: float | None,
@@ -201,7 +207,7 @@ def _run(plan: LoadPlan, options: "Options", folder: Path, console: Console) -> 
 
 
 def _facts(plan: LoadPlan, ready_file: Path | None, against: str | None) -> dict[str, Any] | None:
-    """Return what is known of a target that runs already; None when the run has one of its own."""
+    """Return what is known of a running target; None if the run starts its own."""
     if ready_file is None:
         if against is not None:
             raise click.UsageError("expected --ready-file with --against: it says how to sign in, and whom to trust")
@@ -289,7 +295,7 @@ def load_worker(kit: Path, master_port: int) -> None:
         except KeyboardInterrupt:
             click.echo("Ending it.")
         finally:
-            # However this ends, by a signal as well: what goes on loading unseen would be nobody's.
+            # However this ends, by a signal as well: no load generator may be left running.
             run.end(process)
     if code > 0:
         stop(

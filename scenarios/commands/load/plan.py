@@ -21,7 +21,7 @@ from pfxlab.scenarios.load.capacity.model import (
 )
 
 _TELLING: Final = 3000
-"""Deliveries below which chance moves a queue by more than a planner can tell."""
+"""With fewer deliveries than this, random variation of the queue hides what is planned for."""
 
 
 def _minutes(seconds: float) -> str:
@@ -32,28 +32,36 @@ def _minutes(seconds: float) -> str:
 @click.option("--users", required=True, type=click.IntRange(1, 10_000_000), help="Users with imported certificates.")
 @click.option("--devices-per-user", default=2.0, show_default=True, type=click.FloatRange(0.1, 100), help="On average.")
 @click.option(
-    "--certs-per-user", default=3.0, show_default=True, type=click.FloatRange(1, 100), help="On average, old ones too."
+    "--certs-per-user",
+    default=3.0,
+    show_default=True,
+    type=click.FloatRange(1, 100),
+    help="On average, including old ones.",
 )
-@click.option("--window", default="2h", show_default=True, type=Duration(), help="Within which all devices check in.")
+@click.option("--window", default="2h", show_default=True, type=Duration(), help="Time in which all devices check in.")
 @click.option(
-    "--arrivals", default="morning", show_default=True, type=suggest.Choice(ARRIVALS), help="How they spread over it."
+    "--arrivals",
+    default="morning",
+    show_default=True,
+    type=suggest.Choice(ARRIVALS),
+    help="How the check-ins spread over the window.",
 )
 @click.option(
     "--max-queue", default="10m", show_default=True, type=Duration(),
-    help="How long the queue may grow, in time of the connectors' work.",
+    help="Longest queue, as working time of the connectors.",
 )  # fmt: skip
 @click.option(
     "--bits",
     default="2048",
     show_default=True,
     type=suggest.Choice(["2048", "3072", "4096"]),
-    help="Of the connector's key.",
+    help="Size of the connector's key.",
 )
 @click.option(
     "--hsm-rate", type=click.FloatRange(0, min_open=True), help="Private operations per second of each connector's HSM."
 )
 @click.option("--cores", type=click.IntRange(1, 1024), help="Cores of a connector's server.  [default: this machine's]")
-@click.option("--seed", default=7, show_default=True, help="Check-ins of the simulation derive from it.")
+@click.option("--seed", default=7, show_default=True, help="Seed of the simulated check-ins.")
 @options.as_json("the answer")
 def plan(
     users: int, devices_per_user: float, certs_per_user: float, window: float, arrivals: str, max_queue: float,
@@ -61,7 +69,7 @@ def plan(
 ) -> None:  # fmt: skip
     """Say how many connectors a tenant needs when all its devices ask for their certificates within a window.
 
-    What one connector does is measured on this machine first; the answer is then held against a simulation that moves
+    One connector is measured on this machine first; the answer is then checked against a simulation that moves
     real deliveries through the lab's own queue.
     """
     try:

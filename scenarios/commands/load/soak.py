@@ -14,15 +14,13 @@ from pfxlab.scenarios.commands.options import Duration
 
 
 @click.command()
-@click.option("--duration", default="60m", show_default=True, type=Duration("5m", "24h"), help="Of the lab's own time.")
+@click.option("--duration", default="60m", show_default=True, type=Duration("5m", "24h"), help="Duration in lab time.")
 @click.option(
-    "--renewals", default=2, show_default=True, type=click.IntRange(0, 100), help="Certificates renewed a second."
+    "--renewals", default=2, show_default=True, type=click.IntRange(0, 100), help="Renewed certificates per second."
 )
-@click.option(
-    "--check-ins", default=2, show_default=True, type=click.IntRange(0, 100), help="Devices that check in a second."
-)
-@click.option("--devices", default=20, show_default=True, type=click.IntRange(1, 1000), help="Devices there are.")
-@click.option("--seed", default=7, show_default=True, help="Who does what when derives from it.")
+@click.option("--check-ins", default=2, show_default=True, type=click.IntRange(0, 100), help="Check-ins per second.")
+@click.option("--devices", default=20, show_default=True, type=click.IntRange(1, 1000), help="Number of devices.")
+@click.option("--seed", default=7, show_default=True, help="Seed of the schedule.")
 @click.option(
     "--out",
     default="soak",
@@ -62,7 +60,7 @@ def soak(
     except (GraphRefused, SessionFailed, EnrollmentRefused, OSError) as error:
         stop(COULD_NOT_RUN, f"The soak could not go on: {error}")
     except KeyboardInterrupt:
-        stop(COULD_NOT_RUN, "Interrupted; a soak tells nothing before its end.")
+        stop(COULD_NOT_RUN, "Interrupted; a soak has no result before its end.")
     (out / "soak.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
     plots.save(plots.figure(lambda axes: plots.draw_soak(axes, report)), out, "soak")
     if as_json:

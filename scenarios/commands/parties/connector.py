@@ -1,4 +1,4 @@
-"""`pfxlab connector`: a certificate connector of its own, as on the customer's server."""
+"""`pfxlab connector`: a certificate connector in its own process, as on the customer's server."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ def connector() -> None:
 @connector.command(name="enroll")
 @_DATA
 @READY_FILE
-@click.option("--user", help="Administrator's UPN; without it the lab's own administrator.")
+@click.option("--user", help="Administrator's UPN; by default the lab's administrator.")
 @click.option("--password-file", type=FILE, help="File whose first line is that user's password.")
 @click.option("--name", default="PFX Certificate Connector", show_default=True, help="Display name.")
 @click.option("--machine", default="LAB-SERVER", show_default=True, help="Machine name.")
@@ -40,7 +40,7 @@ def enroll_(
     data: Path | None, ready_file: Path | None, user: str | None, password_file: Path | None, name: str, machine: str,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Enrol with the account of an Intune or Global Administrator; anybody else is refused."""
+    """Enrol as an Intune or Global Administrator; other accounts are refused."""
     from pfxlab.scenarios.commands.parties import connector_service as work
 
     work.enroll_(data, ready_file, user, password_file, name, machine, as_json)
@@ -73,22 +73,25 @@ def _with_keys(command: Any) -> Any:
 @_with_keys
 @click.option("--proxy", callback=_proxy, help="Outbound proxy, http://host:port.")
 @click.option(
-    "--report-version", default=VERSION, show_default=True, help="Version to report, to see old ones warned of."
+    "--report-version",
+    default=VERSION,
+    show_default=True,
+    help="Version to report, for example an old one that causes warnings.",
 )
-@click.option("--batch", default=500, show_default=True, type=click.IntRange(1, 500), help="Requests in a lease.")
+@click.option("--batch", default=500, show_default=True, type=click.IntRange(1, 500), help="Requests per lease.")
 @click.option(
     "--jobs",
     default=os.cpu_count() or 1,
     show_default="one for each core",
     type=click.IntRange(0, 256),
-    help="Worker processes for large leases, each with an HSM session of its own; 0: threads alone.",
+    help="Worker processes for large leases, each with its own HSM session; 0: threads only.",
 )
 def run(
     data: Path | None, provider: str, folder: Path | None, module: Path | None, token_label: str | None,
     pin_file: Path | None, proxy: str | None, report_version: str, batch: int,
     jobs: int,
 ) -> None:  # fmt: skip
-    """Run until SIGTERM or Ctrl-C, then finish what is at hand and give the rest back."""
+    """Run until SIGTERM or Ctrl-C, then finish current work and return the rest to the queue."""
     from pfxlab.scenarios.commands.parties import connector_service as work
 
     work.run(data, provider, folder, module, token_label, pin_file, proxy, report_version, batch, jobs)
@@ -98,7 +101,7 @@ def run(
 @_DATA
 @_JSON
 def status(data: Path | None, as_json: bool) -> None:
-    """Show who the connector is, how long its certificate lasts, and what its event log says."""
+    """Show the connector's identity, certificate lifetime and latest events."""
     from pfxlab.scenarios.commands.parties import connector_service as work
 
     work.status(data, as_json)
@@ -106,13 +109,13 @@ def status(data: Path | None, as_json: bool) -> None:
 
 @connector.command(name="validate")
 @_with_keys
-@click.option("--file", "path", type=FILE, default=TEST_FILE, show_default=True, help="Lines of six fields.")
+@click.option("--file", "path", type=FILE, default=TEST_FILE, show_default=True, help="File with six fields per line.")
 @_JSON
 def validate_(
     provider: str, folder: Path | None, module: Path | None, token_label: str | None, pin_file: Path | None, path: Path,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Prove that this account can decrypt with its keys: the on-premises validation of the import module."""
+    """Check that this account can decrypt with its keys (the import module's on-premises validation)."""
     from pfxlab.scenarios.commands.parties import connector_service as work
 
     work.validate_(provider, folder, module, token_label, pin_file, path, as_json)

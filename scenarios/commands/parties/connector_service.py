@@ -72,7 +72,7 @@ def enroll_(
     with refusals():
         if identity.find(place) is not None:
             stop(USAGE, f"expected a folder without a connector, got {place}, which holds one; give another --data")
-        # Written before the service hears of the connector: one that cannot be kept would be an orphan there.
+        # Written before enrolment: a connector that cannot be stored would be an orphan in the service.
         remembered = {"service_url": settings.service_url, "ca_pem": settings.ca_file.read_text()}
         private_file.replace(place / _PLACE, json.dumps(remembered).encode())
     try:
@@ -104,7 +104,7 @@ def _service(place: Path) -> tuple[str, str]:
         remembered = json.loads((place / _PLACE).read_text("utf-8"))
         return str(remembered["service_url"]), str(remembered["ca_pem"])
     except (OSError, ValueError, KeyError, TypeError):
-        text = f"expected the service's address in {place / _PLACE}, got none. Delete {place} and enrol anew:"
+        text = f"expected the service's address in {place / _PLACE}, got none. Delete {place} and enrol again:"
         stop(USAGE, f"{text} pfxlab connector enroll --data {place}")
 
 
@@ -151,7 +151,7 @@ def run(
     except OSError as error:
         stop(COULD_NOT_RUN, f"The connector could not run: {error}")
     if not known:
-        text = f"The service knows this connector no more: it was deleted. Delete {place} and enrol anew:"
+        text = f"The connector was deleted from the service. Delete {place} and enrol again:"
         stop(COULD_NOT_RUN, f"{text} pfxlab connector enroll --data {place}")
     click.echo("Drained and stopped.")
 

@@ -43,11 +43,11 @@ def _own(data: Path | None) -> Path:
 
 
 Stage: TypeAlias = Callable[[str], ProgressCallback]
-"""Begins a stage of that title and returns what hears how far it is."""
+"""Begins a stage with a title and returns its progress callback."""
 
 
 def _with_progress(work: Callable[[Stage], Coroutine[Any, Any, _T]], *, quiet: bool) -> _T:
-    """Run something that tells how far it is, a bar for each stage; end the command when the lab does not answer."""
+    """Run something with a progress bar per stage; end the command if the lab does not answer."""
     try:
         with terminal.stages(quiet=quiet) as stage:
             return asyncio.run(work(stage))
@@ -113,9 +113,7 @@ def _chosen(fleet: Fleet, names: tuple[str, ...]) -> list[Member]:
         stop(USAGE, f"expected a fleet in {fleet.folder}, got none. Next: pfxlab devices enroll --data {fleet.folder}")
     unknown = set(names) - {member.name for member in members}
     if unknown:
-        stop(
-            USAGE, f"expected names of the fleet as `pfxlab devices show` tells them, got {', '.join(sorted(unknown))}"
-        )
+        stop(USAGE, f"expected names that `pfxlab devices show` lists, got {', '.join(sorted(unknown))}")
     return [member for member in members if not names or member.name in names]
 
 

@@ -18,7 +18,7 @@ _DATA = options.data("The fleet's own folder.")
 _JSON = options.as_json()
 
 
-_JOBS = options.jobs(16, 500, "Devices at a time.")
+_JOBS = options.jobs(16, 500, "Parallel devices.")
 
 
 def _platforms(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -40,21 +40,23 @@ def devices() -> None:
 @click.option("--count", default=10, show_default=True, type=click.IntRange(1, 100_000), help="Devices to add.")
 @click.option(
     "--platforms", default="ios,windows", show_default=True, callback=_platforms,
-    help=f"In turn, of {', '.join(PLATFORMS)}.",
+    help=f"Platforms in turn, from {', '.join(PLATFORMS)}.",
 )  # fmt: skip
-@click.option("--users", type=click.IntRange(1), help="Test users they belong to, in turn.  [default: one for each]")
+@click.option(
+    "--users", type=click.IntRange(1), help="Test users that own the devices, in turn.  [default: one per device]"
+)
 @click.option(
     "--shared-keys", default=64, show_default=True, type=click.IntRange(0),
-    help="Devices share so many identity keys, made once; 0 makes one for each device.",
+    help="Number of identity keys that the devices share; 0: one key per device.",
 )  # fmt: skip
-@click.option("--seed", default=7, show_default=True, help="UDIDs derive from it.")
+@click.option("--seed", default=7, show_default=True, help="Seed of generated UDIDs.")
 @_JOBS
 @_JSON
 def enroll(
     data: Path | None, ready_file: Path | None, count: int, platforms: tuple[str, ...], users: int | None,
     shared_keys: int, seed: int, jobs: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Add devices to the fleet: users over Graph, then each device by its platform's own protocol."""
+    """Add devices to the fleet: users over Graph, then devices by their platform's protocol."""
     from pfxlab.scenarios.commands.parties import device_fleet as work
 
     work.enroll(data, ready_file, count, platforms, users, shared_keys, seed, jobs, as_json)
@@ -64,13 +66,13 @@ def enroll(
 @click.argument("names", nargs=-1)
 @_DATA
 @READY_FILE
-@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1), help="Check-ins of each device.")
+@click.option("--rounds", default=1, show_default=True, type=click.IntRange(1), help="Check-ins per device.")
 @_JOBS
 @_JSON
 def checkin(
     names: tuple[str, ...], data: Path | None, ready_file: Path | None, rounds: int, jobs: int, as_json: bool
 ) -> None:
-    """Let devices check in, all unless NAMES are given; the first time asks, a later one installs."""
+    """Let devices check in, all or those in NAMES. The first check-in requests, a later one installs."""
     from pfxlab.scenarios.commands.parties import device_fleet as work
 
     work.checkin(names, data, ready_file, rounds, jobs, as_json)
@@ -81,7 +83,7 @@ def checkin(
 @_DATA
 @_JSON
 def show(name: str | None, data: Path | None, as_json: bool) -> None:
-    """List the fleet; with NAME, the certificates one device holds."""
+    """List the fleet, or with NAME the certificates on one device."""
     from pfxlab.scenarios.commands.parties import device_fleet as work
 
     work.show(name, data, as_json)
@@ -92,7 +94,7 @@ def show(name: str | None, data: Path | None, as_json: bool) -> None:
 @_DATA
 @click.option("--open", "opened", type=FILE, help="S/MIME mail to open with what the device holds.")
 @click.option("--sign", "text", type=FILE, help="Text to sign with the device's latest signing certificate.")
-@click.option("--out", type=NEW_FILE, help="Write the result here in place of standard output.")
+@click.option("--out", type=NEW_FILE, help="Write the result to this file instead of standard output.")
 def mail(name: str, data: Path | None, opened: Path | None, text: Path | None, out: Path | None) -> None:
     """Use the mail program of one device: open an encrypted mail, or sign a text."""
     from pfxlab.scenarios.commands.parties import device_fleet as work

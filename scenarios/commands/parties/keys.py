@@ -34,7 +34,7 @@ PROVIDER_OPTIONS: Final = (
     _option(
         "--keys", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder of the software provider."
     ),
-    _option("--pkcs11", "module", type=FILE, help="PKCS#11 module: the provider named is this HSM."),
+    _option("--pkcs11", "module", type=FILE, help="PKCS#11 module of the HSM that --provider names."),
     _option("--token", "token_label", help="Label of the HSM's token."),
     _option("--pin-file", type=FILE, help="File whose first line is the token's user PIN."),
 )
@@ -110,10 +110,10 @@ def keys() -> None:
 @_over_provider
 @_NAME
 @click.option("--bits", type=_SIZES, default="2048", show_default=True, help="Size of the RSA key.")
-@click.option("--make-exportable", is_flag=True, help="Let the key be exported later; that cannot be changed.")
+@click.option("--make-exportable", is_flag=True, help="Allow the key to be exported; cannot be changed later.")
 @_JSON
 def add(ksp: KeyStorageProvider, name: str, bits: str, make_exportable: bool, as_json: bool) -> None:
-    """Make a key (Add-IntuneKspKey)."""
+    """Create a key (Add-IntuneKspKey)."""
     ksp.add(name, int(bits), exportable=make_exportable)
     text = f"Made the key {name!r}, RSA-{bits}, in {ksp.name}.\nNext: pfxlab keys export-public --name {name!r} --out F"
     tell({"provider": ksp.name, "name": name, "bits": int(bits), "exportable": make_exportable}, text, as_json=as_json)
@@ -154,7 +154,7 @@ def export_public(ksp: KeyStorageProvider, name: str, path: Path, form: str, as_
 @click.option("--format", "form", type=_FORMAT, default="cng", show_default=True, help="RSAFULLPRIVATEBLOB or PEM.")
 @_JSON
 def export_private(ksp: KeyStorageProvider, name: str, path: Path, form: str, as_json: bool) -> None:
-    """Write the private key, UNENCRYPTED, for the next connector server (Export-IntunePrivateKey)."""
+    """Write the private key, UNENCRYPTED, for another connector server (Export-IntunePrivateKey)."""
     key = ksp.open(name).private_key()
     data = cng.private_blob(key) if form == "cng" else private_file.pkcs8_pem(key)
     _write(path, data)
@@ -169,10 +169,10 @@ def export_private(ksp: KeyStorageProvider, name: str, path: Path, form: str, as
 @_over_provider
 @_NAME
 @click.option("--file", "path", type=FILE, required=True, help="RSAFULLPRIVATEBLOB, RSAPRIVATEBLOB or PEM.")
-@click.option("--make-exportable", is_flag=True, help="Let the key be exported again.")
+@click.option("--make-exportable", is_flag=True, help="Allow the key to be exported again.")
 @_JSON
 def import_(ksp: KeyStorageProvider, name: str, path: Path, make_exportable: bool, as_json: bool) -> None:
-    """Keep the private key of another server (Import-IntunePrivateKey)."""
+    """Import the private key of another server (Import-IntunePrivateKey)."""
     key = _read_private(path)
     ksp.store(name, key, exportable=make_exportable)
     text = f"Keeps {name!r}, RSA-{key.key_size}, in {ksp.name}.\nNext: delete {path}; it holds the key unencrypted."
@@ -182,10 +182,10 @@ def import_(ksp: KeyStorageProvider, name: str, path: Path, make_exportable: boo
 @keys.command()
 @_over_provider
 @_NAME
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_JSON
 def remove(ksp: KeyStorageProvider, name: str, yes: bool, as_json: bool) -> None:
-    """Delete a key; imported records that name it can then be processed by no connector."""
+    """Delete a key; no connector can then process the records that name it."""
     ksp.open(name)
     if not yes and not click.confirm(f"Delete the key {name!r} of {ksp.name} for good?"):
         stop(USAGE, "Nothing was deleted.")

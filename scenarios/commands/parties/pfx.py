@@ -32,7 +32,7 @@ def pfx() -> None:
 
 @pfx.group()
 def token() -> None:
-    """Keep a token for the commands that follow (Set- and Remove-IntuneAuthenticationToken)."""
+    """Store a token for later commands (Set- and Remove-IntuneAuthenticationToken)."""
 
 
 @token.command(name="set")
@@ -40,15 +40,15 @@ def token() -> None:
 @click.option("--authority-url", required=True, help="Sign-in address with the tenant.")
 @click.option("--client-id", required=True, help="Application id.")
 @click.option("--client-secret-file", type=FILE, help="File with the application's secret.")
-@click.option("--user", help="Administrator's UPN, in place of a secret.")
+@click.option("--user", help="Administrator's UPN, instead of a secret.")
 @click.option("--password-file", type=FILE, help="File with that user's password.")
-@click.option("--ca-file", type=FILE, help="CA to trust beside none other.")
+@click.option("--ca-file", type=FILE, help="The only CA to trust.")
 @_JSON
 def token_set(
     graph_url: str, authority_url: str, client_id: str, client_secret_file: Path | None, user: str | None,
     password_file: Path | None, ca_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Sign in by secret or password, and keep the token in a file that only you may read."""
+    """Sign in by secret or password, and store the token in a file that only you can read."""
     from pfxlab.scenarios.commands.parties import pfx_files as work
 
     work.token_set(graph_url, authority_url, client_id, client_secret_file, user, password_file, ca_file, as_json)
@@ -57,7 +57,7 @@ def token_set(
 @token.command(name="remove")
 @_JSON
 def token_remove(as_json: bool) -> None:
-    """Forget the token."""
+    """Delete the stored token."""
     from pfxlab.scenarios.commands.parties import pfx_files as work
 
     work.token_remove(as_json)
@@ -100,7 +100,7 @@ def new(
     path: Path, password_file: Path, user: str, purpose: str, padding: str, public_key: Path | None,
     provider: str | None, name: str | None, ready_file: Path | None,
 ) -> None:  # fmt: skip
-    """Print the record of a PFX as JSON, its password encrypted; Graph is not asked (New-IntuneUserPfxCertificate)."""
+    """Print a PFX's record as JSON, password encrypted, without calling Graph (New-IntuneUserPfxCertificate)."""
     from pfxlab.scenarios.commands.parties import pfx_files as work
 
     work.new(path, password_file, user, purpose, padding, public_key, provider, name, ready_file)
@@ -117,10 +117,10 @@ def user_id(upn: str, ready_file: Path | None, as_json: bool) -> None:
     work.user_id(upn, ready_file, as_json)
 
 
-_USERS = click.option("--user", "users", multiple=True, help="A user's records; may be repeated.")
+_USERS = click.option("--user", "users", multiple=True, help="All records of this user; can be repeated.")
 
 
-_PAIRS = click.option("--pair", "pairs", multiple=True, metavar="UPN:THUMBPRINT", help="One record; may be repeated.")
+_PAIRS = click.option("--pair", "pairs", multiple=True, metavar="UPN:THUMBPRINT", help="One record; can be repeated.")
 
 
 @pfx.command()
@@ -138,7 +138,7 @@ def get(users: tuple[str, ...], pairs: tuple[str, ...], ready_file: Path | None,
 @pfx.command()
 @_USERS
 @_PAIRS
-@click.option("--id", "ids", multiple=True, help="A record by its id; may be repeated.")
+@click.option("--id", "ids", multiple=True, help="A record by id; can be repeated.")
 @READY_FILE
 @_JSON
 def remove(
@@ -152,16 +152,16 @@ def remove(
 
 @pfx.command(name="import")
 @click.argument("paths", type=FILE, nargs=-1)
-@click.option("--password-file", type=FILE, help="File whose first line is the password of the files named.")
-@click.option("--user", help="User principal name of the user to import the files named for.")
+@click.option("--password-file", type=FILE, help="File whose first line is the password of PATHS.")
+@click.option("--user", help="User principal name to import PATHS for.")
 @click.option(
-    "--manifest", type=FILE, help=f"CSV with the columns {', '.join(MANIFEST_COLUMNS)}; the last two may be missing."
+    "--manifest", type=FILE, help=f"CSV with the columns {', '.join(MANIFEST_COLUMNS)}; the last two are optional."
 )
 @click.option("--purpose", type=_PURPOSES, default="auto", show_default=True, help="Intended purpose.")
 @click.option("--padding", type=_PADDINGS, default="oaepSha512", show_default=True, help="How passwords are encrypted.")
-@click.option("--update", is_flag=True, help="Change records that are there, in place of importing new ones.")
-@click.option("--progress-file", type=NEW_FILE, help="File that remembers what is done, for another run.")
-@options.jobs(4, 32, "Requests at a time.")
+@click.option("--update", is_flag=True, help="Change existing records instead of importing new ones.")
+@click.option("--progress-file", type=NEW_FILE, help="File that records progress, so that another run can continue.")
+@options.jobs(4, 32, "Parallel requests.")
 @_with_key
 @READY_FILE
 @_JSON
@@ -170,7 +170,7 @@ def import_(
     padding: str, update: bool, progress_file: Path | None, jobs: int, public_key: Path | None, provider: str | None,
     name: str | None, ready_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Import one or many PFX files (Import-IntuneUserPfxCertificate); a file that fails stops no other."""
+    """Import one or many PFX files (Import-IntuneUserPfxCertificate); a file that fails does not stop the others."""
     from pfxlab.scenarios.commands.parties import pfx_files as work
 
     work.import_(

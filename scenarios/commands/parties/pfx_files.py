@@ -327,7 +327,7 @@ def _report(outcomes: list[ImportResult], failed: list[dict[str, str]], skipped:
     lines = [f"{name}: {number}" for name, number in {**counts, "skipped": skipped}.items() if number]
     lines += [f"FAILED {one['file']} for {one['upn']}: {one['reason']}" for one in failures]
     lines += (
-        ["Next: mend what failed and run the same command again, with --progress-file FILE for many."]
+        ["Next: fix what failed and run the same command again, with --progress-file FILE for many files."]
         if failures
         else []
     )

@@ -263,7 +263,7 @@ async def test_live_page_sends_what_changed_and_ends_with_the_session(lab: Lab, 
     """The event stream of a page begins with its present part, sends the next when something happens, and ends."""
     async with admin._session.get("/admin/live", params={"page": "/admin/journal?event=tick"}) as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"
-        assert b"Nothing that fits." in await stream.content.readuntil(b"\n\n")
+        assert b"No entries match." in await stream.content.readuntil(b"\n\n")
         lab.emulator.cloud.journal.record("lab", "tick", number=1)
         assert b"number 1" in await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 60)
         lab.clock.advance(timedelta(hours=9))

@@ -125,7 +125,7 @@ async def test_journal_holds_no_secret(lab: Lab) -> None:
         assert secret not in text
 
 
-async def test_command_shows_what_was_told_and_why(lab: Lab, tmp_path: Path) -> None:
+async def test_command_shows_answer_and_reason(lab: Lab, tmp_path: Path) -> None:
     """`pfxlab journal` shows what was told, the reason and the tip, and JSON lines when asked."""
     await refusals(lab)
     ready_file = tmp_path / "ready.json"
@@ -138,7 +138,9 @@ async def test_command_shows_what_was_told_and_why(lab: Lab, tmp_path: Path) -> 
         return done.stdout
 
     shown = await asyncio.to_thread(run, "--refused")
-    assert "graph  POST /beta/deviceManagement/userPfxCertificates: told 400 BadRequest: An error has occurred" in shown
+    assert (
+        "graph  POST /beta/deviceManagement/userPfxCertificates: answer 400 BadRequest: An error has occurred" in shown
+    )
     assert ": reason Duplicate: this user already has a record" in shown
     assert TIPS["Duplicate"] in shown
     lines = [json.loads(line) for line in (await asyncio.to_thread(run, "--json", "--refused")).splitlines()]
