@@ -67,5 +67,5 @@ def find(folder: Path) -> Identity | None:
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError:
-        raise KeyStoreError(f"expected key and certificate in {path.name}, got something else; enrol anew") from None
+        raise KeyStoreError(f"expected key and certificate in {path.name}, got something else; enrol again") from None
     return Identity(path.stem.removeprefix("connector-"), path, certificate.not_valid_after_utc)

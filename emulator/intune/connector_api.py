@@ -69,7 +69,7 @@ def _connector(request: web.Request) -> Connector:
 
 def _unknown() -> Refused:
     return Refused(
-        403, contract.UNKNOWN_CONNECTOR, "expected the certificate of an enrolled connector, got another; enrol anew"
+        403, contract.UNKNOWN_CONNECTOR, "expected the certificate of an enrolled connector, got another; enrol again"
     )
 
 

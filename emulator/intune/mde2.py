@@ -105,7 +105,7 @@ def _issue(cloud: Cloud, request: web.Request, asked: mde2.TokenRequest, token: 
 def _renew(cloud: Cloud, request: web.Request, asked: mde2.TokenRequest, _: soap.Token | None) -> bytes:
     device = enrollment.device_of(request)
     if device is None:
-        text = "expected the TLS certificate of an enrolled device that has not expired; enrol anew"
+        text = "expected the TLS certificate of an enrolled device that has not expired; enrol again"
         raise Refused("Authentication", "NotEligibleToRenew", text)
     try:
         signed = verify(asked.request)

@@ -79,7 +79,7 @@ def test_a_deleted_connector_ends_and_says_so(tmp_path: Path) -> None:
         running = [*PFXLAB, "connector", "run", "--data", str(folder), "--keys", str(tmp_path / "keys")]
         ended = subprocess.run(running, capture_output=True, text=True, check=False, timeout=600)
         assert ended.returncode == 3
-        assert "it was deleted" in ended.stderr
+        assert "was deleted from the service" in ended.stderr
         assert "enrol again" in ended.stderr
         assert "UnknownConnector" in command("status", "--data", str(folder)).stdout
     finally:

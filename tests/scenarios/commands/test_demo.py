@@ -63,7 +63,7 @@ def test_closing_words_lead_on() -> None:
     """The printed run shows each hop with its party, a table, the verdict and what to do next."""
     result = demo()
     assert result.exit_code == 0
-    for text in ("admin", "connector", "device", "proof", "What arrived", "PASSED", "pfxlab up"):
+    for text in ("admin", "connector", "device", "proof", "Result by device", "PASSED", "pfxlab up"):
         assert text in result.stdout
 
 
@@ -135,7 +135,7 @@ def test_chain_in_the_pfx_is_refused_by_the_iphone(
     ("arguments", "said"),
     [
         (["--pfx", __file__], "--pfx needs --password-file and --user"),
-        (["--password-file", __file__], "--password-file belongs to --pfx"),
+        (["--password-file", __file__], "--password-file needs --pfx"),
         (["--pfx", __file__, "--password-file", __file__, "--user", "nobody"], "expected a user principal name"),
         (["--pfx", "/nowhere.pfx"], "does not exist"),
         (["--user", "../../escape@pfxlab.example"], "expected a user principal name"),
