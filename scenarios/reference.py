@@ -95,13 +95,13 @@ def _behaviours() -> Iterator[tuple[list[str], str]]:
 
 
 def platforms_page() -> str:
-    """Return the table of what the simulated platforms do, made of the marks on the tests that prove it."""
+    """Return the table of what the simulated platforms do, generated from the marks on the tests that prove it."""
     lines = [
         "# What the simulated devices do",
         "",
         "Generated from the tests, which prove each row: `make docs`. **documented** by the platform's maker,",
         "**observed** on real devices by others, **assumed** by us: see [sources](sources.md). What is unknown and can",
-        "be set otherwise stands in [divergences](divergences.md).",
+        "be switched is listed in [divergences](divergences.md).",
         "",
         "| topic | platform | what it does | confidence | source | proved by |",
         "|---|---|---|---|---|---|",
@@ -118,13 +118,12 @@ def faults_page() -> str:
         "",
         "Generated from the table in `emulator/faults/kinds.py`: `make docs`.",
         "",
-        "Everything that can be made to fail: over the control API (`POST /lab/v1/faults`), in a scenario",
-        "(`- fault: {…}`), in a test (`with pfxlab.fault(…)`) or by hand (`pfxlab world fault`). Each fault that",
-        "strikes stands in the journal, as `fault injected`. At each place on the way (delay, what comes in place of",
-        "an answer, what is done to the answer; a device's network, lock, storage and version) the first fault that",
-        "is due strikes alone, in the order in which they were planned.",
+        "Faults can be planned over the control API (`POST /lab/v1/faults`), in a scenario (`- fault: {…}`), in a",
+        "test (`with pfxlab.fault(…)`) or by hand (`pfxlab world fault`). The journal records each fault that strikes",
+        "as `fault injected`. At each stage (for HTTP: delay, replaced answer, changed answer; for a device: network,",
+        "lock, storage, version) only the first fault that is due strikes, in the order of planning.",
         "",
-        "| kind | whose | what happens | settings | `pfxlab explain` reports |",
+        "| kind | party | what the party does | settings | `pfxlab explain` reports |",
         "|---|---|---|---|---|",
     ]
     for name, kind in KINDS.items():
@@ -132,12 +131,12 @@ def faults_page() -> str:
         lines.append(
             f"| `{name}` | {kind.party} | {kind.does} | {'<br>'.join(settings)} | {' or '.join(kind.causes)} |"
         )
-    lines += ["", "Which occasions it strikes, and how often:", "", "| setting | meaning |", "|---|---|"]
+    lines += ["", "When it strikes, and how often:", "", "| setting | meaning |", "|---|---|"]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in MATCHES.items()]
     lines += [
-        "| `after` | how many fitting occasions are let pass first; 0 when left out, so `after: 2` strikes the third |",
-        "| `times` | how often it strikes: a number, or `always`; 1 when left out; `2` fails twice, then succeeds |",
-        "| `probability` | of each fitting occasion, above 0 up to 1; the throw follows from seed, fault and number |",
+        "| `after` | how many matching occasions pass first (default 0); `after: 2` strikes the third |",
+        "| `times` | how often it strikes: a number (default 1), or `always`; `2` fails twice, then succeeds |",
+        "| `probability` | of each matching occasion, above 0 up to 1; decided by seed, fault and occasion number |",
     ]
     return "\n".join(lines) + "\n"
 
@@ -158,10 +157,9 @@ def scenarios_page() -> str:
         "Generated from the verbs in `emulator/lab/verbs.py`: `make docs`. The JSON Schema for",
         "editors is [scenario.schema.json](scenario.schema.json), or `pfxlab scenario schema`.",
         "",
-        "A scenario is a YAML file: what happens in a lab of its own, step by step, and what must be true. The clock",
-        "stands still until a step lets time pass; connectors and devices do what is due, in order. The same seed",
-        "gives the same journal. `pfxlab scenario check FILE` says where a file is wrong, `pfxlab scenario run FILE`",
-        "runs it.",
+        "A scenario is a YAML file: what happens in a new lab, step by step, and what must be true. The clock is",
+        "frozen until a step lets time pass; connectors and devices do what is due, in order. The same seed gives the",
+        "same journal. `pfxlab scenario check FILE` shows errors in a file, `pfxlab scenario run FILE` runs it.",
         "",
         "```yaml",
         catalogue()["wrong-purpose"].text.rstrip(),
@@ -181,14 +179,14 @@ def scenarios_page() -> str:
     lines += [
         "## Expectations",
         "",
-        "Below `expect`, any of:",
+        "`expect` takes any of:",
         "",
-        "| expectation | beside it | meaning |",
+        "| expectation | needs | meaning |",
         "|---|---|---|",
     ]
     for name, one in expectations.CONDITIONS.items():
         lines.append(f"| `{name}` | {', '.join(f'`{need}`' for need in one.needs)} | {one.means} |")
-    lines += ["", "## The catalogue", "", "| scenario | what it shows | stands for |", "|---|---|---|"]
+    lines += ["", "## The catalogue", "", "| scenario | what it shows | source |", "|---|---|---|"]
     lines += [
         f"| [{s.name}](../scenarios/scenario/catalogue/{s.name}.yaml) | {s.title} | {links(s.source)} |"
         for s in catalogue().values()
@@ -221,7 +219,7 @@ def control_page() -> str:
         "Generated from the verbs in `emulator/lab/verbs.py`: `make docs`. The OpenAPI description is",
         "[openapi.json](openapi.json), which a lab serves as `/lab/v1/openapi.json` too. Address and token are the",
         "ready file's `control_url` and `control_token` (`PFXLAB_CONTROL_URL` and `PFXLAB_CONTROL_TOKEN` in",
-        "`pfxlab exec`); send the token as `Authorization: Bearer`. `pfxlab world` speaks it from a shell, the",
+        "`pfxlab exec`); send the token as `Authorization: Bearer`. `pfxlab world` calls it from a shell; the",
         "fixtures of [pytest](pytest.md) do the same in process.",
         "",
         "| method | path | what it does | query |",
@@ -240,30 +238,36 @@ def conformance_page() -> str:
         "",
         "Generated from the rules and plans in `scenarios/conformance/`: `make docs`.",
         "",
-        "A tool is run once for each module of a plan, each time against a lab that is as new: right in some modules,",
-        "wrong on purpose in others. What it sent, what it left behind and how it ended is judged by the rules below.",
-        "A broken rule that it **must** keep fails the tool; one that it **should** or **may** keep is a warning.",
+        "A tool is run once for each module of a plan, each time against a fresh lab. In some modules the lab injects",
+        "faults. The rules below judge the tool's requests, the records it leaves and its exit code. A broken",
+        "**must** rule fails the tool; a broken **should** or **may** rule is a warning.",
         "",
         "```sh",
         "pfxlab conformance run --plan import --html report.html -- my-tool {pfx} {password} {upn}",
         "```",
         "",
         "The tool finds the lab through its arguments, through the environment of `pfxlab exec`, or with Microsoft's",
-        "host names built in. It signs in as an application of its own that has just the rights named by `--rights`.",
-        "`--expected-failures FILE` (YAML, rule id: reason) lets known failures pass, and fails the run when one",
-        "passes unexpectedly, unless `--module` left others out.",
+        "built-in host names. It signs in as an application that has only the rights named by `--rights`.",
+        "`--expected-failures FILE` (YAML, rule id: reason) tolerates known failures, and fails the run if one",
+        "passes unexpectedly, unless `--module` leaves modules out.",
         "[What an import script with Microsoft's SDK gets](conformance-example.md) shows a verdict.",
         "",
         "## Arguments",
         "",
-        "| place | filled with |",
+        "| placeholder | replaced by |",
         "|---|---|",
     ]
     lines += [f"| `{{{name}}}` | {meaning} |" for name, meaning in ARGUMENTS.items()]
     lines += ["", "## Plans"]
     for plan in PLANS.values():
         places = ", ".join(f"`{{{name}}}`" for name in plan.arguments)
-        lines += ["", f"### {plan.name}", "", f"For a tool that {plan.title}; beside the common places {places}.", ""]
+        lines += [
+            "",
+            f"### {plan.name}",
+            "",
+            f"For a tool that {plan.title}. Placeholders besides the common ones: {places}.",
+            "",
+        ]
         lines += ["| module | what happens |", "|---|---|"]
         lines += [f"| {module.name} | {module.title} |" for module in plan.modules]
     lines += ["", "## Rules"]
@@ -272,7 +276,7 @@ def conformance_page() -> str:
             "",
             f"### {group}",
             "",
-            "| rule | severity | sentence | source | what to do |",
+            "| rule | severity | what must hold | source | what to do |",
             "|---|---|---|---|---|",
         ]
         lines += [
@@ -290,11 +294,11 @@ def load_page() -> str:
         "",
         "Generated from the tables in `scenarios/load/`: `make docs`.",
         "",
-        "`pfxlab load PLAN` starts a lab, prepares keys, certificates, users and devices, then lets Locust's users put",
-        "a path under load and says where it saturates, what limited it, and whether the plan's thresholds were kept",
-        "(exit code 1 when not). It needs the extra packages: `pip install '.[load]'`. The report is a folder:",
+        "`pfxlab load PLAN` starts a lab and prepares keys, certificates, users and devices. Then Locust's users put a",
+        "path under load. The report says where it saturates, what limits it, and whether the plan's thresholds are",
+        "met (exit code 1 if not). It needs the extra packages: `pip install '.[load]'`. The report is a folder:",
         "`report.html`, `report.json`, the plots as SVG and PNG, `samples.jsonl` (each second), and Locust's own",
-        "`locust.html`. Ctrl-C ends a run in order; what was measured until then is written, and the exit code is 3.",
+        "`locust.html`. Ctrl-C ends a run cleanly: the report covers the time until then, and the exit code is 3.",
         "",
         "![Throughput of a connector against offered load](performance/connector-throughput.svg)",
         "",
@@ -304,10 +308,10 @@ def load_page() -> str:
         "|---|---|---|",
     ]
     lines += [f"| `{name}` | {about} | {unit} |" for name, (unit, about) in PATHS.items()]
-    lines += ["", "## Shapes", "", "| shape | how the load goes |", "|---|---|"]
+    lines += ["", "## Shapes", "", "| shape | load over time |", "|---|---|"]
     lines += [f"| `{name}` | {about} |" for name, about in SHAPES.items()]
-    lines += ["", "Any path takes any shape: `pfxlab load graph --shape morning --rate 200 --duration 60s`.", ""]
-    lines += ["## Plans that come with the lab", "", "| plan | path | shape | what it finds out |", "|---|---|---|---|"]
+    lines += ["", "Any path works with any shape: `pfxlab load graph --shape morning --rate 200 --duration 60s`.", ""]
+    lines += ["## Plans that come with the lab", "", "| plan | path | shape | what it measures |", "|---|---|---|---|"]
     plans = load_plans.built_in()
     lines += [
         f"| [{p.name}](../scenarios/load/plans/{p.name}.yaml) | {p.path} | {p.shape.kind} | {p.title} |"
@@ -327,20 +331,20 @@ def load_page() -> str:
         "",
         "## What is measured, and how",
         "",
-        "Simulated users act at a steady beat (`pace`), and latency counts from the beat on which a request was due: a",
-        "slow target cannot slow down the clock it is measured by. Who falls behind by whole beats leaves them out,",
-        "and they are counted. The saturation point is the mean throughput of the steps that do not keep up with",
-        "their load, without those in which overload destroys throughput; that is told apart. What needs a core (RSA,",
-        "CMS, the TLS of devices) is done in a process beside each load generator, and emulator",
-        "and connector have processes of their own, so that the report can say who used the machine.",
+        "Simulated users act at a fixed interval (`pace`). Latency counts from the moment at which a request was due,",
+        "so that a slow target cannot hide its own delay (coordinated omission). Users that fall behind skip whole",
+        "intervals; the report counts them. The saturation point is the mean throughput of the steps that do not keep",
+        "up with their load, without the steps in which overload collapses throughput; those are reported separately.",
+        "CPU-bound work (RSA, CMS, the devices' TLS) runs in a separate process beside each load generator. Emulator",
+        "and connector are separate processes too, so that the report can show which party used the machine.",
         "Percentiles and the standard deviation are exact: every latency of every generator is kept until the end.",
         "",
-        "## A lab that runs already",
+        "## A running lab",
         "",
-        "`--ready-file lab.json` loads the lab that `pfxlab up --ready-file lab.json` started, with the connectors",
-        "that are beside it: so is another connector than ours put under load, by the paths checkin and enrollment.",
-        "`--against URL` says where that lab is reached, if not where its ready file says. Only this machine is ever",
-        "loaded: a lab elsewhere is reached through a tunnel, and a real tenant is refused.",
+        "`--ready-file lab.json` loads the lab that `pfxlab up --ready-file lab.json` started, with its connectors.",
+        "The paths checkin and enrollment can thus load a connector other than ours. `--against URL` is the address",
+        "of that lab, if it is not the one in its ready file. Only loopback addresses are accepted: reach a lab on",
+        "another machine through a tunnel; a real tenant is refused.",
         "",
         "## Many machines",
         "",
@@ -358,21 +362,21 @@ def load_page() -> str:
         "pfxlab load-worker ./kit",
         "```",
         "",
-        "`--ui` shows Locust's own page while the run goes on, at 127.0.0.1.",
+        "`--ui` shows Locust's page at 127.0.0.1 during the run.",
         "",
         "## How many connectors",
         "",
         "`pfxlab plan --users 10000 --devices-per-user 2 --certs-per-user 3 --window 2h` measures what one connector",
-        "does on this machine, says how many a tenant needs when all its devices ask within the window, and holds the",
-        "answer against a simulation that moves deliveries through the lab's own queue. `--hsm-rate R` stands for a",
-        "connector whose private operations an HSM does.",
+        "does on this machine, says how many a tenant needs if all its devices check in within the window, and checks",
+        "the answer with a simulation that moves deliveries through the lab's own queue. `--hsm-rate R` models a",
+        "connector whose private-key operations run in an HSM.",
         "",
         "## Soak",
         "",
-        "`pfxlab soak` runs the whole lab for an hour of its own time at a high rate and ends with 1 when memory or",
-        "database grow by more than a twentieth after the first quarter.",
+        "`pfxlab soak` runs the whole lab for an hour of lab time at a high rate. Its exit code is 1 if memory or",
+        "database grows by more than 5 % after the first quarter.",
         "",
-        "![Memory and database in the course of a soak](performance/soak.svg)",
+        "![Memory and database over a soak run](performance/soak.svg)",
     ]
     return "\n".join(lines) + "\n"
 

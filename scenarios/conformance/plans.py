@@ -131,26 +131,26 @@ _IMPORT: Final = (
            [{"kind": "status", "route": _POST, "status": 503, "after_write": True}], unclear=True, passing=True),
     Module("lost-answer", "the connection closes after the record was written", _one(), _all_there,
            [{"kind": "lost_answer", "route": _POST}], unclear=True, passing=True),
-    Module("malformed-answer", "201 with a body that is no JSON", _one(), _all_there,
+    Module("malformed-answer", "201 with a body that is not JSON", _one(), _all_there,
            [{"kind": "malformed", "route": _POST}], unclear=True),
     Module("odd-values", "201 with properties and enum values of a later version", _one(), _all_there,
            [{"kind": "odd_answer", "route": _POST}], unclear=True),
-    Module("odd-status", "200 in place of 201", _one(), _all_there,
+    Module("odd-status", "200 instead of 201", _one(), _all_there,
            [{"kind": "odd_answer", "form": "other_status", "route": _POST}], unclear=True),
-    Module("expired-token", "the token ends before the import", _one(), _all_there,
+    Module("expired-token", "the token expires before the import", _one(), _all_there,
            [{"kind": "expired_token", "route": _RECORDS}], unclear=True),
     Module("refused-400", "the generic 400", _one(), _all_there,
            [{"kind": "status", "route": _POST, "status": 400, "times": "always"}]),
     Module("forbidden-403", "403", _one(), _all_there,
            [{"kind": "status", "route": _POST, "status": 403, "times": "always"}]),
-    Module("unknown-user", "a user that the tenant has not", _unknown_user, _never),
-    Module("already-there", "the record is there already", _already_there, _always, unclear=True),
+    Module("unknown-user", "a user that the tenant does not have", _unknown_user, _never),
+    Module("already-there", "the record exists already", _already_there, _always, unclear=True),
     Module("wrong-password", "a password that does not open the PFX", _wrong_password, _never),
     Module("non-ascii-password", "a password with an umlaut", _one(password=_UMLAUT), _never),
-    Module("chain-in-pfx", "a PFX that brings its CA along", _one(chain=True), _all_there, unclear=True),
+    Module("chain-in-pfx", "a PFX that contains its CA", _one(chain=True), _all_there, unclear=True),
     Module("two-keys", "a PFX with two private keys", _two_keys, _never),
-    Module("purpose-mismatch", "a signing certificate, asked for encryption", _one(usage="smimeSigning"), _all_there,
-           unclear=True),
+    Module("purpose-mismatch", "a signing certificate, to be imported for encryption",
+           _one(usage="smimeSigning"), _all_there, unclear=True),
 )  # fmt: skip
 
 
@@ -179,14 +179,14 @@ async def _two_there(stage: Stage) -> None:
 
 _BULK: Final = (
     Module("plain", "five certificates of five users", _five, _all_there, plain=True),
-    Module("one-bad-file", "one of five files is no PFX", _one_bad_file, _never),
-    Module("some-there", "two of five are there already", _two_there, _all_there, unclear=True),
+    Module("one-bad-file", "one of five files is not a PFX", _one_bad_file, _never),
+    Module("some-there", "two of five exist already", _two_there, _all_there, unclear=True),
     Module("throttled-seconds", "429 in the middle", _five, _all_there, [{**_throttled("integer", 1), "after": 2}],
            passing=True),
     Module("ambiguous-503", "503 after the third was written", _five, _all_there,
            [{"kind": "status", "route": _POST, "status": 503, "after_write": True, "after": 2}], unclear=True,
            passing=True),
-    Module("expired-token", "the token ends in the middle", _five, _all_there,
+    Module("expired-token", "the token expires in the middle", _five, _all_there,
            [{"kind": "expired_token", "route": _RECORDS, "after": 2}], unclear=True),
     Module("odd-values", "answers of a later version", _five, _all_there,
            [{"kind": "odd_answer", "route": _POST, "times": "always"}], unclear=True),
@@ -216,13 +216,13 @@ def _updated(stage: Stage) -> bool:
 
 _UPDATE: Final = (
     Module("plain", "a record with another key's name", _to_update, _updated, plain=True),
-    Module("odd-status", "PATCH is answered 200 in place of 204", _to_update, _updated,
+    Module("odd-status", "PATCH is answered with 200 instead of 204", _to_update, _updated,
            [{"kind": "odd_answer", "form": "other_status", "route": "PATCH *"}], unclear=True),
     Module("documented-status", "PATCH is answered as documented, 200 with the record", _to_update, _updated,
            switches={"code_profile": "documented"}, plain=True),
     Module("throttled-seconds", "429 on the change", _to_update, _updated, [_throttled("integer", 1, 1, "PATCH *")],
            passing=True),
-    Module("nothing-there", "the record is not there", _nothing_to_update, _never),
+    Module("nothing-there", "the record does not exist", _nothing_to_update, _never),
 )  # fmt: skip
 
 
@@ -257,7 +257,7 @@ _REMOVE: Final = (
            [{"kind": "odd_answer", "form": "other_status", "route": "DELETE *"}], unclear=True),
     Module("throttled-seconds", "429 on the removal", _to_remove, _none_there,
            [_throttled("integer", 1, 1, "DELETE *")], passing=True),
-    Module("nothing-there", "the record is not there", _nothing_to_remove, _none_there, unclear=True),
+    Module("nothing-there", "the record does not exist", _nothing_to_remove, _none_there, unclear=True),
     Module("refused-403", "403", _to_remove, _none_there,
            [{"kind": "status", "route": "DELETE *", "status": 403, "times": "always"}]),
 )  # fmt: skip
@@ -300,7 +300,7 @@ def _several(upn: str = _USER, count: int = 4) -> Prepare:
 
 _READ: Final = (
     Module("plain", "four records of a user", _several(), _all_read, plain=True),
-    Module("pages", "a page for each record", _several(), _some_read, switches={"page_size": 1}, plain=True),
+    Module("pages", "one record per page", _several(), _some_read, switches={"page_size": 1}, plain=True),
     Module("apostrophe", "a user with an apostrophe", _several("shona.o'neil@pfxlab.example", 2), _all_read,
            plain=True),
     Module("guest", "a guest with #EXT#", _several(_GUEST, 2), _all_read, plain=True),
@@ -313,7 +313,7 @@ _READ: Final = (
            unclear=True, seconds=15),
     Module("throttled-seconds", "429 on the list", _several(), _all_read, [_throttled("integer", 1, 1, _RECORDS)],
            passing=True),
-    Module("expired-token", "the token ends before the list", _several(), _all_read,
+    Module("expired-token", "the token expires before the list", _several(), _all_read,
            [{"kind": "expired_token", "route": _RECORDS}], unclear=True),
 )  # fmt: skip
 
@@ -328,9 +328,9 @@ async def _nothing(stage: Stage) -> None:
 
 
 _CONNECTOR: Final = (
-    Module("plain", "three certificates for a phone and a PC, each padding", _nothing, parties.all_delivered,
-           switches=_PATIENT, drive=parties.deliver, plain=True),
-    Module("key-missing", "one record names a key that the server has not", _nothing, parties.all_delivered,
+    Module("plain", "three certificates for a phone and a PC, each with another padding", _nothing,
+           parties.all_delivered, switches=_PATIENT, drive=parties.deliver, plain=True),
+    Module("key-missing", "one record names a key that the server does not have", _nothing, parties.all_delivered,
            switches=_PATIENT, drive=parties.deliver_with_missing_key),
     Module("wrong-key", "one password is encrypted to another key of that name", _nothing, parties.all_delivered,
            switches=_PATIENT, drive=parties.deliver_with_wrong_key),
@@ -359,7 +359,7 @@ PLANS: Final = {
     for plan in (
         Plan("import", "imports one certificate for one user", _IMPORT, _FILES),
         Plan("bulk", "imports the certificates of a folder or manifest", _BULK, ("pfx_dir", "manifest")),
-        Plan("update", "changes a record that is there", _UPDATE, _FILES),
+        Plan("update", "changes an existing record", _UPDATE, _FILES),
         Plan("remove", "removes a record", _REMOVE, _FILES),
         Plan("read", "reads the records of a user", _READ, ("upn", "thumbprint")),
         Plan("connector", "is a connector: leases, re-encrypts, completes, until it is stopped", _CONNECTOR, _SERVICE),

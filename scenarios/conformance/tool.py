@@ -200,7 +200,7 @@ ARGUMENTS: Final = {
     "thumbprint": "the certificate's thumbprint",
     "pfx_dir": "a folder with PFX files, NAME.pfx, NAME.password.txt and NAME.upn.txt",
     "manifest": "a CSV file with the columns pfx, password_file, upn, purpose",
-    "folder": "an empty folder of the tool's own",
+    "folder": "an empty folder for the tool",
     "keys_dir": "the folder of the software provider that holds the connector's key",
     "private_key_file": "that key as PEM",
     "operator_upn": "an Intune administrator, who may enrol connectors",

@@ -14,10 +14,13 @@ from pfxlab.scenarios.load.shapes import KINDS, SHORTEST_STEP, Shape
 PLANS: Final = files(__package__) / "plans"
 PATHS: Final = {
     "graph": ("requests", "imports, and lists of them, over Graph"),
-    "checkin": ("check-ins", "devices that check in and fetch what is there for them, a connector at work"),
-    "enrollment": ("enrolments", "new devices, from enrolment to the first installed certificate, a connector at work"),
+    "checkin": ("check-ins", "devices that check in and fetch their certificates, with a connector at work"),
+    "enrollment": (
+        "enrolments",
+        "new devices, from enrolment to the first installed certificate, with a connector at work",
+    ),
     "connector": ("deliveries", "connectors that lease, re-encrypt and complete, against a queue that never ends"),
-    "crypto": ("deliveries", "the connector's re-encryption alone, in memory"),
+    "crypto": ("deliveries", "only the connector's re-encryption, in memory"),
 }
 """Path → what its rate counts, and what it is."""
 
@@ -42,9 +45,9 @@ MEASURES: Final = {
     "p99.9_ms": "99.9th percentile of latency",
     "max_ms": "longest latency",
     "failures_percent": "share of requests that failed",
-    "unsent_percent": "share of the offered load that the users did not get to",
+    "unsent_percent": "share of the offered load that was never sent",
     "per_second": "throughput over the whole run",
-    "saturation_per_second": "the saturation point, or the highest throughput when it was not reached",
+    "saturation_per_second": "the saturation point, or the highest throughput if it was not reached",
     "openssl_ratio": "throughput to OpenSSL's private operations per second on all cores in the same run",
 }
 """What thresholds are about. Latencies are those of `of`, a kind of request, or of all."""

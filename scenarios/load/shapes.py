@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 KINDS: Final = {
-    "constant": "the same rate from begin to end",
-    "ramp": "in equal steps from `start` to `rate`: where throughput stops to follow, the target is saturated",
-    "morning": "Monday morning: from `start` steeply to `rate` at a quarter of the time, then slowly down again",
-    "wave": "an enrolment wave: slowly from `start` up to `rate` at half time and down again, as a roll-out spreads",
+    "constant": "the same rate from start to end",
+    "ramp": "in equal steps from `start` to `rate`; the target is saturated where throughput stops following",
+    "morning": "Monday morning: steeply from `start` to `rate` in the first quarter, then slowly down",
+    "wave": "an enrolment wave, as a roll-out spreads: slowly from `start` to `rate` at half time, then down",
 }
 SHORTEST_STEP: Final = 3.0
 """Seconds that a step of a ramp must last for its throughput to mean anything."""
