@@ -1,16 +1,40 @@
-"""What every HTTP component shares: the cloud behind it, our address as the caller wrote it, the client certificate."""
+"""What every HTTP component shares: its cloud, our address as the caller wrote it, forms, the client certificate."""
 
 from collections.abc import Callable
+from urllib.parse import parse_qsl
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 from cryptography import x509
+from multidict import MultiDict
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.journal.exchanges import Exchange
+from pfxlab.emulator.wire.text import whole_text
 
 CLOUD = web.AppKey("cloud", Cloud)
 OBSERVER: "web.AppKey[Callable[[Exchange], None]]" = web.AppKey("observer")
 """Hears of every request but the lab's own, where somebody wants to (lab/observer.py)."""
+
+
+async def read_form(request: web.Request) -> MultiDict[str]:
+    """Return the text fields of a form; a body that is no form has none.
+
+    Text is UTF-8, whatever a charset says (URL Standard, section 5.1); other bytes become U+FFFD.
+
+    Raises:
+        web.HTTPRequestEntityTooLarge: the body is larger than the lab takes.
+
+    """
+    if request.content_type == "application/x-www-form-urlencoded":
+        text = (await request.read()).decode("utf-8", "replace")
+        return MultiDict(parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="replace"))
+    try:
+        form = await request.post()
+    except (ValueError, AssertionError, LookupError, RuntimeError, BadHttpMessage):
+        return MultiDict()
+    fields = [(name, value) for name, value in form.items() if isinstance(value, str)]
+    return MultiDict((name, whole_text(value)) for name, value in fields)
 
 
 def origin_of(request: web.Request) -> str:

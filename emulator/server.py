@@ -6,10 +6,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from aiohttp import web
 
 from pfxlab.emulator.admin import routes as admin
+from pfxlab.emulator.boundary import COMPONENTS, FALLBACK, boundary, register
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
@@ -17,7 +19,7 @@ from pfxlab.emulator.edge import CLOUD, OBSERVER
 from pfxlab.emulator.entra import routes as entra
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.graph import gateway
-from pfxlab.emulator.intune import apple_enrollment, apple_mdm, connector_api, mde2, omadm
+from pfxlab.emulator.intune import apple_enrollment, apple_mdm, connector_api, enrollment, mde2, omadm
 from pfxlab.emulator.journal.exchanges import Exchange
 from pfxlab.emulator.lab import control, http_faults
 from pfxlab.emulator.lab.driver import CloudDriver, Driver
@@ -27,6 +29,17 @@ from pfxlab.emulator.proxy import ConnectProxy
 from pfxlab.emulator.tls import ServerTls
 from pfxlab.emulator.wire.connector import LARGEST_BODY
 
+_COMPONENTS: Final = (
+    (gateway.COMPONENT, gateway.add_routes),
+    (admin.COMPONENT, admin.add_routes),
+    (control.COMPONENT, control.add_routes),
+    (mde2.COMPONENT, mde2.add_routes),
+    (enrollment.COMPONENT, omadm.add_routes),
+    (enrollment.COMPONENT, apple_enrollment.add_routes),
+    (enrollment.COMPONENT, apple_mdm.add_routes),
+    (connector_api.COMPONENT, connector_api.add_routes),
+    (entra.COMPONENT, entra.add_routes),
+)
 _SHUTDOWN_SECONDS = 3.0
 _FLUSH_SECONDS = 0.5
 LOOPBACK = "127.0.0.1"
@@ -43,14 +56,15 @@ def build_app(
     observer: Callable[[Exchange], None] | None = None,
 ) -> web.Application:
     """Return the application with every room's routes. `driver` moves what is not the cloud itself."""
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[observer_middleware, http_faults.faults])
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[observer_middleware, boundary, http_faults.faults])
     app[CLOUD] = cloud
     app[control.CONTROL_TOKEN] = control_token
     app[control.DRIVER] = driver or CloudDriver(cloud)
     if observer is not None:
         app[OBSERVER] = observer
-    for room in (gateway, admin, control, mde2, omadm, apple_enrollment, apple_mdm, connector_api, entra):
-        room.add_routes(app)
+    app[COMPONENTS], app[FALLBACK] = {}, gateway.COMPONENT
+    for component, add_routes in _COMPONENTS:
+        register(app, component, add_routes)
     app.router.add_get(f"{control.PREFIX}/openapi.json", _openapi)
     app.router.add_route("*", "/{tail:.*}", gateway.no_version)
     return app

@@ -26,7 +26,8 @@ from pfxlab.emulator.admin.pages import (
     world,
 )
 from pfxlab.emulator.admin.session import SESSIONS, Session, begin, current, end, is_ours, keep, sign_in
-from pfxlab.emulator.edge import CLOUD
+from pfxlab.emulator.boundary import Component, Problem
+from pfxlab.emulator.edge import CLOUD, read_form
 from pfxlab.emulator.entra import pages
 from pfxlab.emulator.graph.intune import managed_devices
 from pfxlab.emulator.lab import control
@@ -137,7 +138,7 @@ def _form_of(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]
         session = current(request, request.app[CLOUD].clock.now())
         if session is None:
             return await show_sign_in(request)
-        form = await request.post()
+        form = await read_form(request)
         if not is_ours(request, session, form):
             request.app[CLOUD].journal.record("admin", "form refused", outcome="refused", reason="not from our pages")
             return web.Response(
@@ -177,7 +178,7 @@ async def show_sign_in(request: web.Request) -> web.Response:
 
 async def do_sign_in(request: web.Request) -> web.Response:
     """POST /admin/sign-in: an administrator's user name and password; back to the page that was asked for."""
-    cloud, form = request.app[CLOUD], await request.post()
+    cloud, form = request.app[CLOUD], await read_form(request)
     session = sign_in(cloud, form)
     if session is None:
         cloud.journal.record("admin", "sign-in refused", outcome="refused", reason="no administrator by that password")
@@ -332,6 +333,16 @@ async def _no_tour(_request: web.Request) -> web.Response:
     response = _to(PREFIX)
     _remember_tour(response)
     return response
+
+
+def _problem(_request: web.Request, problem: Problem) -> web.Response:
+    text = pages.done("This page cannot be shown", f"{problem.code}: {problem.text}")
+    return web.Response(
+        text=text, status=problem.status, content_type="text/html", charset="utf-8", headers=_INLINE
+    )  # fmt: skip
+
+
+COMPONENT: Final = Component("admin", _problem)
 
 
 def add_routes(app: web.Application) -> None:

@@ -11,10 +11,10 @@ from urllib.parse import urlencode, urlsplit
 from aiohttp import web
 
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.edge import CLOUD, origin_of, read_form
 from pfxlab.emulator.entra import errors, pages
 from pfxlab.emulator.entra.grants import is_enabled
-from pfxlab.emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
+from pfxlab.emulator.entra.tenants import NO_STORE, refusal, tenant_of
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.directory import App
 from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE
@@ -69,6 +69,15 @@ def _html(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=NO_STORE)
 
 
+PAGES: Final = ("/authorize", "/deviceauth", "/adminconsent")
+"""Ends of the addresses where a person looks."""
+
+
+def problem_page(error: errors.EntraError) -> web.Response:
+    """Return a refusal as a page."""
+    return _html(pages.done("Sign-in failed", f"AADSTS{error.number}: {error.text}"), error.status)
+
+
 async def authorize(request: web.Request) -> web.Response:
     """GET shows the sign-in form, or redirects at once for the automatic user; POST takes the form."""
     cloud, query = request.app[CLOUD], request.query
@@ -79,7 +88,7 @@ async def authorize(request: web.Request) -> web.Response:
         if query.get("code_challenge_method", "S256") != "S256" or "code" not in query.get("response_type", ""):
             raise errors.missing_parameter("response_type=code with code_challenge_method=S256")
     except errors.EntraError as error:
-        return _html(pages.done("Sign-in failed", f"AADSTS{error.number}: {error.text}"), error.status)
+        return problem_page(error)
     user, problem = _automatic(cloud, tenant), None
     if request.method == "POST":
         user = _signed_in(cloud, tenant, await read_form(request))

@@ -13,6 +13,10 @@ from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.lru_cache import LruCache
 
 _CACHED_CALLERS: Final = 1000
+_NOT_WELL_FORMED: Final = (
+    "IDX14100: JWT is not well formed, there are no dots (.).\n"
+    "The token needs to be in JWS or JWE Compact Serialization Format."
+)
 
 
 class TokenRefused(Exception):
@@ -60,6 +64,8 @@ def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise TokenRefused("Access token is empty.", "expected 'Authorization: Bearer …'", "TokenMissing")
+    if not token.isascii():
+        raise TokenRefused(_NOT_WELL_FORMED, "expected a JWT, got characters outside ASCII")
     checks = token_checks_of(cloud)
     caller = checks.callers.get((token, origin))
     if caller is None:
@@ -92,11 +98,7 @@ def _claims(cloud: Cloud, token: str, origin: str) -> dict[str, Any]:
         text = "Access token validation failure. Invalid signature."
         raise TokenRefused(text, "another authority signed the token") from None
     except jwt.InvalidTokenError as error:
-        text = (
-            "IDX14100: JWT is not well formed, there are no dots (.).\n"
-            "The token needs to be in JWS or JWE Compact Serialization Format."
-        )
-        raise TokenRefused(text, f"not a token of this lab ({type(error).__name__})") from None
+        raise TokenRefused(_NOT_WELL_FORMED, f"not a token of this lab ({type(error).__name__})") from None
 
 
 def _caller(claims: dict[str, Any]) -> Caller:

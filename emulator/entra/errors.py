@@ -33,6 +33,17 @@ class EntraError(Exception):
         }
 
 
+def invalid_input(reason: str, status: int = 400) -> EntraError:
+    """Refuse a request that cannot be read."""
+    return EntraError(status, "invalid_request", 90013, "Invalid input received from the user.", reason)
+
+
+def unavailable(reason: str, status: int) -> EntraError:
+    """Report that the service itself has failed."""
+    error = "server_error" if status == 500 else "temporarily_unavailable"
+    return EntraError(status, error, 50000, "There was an error issuing a token.", reason)
+
+
 def unknown_tenant(tenant: str) -> EntraError:
     """Refuse a tenant that does not exist."""
     text = f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."

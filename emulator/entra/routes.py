@@ -1,11 +1,14 @@
 """Entra ID over HTTP."""
 
+from typing import Final
+
 from aiohttp import web
 
-from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.boundary import Component, Problem
+from pfxlab.emulator.edge import CLOUD, origin_of, read_form
 from pfxlab.emulator.entra import authorize, discovery, errors, grants
 from pfxlab.emulator.entra.keys import signing_key_of
-from pfxlab.emulator.entra.tenants import NO_STORE, read_form, refusal, tenant_of
+from pfxlab.emulator.entra.tenants import NO_STORE, error_answer, refusal, tenant_of
 
 
 async def openid_configuration(request: web.Request) -> web.Response:
@@ -46,6 +49,18 @@ async def token(request: web.Request) -> web.Response:
         return refusal(cloud, request, error)
     cloud.journal.record("entra", "token issued", client=fields.get("client_id"), grant=fields.get("grant_type"))
     return web.json_response(body, headers=NO_STORE)
+
+
+def _problem(request: web.Request, problem: Problem) -> web.Response:
+    """Return what no endpoint answered: a page where a person looks, Entra ID's JSON elsewhere."""
+    make = errors.unavailable if problem.status >= 500 else errors.invalid_input
+    error = make(problem.text, problem.status)
+    if request.path.endswith(authorize.PAGES):
+        return authorize.problem_page(error)
+    return error_answer(request, error)
+
+
+COMPONENT: Final = Component("entra", _problem)
 
 
 def add_routes(app: web.Application) -> None:

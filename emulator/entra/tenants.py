@@ -5,8 +5,10 @@ from typing import Final
 from aiohttp import web
 
 from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.edge import CLOUD
 from pfxlab.emulator.entra import errors
 from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.wire.text import whole_text
 
 NO_STORE: Final = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 _ANY_TENANT: Final = ("common", "organizations", "consumers")
@@ -33,18 +35,15 @@ def tenant_of(cloud: Cloud, name: str, upn: str = "", client_id: str = "") -> Ro
     return found
 
 
-async def read_form(request: web.Request) -> dict[str, str]:
-    """Return the text fields of a form; a body that is no form has none."""
-    try:
-        form = await request.post()
-    except (ValueError, AssertionError):
-        return {}
-    return {name: value for name, value in form.items() if isinstance(value, str)}
-
-
 def refusal(cloud: Cloud, request: web.Request, error: errors.EntraError) -> web.Response:
     """Return a refusal as Entra ID sends it; its true reason goes to the journal."""
-    correlation = request.headers.get("client-request-id") or cloud.traces.guid()
-    body = error.body(cloud.clock.now(), cloud.traces.guid(), correlation)
     cloud.journal.record("entra", "sign-in refused", outcome="refused", reason=error.reason, code=error.number)
+    return error_answer(request, error)
+
+
+def error_answer(request: web.Request, error: errors.EntraError) -> web.Response:
+    """Return a refusal as Entra ID sends it; nothing is written down."""
+    cloud = request.app[CLOUD]
+    correlation = whole_text(request.headers.get("client-request-id", "")) or cloud.traces.guid()
+    body = error.body(cloud.clock.now(), cloud.traces.guid(), correlation)
     return web.json_response(body, status=error.status, headers=NO_STORE)

@@ -4,12 +4,12 @@ The HTTP edge and $batch both come through here.
 """
 
 import json
-import logging
 import sqlite3
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from pfxlab.emulator.boundary import defect_reason
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
 from pfxlab.emulator.entra.caller import Caller
@@ -52,7 +52,6 @@ _COMMON_HEADERS: Final = {
     "Vary": "Accept-Encoding",
 }
 _READS: Final = ("GET", "HEAD")
-_LOG = logging.getLogger(__name__)
 
 
 _RESOURCES: Final = (
@@ -132,15 +131,7 @@ def _service_of(incoming: Incoming) -> str | None:
 
 def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict[str, str] | None = None) -> Outgoing:
     """Return an error's answer; its true reason goes to the journal, and to a header when the lab explains."""
-    if ids is None:
-        request_id = cloud.traces.guid()
-        ids = {"request-id": request_id, "client-request-id": request_id}
-    place = errors.ErrorPlace(
-        ids["request-id"], ids["client-request-id"], cloud.clock.now(), incoming.path.strip("/"), incoming.version
-    )
-    body = errors.body(error, place)
-    told = f"{error.status} {error.code}: {error.text}"
-    facts = _facts(incoming, ids["request-id"])
+    ids = ids or _new_ids(cloud)
     cloud.journal.record(
         "graph",
         "request",
@@ -148,9 +139,24 @@ def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict
         reason=error.reason,
         rule=error.rule,
         tip=tip(error.rule),
-        told=told,
-        **facts,
+        told=f"{error.status} {error.code}: {error.text}",
+        **_facts(incoming, ids["request-id"]),
     )
+    return refusal(cloud, incoming, error, ids)
+
+
+def _new_ids(cloud: Cloud) -> dict[str, str]:
+    request_id = cloud.traces.guid()
+    return {"request-id": request_id, "client-request-id": request_id}
+
+
+def refusal(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict[str, str] | None = None) -> Outgoing:
+    """Return an error's answer; nothing is written down."""
+    ids = ids or _new_ids(cloud)
+    place = errors.ErrorPlace(
+        ids["request-id"], ids["client-request-id"], cloud.clock.now(), incoming.path.strip("/"), incoming.version
+    )
+    body = errors.body(error, place)
     headers = {**_COMMON_HEADERS, **ids, **error.headers, "Content-Type": "application/json"}
     if cloud.config.explain:
         shown = "".join(c if " " <= c <= "~" else "?" for c in f"{error.rule}: {error.reason}")
@@ -178,13 +184,9 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str | None) -> Answ
     except errors.GraphError:
         raise
     except sqlite3.OperationalError as error:
-        if not is_full(error):
-            _LOG.exception("unforeseen error")
-            raise errors.internal(f"defect of the lab: {type(error).__name__}") from error
-        raise errors.storage_full() from error
+        raise (errors.storage_full() if is_full(error) else errors.internal(defect_reason(error))) from error
     except Exception as error:
-        _LOG.exception("unforeseen error")
-        raise errors.internal(f"defect of the lab: {type(error).__name__}") from error
+        raise errors.internal(defect_reason(error)) from error
     if request_id is None:
         return answer
     facts: dict[str, Any] = {**_facts(incoming, request_id), **answer.facts}

@@ -117,12 +117,21 @@ def storage_full() -> GraphError:
     return GraphError(507, "InsufficientStorage", text, reason, rule="StorageFull")
 
 
-def too_large() -> GraphError:
+def too_large(reason: str) -> GraphError:
     """413: the body is larger than the lab takes."""
     text = "The request body is too large."
-    return GraphError(
-        413, "RequestEntityTooLarge", text, "expected a body of at most 16 MiB, got more", rule="BodyTooLarge"
-    )
+    return GraphError(413, "RequestEntityTooLarge", text, reason, rule="BodyTooLarge")
+
+
+def of_problem(status: int, rule: str, reason: str) -> GraphError:
+    """What the gateway finds wrong before a resource is asked, or after it has failed; `rule`: the stable code."""
+    made = {413: too_large, 500: internal}.get(status)
+    if made is not None:
+        return made(reason)
+    if status == 507:
+        return storage_full()
+    code, text = _WORDS[status]
+    return GraphError(status, code, text, reason, rule=rule)
 
 
 def intune_conflict(service: str, reason: str) -> GraphError:

@@ -5,10 +5,12 @@ from typing import Final
 
 from aiohttp import web
 
+from pfxlab.emulator.boundary import Component, Problem
 from pfxlab.emulator.edge import CLOUD, origin_of
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.dispatch import dispatch, refuse
+from pfxlab.emulator.graph.dispatch import dispatch, refusal, refuse
 from pfxlab.emulator.graph.request import Incoming, Outgoing
+from pfxlab.emulator.wire.text import whole_text
 
 _WORTH_PACKING: Final = 2048
 
@@ -17,21 +19,28 @@ async def handle(request: web.Request) -> web.Response:
     """Answer any request below /beta or /v1.0."""
     cloud, url = request.app[CLOUD], request.rel_url
     version, _, path = url.raw_path.lstrip("/").partition("/")
-    try:
-        body, refused = await request.read(), None
-    except web.HTTPRequestEntityTooLarge:
-        body, refused = b"", errors.too_large()
     incoming = Incoming(
         method=request.method,
         origin=origin_of(request),
         version=version.lower(),
         path=path,
         query=url.raw_query_string,
-        headers={name.lower(): value for name, value in request.headers.items()},
-        body=body,
+        headers={name.lower(): whole_text(value) for name, value in request.headers.items()},
+        body=await request.read(),
     )
-    answer = dispatch(cloud, incoming) if refused is None else refuse(cloud, incoming, refused)
-    return _response(answer, request.headers.get("Accept-Encoding", ""))
+    return _response(dispatch(cloud, incoming), request.headers.get("Accept-Encoding", ""))
+
+
+def _problem(request: web.Request, problem: Problem) -> web.Response:
+    """Return what no resource answered as Graph's own error."""
+    version, _, path = request.rel_url.raw_path.lstrip("/").partition("/")
+    incoming = Incoming(request.method, "", version.lower(), path)
+    return _response(
+        refusal(request.app[CLOUD], incoming, errors.of_problem(problem.status, problem.code, problem.text))
+    )
+
+
+COMPONENT: Final = Component("graph", _problem)
 
 
 def _response(answer: Outgoing, accepted: str = "") -> web.Response:

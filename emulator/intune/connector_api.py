@@ -2,14 +2,14 @@
 
 import asyncio
 import base64
-import sqlite3
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pfxlab.emulator.boundary import Component
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, client_certificate, origin_of
 from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
@@ -18,7 +18,7 @@ from pfxlab.emulator.intune import connector_versions as versions
 from pfxlab.emulator.intune import deliveries
 from pfxlab.emulator.pki import RequestRefused, thumbprint
 from pfxlab.emulator.store.connectors import Connector
-from pfxlab.emulator.store.database import Row, is_full
+from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.wire import connector as contract
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.apple import mdm
@@ -217,14 +217,6 @@ def _told(
     async def answer(request: web.Request) -> web.Response:
         try:
             return await handler(request)
-        except sqlite3.OperationalError as trouble:
-            if not is_full(trouble):
-                raise
-            full = {"code": "StorageFull", "message": "the service has no room to write, come again later"}
-            return web.json_response({"error": full}, status=507)
-        except web.HTTPRequestEntityTooLarge:
-            text = f"expected a message of at most {contract.LARGEST_BODY} bytes, got more"
-            return _refuse(request, Refused(413, "BodyTooLarge", text))
         except Refused as refused:
             return _refuse(request, refused)
 
@@ -234,7 +226,14 @@ def _told(
 def _refuse(request: web.Request, refused: Refused) -> web.Response:
     journal = request.app[CLOUD].journal
     journal.record("intune", "connector refused", outcome="refused", reason=refused.reason, code=refused.code)
-    return web.json_response({"error": {"code": refused.code, "message": refused.reason}}, status=refused.status)
+    return _error(refused.status, refused.code, refused.reason)
+
+
+def _error(status: int, code: str, reason: str) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": reason}}, status=status)
+
+
+COMPONENT: Final = Component("intune", lambda _, problem: _error(problem.status, problem.code, problem.text))
 
 
 def add_routes(app: web.Application) -> None:

@@ -5,11 +5,13 @@ How each platform asks is in mde2.py (Windows, Android) and apple_enrollment.py.
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Final
 
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pfxlab.emulator.boundary import Component
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, OBSERVER, client_certificate
 from pfxlab.emulator.entra.caller import Caller
@@ -118,6 +120,10 @@ def device_of(request: web.Request) -> Device | None:
 def refused(cloud: Cloud, event: str, reason: str, **fields: object) -> None:
     """Write down why a device's message was refused."""
     cloud.journal.record("intune", event, outcome="refused", reason=reason, **fields)
+
+
+COMPONENT: Final = Component("intune", lambda _, problem: web.Response(status=problem.status))
+"""OMA-DM, Apple MDM and SCEP report an error by the HTTP status alone."""
 
 
 async def message_of(request: web.Request) -> bytes:

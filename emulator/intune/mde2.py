@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pfxlab.emulator.boundary import Component, Problem
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, origin_of
 from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
@@ -161,6 +162,18 @@ def _fault(cloud: Cloud, relates_to: str, refused: Refused) -> web.Response:
     enrollment.refused(cloud, "enrolment refused", refused.fault.message, code=refused.fault.error_type)
     body = soap.fault(relates_to, refused.fault, cloud.traces.guid())
     return web.Response(status=500, body=body, headers={"Content-Type": soap.CONTENT_TYPE})
+
+
+def _problem(request: web.Request, problem: Problem) -> web.Response:
+    """Return what no service answered as a fault; a message too large for one has no envelope to answer."""
+    if problem.status == 413:
+        return web.Response(status=413)
+    subcode = "MessageFormat" if problem.status == 400 else "EnrollmentServer"
+    body = soap.fault("", soap.Fault(subcode, problem.code, problem.text), request.app[CLOUD].traces.guid())
+    return web.Response(status=500, body=body, headers={"Content-Type": soap.CONTENT_TYPE})
+
+
+COMPONENT: Final = Component("intune", _problem)
 
 
 async def handle(request: web.Request) -> web.Response:

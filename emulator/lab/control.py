@@ -6,7 +6,6 @@ Every address is of a row of verbs.py; the routes and the OpenAPI description (o
 import asyncio
 import hmac
 import json
-import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from pfxlab.emulator.boundary import Component, Problem
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import switches_with
 from pfxlab.emulator.edge import CLOUD
@@ -32,7 +32,6 @@ CONTROL_TOKEN = web.AppKey("control_token", str)
 DRIVER: web.AppKey[Driver] = web.AppKey("driver")
 PREFIX: Final = "/lab/v1"
 _CHANGING = web.AppKey("changing", asyncio.Lock)
-_LOG = logging.getLogger(__name__)
 _LONGEST_WAIT: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 _LOOKED_AT: Final = 1000
@@ -357,9 +356,6 @@ def _handler(verb: Verb, endpoint: Endpoint) -> Callable[[web.Request], Awaitabl
             return _refusal("VerbFailed", str(error), 409)
         except ValueError as error:
             return _refusal("BadRequest", str(error), 400)
-        except Exception as error:
-            _LOG.exception("unforeseen error")
-            return _refusal("Defect", f"a mistake of the lab, its log has the traceback: {type(error).__name__}", 500)
         return answered if isinstance(answered, web.StreamResponse) else web.json_response(answered)
 
     return answer
@@ -367,6 +363,13 @@ def _handler(verb: Verb, endpoint: Endpoint) -> Callable[[web.Request], Awaitabl
 
 def _refusal(code: str, message: str, status: int) -> web.Response:
     return web.json_response({"error": {"code": code, "message": message[:1000]}}, status=status)
+
+
+def _problem(_request: web.Request, problem: Problem) -> web.Response:
+    return _refusal(problem.code, problem.text, problem.status)
+
+
+COMPONENT: Final = Component("lab", _problem)
 
 
 def add_routes(app: web.Application) -> None:

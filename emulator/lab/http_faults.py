@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, client_certificate
@@ -51,7 +52,7 @@ async def _occasion(request: web.Request) -> Occasion:
     if _is_graph(request.path) or "/oauth2/" in request.path:
         try:
             body = (await request.read()).decode("utf-8", "replace")
-        except web.HTTPRequestEntityTooLarge:
+        except (web.HTTPRequestEntityTooLarge, RequestPayloadError):
             body = ""
     if "/oauth2/" in request.path:
         # An application that asks for a token has none yet: it says who it is in the form.

@@ -4,9 +4,11 @@ import gzip
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from pfxlab.emulator.edge import CLOUD, OBSERVER
 from pfxlab.emulator.journal.exchanges import LABS_OWN, Exchange
+from pfxlab.emulator.wire.text import whole_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,7 +23,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     began, certificate = cloud.clock.now(), _shows_certificate(request)
     try:
         body = await request.read()
-    except web.HTTPRequestEntityTooLarge:
+    except (web.HTTPRequestEntityTooLarge, RequestPayloadError):
         body = b""
     response: web.StreamResponse | None = None
     try:
@@ -40,7 +42,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
                 host=request.host,
                 path=request.path,
                 query=request.rel_url.raw_query_string,
-                headers={name.lower(): _text(value) for name, value in request.headers.items()},
+                headers={name.lower(): whole_text(value) for name, value in request.headers.items()},
                 body=body,
                 status=0 if lost or response is None else response.status,
                 answer_headers={} if response is None else {n.lower(): v for n, v in response.headers.items()},
@@ -48,11 +50,6 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
                 certificate=certificate,
             )
         )
-
-
-def _text(value: str) -> str:
-    """Return a header's value; bytes that are no UTF-8, which some clients send, become U+FFFD."""
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _unpacked(response: web.StreamResponse | None, answer: bytes) -> bytes:

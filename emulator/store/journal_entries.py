@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.wire.text import whole_text
 
 if TYPE_CHECKING:
     from pfxlab.emulator.store.database import Store
@@ -25,6 +26,9 @@ class Entry:
 
 
 _COLUMNS: Final = ("outcome", "party", "event")
+_HALF: Final = "\\ud"
+"""How JSON escapes half of a character begin."""
+
 CONTAINED: Final = ("path", "client", "told")
 FILTERS: Final = (
     *_COLUMNS, "rule", "path", "client", "method", "told", "device", "connector", "delivery", "thumbprint", "kind",
@@ -66,8 +70,19 @@ def _condition(search: EntrySearch) -> tuple[str, dict[str, Any]]:
 
 
 def _whole(text: str | None) -> str | None:
-    """Return a text that can be stored: half characters, which only a broken client sends, become marks."""
-    return None if text is None else text.encode("utf-8", "replace").decode()
+    return None if text is None else whole_text(text)
+
+
+def _stored(fields: Mapping[str, Any]) -> str:
+    """Return an entry's fields as JSON without halves of characters, which only a broken client sends."""
+    text = jsontext.encode(fields).decode()
+    return whole_text(json.dumps(json.loads(text), ensure_ascii=False)) if _HALF in text else text
+
+
+def _fields(text: str) -> dict[str, Any]:
+    """Return stored fields; entries of earlier versions may hold halves of characters."""
+    fields: dict[str, Any] = json.loads(text)
+    return json.loads(_stored(fields)) if _HALF in text else fields
 
 
 class JournalEntries:
@@ -81,7 +96,14 @@ class JournalEntries:
         self._store.run_many(
             "insert into journal (time, party, event, outcome, reason, fields) values (?, ?, ?, ?, ?, ?)",
             [
-                (e.time, e.party, e.event, e.outcome, _whole(e.reason), jsontext.encode(e.fields).decode())
+                (
+                    e.time,
+                    e.party,
+                    e.event,
+                    e.outcome,
+                    _whole(e.reason),
+                    _stored(e.fields),
+                )
                 for e in entries
             ],
         )
@@ -96,7 +118,7 @@ class JournalEntries:
         order = "desc" if newest else "asc"
         sql = f"select * from journal where {where} order by seq {order} limit :limit"  # noqa: S608 - names are ours
         rows = self._store.rows(sql, {**values, "limit": limit})
-        return [Entry(**{**row, "fields": json.loads(row["fields"])}) for row in rows]
+        return [Entry(**{**row, "fields": _fields(row["fields"])}) for row in rows]
 
     def count(self, search: EntrySearch) -> int:
         """Return how many entries there are."""

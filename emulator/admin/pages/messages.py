@@ -6,6 +6,7 @@ from typing import Final
 from defusedxml.ElementTree import fromstring
 
 from pfxlab.emulator.wire.omadm.syncml import USER_TOKEN
+from pfxlab.emulator.wire.xml import NOT_XML
 
 _LONGEST: Final = 64
 """Characters of a word that are shown: ids and thumbprints are shorter, tokens and ciphertext longer."""
@@ -27,7 +28,7 @@ def pretty(data: bytes | None) -> str:
         return "(nothing: the session is over)"
     try:
         root = fromstring(data)
-    except (ET.ParseError, ValueError, LookupError, RecursionError):
+    except NOT_XML:
         return f"({len(data):,} bytes that are no XML)"
     if not _mask(root, hidden=False, depth=0):
         return f"({len(data):,} bytes of XML too deep to be shown)"

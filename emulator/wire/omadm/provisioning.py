@@ -5,14 +5,14 @@ days.
 """
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 from typing import Final
-from xml.etree.ElementTree import Element, ParseError, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement, tostring
 
-from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
+
+from pfxlab.emulator.wire.xml import NOT_XML
 
 PROVIDER_ID: Final = "MS DM Server"
 
@@ -128,5 +128,5 @@ def parse(data: bytes) -> Provisioning:
         )
     except ProvisioningError:
         raise
-    except (ParseError, DefusedXmlException, binascii.Error, ValueError) as error:
+    except NOT_XML as error:
         raise ProvisioningError(f"expected a provisioning document, got something else ({error})") from None

@@ -5,10 +5,11 @@ Sources: sources.md#mde2-enrolment, sources.md#soap-envelopes.
 
 from dataclasses import dataclass
 from typing import Final
-from xml.etree.ElementTree import Element, ParseError, SubElement, register_namespace, tostring
+from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
 
-from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
+
+from pfxlab.emulator.wire.xml import NOT_XML
 
 CONTENT_TYPE: Final = "application/soap+xml; charset=utf-8"
 ENVELOPE: Final = "http://www.w3.org/2003/05/soap-envelope"
@@ -111,7 +112,7 @@ def fault(relates_to: str, error: Fault, trace_id: str) -> bytes:
 def _root(data: bytes) -> Element:
     try:
         root = fromstring(data)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except NOT_XML as error:
         raise SoapError(f"expected a SOAP envelope, got {len(data)} bytes that are not ({error})") from None
     if root.tag != f"{{{ENVELOPE}}}Envelope":
         raise SoapError(f"expected a SOAP 1.2 envelope, got {root.tag}")

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
-from xml.etree.ElementTree import Element, ParseError, fromstring
+from xml.etree.ElementTree import Element, fromstring
 from xml.sax.saxutils import escape, quoteattr
 
 from defusedxml import ElementTree
-from defusedxml.common import DefusedXmlException
+
+from pfxlab.emulator.wire.xml import NOT_XML
 
 CONTENT_TYPE: Final = "application/vnd.syncml.dm+xml"
 NAMESPACE: Final = "SYNCML:SYNCML1.2"
@@ -256,7 +257,7 @@ def parse(data: bytes) -> Message:
     """
     try:
         root = fromstring(data) if _is_plain(data) else ElementTree.fromstring(data)  # noqa: S314 - see _is_plain
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except NOT_XML as error:
         raise SyncMLError(f"expected a SyncML document, got {len(data)} bytes that are not ({error})") from None
     for element in root.iter():
         # Peers choose prefixes and namespaces freely: names alone decide.

@@ -1,0 +1,138 @@
+"""The error boundary of every HTTP component: what no handler answers gets the component's own error, and an entry.
+
+A component says in `Component` how its protocol reports an error. What nobody foresaw is a defect of the lab: the
+journal's entry has the rule `Defect`, the log the traceback, and the client neither of them.
+"""
+
+import logging
+import re
+import sqlite3
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+
+from pfxlab.emulator.edge import CLOUD
+from pfxlab.emulator.journal.tips import tip
+from pfxlab.emulator.store.database import is_full
+from pfxlab.emulator.wire.connector import LARGEST_BODY
+from pfxlab.emulator.wire.text import whole_text
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_LOG = logging.getLogger(__name__)
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::(\d{1,5}))?")
+_LAST_PORT: Final = 65535
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a request gets an error: HTTP status, a stable code, and a sentence that may go to the client."""
+
+    status: int
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Component:
+    """How one component reports an error: the party of its journal entries, and its protocol's form of a problem."""
+
+    party: str
+    answer: Callable[[web.Request, Problem], web.Response]
+
+
+COMPONENTS: "web.AppKey[dict[web.AbstractResource, Component]]" = web.AppKey("components")
+"""Whose each route is."""
+
+FALLBACK: "web.AppKey[Component]" = web.AppKey("fallback")
+"""Who answers at any other address."""
+
+TOO_LARGE: Final = Problem(413, "BodyTooLarge", f"expected a body of at most {LARGEST_BODY} bytes, got more")
+_BAD_ENCODING: Final = Problem(400, "BadEncoding", "expected a body as its Content-Encoding says, got other bytes")
+_BAD_HOST: Final = Problem(400, "BadHost", "expected a Host header with a name and a port, got something else")
+_FULL: Final = Problem(507, "StorageFull", "the service has no room to write, come again later")
+_DEFECT: Final = Problem(500, "Defect", "a mistake of the lab, its log has the traceback")
+
+
+def defect_reason(error: Exception) -> str:
+    """Write the traceback of what nobody foresaw to the log, and return where it happened.
+
+    The error's own text stays out of it: it may hold a secret.
+    """
+    _LOG.error("unforeseen error", exc_info=error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    return f"defect of the lab: {type(error).__name__}{place}"
+
+
+def register(app: web.Application, component: Component, add_routes: Callable[[web.Application], None]) -> None:
+    """Add a component's routes, and remember that they are its."""
+    known = set(app.router.resources())
+    add_routes(app)
+    app[COMPONENTS] |= {resource: component for resource in app.router.resources() if resource not in known}
+
+
+@lru_cache(maxsize=256)
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
+    return match is not None and int(match.group(1) or 0) <= _LAST_PORT
+
+
+@web.middleware
+async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what no handler has answered in the form of the component that was asked."""
+    try:
+        # RFC 9112, section 3.2: a Host that is none gets a 400. Beyond this line it is part of addresses.
+        if not _is_host(request.host):
+            return _refused(request, _BAD_HOST)
+        return await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        return _refused(request, TOO_LARGE)
+    except RequestPayloadError:
+        # What is left of the body cannot be read: without an end to it the server would try, and log that it fails.
+        request.content.feed_eof()
+        answer = _refused(request, _BAD_ENCODING)
+        answer.force_close()
+        return answer
+    except (web.HTTPException, ConnectionError):
+        raise
+    except Exception as error:
+        if isinstance(error, sqlite3.OperationalError) and is_full(error):
+            return _refused(request, _FULL)
+        return _unforeseen(request, error)
+
+
+def _component(request: web.Request) -> Component:
+    resource = request.match_info.route.resource
+    found = None if resource is None else request.app[COMPONENTS].get(resource)
+    return found or request.app[FALLBACK]
+
+
+def _refused(request: web.Request, problem: Problem) -> web.Response:
+    _note(request, problem, "refused", problem.text)
+    return _component(request).answer(request, problem)
+
+
+def _unforeseen(request: web.Request, error: Exception) -> web.Response:
+    _note(request, _DEFECT, "failed", defect_reason(error))
+    if request.writer.output_size:
+        # An answer has begun: a second one would be read as part of it.
+        raise ConnectionResetError("the answer cannot be completed") from error
+    return _component(request).answer(request, _DEFECT)
+
+
+def _note(request: web.Request, problem: Problem, outcome: str, reason: str) -> None:
+    """Write the problem to the journal; a journal that cannot be written to leaves it to the log."""
+    client = whole_text(request.headers.get("User-Agent", ""))[:100]
+    facts = {"method": request.method, "path": request.path[:500], "client": client, "told": str(problem.status)}
+    try:
+        request.app[CLOUD].journal.record(
+            _component(request).party, "request", outcome=outcome, reason=reason, rule=problem.code,
+            tip=tip(problem.code), **facts,
+        )  # fmt: skip
+    except sqlite3.Error:
+        _LOG.exception("the journal takes no entry")
