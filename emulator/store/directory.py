@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pfxlab.emulator.store.database import Row, Store, placeholders
 
@@ -49,23 +49,29 @@ class AppPassword:
 _LISTS = ("app_roles", "delegated_scopes", "certificates", "requested_app_roles", "requested_scopes")
 
 
+_COST: Final = 2**8
+_FIRST_COST: Final = 2**10
+"""scrypt's n of hashes that name none: those of labs made before it was kept."""
+
+
 def hash_secret(secret: str) -> str:
-    """Return a salted scrypt hash of a client secret or user password: `salt$digest`, hexadecimal."""
+    """Return a salted scrypt hash of a client secret or user password: `n$salt$digest`, the last two hexadecimal."""
     salt = secrets.token_bytes(16)
-    return f"{salt.hex()}${_scrypt(secret, salt).hex()}"
+    return f"{_COST}${salt.hex()}${_scrypt(secret, salt, _COST).hex()}"
 
 
 def secret_matches(secret: str, stored: str | None) -> bool:
     """Return whether a secret is the one hashed as `stored`."""
     if not stored:
         return False
-    salt, _, digest = stored.partition("$")
-    return hmac.compare_digest(_scrypt(secret, bytes.fromhex(salt)), bytes.fromhex(digest))
+    *cost, salt, digest = stored.split("$")
+    computed = _scrypt(secret, bytes.fromhex(salt), int(cost[0]) if cost else _FIRST_COST)
+    return hmac.compare_digest(computed, bytes.fromhex(digest))
 
 
-def _scrypt(secret: str, salt: bytes) -> bytes:
-    # Small cost: the lab's secrets are random or throw-away, and token requests are load-tested.
-    return hashlib.scrypt(secret.encode(), salt=salt, n=2**10, r=8, p=1)
+def _scrypt(secret: str, salt: bytes, cost: int) -> bytes:
+    # Small cost: the lab's secrets are random or throw-away, each lab begins with several, and sign-in is load-tested.
+    return hashlib.scrypt(secret.encode(), salt=salt, n=cost, r=8, p=1)
 
 
 def _app(row: Row) -> App:

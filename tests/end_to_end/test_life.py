@@ -30,6 +30,7 @@ from pfxlab.scenarios.lab.lab import DataUnusable, Lab
 from pfxlab.scenarios.mail.authority import MailAuthority, MailCertificate
 from tests.behaviour import behaviour
 from tests.clients.test_official_sdk import start, stop
+from tests.conftest import new_lab
 from tests.end_to_end.test_connector_faults import until
 
 UPN = "user@pfxlab.example"
@@ -215,7 +216,7 @@ async def test_repeated_message_gets_the_same_answer(lab: Lab, history: list[Mai
 
 async def test_stopping_does_not_wait_for_a_long_poll(tmp_path: Path) -> None:
     """A lab with a connector in the middle of a long poll stops within seconds."""
-    lab = Lab(tmp_path)
+    lab = new_lab(tmp_path)
     await lab.start()
     await lab.start_connector()
     await asyncio.sleep(0.3)
@@ -239,11 +240,11 @@ async def test_folder_serves_one_lab_at_a_time(lab: Lab) -> None:
 )
 async def test_damaged_folder_is_said(tmp_path: Path, file: str, said: str) -> None:
     """A data folder with a damaged file is refused with what is wrong, and nothing in it is changed."""
-    async with Lab(tmp_path):
+    async with new_lab(tmp_path):
         pass
     (tmp_path / file).write_bytes(b"rubbish" * 300)
     with pytest.raises(DataUnusable, match=said):
-        Lab(tmp_path)
+        new_lab(tmp_path)
     assert (tmp_path / file).read_bytes() == b"rubbish" * 300
 
 
@@ -319,12 +320,12 @@ async def test_failed_delivery_is_tried_again_on_sync(lab: Lab, history: list[Ma
 
 async def test_devices_remember_over_restarts(tmp_path: Path, history: list[MailCertificate]) -> None:
     """After a restart of the whole lab nothing is delivered twice: stores, nodes and profiles are still there."""
-    async with Lab(tmp_path) as lab:
+    async with new_lab(tmp_path) as lab:
         devices, _ = await ready_lab(lab)
         await bring(lab, history[2])
         await settle(lab, devices)
         before = [held(device) for device in devices]
-    async with Lab(tmp_path) as again:
+    async with new_lab(tmp_path) as again:
         await again.start_connector()
         devices = [await again.device(platform, UPN) for platform in ("ios", "windows")]
         assert [held(device) for device in devices] == before != [[], []]

@@ -22,7 +22,7 @@ from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.mail.authority import CertificatePlan
 from pfxlab.scenarios.parties import faulty_connector, faulty_device
-from tests.conftest import KEYS
+from tests.conftest import KEYS, new_lab
 
 USER = "user@pfxlab.example"
 PLAN = CertificatePlan("mail", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha512, 1, 365, legacy=True)
@@ -33,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Return a world that goes step by step, with a connector and a certificate imported for the lab's user."""
     config = Config(switches=Switches(connector_retry_seconds=60))
-    lab = Lab(tmp_path / "lab", config, stepped=True)
+    lab = new_lab(tmp_path / "lab", config, stepped=True)
     lab.new_key = KEYS
     lab.clock.freeze()
     async with lab, World(lab).opened() as made:

@@ -31,7 +31,7 @@ from pfxlab.emulator.wire.omadm import syncml
 from pfxlab.scenarios.lab import chain, key_cache
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.mail.authority import MailAuthority, MailCertificate
-from tests.conftest import KEYS
+from tests.conftest import KEYS, new_lab
 from tests.emulator.admin.conftest import Browser, started
 
 UNTRUSTED = '<script>alert("x")</script>'
@@ -373,7 +373,7 @@ async def test_another_tenants_administrator_sees_nothing_of_the_labs(tmp_path: 
     other = {"domain": "fabrikam.example", "users": [{"upn": "boss@fabrikam.example", "password": "only for tests",
              "roles": ["intune_administrator"]}]}  # fmt: skip
     key_cache.lay_out(tmp_path / "lab")
-    async with Lab(tmp_path / "lab", Config(tenants=(other,))) as lab:
+    async with new_lab(tmp_path / "lab", Config(tenants=(other,))) as lab:
         lab.new_key = KEYS
         await with_a_scenario(lab)
         tls = ssl.create_default_context(cafile=str(lab.ca_file))

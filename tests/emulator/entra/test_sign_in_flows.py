@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pfxlab.connector_sim.private_file import pkcs8_pem
 from pfxlab.emulator.config import Config
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.entra.test_entra import client_form, post_token
 from tests.emulator.graph.client import PFX, Raw
 
@@ -95,7 +96,7 @@ async def test_device_code_waits_for_its_user(lab: Lab) -> None:
 
 async def test_device_code_can_be_approved_at_once(tmp_path: Path) -> None:
     """With an automatic user the device flow needs nobody at a browser."""
-    async with Lab(tmp_path, Config(auto_approve_upn="user@pfxlab.example")) as lab:
+    async with new_lab(tmp_path, Config(auto_approve_upn="user@pfxlab.example")) as lab:
         app = await asyncio.to_thread(public_app, lab)
         flow = await asyncio.to_thread(app.initiate_device_flow, scopes=DELEGATED)
         result = await asyncio.to_thread(app.acquire_token_by_device_flow, flow)
@@ -340,7 +341,7 @@ async def test_tickets_are_kept_as_hashes(lab: Lab) -> None:
 
 async def test_consent_needs_an_administrator_and_a_safe_address(tmp_path: Path) -> None:
     """Neither an automatic user without a role nor a redirect to elsewhere grants an application anything."""
-    async with Lab(tmp_path, Config(auto_approve_upn="plain@pfxlab.example")) as lab:
+    async with new_lab(tmp_path, Config(auto_approve_upn="plain@pfxlab.example")) as lab:
         lab.add_user("plain@pfxlab.example")
         made, app_id = lab.operator.credentials, "bbbbbbbb-2222-4333-8444-555555555555"
         directory = lab.emulator.cloud.directory

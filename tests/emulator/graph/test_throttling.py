@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.graph.throttling import DOCUMENTED, Limits, Request, Throttle, resource_units, throttle_of
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.graph.client import PFX, admin, record
 
 
@@ -68,7 +69,7 @@ def test_directory_requests_have_their_cost(path: str, options: dict[str, Any], 
 
 async def test_directory_tells_of_its_limits(tmp_path: Path) -> None:
     """The directory shows each request's cost, the share from 0.8 on, then refuses with scope and kind and lets pass later."""
-    async with Lab(tmp_path, Config(switches=Switches(throttling="documented"))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(throttling="documented"))) as lab:
         graph, made = await admin(lab), lab.operator.credentials
         lab.clock.freeze()
         first = await graph("GET", "/beta/users")
@@ -97,7 +98,7 @@ async def test_directory_tells_of_its_limits(tmp_path: Path) -> None:
 async def test_write_101_waits(tmp_path: Path, variant: Any, headers: dict[str, str]) -> None:
     """The 101st write in 20 seconds is a 429 in Intune's form, with the header the switch asks for; 20 s later it passes."""
     switches = Switches(throttling="documented", retry_after=variant)
-    async with Lab(tmp_path, Config(switches=switches)) as lab:
+    async with new_lab(tmp_path, Config(switches=switches)) as lab:
         graph = await admin(lab)
         lab.clock.freeze()
         for number in range(100):

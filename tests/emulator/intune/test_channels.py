@@ -21,6 +21,7 @@ from pfxlab.emulator.wire.apple import mdm
 from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH, OMADM_PATH
 from pfxlab.emulator.wire.omadm import syncml
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.graph.client import Raw
 
 UPN = "user@pfxlab.example"
@@ -163,7 +164,7 @@ async def test_unknown_report_ends_the_session(lab: Lab) -> None:
 
 async def test_device_without_service_says_so(tmp_path: Path) -> None:
     """A device whose service is down ends its session with a sentence, on both platforms."""
-    lab = Lab(tmp_path)
+    lab = new_lab(tmp_path)
     await lab.start()
     devices = [await lab.device(platform, UPN) for platform in ("ios", "windows")]
     await lab.stop()

@@ -10,7 +10,7 @@ import pytest
 
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.lab.lab import Lab
-from tests.conftest import KEYS
+from tests.conftest import KEYS, new_lab
 from tests.emulator.graph.client import PFX, Raw, admin, record
 
 SWITCHES = "/lab/v1/switches"
@@ -69,7 +69,7 @@ PREPARED: list[dict[str, Any]] = [
 @pytest.fixture
 async def control(tmp_path: Path) -> AsyncIterator[Raw]:
     """Return the control API of a whole lab."""
-    lab = Lab(tmp_path / "lab")
+    lab = new_lab(tmp_path / "lab")
     lab.new_key = KEYS
     async with open_lab(lab) as world:
         yield Raw(world.lab, lab.emulator.control_token)
@@ -206,7 +206,7 @@ async def test_reset_leads_to_the_beginning(control: Raw) -> None:
 @pytest.mark.parametrize("damage", ["cut", "changed", "foreign"])
 async def test_damaged_snapshot_changes_nothing(tmp_path: Path, damage: str) -> None:
     """A snapshot's file that was cut, changed or is another file is refused, and the lab is as it was."""
-    lab = Lab(tmp_path / "lab")
+    lab = new_lab(tmp_path / "lab")
     async with open_lab(lab):
         control = Raw(lab, lab.emulator.control_token)
         await control("POST", "/lab/v1/snapshots", {"name": "one"})

@@ -18,6 +18,7 @@ from pfxlab.scenarios.cli import main
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.ready_file import ready, write_ready_file
 from tests.clients.test_official_sdk import PFXLAB
+from tests.conftest import new_lab
 from tests.emulator.graph.client import CONFIGURATIONS, PFX, Raw, Reply, admin, record
 
 
@@ -86,7 +87,7 @@ async def test_each_refusal_has_its_code_and_tip(lab: Lab) -> None:
 
 async def test_explaining_lab_tells_the_client(tmp_path: Path) -> None:
     """With explain the true reason stands in a header, the body stays as opaque as ever."""
-    async with Lab(tmp_path, Config(explain=True)) as lab:
+    async with new_lab(tmp_path, Config(explain=True)) as lab:
         reply = await (await admin(lab))("POST", PFX, record(lab, userPrincipalName="nobody@pfxlab.example"))
         assert reply.headers["x-pfxlab-reason"].startswith("UserUnknown: userPrincipalName: no user of this tenant")
         assert "nobody" not in reply.message

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.scenarios.cli import main
 from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
-from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.graph.client import PFX, Raw, admin, record, setup
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -35,7 +35,7 @@ def test_documented_example_is_read(tmp_path: Path) -> None:
 
 async def test_own_tenant_takes_more(tmp_path: Path) -> None:
     """An entry under the lab's own domain adds its users to the lab's tenant, where they sign in and are imported for."""
-    async with Lab(tmp_path / "lab", read_config(written(tmp_path, EXAMPLE))) as lab:
+    async with new_lab(tmp_path / "lab", read_config(written(tmp_path, EXAMPLE))) as lab:
         lab.emulator.cloud.config = replace(lab.emulator.cloud.config, switches=Switches())
         graph = await admin(lab)
         assert (await graph("POST", PFX, record(lab, userPrincipalName="second@pfxlab.example"))).status == 201
@@ -45,11 +45,11 @@ async def test_own_tenant_takes_more(tmp_path: Path) -> None:
 async def test_changes_over_graph_outlive_a_restart(tmp_path: Path) -> None:
     """What was changed about a user over Graph is still so after a restart over the same file."""
     config = read_config(written(tmp_path, EXAMPLE))
-    async with Lab(tmp_path / "lab", config) as lab:
+    async with new_lab(tmp_path / "lab", config) as lab:
         graph = await setup(lab)
         change = {"jobTitle": "Postmaster", "displayName": "Second"}
         assert (await graph("PATCH", "/v1.0/users/second@pfxlab.example", change)).status == 204
-    async with Lab(tmp_path / "lab", config) as lab:
+    async with new_lab(tmp_path / "lab", config) as lab:
         graph = await setup(lab)
         shown = (await graph("GET", "/v1.0/users/second@pfxlab.example")).json
         assert (shown["jobTitle"], shown["displayName"]) == ("Postmaster", "Second")
@@ -105,7 +105,7 @@ def test_unusable_file_says_where_and_what(tmp_path: Path, text: str, said: str)
 async def test_tenants_are_blind_to_each_other(tmp_path: Path) -> None:
     """Two tenants sign in under their own domains and see neither each other's users nor certificates."""
     config = read_config(written(tmp_path, EXAMPLE.replace("throttling: documented", "throttling: off")))
-    async with Lab(tmp_path / "lab", config) as lab:
+    async with new_lab(tmp_path / "lab", config) as lab:
         ours = await admin(lab)
         async with lab.graph() as client:
             client._authority_url = f"{lab.emulator.origin}/fabrikam.example"
@@ -129,7 +129,7 @@ async def test_tenants_are_blind_to_each_other(tmp_path: Path) -> None:
 async def test_restart_keeps_consent_and_follows_the_file(tmp_path: Path) -> None:
     """Over a restart consent stays, while roles and members are what the file says now."""
     first = read_config(written(tmp_path, EXAMPLE.replace("roles: [intune_administrator]", "roles: []")))
-    async with Lab(tmp_path / "lab", first) as lab:
+    async with new_lab(tmp_path / "lab", first) as lab:
         directory = lab.emulator.cloud.directory
         app = directory.app("11111111-2222-4333-8444-555555555555")
         assert app is not None
@@ -139,7 +139,7 @@ async def test_restart_keeps_consent_and_follows_the_file(tmp_path: Path) -> Non
         assert tenant is not None
         assert before is not None
     second = read_config(written(tmp_path, EXAMPLE.replace("members: [mail@fabrikam.example]", "members: []")))
-    async with Lab(tmp_path / "lab", second) as lab:
+    async with new_lab(tmp_path / "lab", second) as lab:
         directory = lab.emulator.cloud.directory
         app, after = directory.app(app.id), directory.user(tenant["id"], "mail@fabrikam.example")
         assert app is not None

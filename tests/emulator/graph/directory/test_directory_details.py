@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.wire.edm import format_binary
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.entra.test_entra import post_token
 from tests.emulator.entra.test_sign_in_flows import DELEGATED, post_form
 from tests.emulator.graph.client import PFX, Raw, admin, setup
@@ -187,7 +188,7 @@ async def test_grants_are_made_where_they_belong(lab: Lab) -> None:
 
 async def test_restart_puts_back_what_the_ready_file_promises(tmp_path: Path) -> None:
     """A deleted group, application or connector is there again after a restart, with the same credentials."""
-    async with Lab(tmp_path / "lab") as lab:
+    async with new_lab(tmp_path / "lab") as lab:
         await lab.start_connector()
         graph, made = await setup(lab), lab.operator.credentials
         importer = await admin(lab)
@@ -196,7 +197,7 @@ async def test_restart_puts_back_what_the_ready_file_promises(tmp_path: Path) ->
         assert (await graph("DELETE", f"/v1.0/groups/{made.group_id}")).status == 204
         path = f"/v1.0/applications(appId='{made.admin_client_id}')"
         assert (await graph("DELETE", path)).status == 204
-    async with Lab(tmp_path / "lab") as lab:
+    async with new_lab(tmp_path / "lab") as lab:
         await lab.start_connector()
         importer = await admin(lab)
         assert (await importer("GET", f"/beta/groups/{made.group_id}/members")).json["value"] != []
@@ -248,7 +249,7 @@ async def test_users_live_under_the_tenants_domain(lab: Lab) -> None:
 async def test_quirky_devices_pass_over_every_unknown_property(tmp_path: Path, text: str) -> None:
     """With filter_quirks whatever stands around an unsupported property, all devices come back."""
     switches: Any = {"filter_quirks": "on"}
-    async with Lab(tmp_path, Config(switches=Switches(**switches))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(**switches))) as lab:
         await lab.device("ios", lab.operator.credentials.user_upn)
         reply = await (await admin(lab))("GET", f"/beta/deviceManagement/managedDevices?$filter={quote(text)}")
         assert len(reply.json["value"]) == 1

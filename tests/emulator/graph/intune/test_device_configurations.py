@@ -7,6 +7,7 @@ import pytest
 
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.graph.client import CONFIGURATIONS, Raw, admin
 
 IOS = "#microsoft.graph.iosImportedPFXCertificateProfile"
@@ -65,7 +66,7 @@ async def test_life_of_a_profile_has_the_observed_codes(lab: Lab) -> None:
 
 async def test_documented_codes_by_switch(tmp_path: Path) -> None:
     """With code_profile documented, PATCH and assign answer bodies and DELETE 204."""
-    async with Lab(tmp_path, Config(switches=Switches(code_profile="documented"))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(code_profile="documented"))) as lab:
         graph = await admin(lab)
         path = f"{CONFIGURATIONS}/{(await created(graph))['id']}"
         assert (await graph("PATCH", path, {"@odata.type": IOS, "displayName": "q"})).json["displayName"] == "q"
@@ -148,7 +149,7 @@ async def test_list_names_each_type(lab: Lab) -> None:
 async def test_android_profiles_get_any_purpose_each_time(tmp_path: Path, switch: Any, expected: list[int]) -> None:
     """Owner profiles get one more Any Purpose usage on create and on each PATCH that names them, as observed."""
     owner = "#microsoft.graph.androidDeviceOwnerImportedPFXCertificateProfile"
-    async with Lab(tmp_path, Config(switches=Switches(any_purpose_eku=switch))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(any_purpose_eku=switch))) as lab:
         graph = await admin(lab)
         entity = await created(graph, owner, extendedKeyUsages=[])
         assert len(entity["extendedKeyUsages"]) == expected[0]

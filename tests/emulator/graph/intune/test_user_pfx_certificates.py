@@ -14,6 +14,7 @@ import pytest
 
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.graph.client import PFX, Raw, Reply, admin, record
 
 THUMBPRINT = "8c5b0f6f3b1d2a4e6c7f8091a2b3c4d5e6f70812"
@@ -142,7 +143,7 @@ async def test_broken_filter_is_refused(lab: Lab, text: str) -> None:
 
 async def test_pages_follow_their_links(tmp_path: Path) -> None:
     """With a page size of two, five records come in three pages on the request's own host, each record once."""
-    async with Lab(tmp_path, Config(switches=Switches(page_size=2))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(page_size=2))) as lab:
         graph = await admin(lab)
         for number in range(5):
             await graph("POST", PFX, record(lab, thumbprint=format(number, "040x")))
@@ -242,7 +243,7 @@ async def test_duplicate_is_refused(lab: Lab) -> None:
 @pytest.mark.parametrize(("switch", "status"), [("upsert", 201), ("conflict409", 409)])
 async def test_duplicate_switch(tmp_path: Path, switch: Any, status: int) -> None:
     """The switch duplicate_post makes a second POST replace the record, or answer 409."""
-    async with Lab(tmp_path, Config(switches=Switches(duplicate_post=switch))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(duplicate_post=switch))) as lab:
         graph, entity = await created(lab)
         assert (await graph("POST", PFX, record(lab, keyName="Second"))).status == status
         name = (await graph("GET", f"{PFX}/{entity['id']}")).json["keyName"]
@@ -252,7 +253,7 @@ async def test_duplicate_switch(tmp_path: Path, switch: Any, status: int) -> Non
 async def test_documented_profile_answers_patch_with_the_entity(tmp_path: Path) -> None:
     """With code_profile documented PATCH answers 200 and the entity, with delete_missing 404 a second DELETE 404."""
     switches = Switches(code_profile="documented", delete_missing="404")
-    async with Lab(tmp_path, Config(switches=switches)) as lab:
+    async with new_lab(tmp_path, Config(switches=switches)) as lab:
         graph, entity = await created(lab)
         reply = await graph("PATCH", f"{PFX}/{entity['id']}", {"keyName": "New"})
         assert (reply.status, reply.json["keyName"], reply.json["encryptedPfxBlob"]) == (200, "New", "AA==")
@@ -262,7 +263,7 @@ async def test_documented_profile_answers_patch_with_the_entity(tmp_path: Path) 
 
 async def test_legacy_padding_switch(tmp_path: Path) -> None:
     """Retired paddings are stored by default, and refused when the switch says so."""
-    async with Lab(tmp_path, Config(switches=Switches(legacy_padding="reject400"))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(legacy_padding="reject400"))) as lab:
         reply = await (await admin(lab))("POST", PFX, record(lab, paddingScheme="pkcs1"))
         assert reply.status == 400
 

@@ -22,6 +22,7 @@ from pfxlab.emulator.lab.seed import seed
 from pfxlab.emulator.wire import jsontext
 from pfxlab.scenarios.lab.lab import Lab
 from tests.campaign import examples
+from tests.conftest import new_lab
 from tests.emulator.graph.client import CONFIGURATIONS, PFX, Raw, admin, record, setup
 from tests.end_to_end.test_life import bring, history, ready_lab, settle
 
@@ -87,7 +88,7 @@ def test_changes_between_pages_shift_nothing(size: int, changes: list[tuple[str,
 
 async def test_order_and_skip_page_too(tmp_path: Path) -> None:
     """$orderby in both directions, $skip and $top agree with a sorted list over all pages."""
-    async with Lab(tmp_path, Config(switches=Switches(page_size=2))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(page_size=2))) as lab:
         graph = await admin(lab)
         names = ["b", "d", "a", "c", "e"]
         for number, name in enumerate(names):
@@ -196,7 +197,7 @@ async def test_filter_quirks_of_the_devices_service(tmp_path: Path) -> None:
     """With the switch unknown properties filter nothing, ne acts as eq, or as and, in is a 500; without it all are right."""
     for switch in ("on", "off"):
         switches: Any = {"filter_quirks": switch}
-        async with Lab(tmp_path / switch, Config(switches=Switches(**switches))) as lab:
+        async with new_lab(tmp_path / switch, Config(switches=Switches(**switches))) as lab:
             for platform in ("ios", "windows"):
                 await lab.device(platform, lab.operator.credentials.user_upn)
             graph = await admin(lab)

@@ -17,6 +17,7 @@ from defusedxml.ElementTree import fromstring
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.graph.odata.model import ENUM_TYPES, properties_of
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.graph.client import CONFIGURATIONS, PFX, Raw, admin, record, setup
 from tests.end_to_end.test_life import bring, history, ready_lab, settle
 
@@ -192,7 +193,7 @@ async def test_if_match_is_ignored_by_default(lab: Lab) -> None:
 
 async def test_honoured_etags_protect_against_lost_updates(tmp_path: Path) -> None:
     """With the switch a change based on an older state is 412 and changes nothing, for records and profiles."""
-    async with Lab(tmp_path, Config(switches=Switches(etags="honour"))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(etags="honour"))) as lab:
         graph = await admin(lab)
         body = {"@odata.type": "#microsoft.graph.iosImportedPFXCertificateProfile", "displayName": "p",
                 "intendedPurpose": "smimeSigning"}  # fmt: skip
@@ -213,7 +214,7 @@ async def test_honoured_etags_protect_against_lost_updates(tmp_path: Path) -> No
 
 async def test_reads_can_be_unmasked_for_debugging(tmp_path: Path) -> None:
     """With mask_reads off, list and entity show the ciphertext as it was sent; by default neither does."""
-    async with Lab(tmp_path, Config(switches=Switches(mask_reads="off"))) as lab:
+    async with new_lab(tmp_path, Config(switches=Switches(mask_reads="off"))) as lab:
         graph, sent = await admin(lab), record(lab)
         entity = (await graph("POST", PFX, sent)).json
         for shown in (
