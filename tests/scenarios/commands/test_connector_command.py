@@ -59,7 +59,7 @@ def test_connector_of_its_own_enrols_works_and_drains(tmp_path: Path) -> None:
         assert (second.returncode, "expected no other process" in second.stderr) == (3, True)
         assert shown["connectorId"] == json.loads(made.stdout)["connectorId"]
         assert "4 VersionDeprecated" in shown["events"]
-        assert sdk(facts, "count") == {"records": 0, "profiles": 0}
+        assert sdk(facts, "count") == {"count": {"records": 0, "profiles": 0}}
         working.send_signal(signal.SIGTERM)
         out, err = working.communicate(timeout=600)
         assert (working.returncode, "Drained and stopped." in out) == (0, True), err
