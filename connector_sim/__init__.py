@@ -3,4 +3,4 @@
 from typing import Final
 
 VERSION: Final = "6.2510.3.2002"
-"""What our connector says it is, unless it is told to be an older one."""
+"""The version that our connector reports by default."""

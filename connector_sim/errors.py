@@ -11,7 +11,7 @@ class ConnectorError(Exception):
 
 
 class KeyStoreError(ConnectorError):
-    """The key store cannot do what was asked."""
+    """The key store cannot carry out the request."""
 
     code = "KeyStoreError"
 
@@ -53,7 +53,7 @@ class ProviderUnknown(KeyStoreError):
 
 
 class DecryptFailed(KeyStoreError):
-    """The key does not decrypt the ciphertext; why is not told, so that no oracle arises."""
+    """The key does not decrypt the ciphertext; the reason is withheld, so that it is no padding oracle."""
 
     code = "DecryptFailed"
 
@@ -75,7 +75,7 @@ class PfxProblem(ConnectorError):
 
 
 class GraphRefused(ConnectorError):
-    """Graph or Entra ID answered with an error. `status` 0: no answer came, and what was asked may have been done."""
+    """Graph or Entra ID answered with an error. `status` 0: no answer came; the request may have been carried out."""
 
     code = "GraphRefused"
 

@@ -62,7 +62,7 @@ _ERRORS: Final = frozenset(
 _WARNINGS: Final = frozenset({REENCRYPT_FAILED_ATTEMPT, HEALTH_UPLOAD_FAILED_ATTEMPT, VERSION_DEPRECATED})
 # One of these comes for each request, and one of another kind soon after: that one writes them to the file.
 _MANY: Final = frozenset({DOWNLOADED_REQUEST, REENCRYPT_SUCCESS, UPLOADED_REQUEST})
-_LONGEST_TOLD: Final = 2000
+_LONGEST_TEXT: Final = 2000
 _LARGEST: Final = 50 * 2**20
 
 
@@ -107,7 +107,7 @@ def as_line(event: Event, when: datetime) -> dict[str, Any]:
 
 
 class PendingEvents:
-    """Events the service has not been told of yet; what comes once for each request stays on the server.
+    """Events not yet reported to the service; events of single requests stay on the server.
 
     Errors and warnings have a place of their own, so that no number of other events drives them out.
     """
@@ -120,14 +120,14 @@ class PendingEvents:
         """Keep an event until the next heartbeat."""
         if event.id not in _MANY and event.id != PKCS_IMPORT_SUCCESS:
             line = as_line(event, self._clock.now())
-            self._places[event.level == "Information"].append({**line, "text": line["text"][:_LONGEST_TOLD]})
+            self._places[event.level == "Information"].append({**line, "text": line["text"][:_LONGEST_TEXT]})
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return what there is to tell, oldest first."""
+        """Return the events to report, oldest first."""
         return sorted((line for place in self._places for line in place), key=lambda line: str(line["time"]))
 
-    def told(self, lines: list[dict[str, Any]]) -> None:
-        """Forget what the service has taken."""
+    def drop_reported(self, lines: list[dict[str, Any]]) -> None:
+        """Drop the events that the service has accepted."""
         known = {id(line) for line in lines}
         for place in self._places:
             kept = [line for line in place if id(line) not in known]

@@ -112,8 +112,8 @@ async def post(session: aiohttp.ClientSession, path: str, data: bytes, tls: ssl.
 
 def _refusal(status: int, answer: bytes) -> ServiceRefused:
     try:
-        told = jsontext.decode(answer)["error"]
-        return ServiceRefused(f"{told['code']}: {told['message']}", str(told["code"]))
+        error = jsontext.decode(answer)["error"]
+        return ServiceRefused(f"{error['code']}: {error['message']}", str(error["code"]))
     except (ValueError, KeyError, TypeError):
         return ServiceRefused(f"{status}: no reason given")
 
@@ -143,10 +143,10 @@ class Connector:
         self._waiting: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._lost = 0
-        self._untold = log.PendingEvents(clock)
+        self._unreported = log.PendingEvents(clock)
         self._last_heard: datetime | None = None
         self.dismissed = asyncio.Event()
-        """Set once the service has said that it knows this connector no more."""
+        """Set once the service reports that this connector was deleted."""
 
     @property
     def connector_id(self) -> str:
@@ -154,7 +154,7 @@ class Connector:
         return self._who.connector_id
 
     async def start(self, *, background: bool = True) -> None:
-        """Begin to work: in the background, or, for a lab that goes step by step, when told by `step`."""
+        """Begin to work: in the background, or, for a lab that goes step by step, by `step`."""
         self._session = aiohttp.ClientSession(self._settings.service_url)
         self._events(Event(log.SERVICE_STARTED, f"version {self._settings.version}"))
         if background:
@@ -184,7 +184,7 @@ class Connector:
         """Send a heartbeat, the first of a process as such."""
         first = self._last_heard is None
         answer = await self._heartbeat(started=first)
-        self._hear(_checked("alive", answer), first=first)
+        self._take_status(_checked("alive", answer), first=first)
         self._last_heard = self._clock.now()
 
     async def stop(self) -> None:
@@ -220,16 +220,16 @@ class Connector:
 
     def _events(self, event: Event) -> None:
         """Log an event; a log that cannot be written, as on a full disk, stops no work."""
-        self._untold.add(event)
+        self._unreported.add(event)
         with contextlib.suppress(OSError):
             self._sink(event)
 
     async def _heartbeat(self, **more: bool) -> bytes:
         """Say that this process lives, and what its event log has had since it last did."""
-        events = self._untold.lines()
+        events = self._unreported.lines()
         alive = {"connectorVersion": self._settings.version, "started": False, **more, "events": events}
         answer = await self.call(contract.HEARTBEAT_PATH, alive)
-        self._untold.told(events)
+        self._unreported.drop_reported(events)
         return answer
 
     async def _beat(self) -> None:
@@ -253,10 +253,11 @@ class Connector:
                 self._events(Event(number, f"heartbeat not taken: {error if known else type(error).__name__}"))
                 await self._pause(min(2.0**self._lost, self._settings.heartbeat_seconds, 30.0))
 
-    def _hear(self, told: dict[str, Any], *, first: bool) -> None:
+    def _take_status(self, status: dict[str, Any], *, first: bool) -> None:
         self._events(Event(log.HEALTH_UPLOAD_SUCCESS, "heartbeat accepted"))
-        if first and told["versionStatus"] != "active":
-            text = f"version {self._settings.version} is {told['versionStatus']}, the latest is {told['latestVersion']}"
+        if first and status["versionStatus"] != "active":
+            state, latest = status["versionStatus"], status["latestVersion"]
+            text = f"version {self._settings.version} is {state}, the latest is {latest}"
             self._events(Event(log.VERSION_DEPRECATED, text))
 
     async def _renew_when_due(self) -> None:
@@ -326,8 +327,8 @@ class Connector:
             ContractError: its answer breaks the contract.
 
         """
-        asked = {"max": self._settings.batch, "waitSeconds": self._settings.wait_seconds}
-        answer = await self._interruptible(asyncio.create_task(self.call(contract.LEASE_PATH, asked)))
+        lease_request = {"max": self._settings.batch, "waitSeconds": self._settings.wait_seconds}
+        answer = await self._interruptible(asyncio.create_task(self.call(contract.LEASE_PATH, lease_request)))
         if answer is None:
             return False
         try:
@@ -351,30 +352,30 @@ class Connector:
         return await self._workers.recrypt(items)
 
     async def upload(self, lease_id: str, results: Sequence[contract.Result]) -> None:
-        """Tell the service how requests ended, and write down what it says to that."""
+        """Upload the results of requests, and log what the service made of them."""
         for result in results:
             if isinstance(result, contract.Recrypted):
                 size = {"request": result.request_id, "bytes": len(result.encrypted_blob)}
                 self._events(Event(log.REENCRYPT_SUCCESS, "re-encrypted for the device", size))
         try:
             answer = await self.call(contract.COMPLETE_PATH, contract.write_completion(lease_id, results))
-            told = {one["requestId"]: one for one in jsontext.decode(answer)["results"]}
+            outcomes = {one["requestId"]: one for one in jsontext.decode(answer)["results"]}
         except (ServiceRefused, ValueError, KeyError, TypeError) as error:
             self._events(Event(log.UPLOAD_FAILURE, f"results not taken: {error}"))
             return
         self._events(Event(log.UPLOAD_SUCCESS, f"{len(results)} results uploaded"))
         for result in results:
-            self._settled(result, told.get(result.request_id, {"outcome": "stale", "final": False}))
+            self._settled(result, outcomes.get(result.request_id, {"outcome": "stale", "final": False}))
 
-    def _settled(self, result: contract.Result, told: dict[str, Any]) -> None:
-        """Write down how a request ended for the service."""
+    def _settled(self, result: contract.Result, outcome: dict[str, Any]) -> None:
+        """Log the service's outcome of a request."""
         which = {"request": result.request_id}
         if isinstance(result, contract.NotRecrypted):
-            text, final = f"{result.code}: {result.message}", told["final"]
+            text, final = f"{result.code}: {result.message}", outcome["final"]
             self._events(Event(log.REENCRYPT_FAILURE if final else log.REENCRYPT_FAILED_ATTEMPT, text, which))
             if final:
                 self._events(Event(log.PKCS_IMPORT_FAILURE, text, which))
             return
-        self._events(Event(log.UPLOADED_REQUEST, told["outcome"], which))
-        if told["outcome"] == "accepted":
+        self._events(Event(log.UPLOADED_REQUEST, outcome["outcome"], which))
+        if outcome["outcome"] == "accepted":
             self._events(Event(log.PKCS_IMPORT_SUCCESS, "request processed", which))

@@ -40,7 +40,7 @@ class _Worker:
             raise _WorkerGone
         self._process, self._sink, self._source = process, process.stdin, process.stdout
         self._asked: deque[asyncio.Future[list[Result]]] = deque()
-        self._hearing = asyncio.create_task(self._hear())
+        self._reading = asyncio.create_task(self._read_answers())
 
     @classmethod
     async def start(cls, places: Sequence[Place]) -> "_Worker":
@@ -58,7 +58,7 @@ class _Worker:
     @property
     def gone(self) -> bool:
         """Return whether the process has ended."""
-        return self._hearing.done()
+        return self._reading.done()
 
     async def recrypt(self, items: Sequence[WorkItem]) -> list[Result]:
         """Return the results of a share.
@@ -84,7 +84,7 @@ class _Worker:
         except OSError:
             raise _WorkerGone from None
 
-    async def _hear(self) -> None:
+    async def _read_answers(self) -> None:
         try:
             while True:
                 head = await self._source.readexactly(LENGTH.size)
@@ -106,7 +106,7 @@ class _Worker:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
-        await self._hearing
+        await self._reading
 
 
 class Workers:

@@ -96,7 +96,7 @@ class Fleet:
         self,
         wanted: Sequence[tuple[Member, Hardware]],
         tokens: dict[str, str],
-        told: ProgressCallback = lambda *_: None,
+        progress: ProgressCallback = lambda *_: None,
     ) -> Round:
         """Enrol devices; `tokens` has their users' tokens. Each that succeeded is kept at once."""
         hardware = {member.name: facts for member, facts in wanted}
@@ -108,20 +108,20 @@ class Fleet:
                 file.write(json.dumps(asdict(member)) + "\n")
             return 0
 
-        return await self._each([member for member, _ in wanted], one, told)
+        return await self._each([member for member, _ in wanted], one, progress)
 
     async def check_in(
-        self, members: Iterable[Member] | None = None, told: ProgressCallback = lambda *_: None
+        self, members: Iterable[Member] | None = None, progress: ProgressCallback = lambda *_: None
     ) -> Round:
         """Let devices, all unless named, check in once."""
 
         async def one(member: Member) -> int:
             return await self.open(member).check_in()
 
-        return await self._each(list(self.members() if members is None else members), one, told)
+        return await self._each(list(self.members() if members is None else members), one, progress)
 
     async def _each(
-        self, members: Sequence[Member], work: Callable[[Member], Awaitable[int]], told: ProgressCallback
+        self, members: Sequence[Member], work: Callable[[Member], Awaitable[int]], progress: ProgressCallback
     ) -> Round:
         result, begin, waiting = Round(), time.perf_counter(), iter(members)
 
@@ -137,7 +137,7 @@ class Fleet:
                     result.seconds.append(time.perf_counter() - started)
                 except (SessionFailed, EnrollmentRefused) as error:
                     result.outcomes[str(error)] += 1
-                told(result.outcomes.total(), len(members))
+                progress(result.outcomes.total(), len(members))
 
         await asyncio.gather(*(worker() for _ in range(min(self._at_once, len(members)))))
         result.took = time.perf_counter() - begin

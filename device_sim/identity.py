@@ -29,7 +29,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Management:
-    """What enrolment told a device: its server, when to check in and to renew, and what the server may do.
+    """Settings from enrolment: the server, when to check in and to renew, and what the server may do.
 
     `poll`: (minutes between check-ins, how many of them, 0 for ever); empty where pushes are waited for.
     """

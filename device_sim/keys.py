@@ -31,11 +31,11 @@ class KeyPool:
         self._keys = [] if path is None or not path.exists() else _read(path)[:size]
         self._next, self._kept = 0, len(self._keys)
 
-    def fill(self, told: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Make what is missing and keep it; `told` hears (keys there, keys wanted) after each."""
+    def fill(self, progress: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Make what is missing and keep it; `progress` gets (keys made, keys wanted) after each."""
         while len(self._keys) < self._size:
             self._keys.append(generate())
-            told(len(self._keys), self._size)
+            progress(len(self._keys), self._size)
         self.keep()
 
     def keep(self) -> None:

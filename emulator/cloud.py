@@ -74,7 +74,7 @@ class Cloud:
         return load_or_create(self.file("connector-ca.pem"), "PFX Lab Connector CA", self.clock)
 
     def component(self, kind: type[T], make: Callable[[], T]) -> T:
-        """Return what a component of the emulator keeps for this cloud, by its class; made when first asked for."""
+        """Return what a component of the emulator keeps for this cloud, by its class; made on first use."""
         if kind not in self._components:
             self._components[kind] = make()
         return cast("T", self._components[kind])
@@ -88,10 +88,10 @@ class Cloud:
         self._exchanges += 1
         return self._exchanges
 
-    def set_switches(self, switches: Switches, told: Mapping[str, object]) -> None:
-        """Let switches have other values from the next request on; `told` is what was asked for."""
+    def set_switches(self, switches: Switches, changes: Mapping[str, object]) -> None:
+        """Set switches from the next request on; `changes` are those that were requested."""
         self.config = replace(self.config, switches=switches)
-        self.journal.record("lab", "switches set", **{name: str(value) for name, value in told.items()})
+        self.journal.record("lab", "switches set", **{name: str(value) for name, value in changes.items()})
 
     def close(self) -> None:
         """Close the store."""

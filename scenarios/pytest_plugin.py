@@ -104,22 +104,22 @@ def pytest_runtest_makereport(
     report = yield
     lab = getattr(item, "funcargs", {}).get("pfxlab")
     if report.when == "call" and report.failed and lab is not None:
-        report.sections.append(("PFX Lab", _told(lab)))
+        report.sections.append(("PFX Lab", _explained(lab)))
     return report
 
 
-def _told(lab: "TestLab") -> str:
+def _explained(lab: "TestLab") -> str:
     """Return the lab's time and seed, where each certificate's way ends, and the latest refusals."""
     world = lab.world
     lines = [f"seed {world.lab.config.seed}, lab time {lab.now:%Y-%m-%d %H:%M:%S} UTC"]
     for upn in sorted({made.upn for made in world.certificates.values()} | {lab.user}):
-        for told in lab.explain(upn):
-            where = f" on {told.device_name}" if told.device_name else ""
-            what = (told.thumbprint or "certificates")[:16]
-            if told.broken is None:
+        for explanation in lab.explain(upn):
+            where = f" on {explanation.device_name}" if explanation.device_name else ""
+            what = (explanation.thumbprint or "certificates")[:16]
+            if explanation.broken is None:
                 lines.append(f"{what} of {upn}{where}: arrived")
             else:
-                broken = told.broken
+                broken = explanation.broken
                 lines.append(f"{what} of {upn}{where}: {broken.code}: {broken.evidence}. {broken.remedy}")
     for entry in lab.journal.find(outcome="refused")[-_SHOWN_REFUSALS:]:
         lines.append(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 
-class NotAsAsked(ValueError):
+class InvalidYaml(ValueError):
     """A text that is not what the schema asks for; says where, what was expected, and what came."""
 
 
@@ -43,17 +43,17 @@ def checked(text: str, schema: Mapping[str, Any], place: str, holds: str) -> tup
         root, body = yaml.compose(text, Loader=yaml.SafeLoader), read_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise NotAsAsked(f"{place}, line {line}: expected YAML, got {error.problem}") from None
+        raise InvalidYaml(f"{place}, line {line}: expected YAML, got {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise NotAsAsked(f"{place}: expected YAML, got something else ({error})") from None
+        raise InvalidYaml(f"{place}: expected YAML, got something else ({error})") from None
     if root is None:
-        raise NotAsAsked(f"{place}, line 1: expected {holds}, got an empty file")
+        raise InvalidYaml(f"{place}, line 1: expected {holds}, got an empty file")
     errors = sorted(draft_2020_12(schema).iter_errors(body), key=lambda e: line_of(root, list(e.absolute_path)))
     if errors:
-        told = _narrowed(errors[0])
-        where = list(told.absolute_path)
+        shown_error = _narrowed(errors[0])
+        where = list(shown_error.absolute_path)
         shown = "/".join(str(part + 1) if isinstance(part, int) else part for part in where) or "the file"
-        raise NotAsAsked(f"{place}, line {line_of(root, where)}: {shown}: {_sentence(told)}")
+        raise InvalidYaml(f"{place}, line {line_of(root, where)}: {shown}: {_sentence(shown_error)}")
     return root, body
 
 

@@ -1,4 +1,4 @@
-"""An OMA-DM client: holds sessions in SyncML, renews its identity, leaves management when told to.
+"""An OMA-DM client: holds sessions in SyncML, renews its identity, leaves management on command.
 
 Windows (windows.py) and the Android agent (android.py) are made of it. Sources: sources.md#syncml-messages,
 sources.md#syncml-sessions, sources.md#mdm-certificate-renewal.
@@ -107,7 +107,7 @@ class OmaDmDevice(ManagedDevice):
                     sent += 1
                     outgoing = self._answer(outgoing, answer)
                     self._save()
-            self._leave_when_told()
+            self._leave_on_command()
             return sent
 
     async def _renew_when_due(self) -> None:
@@ -215,7 +215,7 @@ class OmaDmDevice(ManagedDevice):
         self._leaving = syncml.UNENROLLED_BY_USER
         await self.check_in()
 
-    def _leave_when_told(self) -> None:
+    def _leave_on_command(self) -> None:
         if self._leaving is None:
             return
         self._forget()

@@ -91,18 +91,18 @@ def _validator() -> "Draft202012Validator":
     return draft_2020_12(schema())
 
 
-def read_fault(asked: object) -> Fault:
+def read_fault(raw: object) -> Fault:
     """Return the fault that JSON values ask for, with every setting of its kind.
 
     Raises:
         BadFault: an unknown kind, condition or setting, or a value it does not take.
 
     """
-    error = next(iter(sorted(_validator().iter_errors(asked), key=lambda e: list(map(str, e.absolute_path)))), None)
+    error = next(iter(sorted(_validator().iter_errors(raw), key=lambda e: list(map(str, e.absolute_path)))), None)
     if error is not None:
         where = "/".join(str(part) for part in error.absolute_path) or "fault"
         raise BadFault(f"{where}: {error.message[:200]}")
-    body: dict[str, Any] = dict(asked)  # type: ignore[call-overload]
+    body: dict[str, Any] = dict(raw)  # type: ignore[call-overload]
     endless = next((n for n, v in body.items() if isinstance(v, float) and not math.isfinite(v)), None)
     if endless is not None:
         raise BadFault(f"{endless}: expected a number, got {body[endless]}")

@@ -171,7 +171,7 @@ def _facts(incoming: Incoming, request_id: str) -> dict[str, str]:
 
 
 def _committed(cloud: Cloud, incoming: Incoming, request_id: str | None) -> Answer:
-    """Answer within one transaction, and turn what nobody foresaw into Graph's own 500.
+    """Answer within one transaction, and turn an unexpected error into Graph's 500.
 
     Without a `request_id` the answer is not written down: the client will not get it.
     """

@@ -105,7 +105,7 @@ def intune_not_found(service: str, reason: str) -> GraphError:
 
 
 def internal(reason: str, service: str | None = None) -> GraphError:
-    """500: something nobody foresaw, or what a service does by a switch."""
+    """500: an unexpected error, or the behaviour that a switch selects."""
     text, rule = "An internal server error has occurred", "Defect" if service is None else "Quirk"
     return GraphError(500, "InternalServerError", text, reason, service, rule=rule)
 

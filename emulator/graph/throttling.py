@@ -111,7 +111,7 @@ class Throttle:
 
 
 def retry_headers(variant: str, seconds: float) -> dict[str, str]:
-    """Return how a 429 says when to come again: whole seconds, a fraction, milliseconds, or not at all."""
+    """Return the retry header of a 429: whole seconds, a fraction, milliseconds, or none."""
     whole = max(1, -int(-seconds // 1))
     variants = {
         "integer": {"Retry-After": str(whole)},

@@ -100,20 +100,20 @@ async def _message(request: web.Request) -> bytes:
 
 def _pki_operation(cloud: Cloud, data: bytes) -> bytes:
     authority = cloud.device_ca
-    asked = scep.read_pkcs_req(data, authority.certificate, authority.key)
+    csr = scep.read_pkcs_req(data, authority.certificate, authority.key)
     with cloud.store.atomic():
-        issued = _issued(cloud, asked)
+        issued = _issued(cloud, csr)
     if isinstance(issued, scep.FailInfo):
-        return scep.cert_rep_failure(asked, issued, authority.certificate, authority.key)
-    return scep.cert_rep(asked, issued, authority.certificate, authority.key)
+        return scep.cert_rep_failure(csr, issued, authority.certificate, authority.key)
+    return scep.cert_rep(csr, issued, authority.certificate, authority.key)
 
 
-def _issued(cloud: Cloud, asked: scep.PkcsReq) -> x509.Certificate | scep.FailInfo:
+def _issued(cloud: Cloud, csr: scep.PkcsReq) -> x509.Certificate | scep.FailInfo:
     """Return an identity for a request whose challenge is one of ours, or why there is none."""
     try:
-        ticket = _ticket(cloud, challenge_of(asked.request))
+        ticket = _ticket(cloud, challenge_of(csr.request))
         device_id = str((ticket.facts or {})["id"])
-        certificate = enrollment.issue(cloud, asked.request, device_id)
+        certificate = enrollment.issue(cloud, csr.request, device_id)
     except _NoTicket as error:
         enrollment.refused(cloud, "SCEP request refused", str(error))
         return scep.FailInfo.BAD_MESSAGE_CHECK

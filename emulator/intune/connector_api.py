@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.05
 
 
 class Refused(Exception):
-    """The service refuses a connector; `reason` is told to it, since it is the customer's own server."""
+    """The service refuses a connector; `reason` is sent to it, since it is the customer's own server."""
 
     def __init__(self, status: int, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -199,7 +199,7 @@ async def _heartbeat(request: web.Request) -> web.Response:
     now = cloud.clock.now()
     status = versions.status(body["connectorVersion"], now)
     with cloud.store.atomic():
-        cloud.connectors.heard(connector.id, body["connectorVersion"], now)
+        cloud.connectors.note_contact(connector.id, body["connectorVersion"], now)
         cloud.connectors.logged(connector.id, body.get("events", []))
         if body["started"] or body.get("stopping"):
             deliveries.release(cloud, connector.id)
@@ -211,7 +211,7 @@ async def _heartbeat(request: web.Request) -> web.Response:
     return _json({"versionStatus": status, "latestVersion": versions.LATEST})
 
 
-def _told(
+def _with_refusals(
     handler: Callable[[web.Request], Awaitable[web.Response]],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
@@ -238,8 +238,8 @@ COMPONENT: Final = Component("intune", lambda _, problem: _error(problem.status,
 
 def add_routes(app: web.Application) -> None:
     """Register the connector contract."""
-    app.router.add_post(contract.ENROLL_PATH, _told(_enroll))
-    app.router.add_post(contract.LEASE_PATH, _told(_lease))
-    app.router.add_post(contract.COMPLETE_PATH, _told(_complete))
-    app.router.add_post(contract.HEARTBEAT_PATH, _told(_heartbeat))
-    app.router.add_post(contract.RENEW_PATH, _told(_renew))
+    app.router.add_post(contract.ENROLL_PATH, _with_refusals(_enroll))
+    app.router.add_post(contract.LEASE_PATH, _with_refusals(_lease))
+    app.router.add_post(contract.COMPLETE_PATH, _with_refusals(_complete))
+    app.router.add_post(contract.HEARTBEAT_PATH, _with_refusals(_heartbeat))
+    app.router.add_post(contract.RENEW_PATH, _with_refusals(_renew))

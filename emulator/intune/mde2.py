@@ -87,14 +87,16 @@ def _provisioning(cloud: Cloud, origin: str, device_id: str, certificate: bytes,
     )
 
 
-def _issue(cloud: Cloud, request: web.Request, asked: mde2.TokenRequest, token: soap.Token | None) -> bytes:
+def _issue(cloud: Cloud, request: web.Request, token_request: mde2.TokenRequest, token: soap.Token | None) -> bytes:
     caller = _caller(cloud, request, token)
-    facts, device_id = _facts(asked.context), cloud.chance.guid()
-    if asked.value_type != mde2.PKCS10:
-        raise Refused("CertificateRequest", "CertificateRequest", f"expected PKCS#10, got {asked.value_type[:100]}")
+    facts, device_id = _facts(token_request.context), cloud.chance.guid()
+    if token_request.value_type != mde2.PKCS10:
+        raise Refused(
+            "CertificateRequest", "CertificateRequest", f"expected PKCS#10, got {token_request.value_type[:100]}"
+        )
     try:
-        user_id = enrollment.owner_of(caller, user_affinity=asked.context.get("EnrollmentType") != "Device")
-        certificate = enrollment.issue(cloud, asked.request, device_id)
+        user_id = enrollment.owner_of(caller, user_affinity=token_request.context.get("EnrollmentType") != "Device")
+        certificate = enrollment.issue(cloud, token_request.request, device_id)
     except NoUser as error:
         raise Refused("Authorization", "NoUser", str(error)) from None
     except RequestRefused as error:
@@ -103,13 +105,13 @@ def _issue(cloud: Cloud, request: web.Request, asked: mde2.TokenRequest, token: 
     return _provisioning(cloud, origin_of(request), device_id, device.certificate, facts.platform)
 
 
-def _renew(cloud: Cloud, request: web.Request, asked: mde2.TokenRequest, _: soap.Token | None) -> bytes:
+def _renew(cloud: Cloud, request: web.Request, token_request: mde2.TokenRequest, _: soap.Token | None) -> bytes:
     device = enrollment.device_of(request)
     if device is None:
         text = "expected the TLS certificate of an enrolled device that has not expired; enrol again"
         raise Refused("Authentication", "NotEligibleToRenew", text)
     try:
-        signed = verify(asked.request)
+        signed = verify(token_request.request)
         if thumbprint(signed.signer) != device.key_thumbprint:
             text = "expected a request signed by the identity of this connection, got another's"
             raise Refused("Authorization", "NotEligibleToRenew", text)
@@ -144,9 +146,9 @@ def _policies(cloud: Cloud, request: web.Request, message: soap.Request) -> tupl
 
 
 def _token(cloud: Cloud, request: web.Request, message: soap.Request) -> tuple[str, Element]:
-    asked = mde2.read_request_token(message.body)
-    make = _issue if asked.kind == mde2.ISSUE else _renew
-    document = make(cloud, request, asked, message.token)
+    token_request = mde2.read_request_token(message.body)
+    make = _issue if token_request.kind == mde2.ISSUE else _renew
+    document = make(cloud, request, token_request, message.token)
     return mde2.REQUEST_TOKEN_RESPONSE, mde2.request_token_response(document)
 
 

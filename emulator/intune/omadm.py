@@ -37,7 +37,7 @@ _ALLOWED: Final = ("200", "202")
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Pending:
     """What a command of ours was for: `what` is Status, Thumbprint, Atomic, Add:<node>, Delete, Remove or Leave."""
 
     what: str
@@ -46,7 +46,7 @@ class _Asked:
 
 @dataclass
 class _Observed:
-    """What a device said about one certificate."""
+    """What a device reported about one certificate."""
 
     code: str | None = None
     status: str | None = None
@@ -63,7 +63,7 @@ class _Observed:
 
 @dataclass
 class Session:
-    """One management session: what our last message asked for."""
+    """One management session, with the commands that wait for a status."""
 
     device: Device
     session_id: str
@@ -72,7 +72,7 @@ class Session:
     installed: set[str] = field(default_factory=set)
     waiting: list[str] = field(default_factory=list)
     last: tuple[str, bytes, bytes] = ("", b"", b"")
-    asked: dict[str, _Asked] = field(default_factory=dict)
+    pending: dict[str, _Pending] = field(default_factory=dict)
 
 
 class Sessions:
@@ -112,12 +112,12 @@ class _Reply:
         self._next = 1
         self.size = 0
         self.commands: list[syncml.Command] = []
-        session.asked = {}
+        session.pending = {}
 
-    def new_id(self, asked: _Asked | None = None) -> str:
+    def new_id(self, pending: _Pending | None = None) -> str:
         cmd_id, self._next = str(self._next), self._next + 1
-        if asked is not None:
-            self._session.asked[cmd_id] = asked
+        if pending is not None:
+            self._session.pending[cmd_id] = pending
         return cmd_id
 
     def status(self, cmd_ref: str, cmd: str, code: str = "200") -> None:
@@ -126,24 +126,24 @@ class _Reply:
     def get(self, delivery: Delivery) -> None:
         for node in ("Status", "Thumbprint"):
             item = syncml.Item(target=f"{_base(delivery)}/{node}")
-            self.commands.append(syncml.Verb("Get", self.new_id(_Asked(node, delivery.id)), (item,)))
+            self.commands.append(syncml.Verb("Get", self.new_id(_Pending(node, delivery.id)), (item,)))
 
     def delete(self, delivery: Delivery, what: str) -> None:
         item = syncml.Item(target=_base(delivery))
-        self.commands.append(syncml.Verb("Delete", self.new_id(_Asked(what, delivery.id)), (item,)))
+        self.commands.append(syncml.Verb("Delete", self.new_id(_Pending(what, delivery.id)), (item,)))
 
     def execute(self, node: str) -> None:
         item = syncml.Item(target=node, data="MS DM Server" if node == UNENROLL_NODE else None)
-        self.commands.append(syncml.Verb("Exec", self.new_id(_Asked("Leave", "")), (item,)))
+        self.commands.append(syncml.Verb("Exec", self.new_id(_Pending("Leave", "")), (item,)))
 
     def install(self, delivery: Delivery, nodes: dict[str, str]) -> None:
         self.size += sum(map(len, nodes.values()))
         self.delete(delivery, "Delete")
-        atomic_id = self.new_id(_Asked("Atomic", delivery.id))
+        atomic_id = self.new_id(_Pending("Atomic", delivery.id))
         adds = tuple(
             syncml.Verb(
                 "Add",
-                self.new_id(_Asked(f"Add:{node}", delivery.id)),
+                self.new_id(_Pending(f"Add:{node}", delivery.id)),
                 (syncml.Item(target=f"{_base(delivery)}/{node}", data=value, format=csp.FORMATS[node]),),
             )
             for node, value in nodes.items()
@@ -183,11 +183,11 @@ def _observations(session: Session, message: syncml.Message) -> dict[str, _Obser
     """Return what a device's message says about each certificate we asked after."""
     seen: dict[str, _Observed] = {}
     for ref, code, data in _answers(message):
-        asked = session.asked.get(ref)
-        if asked is None or asked.what not in ("Status", "Thumbprint"):
+        pending = session.pending.get(ref)
+        if pending is None or pending.what not in ("Status", "Thumbprint"):
             continue
-        observed = seen.setdefault(asked.delivery_id, _Observed())
-        if asked.what == "Status":
+        observed = seen.setdefault(pending.delivery_id, _Observed())
+        if pending.what == "Status":
             observed.code = code or observed.code
             observed.status = data if data is not None else observed.status
         elif data is not None:
@@ -252,10 +252,12 @@ def _install_waiting(cloud: Cloud, session: Session, reply: _Reply) -> None:
             _install(cloud, reply, delivery)
 
 
-def _atomics(cloud: Cloud, session: Session, asked: dict[str, _Asked], message: syncml.Message, reply: _Reply) -> None:
+def _atomics(
+    cloud: Cloud, session: Session, pending: dict[str, _Pending], message: syncml.Message, reply: _Reply
+) -> None:
     """Read the outcome of installations and removals; verify the former by reading back."""
     codes = {ref: code for ref, code, _ in _answers(message) if code is not None}
-    for ref, what in asked.items():
+    for ref, what in pending.items():
         delivery = cloud.deliveries.get(what.delivery_id)
         if delivery is None or ref not in codes:
             continue
@@ -265,7 +267,7 @@ def _atomics(cloud: Cloud, session: Session, asked: dict[str, _Asked], message: 
             if codes[ref] == "200":
                 reply.get(delivery)
             else:
-                children = {a.what[4:]: codes.get(r) for r, a in asked.items() if a.what.startswith("Add:")
+                children = {a.what[4:]: codes.get(r) for r, a in pending.items() if a.what.startswith("Add:")
                             and a.delivery_id == delivery.id}  # fmt: skip
                 blame = ", ".join(f"{node} {code}" for node, code in children.items() if code not in ("216", "215"))
                 number = portal_errors.of_syncml(int(codes[ref])) if codes[ref].isdigit() else 0
@@ -313,10 +315,10 @@ def _begin(cloud: Cloud, session: Session, reply: _Reply) -> None:
             reply.get(delivery)
 
 
-def _left(session: Session, asked: dict[str, _Asked], message: syncml.Message) -> bool:
-    """Return whether the device says that it leaves: on its user's wish, or as it was told to."""
-    told = {ref for ref, what in asked.items() if what.what == "Leave"}
-    if any(ref in told and code in _ALLOWED for ref, code, _ in _answers(message)):
+def _left(session: Session, pending: dict[str, _Pending], message: syncml.Message) -> bool:
+    """Return whether the device says that it leaves: on its user's wish, or on command."""
+    leave_refs = {ref for ref, what in pending.items() if what.what == "Leave"}
+    if any(ref in leave_refs and code in _ALLOWED for ref, code, _ in _answers(message)):
         return True
     alerts = [command for command in message.commands if isinstance(command, syncml.Alert)]
     return any(item.type == syncml.UNENROLLED_BY_USER for alert in alerts for item in alert.items)
@@ -324,7 +326,7 @@ def _left(session: Session, asked: dict[str, _Asked], message: syncml.Message) -
 
 def respond(cloud: Cloud, session: Session, message: syncml.Message, address: str) -> syncml.Message:
     """Return the server's answer to a device's message."""
-    asked, observed = session.asked, _observations(session, message)
+    pending, observed = session.pending, _observations(session, message)
     session.message_number += 1
     reply = _Reply(session, message)
     reply.status("0", "SyncHdr")
@@ -334,7 +336,7 @@ def respond(cloud: Cloud, session: Session, message: syncml.Message, address: st
             session.user_id = session.user_id or _active_user(cloud, session.device, command, address)
         elif isinstance(command, syncml.Verb):
             reply.status(command.cmd_id, command.name)
-    if _left(session, asked, message):
+    if _left(session, pending, message):
         deliveries.device_gone(cloud, session.device)
     elif session.message_number == 1:
         _begin(cloud, session, reply)
@@ -343,7 +345,7 @@ def respond(cloud: Cloud, session: Session, message: syncml.Message, address: st
         for delivery in known:
             if delivery.id in observed:
                 _settle(cloud, session, reply, delivery, observed[delivery.id])
-        _atomics(cloud, session, asked, message, reply)
+        _atomics(cloud, session, pending, message, reply)
         _install_waiting(cloud, session, reply)
     return _message(session, message, address, tuple(reply.commands))
 

@@ -1,4 +1,4 @@
-"""What devices and the service said to each other last, for whoever looks at a device. In memory, never written down.
+"""The latest messages between devices and the service, for the admin centre. In memory only, never stored.
 
 Messages hold ciphertext and, in an alert, a user's token: what is shown of them goes through admin/pages/messages.py.
 """
@@ -21,43 +21,43 @@ class Message:
 
     number: int
     time: datetime
-    asked: bytes | None = field(repr=False)
-    answered: bytes | None = field(repr=False)
+    request: bytes | None = field(repr=False)
+    answer: bytes | None = field(repr=False)
 
 
 def _kept(data: bytes) -> bytes | None:
     return data if len(data) <= _LARGEST else None
 
 
-def _size(said: Message) -> int:
-    return len(said.asked or b"") + len(said.answered or b"")
+def _size(message: Message) -> int:
+    return len(message.request or b"") + len(message.answer or b"")
 
 
 class Conversations:
-    """The latest messages of the devices that were heard last."""
+    """The latest messages of the most recently active devices."""
 
     def __init__(self) -> None:
-        self._said: OrderedDict[str, deque[Message]] = OrderedDict()
+        self._messages: OrderedDict[str, deque[Message]] = OrderedDict()
         self._number = self._bytes = 0
 
     def clear(self) -> None:
         """Forget everything: the store is another."""
-        self._said.clear()
+        self._messages.clear()
         self._bytes = 0
 
-    def note(self, device_id: str, time: datetime, asked: bytes, answered: bytes) -> None:
+    def note(self, device_id: str, time: datetime, request: bytes, answer: bytes) -> None:
         """Keep a message and its answer."""
-        mine = self._said.setdefault(device_id, deque())
+        mine = self._messages.setdefault(device_id, deque())
         self._number += 1
-        said = Message(self._number, time, _kept(asked), _kept(answered))
-        mine.append(said)
-        self._bytes += _size(said)
+        message = Message(self._number, time, _kept(request), _kept(answer))
+        mine.append(message)
+        self._bytes += _size(message)
         if len(mine) > _EXCHANGES:
             self._bytes -= _size(mine.popleft())
-        self._said.move_to_end(device_id)
-        while len(self._said) > _DEVICES or (self._bytes > _ALL and len(self._said) > 1):
-            self._bytes -= sum(map(_size, self._said.popitem(last=False)[1]))
+        self._messages.move_to_end(device_id)
+        while len(self._messages) > _DEVICES or (self._bytes > _ALL and len(self._messages) > 1):
+            self._bytes -= sum(map(_size, self._messages.popitem(last=False)[1]))
 
     def of(self, device_id: str) -> list[Message]:
-        """Return what was said, oldest first."""
-        return list(self._said.get(device_id, ()))
+        """Return the messages of a device, oldest first."""
+        return list(self._messages.get(device_id, ()))

@@ -46,12 +46,12 @@ class Exchange:
 
     @property
     def is_graph(self) -> bool:
-        """Return whether it asked Graph."""
+        """Return whether it was a request to Graph."""
         return self.path.lower().startswith(("/beta", "/v1.0")) or self.path.lower().startswith("/devicemanagement")
 
     @property
     def is_token(self) -> bool:
-        """Return whether it asked for a token."""
+        """Return whether it was a token request."""
         return self.path.endswith("/oauth2/v2.0/token")
 
     def line(self) -> str:

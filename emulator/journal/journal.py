@@ -1,4 +1,4 @@
-"""The journal: what every party did, what it was told, and the true reason.
+"""The journal: what every party did, the answer it got, and the true reason.
 
 Entries never hold a password, key, token, secret or certificate blob: callers pass identifiers and sizes.
 """
@@ -39,7 +39,7 @@ class Journal:
         self.flush()
 
     def record_many(self, party: str, event: str, fields: list[dict[str, Any]]) -> None:
-        """Append an entry of the same event for each of many deeds of one moment."""
+        """Append one entry per item for an event that happened to many at once."""
         now = to_text(self._clock.now())
         self._remembered += [Entry(now, party, event, "ok", None, one) for one in fields]
         self.flush()
@@ -47,7 +47,7 @@ class Journal:
     def remember(self, party: str, event: str, **fields: Any) -> None:
         """Note an entry without a commit of its own: it is stored with the next `record`, when read, or soon after.
 
-        For what is only told of, such as an answered request; what was done is recorded with the deed.
+        For reports only, such as an answered request; a change is recorded in the transaction that makes it.
         """
         self._remembered.append(Entry(to_text(self._clock.now()), party, event, "ok", None, fields))
         if len(self._remembered) >= _PIECE:

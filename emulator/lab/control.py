@@ -41,7 +41,7 @@ Json = Mapping[str, Any]
 
 
 class Refused(Exception):
-    """The control API refuses a request; the text says what was expected and what came."""
+    """The control API refuses a request; the text says what was expected and what it got."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Call:
     """A request as a handler sees it: the cloud, its driver, path and query values, and the JSON body ({} without)."""
 
     cloud: Cloud
@@ -70,20 +70,20 @@ class Asked:
         return {name: self.query[name] for name in FILTERS if name in self.query}
 
 
-async def _health(asked: Asked) -> Any:
-    return {"status": "ok", "seed": asked.cloud.config.seed, "time": asked.cloud.clock.now().isoformat()}
+async def _health(call: Call) -> Any:
+    return {"status": "ok", "seed": call.cloud.config.seed, "time": call.cloud.clock.now().isoformat()}
 
 
-async def _switches(asked: Asked) -> Any:
-    return asdict(asked.cloud.config.switches)
+async def _switches(call: Call) -> Any:
+    return asdict(call.cloud.config.switches)
 
 
-async def _set_switches(asked: Asked) -> Any:
+async def _set_switches(call: Call) -> Any:
     try:
-        changed = switches_with(asked.cloud.config.switches, asked.body)
+        changed = switches_with(call.cloud.config.switches, call.body)
     except ValueError as error:
         raise Refused("BadSwitch", str(error)) from None
-    asked.cloud.set_switches(changed, asked.body)
+    call.cloud.set_switches(changed, call.body)
     return asdict(changed)
 
 
@@ -91,19 +91,19 @@ def _clock_of(cloud: Cloud) -> dict[str, Any]:
     return {"time": cloud.clock.now().isoformat(), "frozen": cloud.clock.frozen}
 
 
-async def _clock(asked: Asked) -> Any:
-    return _clock_of(asked.cloud)
+async def _clock(call: Call) -> Any:
+    return _clock_of(call.cloud)
 
 
-async def _set_clock(asked: Asked) -> Any:
-    clock, body = asked.cloud.clock, asked.body
+async def _set_clock(call: Call) -> Any:
+    clock, body = call.cloud.clock, call.body
     if len(body) != 1 or not set(body) <= {"freeze", "resume", "set", "advance"}:
         given = ", ".join(map(str, body)) or "nothing"
         raise Refused("BadClock", f"expected one of freeze, resume, set, advance, got {given[:80]}")
     came: list[Json] = []
     try:
         if "advance" in body:
-            came = list(await asked.driver.pass_time(read_duration(str(body["advance"]))))
+            came = list(await call.driver.pass_time(read_duration(str(body["advance"]))))
         elif "set" in body:
             clock.set(read_moment(str(body["set"])))
         elif "freeze" in body:
@@ -115,49 +115,49 @@ async def _set_clock(asked: Asked) -> Any:
     except ValueError as error:
         raise Refused("BadClock", str(error)) from None
     ((what, value),) = body.items()
-    asked.cloud.journal.record("lab", "clock moved", how=what, value=str(value)[:60], checkIns=len(came))
-    return {**_clock_of(asked.cloud), "checkIns": came}
+    call.cloud.journal.record("lab", "clock moved", how=what, value=str(value)[:60], checkIns=len(came))
+    return {**_clock_of(call.cloud), "checkIns": came}
 
 
-async def _faults(asked: Asked) -> Any:
-    return {"faults": [planned.to_json() for planned in asked.cloud.faults.all()]}
+async def _faults(call: Call) -> Any:
+    return {"faults": [planned.to_json() for planned in call.cloud.faults.all()]}
 
 
-async def _add_fault(asked: Asked) -> Any:
+async def _add_fault(call: Call) -> Any:
     try:
-        return asked.driver.plan_fault(read_fault(dict(asked.body))).to_json()
+        return call.driver.plan_fault(read_fault(dict(call.body))).to_json()
     except BadFault as error:
         raise Refused("BadFault", str(error)) from None
 
 
-async def _fault(asked: Asked) -> Any:
-    planned = asked.cloud.faults.get(asked.place["id"])
+async def _fault(call: Call) -> Any:
+    planned = call.cloud.faults.get(call.place["id"])
     if planned is None:
-        raise Refused("NoSuchFault", f"expected a planned fault, got {asked.place['id'][:40]!r}", 404)
+        raise Refused("NoSuchFault", f"expected a planned fault, got {call.place['id'][:40]!r}", 404)
     return planned.to_json()
 
 
-async def _remove_fault(asked: Asked) -> Any:
-    found = await _fault(asked)
-    asked.cloud.faults.remove(asked.place["id"])
+async def _remove_fault(call: Call) -> Any:
+    found = await _fault(call)
+    call.cloud.faults.remove(call.place["id"])
     return found
 
 
-async def _remove_faults(asked: Asked) -> Any:
-    removed = await _faults(asked)
-    asked.cloud.faults.clear()
+async def _remove_faults(call: Call) -> Any:
+    removed = await _faults(call)
+    call.cloud.faults.clear()
     return removed
 
 
-async def _seed(asked: Asked) -> Any:
-    steps = asked.body.get("steps")
+async def _seed(call: Call) -> Any:
+    steps = call.body.get("steps")
     if not isinstance(steps, list):
         raise Refused("BadSteps", f"expected a list of steps as 'steps', got {type(steps).__name__}")
     check_steps(steps)
     done = []
     for number, step in enumerate(steps, 1):
         try:
-            done.append(await asked.driver.perform(step))
+            done.append(await call.driver.perform(step))
         except CannotDo:
             raise
         except ValueError as error:
@@ -165,95 +165,95 @@ async def _seed(asked: Asked) -> Any:
     return {"done": done}
 
 
-async def _settle(asked: Asked) -> Any:
-    came = await asked.driver.settle()
-    return {"checkIns": came, "left": asked.driver.left(), **_clock_of(asked.cloud)}
+async def _settle(call: Call) -> Any:
+    came = await call.driver.settle()
+    return {"checkIns": came, "left": call.driver.left(), **_clock_of(call.cloud)}
 
 
 _SNAPSHOT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-async def _snapshots(asked: Asked) -> Any:
-    return {"snapshots": asked.driver.snapshots()}
+async def _snapshots(call: Call) -> Any:
+    return {"snapshots": call.driver.snapshots()}
 
 
-async def _take(asked: Asked) -> Any:
-    name = asked.body.get("name")
+async def _take(call: Call) -> Any:
+    name = call.body.get("name")
     if not isinstance(name, str) or not _SNAPSHOT_NAME.fullmatch(name):
         raise Refused("BadSnapshot", f"expected a name of letters, digits, dots, - and _, got {str(name)[:40]!r}")
-    await asked.driver.take(name)
+    await call.driver.take(name)
     return {"name": name}
 
 
-async def _restore(asked: Asked) -> Any:
-    await asked.driver.restore(asked.place["name"])
-    return _clock_of(asked.cloud)
+async def _restore(call: Call) -> Any:
+    await call.driver.restore(call.place["name"])
+    return _clock_of(call.cloud)
 
 
-async def _reset(asked: Asked) -> Any:
+async def _reset(call: Call) -> Any:
     began = time.perf_counter()
-    await asked.driver.reset()
-    return {**_clock_of(asked.cloud), "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
+    await call.driver.reset()
+    return {**_clock_of(call.cloud), "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
 
 
-async def _journal(asked: Asked) -> Any:
-    limit = min(asked.number("limit", 1000), 10_000)
-    entries = asked.cloud.journal.entries(after=asked.number("after", 0), limit=limit, **asked.filters())
+async def _journal(call: Call) -> Any:
+    limit = min(call.number("limit", 1000), 10_000)
+    entries = call.cloud.journal.entries(after=call.number("after", 0), limit=limit, **call.filters())
     return {"entries": [asdict(entry) for entry in entries]}
 
 
-async def _count(asked: Asked) -> Any:
-    return {"count": asked.cloud.journal.count(after=asked.number("after", 0), **asked.filters())}
+async def _count(call: Call) -> Any:
+    return {"count": call.cloud.journal.count(after=call.number("after", 0), **call.filters())}
 
 
-async def _near(asked: Asked) -> Any:
-    entries = asked.cloud.journal.entries(after=asked.number("after", 0), limit=_LOOKED_AT, newest=True)
-    return {"nearMisses": [miss.to_json() for miss in near_misses(entries, asked.filters())]}
+async def _near(call: Call) -> Any:
+    entries = call.cloud.journal.entries(after=call.number("after", 0), limit=_LOOKED_AT, newest=True)
+    return {"nearMisses": [miss.to_json() for miss in near_misses(entries, call.filters())]}
 
 
-async def _wait(asked: Asked) -> Any:
-    journal, after, wanted = asked.cloud.journal, asked.number("after", 0), asked.filters()
-    count, seconds = max(1, asked.number("count", 1)), min(float(asked.number("seconds", 5)), _LONGEST_WAIT)
+async def _wait(call: Call) -> Any:
+    journal, after, wanted = call.cloud.journal, call.number("after", 0), call.filters()
+    count, seconds = max(1, call.number("count", 1)), min(float(call.number("seconds", 5)), _LONGEST_WAIT)
     deadline = asyncio.get_running_loop().time() + seconds
     while journal.count(after=after, **wanted) < count:
-        if asyncio.get_running_loop().time() >= deadline or asked.cloud.stopping:
+        if asyncio.get_running_loop().time() >= deadline or call.cloud.stopping:
             entries = journal.entries(after=after, limit=count, **wanted)
-            return {"met": False, "entries": [asdict(entry) for entry in entries], **await _near(asked)}
+            return {"met": False, "entries": [asdict(entry) for entry in entries], **await _near(call)}
         await asyncio.sleep(_POLL_SECONDS)
     entries = journal.entries(after=after, limit=count, **wanted)
     return {"met": True, "entries": [asdict(entry) for entry in entries], "nearMisses": []}
 
 
-def _tenant_of(cloud: Cloud, asked: Mapping[str, str]) -> str:
+def _tenant_of(cloud: Cloud, call: Mapping[str, str]) -> str:
     """Return the tenant that is asked for, else the one whose domain the user's name ends with, else the lab's own."""
-    domain = asked.get("user", "").rpartition("@")[2]
-    found = cloud.directory.tenant(asked.get("tenant", domain)) or cloud.directory.tenants()[0]
+    domain = call.get("user", "").rpartition("@")[2]
+    found = cloud.directory.tenant(call.get("tenant", domain)) or cloud.directory.tenants()[0]
     return str(found["id"])
 
 
-async def _explain(asked: Asked) -> Any:
-    query = asked.query
+async def _explain(call: Call) -> Any:
+    query = call.query
     if not query.get("user"):
         raise Refused("BadQuery", "expected user, and maybe device, thumbprint and tenant, got no user")
-    tenant = _tenant_of(asked.cloud, query)
-    told = explain(asked.cloud, tenant, query["user"], query.get("device"), query.get("thumbprint"))
-    return {"explanations": [one.to_json() for one in told]}
+    tenant = _tenant_of(call.cloud, query)
+    explanations = explain(call.cloud, tenant, query["user"], query.get("device"), query.get("thumbprint"))
+    return {"explanations": [one.to_json() for one in explanations]}
 
 
-async def _bundle(asked: Asked) -> Any:
+async def _bundle(call: Call) -> Any:
     return web.Response(
-        body=await asked.driver.bundle(),
+        body=await call.driver.bundle(),
         content_type="application/zip",
         headers={"Content-Disposition": 'attachment; filename="run.pfxlab.zip"'},
     )
 
 
-async def _do(asked: Asked, name: str) -> Any:
-    check(name, asked.body)
-    return {"done": await asked.driver.perform({name: asked.body})}
+async def _do(call: Call, name: str) -> Any:
+    check(name, call.body)
+    return {"done": await call.driver.perform({name: call.body})}
 
 
-Handle = Callable[[Asked], Awaitable[Any]]
+Handle = Callable[[Call], Awaitable[Any]]
 HANDLERS: Final[Mapping[str, Handle]] = {
     "health": _health,
     "switches": _switches,
@@ -296,7 +296,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-async def _read(request: web.Request, endpoint: Endpoint) -> Asked:
+async def _read(request: web.Request, endpoint: Endpoint) -> Call:
     unknown = sorted(set(request.query) - set(endpoint.query))
     if unknown:
         raise Refused("BadQuery", f"expected {', '.join(endpoint.query) or 'no query'}, got {unknown[0][:40]!r}")
@@ -310,7 +310,7 @@ async def _read(request: web.Request, endpoint: Endpoint) -> Asked:
         if not isinstance(body, dict) and not verb_alone:
             raise Refused("BadSwitch" if endpoint.operation == "setSwitches" else "NotAnObject",
                            f"expected a JSON object, got {type(body).__name__}")  # fmt: skip
-    return Asked(request.app[CLOUD], request.app[DRIVER], request.query, request.match_info, body)
+    return Call(request.app[CLOUD], request.app[DRIVER], request.query, request.match_info, body)
 
 
 async def perform(app: web.Application, operation: str, body: Json, place: Mapping[str, str]) -> Any:
@@ -326,7 +326,7 @@ async def perform(app: web.Application, operation: str, body: Json, place: Mappi
     async with app[_CHANGING]:
         driver.note(endpoint.method, endpoint.path.format(**place), body)
         try:
-            return await HANDLERS[operation](Asked(cloud, driver, {}, place, body))
+            return await HANDLERS[operation](Call(cloud, driver, {}, place, body))
         except BadSnapshot as error:
             raise Refused("BadSnapshot", str(error), 409) from None
 
@@ -338,14 +338,14 @@ def _handler(verb: Verb, endpoint: Endpoint) -> Callable[[web.Request], Awaitabl
         try:
             if not endpoint.public:
                 _check_token(request)
-            asked = await _read(request, endpoint)
+            call = await _read(request, endpoint)
             if endpoint.method == "GET":
-                answered = await handle(asked)
+                answered = await handle(call)
             else:
                 # One change at a time: time that passes in one must not pass again in another.
                 async with request.app[_CHANGING]:
-                    asked.driver.note(endpoint.method, request.path.removeprefix(PREFIX), asked.body)
-                    answered = await handle(asked)
+                    call.driver.note(endpoint.method, request.path.removeprefix(PREFIX), call.body)
+                    answered = await handle(call)
         except Refused as refused:
             return _refusal(refused.code, str(refused), refused.status)
         except BadSnapshot as error:

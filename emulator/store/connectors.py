@@ -73,7 +73,7 @@ class Connectors:
         """Note a contact."""
         self._store.update("connectors", connector_id, {"last_connection": to_text(when)})
 
-    def heard(self, connector_id: str, version: str, when: datetime) -> None:
+    def note_contact(self, connector_id: str, version: str, when: datetime) -> None:
         """Note a heartbeat."""
         self._store.update("connectors", connector_id, {"version": version, "last_connection": to_text(when)})
 
@@ -87,7 +87,7 @@ class Connectors:
         self._store.run("delete from connector_events where connector_id = ?", (connector_id,))
 
     def logged(self, connector_id: str, events: Sequence[Row]) -> None:
-        """Keep what a connector told of its event log; the latest thousand of each stay."""
+        """Store reported events of a connector; only its latest thousand are kept."""
         if not events:
             return
         self._store.run_many(
@@ -105,7 +105,7 @@ class Connectors:
         )
 
     def events(self, connector_id: str, levels: Sequence[str] = (), limit: int = 200) -> list[Row]:
-        """Return the latest of what a connector told of its event log, newest first; of all levels unless named."""
+        """Return a connector's latest reported events, newest first; of all levels unless named."""
         wanted = f" and level in ({placeholders(levels)})" if levels else ""
         sql = f"select * from connector_events where connector_id = ?{wanted} order by number desc limit ?"  # noqa: S608 - marks only
         return self._store.rows(sql, (connector_id, *levels, limit))

@@ -103,25 +103,25 @@ def read_pkcs_req(data: bytes, authority: x509.Certificate, key: rsa.RSAPrivateK
     return PkcsReq(_open(signed.content, authority, key), signed.signer, transaction, nonce)
 
 
-def _reply(asked: PkcsReq, status: str) -> dict[str, core.Asn1Value]:
+def _reply(csr: PkcsReq, status: str) -> dict[str, core.Asn1Value]:
     return {
         _MESSAGE_TYPE: core.PrintableString(_CERT_REP),
         _STATUS: core.PrintableString(status),
-        _TRANSACTION: core.PrintableString(asked.transaction_id),
-        _RECIPIENT_NONCE: core.OctetString(asked.sender_nonce),
-        _SENDER_NONCE: core.OctetString(asked.sender_nonce[::-1]),
+        _TRANSACTION: core.PrintableString(csr.transaction_id),
+        _RECIPIENT_NONCE: core.OctetString(csr.sender_nonce),
+        _SENDER_NONCE: core.OctetString(csr.sender_nonce[::-1]),
     }
 
 
-def cert_rep(asked: PkcsReq, issued: x509.Certificate, authority: x509.Certificate, key: rsa.RSAPrivateKey) -> bytes:
+def cert_rep(csr: PkcsReq, issued: x509.Certificate, authority: x509.Certificate, key: rsa.RSAPrivateKey) -> bytes:
     """Return the answer that carries the certificate, encrypted to whoever signed the request."""
     certificates = pkcs7.serialize_certificates([issued], serialization.Encoding.DER)
-    return sign(_envelop(certificates, asked.signer), authority, key, _reply(asked, "0"))
+    return sign(_envelop(certificates, csr.signer), authority, key, _reply(csr, "0"))
 
 
-def cert_rep_failure(asked: PkcsReq, why: FailInfo, authority: x509.Certificate, key: rsa.RSAPrivateKey) -> bytes:
+def cert_rep_failure(csr: PkcsReq, why: FailInfo, authority: x509.Certificate, key: rsa.RSAPrivateKey) -> bytes:
     """Return the answer that refuses."""
-    attributes = {**_reply(asked, "2"), _FAIL_INFO: core.PrintableString(why)}
+    attributes = {**_reply(csr, "2"), _FAIL_INFO: core.PrintableString(why)}
     return sign(b"", authority, key, attributes)
 
 

@@ -114,12 +114,12 @@ def run(
         jobs = 1
     console.print(f"Plan {plan.name}: a tool that {plan.title}\n")
 
-    def told(module: Module, done: ToolRun) -> None:
+    def progress(module: Module, done: ToolRun) -> None:
         code = "stopped" if done.exit_code is None else f"exit {done.exit_code}"
         console.print(f"  {module.name:<24} {code:<8} {len(done.exchanges):>4} requests  {module.title}", markup=False)
 
     playing = runner.run(
-        plan, tool, shown, rights=granted, only=only, expected=expected, jobs=jobs, seconds=seconds, told=told
+        plan, tool, shown, rights=granted, only=only, expected=expected, jobs=jobs, seconds=seconds, progress=progress
     )
     judgement = _judged(playing)
     _write(judgement, json_file, junit_file, html_file)

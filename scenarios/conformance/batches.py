@@ -19,13 +19,13 @@ def expanded(exchange: Exchange) -> Iterator[Exchange]:
     was refused: then all have its status.
     """
     version, _, path = exchange.path.strip("/").partition("/")
-    asked, told = exchange.json(), exchange.answer_json()
-    if path.lower() != "$batch" or not isinstance(asked, dict) or not isinstance(asked.get("requests"), list):
+    sent, received = exchange.json(), exchange.answer_json()
+    if path.lower() != "$batch" or not isinstance(sent, dict) or not isinstance(sent.get("requests"), list):
         yield exchange
         return
-    answers = told.get("responses", []) if isinstance(told, dict) else []
+    answers = received.get("responses", []) if isinstance(received, dict) else []
     by_id = {str(one.get("id")): one for one in answers if isinstance(one, dict)}
-    for part in asked["requests"]:
+    for part in sent["requests"]:
         if isinstance(part, dict):
             yield _part(exchange, version, part, by_id.get(str(part.get("id"))))
 

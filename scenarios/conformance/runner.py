@@ -89,7 +89,7 @@ async def run(
     jobs: int = 2,
     seconds: float | None = None,
     stages: Sequence[Stage] = (),
-    told: Progress = lambda _, __: None,
+    progress: Progress = lambda _, __: None,
 ) -> Judgement:
     """Run a tool through a plan and judge it. `only`: modules by name; `expected`: rules known to fail.
 
@@ -111,7 +111,7 @@ async def run(
         for module in waiting:
             timed = module if seconds is None else replace(module, seconds=seconds)
             runs[module.name] = await play(stage, plan, timed, tool)
-            told(module, runs[module.name])
+            progress(module, runs[module.name])
 
     async with AsyncExitStack() as stack:
         opened = stages or [await open_stage(stack, rights, keys) for _ in range(min(jobs, len(modules)))]

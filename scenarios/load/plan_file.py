@@ -214,7 +214,7 @@ def parse_plan(text: str, name: str, place: str) -> LoadPlan:
     """
     try:
         root, body = yaml_file.checked(text, schema(), place, "a plan with title, path and shape")
-    except yaml_file.NotAsAsked as problem:
+    except yaml_file.InvalidYaml as problem:
         raise PlanProblem(str(problem)) from None
     for where, expected in _mistakes(body):
         line, named = yaml_file.line_of(root, where), where[-1]

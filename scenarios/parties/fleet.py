@@ -54,10 +54,10 @@ class FleetUsers:
         self._path, self._prefix = folder / "users.json", prefix
         self.passwords: dict[str, str] = json.loads(self._path.read_text()) if self._path.exists() else {}
 
-    async def make(self, facts: dict[str, Any], count: int, told: ProgressCallback) -> list[str]:
+    async def make(self, facts: dict[str, Any], count: int, progress: ProgressCallback) -> list[str]:
         """Return so many user names of the lab, those that lack made over Graph and put into its mail users' group.
 
-        `told` hears (users there, users wanted).
+        `progress` gets (users added, users wanted).
 
         Raises:
             GraphRefused: the directory's error.
@@ -71,7 +71,7 @@ class FleetUsers:
             for done, upn in enumerate(names, 1):
                 if upn not in self.passwords:
                     await self._make(client, facts["group_id"], upn)
-                told(done, count)
+                progress(done, count)
         return names
 
     async def _make(self, client: GraphClient, group_id: str, upn: str) -> None:

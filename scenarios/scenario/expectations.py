@@ -35,9 +35,9 @@ def _why(world: World, device: str, certificate: str) -> str:
     """Return what the lab can explain about a certificate on a device."""
     try:
         upn = world.made(certificate).upn
-        for told in world.explain(upn, device, certificate):
-            if told.broken is not None:
-                return f"; {told.broken.code}: {told.broken.evidence}. {told.broken.remedy}"
+        for results in world.explain(upn, device, certificate):
+            if results.broken is not None:
+                return f"; {results.broken.code}: {results.broken.evidence}. {results.broken.remedy}"
     except Unknown:
         pass
     return ""
@@ -128,10 +128,10 @@ async def _state(world: World, given: Given) -> str:
 async def _because(world: World, given: Given) -> str:
     certificate, device = given.get("certificate"), given.get("device")
     upn = given.get("user") or world.made(str(certificate)).upn
-    told = world.explain(upn, device, certificate)
-    codes = sorted({"arrived" if one.broken is None else one.broken.code for one in told})
+    results = world.explain(upn, device, certificate)
+    codes = sorted({"arrived" if one.broken is None else one.broken.code for one in results})
     if codes != [given["because"]]:
-        evidence = "; ".join(one.broken.evidence for one in told if one.broken is not None)
+        evidence = "; ".join(one.broken.evidence for one in results if one.broken is not None)
         raise NotMet(f"expected the explanation {given['because']}, got {', '.join(codes)} {evidence}".rstrip())
     return f"explained: {given['because']}"
 
@@ -231,11 +231,11 @@ async def check(world: World, given: Given) -> str:
         NotMet: the first thing that is not so.
 
     """
-    told = []
+    results = []
     for name, checked in CHECKS.items():
         if name in given:
             lacking = [need for need in CONDITIONS[name].needs if need not in given]
             if lacking:
                 raise NotMet(f"expected {' and '.join(lacking)} beside {name}, got none")
-            told.append(await checked(world, given))
-    return "; ".join(told)
+            results.append(await checked(world, given))
+    return "; ".join(results)

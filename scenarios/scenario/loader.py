@@ -86,7 +86,7 @@ def parse_scenario(text: str, name: str, place: str) -> Scenario:
     """
     try:
         root, body = yaml_file.checked(text, schema(), place, "a scenario with title and steps")
-    except yaml_file.NotAsAsked as problem:
+    except yaml_file.InvalidYaml as problem:
         raise ScenarioProblem(str(problem)) from None
     _check_values(root, body, place)
     lines = [yaml_file.line_of(root, ["steps", number]) for number in range(len(body["steps"]))]

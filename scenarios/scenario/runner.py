@@ -32,7 +32,7 @@ class Run:
     outcome: Outcome = "passed"
     seconds: float = 0.0
     why: str = ""
-    told: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     idle_faults: list[str] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
     end: dict[str, Any] = field(default_factory=dict)
@@ -56,23 +56,23 @@ async def run(
     scenario: Scenario,
     seed: int | None = None,
     keys: KeyPool | None = None,
-    told: Progress = lambda _: None,
+    progress: Progress = lambda _: None,
     *,
     strict: bool = False,
 ) -> Run:
-    """Run a scenario. `told` hears each step when it is done; `strict`: a fault that never struck fails it."""
+    """Run a scenario. `progress` is called after each step; `strict`: a fault that never struck fails it."""
     chosen = scenario.seed if seed is None else seed
     done, began = Run(scenario, chosen), time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="pfxlab-scenario-") as folder:
         config = replace(config_of(switches=scenario.switches), seed=chosen)
-        await _run_in(Path(folder), config, done, keys, told)
+        await _run_in(Path(folder), config, done, keys, progress)
     if strict and done.outcome == "passed" and done.idle_faults:
         done.outcome, done.why = "failed", f"faults that never struck: {', '.join(done.idle_faults)}"
     done.seconds = time.perf_counter() - began
     return done
 
 
-async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None, told: Progress) -> None:
+async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None, progress: Progress) -> None:
     lay_out(folder)
     lab = Lab(folder, config, at=done.scenario.start, stepped=True)
     if keys is not None:
@@ -90,8 +90,8 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
                 done.outcome = "failed"
                 done.why = f"line {done.scenario.lines[number]}, {next(iter(step))}: {told_as}"
                 break
-            done.told.append(text)
-            told(text)
+            done.steps.append(text)
+            progress(text)
         done.idle_faults = [f"{one.id} ({one.fault.kind})" for one in world.idle_faults()]
         cloud = lab.emulator.cloud
         done.end = {

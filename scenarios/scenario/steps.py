@@ -59,7 +59,7 @@ async def _device(world: World, given: Arguments) -> str:
 
 async def _action(world: World, given: Arguments) -> str:
     await world.device_action(given["device"], given["action"])
-    return f"{given['action']} asked for {given['device']}"
+    return f"{given['action']} requested for {given['device']}"
 
 
 async def _profile(world: World, given: Arguments) -> str:
@@ -177,7 +177,7 @@ async def _clock(world: World, given: Arguments) -> str:
         clock.set(read_moment(given["set"]))
     else:
         clock.advance(read_duration(given["skip"]))
-    return f"clock put to {clock.now():%Y-%m-%d %H:%M}; nobody was there in between"
+    return f"clock set to {clock.now():%Y-%m-%d %H:%M}; nothing happened in between"
 
 
 async def _settle(world: World, _: Any) -> str:
@@ -186,13 +186,13 @@ async def _settle(world: World, _: Any) -> str:
 
 
 async def _check_in(world: World, given: Any) -> str:
-    told = []
+    results = []
     for name in _names(given):
         came = await world.check_in(name)
-        told.append(
+        results.append(
             f"{name} in vain ({came.failed})" if came.failed else f"{name} with {counted(came.messages, 'message')}"
         )
-    return f"check-in: {', '.join(told)}"
+    return f"check-in: {', '.join(results)}"
 
 
 async def _fault(world: World, given: Arguments) -> str:
@@ -203,8 +203,8 @@ async def _fault(world: World, given: Arguments) -> str:
 
 
 async def _no_faults(world: World, _: Any) -> str:
-    told = ", ".join(f"{one.id} struck {counted(one.struck, 'time')}" for one in world.clear_faults())
-    return f"faults taken back: {told or 'there were none'}"
+    struck = ", ".join(f"{one.id} struck {counted(one.struck, 'time')}" for one in world.clear_faults())
+    return f"faults removed: {struck or 'none'}"
 
 
 async def _switches(world: World, given: Arguments) -> str:

@@ -251,8 +251,8 @@ class TestLab:
         record = cloud.devices.get(device_id)
         owner = None if record is None else cloud.directory.user(tenant, record.user_id)
         upn = self.user if owner is None else str(owner["user_principal_name"])
-        told = self.world.explain_by_thumbprint(upn, device_id, thumbprint)
-        broken = next((one.broken for one in told if one.broken is not None), None)
+        explanations = self.world.explain_by_thumbprint(upn, device_id, thumbprint)
+        broken = next((one.broken for one in explanations if one.broken is not None), None)
         if broken is None:
             return f"{device} has lost {thumbprint}"
         return f"{broken.code}: {broken.remedy} ({broken.evidence})"

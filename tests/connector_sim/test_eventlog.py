@@ -13,22 +13,22 @@ def test_errors_are_not_driven_out_by_good_news() -> None:
     """After any number of other events an error is still told, in its place by time, and once only."""
     clock = LabClock()
     clock.freeze(NOW)
-    untold = PendingEvents(clock, most=10)
-    untold.add(Event(log.UPLOAD_FAILURE, "broken"))
+    unreported = PendingEvents(clock, most=10)
+    unreported.add(Event(log.UPLOAD_FAILURE, "broken"))
     for _ in range(99):
         clock.advance(timedelta(seconds=1))
-        untold.add(Event(log.UPLOAD_SUCCESS, "fine"))
-    lines = untold.lines()
+        unreported.add(Event(log.UPLOAD_SUCCESS, "fine"))
+    lines = unreported.lines()
     assert [line["id"] for line in lines] == [log.UPLOAD_FAILURE] + [log.UPLOAD_SUCCESS] * 10
-    untold.add(Event(log.DOWNLOAD_FAILURE, "later"))
-    untold.told(lines)
-    assert [line["text"] for line in untold.lines()] == ["later"]
+    unreported.add(Event(log.DOWNLOAD_FAILURE, "later"))
+    unreported.drop_reported(lines)
+    assert [line["text"] for line in unreported.lines()] == ["later"]
 
 
 def test_events_of_single_requests_stay_on_the_server() -> None:
     """What comes once for each good request is not told, a request's failure is."""
-    untold = PendingEvents(LabClock())
+    unreported = PendingEvents(LabClock())
     for number in (2020, 2050, 2102, 2000, 2001):
-        untold.add(Event(number, "x" * 5000))
-    (line,) = untold.lines()
+        unreported.add(Event(number, "x" * 5000))
+    (line,) = unreported.lines()
     assert (line["id"], len(line["text"])) == (log.PKCS_IMPORT_FAILURE, 2000)

@@ -88,8 +88,8 @@ def show_one(look: Look) -> Shown:
         {
             "number": one.number,
             "time": one.time.isoformat(),
-            "asked": pretty(one.asked),
-            "answered": pretty(one.answered),
+            "request": pretty(one.request),
+            "answer": pretty(one.answer),
         }
         for one in reversed(cloud.conversations.of(device.id))
     ]

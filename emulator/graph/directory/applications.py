@@ -59,9 +59,9 @@ def _key_json(pem: str) -> Json:
 
 
 def _access_json(app: App) -> list[Json]:
-    asked = [{"id": PERMISSIONS[name].role, "type": "Role"} for name in app.requested_app_roles if name in PERMISSIONS]
-    asked += [{"id": PERMISSIONS[name].scope, "type": "Scope"} for name in app.requested_scopes if name in PERMISSIONS]
-    return [{"resourceAppId": GRAPH_APP_ID, "resourceAccess": asked}] if asked else []
+    wanted = [{"id": PERMISSIONS[name].role, "type": "Role"} for name in app.requested_app_roles if name in PERMISSIONS]
+    wanted += [{"id": PERMISSIONS[name].scope, "type": "Scope"} for name in app.requested_scopes if name in PERMISSIONS]
+    return [{"resourceAppId": GRAPH_APP_ID, "resourceAccess": wanted}] if wanted else []
 
 
 def application_json(request: GraphRequest, app: App) -> Json:
@@ -221,10 +221,10 @@ def add_password(request: GraphRequest) -> Answer:
     cloud, app = request.cloud, _find(request)
     body = read_json(request) if request.body else {}
     check("addPassword", "application", body, None)
-    asked = body.get("passwordCredential") or {}
+    wanted = body.get("passwordCredential") or {}
     now = cloud.clock.now()
-    start = parse_date_time(asked["startDateTime"]) if asked.get("startDateTime") else now
-    end = parse_date_time(asked["endDateTime"]) if asked.get("endDateTime") else now + timedelta(days=_SECRET_DAYS)
+    start = parse_date_time(wanted["startDateTime"]) if wanted.get("startDateTime") else now
+    end = parse_date_time(wanted["endDateTime"]) if wanted.get("endDateTime") else now + timedelta(days=_SECRET_DAYS)
     if end <= start:
         raise errors.directory_invalid("endDateTime", "expected an end after the start")
     secret = secret_word(30)
@@ -233,7 +233,7 @@ def add_password(request: GraphRequest) -> Answer:
         app.id,
         hash_secret(secret),
         secret[:3],
-        asked.get("displayName"),
+        wanted.get("displayName"),
         to_text(start),
         to_text(end),
     )

@@ -75,13 +75,13 @@ class TokenRequest:
 def discover(upn: str, os_version: str) -> Element:
     """Return the body of Discover."""
     body = Element(f"{{{_MDM}}}Discover")
-    asked = add(body, _MDM, "request")
+    token_request = add(body, _MDM, "request")
     for name, text in (
         ("EmailAddress", upn), ("OSEdition", "4"), ("RequestVersion", "5.0"), ("DeviceType", "CIMClient_Windows"),
         ("ApplicationVersion", os_version),
     ):  # fmt: skip
-        add(asked, _MDM, name, text)
-    policies = add(asked, _MDM, "AuthPolicies")
+        add(token_request, _MDM, name, text)
+    policies = add(token_request, _MDM, "AuthPolicies")
     for name in ("OnPremise", "Federated"):
         add(policies, _MDM, "AuthPolicy", name)
     return body
@@ -173,14 +173,14 @@ def read_get_policies_response(body: Element) -> Policy:
         raise SoapError(f"expected numbers in the policy, got others ({error})") from None
 
 
-def request_token(asked: TokenRequest) -> Element:
+def request_token(token_request: TokenRequest) -> Element:
     """Return the body of RequestSecurityToken."""
     body = Element(f"{{{_TRUST}}}RequestSecurityToken")
     add(body, _TRUST, "TokenType", _DEVICE_TOKEN)
-    add(body, _TRUST, "RequestType", asked.kind)
-    add_token(body, Token(asked.value_type, base64.b64encode(asked.request).decode("ascii")))
+    add(body, _TRUST, "RequestType", token_request.kind)
+    add_token(body, Token(token_request.value_type, base64.b64encode(token_request.request).decode("ascii")))
     context = add(body, _CONTEXT, "AdditionalContext")
-    for name, value in asked.context.items():
+    for name, value in token_request.context.items():
         add(add(context, _CONTEXT, "ContextItem", Name=name), _CONTEXT, "Value", value)
     return body
 

@@ -65,15 +65,15 @@ def explain(
     wanted = {"user": user, "device": device, "thumbprint": thumbprint}
     try:
         query = {name: value for name, value in wanted.items() if value is not None}
-        told = ControlClient(facts_of(require_ready_file(ready_file))).call("GET", "/explain", query=query)[
+        explanations = ControlClient(facts_of(require_ready_file(ready_file))).call("GET", "/explain", query=query)[
             "explanations"
         ]
     except NoLab as error:
         stop(COULD_NOT_RUN, f"Nothing could be explained: {error}")
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(explanations, indent=2))
     else:
-        for one in told:
+        for one in explanations:
             print_box(console(), path_of(one))
-    if not all(one["arrived"] for one in told):
+    if not all(one["arrived"] for one in explanations):
         sys.exit(VERDICT_FAILED)

@@ -89,8 +89,8 @@ class ControlClient:
 
 def _refusal(text: bytes, error: Exception) -> NoLab:
     try:
-        told = json.loads(text)["error"]
-        return ControlRefused(str(told["code"]), str(told["message"]))
+        refusal = json.loads(text)["error"]
+        return ControlRefused(str(refusal["code"]), str(refusal["message"]))
     except (ValueError, KeyError, TypeError):
         return NoLab(f"expected an answer of the control API, got {error}")
 

@@ -67,15 +67,15 @@ class Result:
 
     def reasons(self) -> list[str]:
         """Return why it did not pass, causes only: a proof that fails for want of a delivery is not one."""
-        told = [d["reason"] for d in self.deliveries if d["reason"]]
-        if not told:
-            told = [f"{d['device']}: {d['certificate']} is still {d['state']}" for d in self.undelivered()]
-        if not told:
-            told = [f"{p.device} {p.name}: {p.detail}" for p in self.proofs if not p.passed]
-        if not told and not self.proofs:
-            told = ["no proof applies: by its key usage the certificate may neither decrypt nor sign mail"]
-        told += self.findings
-        return [text if count == 1 else f"{text} ({count} deliveries)" for text, count in Counter(told).items()]
+        problems = [d["reason"] for d in self.deliveries if d["reason"]]
+        if not problems:
+            problems = [f"{d['device']}: {d['certificate']} is still {d['state']}" for d in self.undelivered()]
+        if not problems:
+            problems = [f"{p.device} {p.name}: {p.detail}" for p in self.proofs if not p.passed]
+        if not problems and not self.proofs:
+            problems = ["no proof applies: by its key usage the certificate may neither decrypt nor sign mail"]
+        problems += self.findings
+        return [text if count == 1 else f"{text} ({count} deliveries)" for text, count in Counter(problems).items()]
 
     def undelivered(self) -> list[dict[str, str]]:
         """Return the deliveries that did not reach their device."""
@@ -177,7 +177,7 @@ class Demo:
             mails = [await self._mail(age, item) for age, item in enumerate(self._encryption())]
             await self._import_all(lab, key)
             await self._deliver(lab, devices)
-            result.deliveries = [self._told(lab, d, devices) for d in chain.deliveries_of(lab, devices)]
+            result.deliveries = [self._report_of(lab, d, devices) for d in chain.deliveries_of(lab, devices)]
             result.proofs = await self._prove(devices, mails)
 
     async def _prepare(self, lab: Lab) -> list[Material]:
@@ -250,7 +250,7 @@ class Demo:
                 text = f"re-encrypted for each device's key: {done['ready']} ready, {done['failed']} failed"
                 self._progress.hop("connector", text, ok=in_time and not done["failed"])
 
-    def _told(self, lab: Lab, delivery: Delivery, devices: list[Device]) -> dict[str, str]:
+    def _report_of(self, lab: Lab, delivery: Delivery, devices: list[Device]) -> dict[str, str]:
         device = next(d for d in devices if d.identity.device_id == delivery.device_id)
         label = next((m.label for m in self._material if m.pfx.thumbprint == delivery.thumbprint), "")
         return {

@@ -173,7 +173,7 @@ def _junit(runs: Sequence[Run]) -> bytes:
             suite, "testcase", classname="pfxlab.scenario", name=one.scenario.name, time=f"{one.seconds:.3f}"
         )
         if one.outcome == "failed":
-            ET.SubElement(case, "failure", message=one.why).text = "\n".join([*one.told, one.why])
+            ET.SubElement(case, "failure", message=one.why).text = "\n".join([*one.steps, one.why])
         elif one.outcome == "skipped":
             ET.SubElement(case, "skipped", message=one.why)
     return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True))

@@ -48,7 +48,7 @@ def soak(
         err=True,
     )
 
-    def told(one: soaks.Reading) -> None:
+    def progress(one: soaks.Reading) -> None:
         if not as_json:
             click.echo(
                 f"minute {one.minute:3.0f}: {one.memory_mb:7.1f} MiB in RAM, {one.database_mb:6.1f} MiB on the disk",
@@ -56,7 +56,7 @@ def soak(
             )
 
     try:
-        report = asyncio.run(soaks.soak(minutes, renewals, check_ins, devices, seed, told))
+        report = asyncio.run(soaks.soak(minutes, renewals, check_ins, devices, seed, progress))
     except (GraphRefused, SessionFailed, EnrollmentRefused, OSError) as error:
         stop(COULD_NOT_RUN, f"The soak could not go on: {error}")
     except KeyboardInterrupt:

@@ -141,9 +141,9 @@ class _Soak:
 
 
 async def soak(
-    minutes: float, renewals: int, check_ins: int, devices: int, seed: int, told: Callable[[Reading], None]
+    minutes: float, renewals: int, check_ins: int, devices: int, seed: int, progress: Callable[[Reading], None]
 ) -> dict[str, Any]:  # fmt: skip
-    """Soak a lab and return its readings, one for each minute of its time, and how they grew; `told` hears each."""
+    """Soak a lab and return its readings, one for each minute of its time, and how they grew; `progress` gets each."""
     readings: list[Reading] = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pfxlab-soak-") as folder:
@@ -160,7 +160,7 @@ async def soak(
                     readings.append(
                         Reading(second / 60, round(psutil.Process().memory_info().rss / 2**20, 2), round(size, 2))
                     )
-                    told(readings[-1])
+                    progress(readings[-1])
                 await run.second(client, renewals, check_ins)
     moments = [one.minute for one in readings]
     grown = {name: growth(moments, [getattr(one, name) for one in readings]) for name in ("memory_mb", "database_mb")}

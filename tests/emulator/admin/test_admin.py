@@ -481,9 +481,9 @@ def test_what_devices_said_is_kept_within_bounds() -> None:
     now, kept = datetime(2026, 3, 2, tzinfo=UTC), Conversations()
     for number in range(30):
         kept.note("one", now, str(number).encode(), b"answer")
-    assert [said.asked for said in kept.of("one")] == [str(number).encode() for number in range(6, 30)]
+    assert [one.request for one in kept.of("one")] == [str(number).encode() for number in range(6, 30)]
     kept.note("one", now, b"x" * 300_000, b"")
-    assert (kept.of("one")[-1].asked, kept.of("one")[-1].answered) == (None, b"")
+    assert (kept.of("one")[-1].request, kept.of("one")[-1].answer) == (None, b"")
     for device in range(300):
         kept.note(f"device {device}", now, b"x" * 200_000, b"y" * 100_000)
     held = [device for device in range(300) if kept.of(f"device {device}")]

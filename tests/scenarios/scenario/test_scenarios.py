@@ -122,7 +122,7 @@ async def test_steps_that_the_catalogue_does_not_use() -> None:
 """
     )
     assert (done.outcome, done.why) == ("passed", "")
-    assert "clock put to 2027-01-01 00:00; nobody was there in between" in done.told
+    assert "clock set to 2027-01-01 00:00; nothing happened in between" in done.steps
 
 
 @pytest.mark.parametrize(
