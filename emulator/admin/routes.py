@@ -142,7 +142,7 @@ def _form_of(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]
         if not is_ours(request, session, form):
             request.app[CLOUD].journal.record("admin", "form refused", outcome="refused", reason="not from our pages")
             return web.Response(
-                status=403, text="This form was not sent from a page of the admin centre. Load the page anew.",
+                status=403, text="This form was not sent from a page of the admin centre. Reload the page.",
                 headers=_HEADERS,
             )  # fmt: skip
         return await act(request, _look(request, session), form)

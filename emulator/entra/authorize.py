@@ -183,7 +183,7 @@ async def admin_consent(request: web.Request) -> web.Response:
     cloud.directory.consent(app)
     cloud.journal.record("entra", "admin consent", client=app.id, user=user["id"])
     if redirect_uri is None:
-        return _html(pages.done("Consent granted", f"{app.display_name} has what it asked for."))
+        return _html(pages.done("Consent granted", f"{app.display_name} has the permissions it requested."))
     fields = {"admin_consent": "True", "tenant": str(tenant["id"])} | _state(query)
     return _answer(redirect_uri, "query", fields)
 

@@ -80,7 +80,7 @@ def restore(cloud: "Cloud", state: CloudState) -> None:
     try:
         cloud.store.replace_with(state.database)
     except sqlite3.Error as error:
-        raise BadSnapshot(f"expected room for the snapshot's database, got: {error}") from None
+        raise BadSnapshot(f"expected space for the snapshot's database, got: {error}") from None
     switches = switches_with(Switches(), facts["switches"])
     ended, served = set(facts["endedTokens"]), dict(facts["lastServed"])
     cloud.journal.forget_remembered()

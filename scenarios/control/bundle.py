@@ -179,7 +179,7 @@ def unpack(data: bytes) -> Bundle:
             manifest = json.loads(_member(archive, "manifest.json"))
             if manifest["format"] != _FORMAT:
                 raise BadBundle(
-                    f"expected {_FORMAT!r}, got {str(manifest['format'])[:40]!r}; make it anew with this version"
+                    f"expected {_FORMAT!r}, got {str(manifest['format'])[:40]!r}; create it again with this version"
                 )
             kind, start = str(manifest["kind"]), dict(manifest["start"])
             if kind == _FORMER_KIND:
@@ -203,7 +203,9 @@ def unpack(data: bytes) -> Bundle:
     except BadBundle:
         raise
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, OSError):
-        raise BadBundle("expected a bundle of `pfxlab bundle`, got a damaged or another file; make it anew") from None
+        raise BadBundle(
+            "expected a bundle of `pfxlab bundle`, got a damaged or another file; create it again"
+        ) from None
 
 
 def scenario_of(bundle: Bundle) -> Scenario:

@@ -94,7 +94,7 @@ async def _managed(world: World, given: Given) -> str:
     managed = world.device(given["device"]).managed
     if managed is not given["managed"]:
         raise NotMet(f"expected {given['device']} managed: {given['managed']}, got {managed}")
-    return f"{given['device']} is {'managed' if managed else 'managed no more'}"
+    return f"{given['device']} is {'managed' if managed else 'no longer managed'}"
 
 
 async def _identity_since(world: World, given: Given) -> str:

@@ -165,7 +165,7 @@ async def _pass(world: World, given: Any) -> str:
     every = read_duration(wanted["check_in_every"]) if "check_in_every" in wanted else None
     came = await world.pass_time(read_duration(wanted["time"]), every)
     failed = sum(one.failed is not None for one in came)
-    missed = f", {failed} of them in vain" if failed else ""
+    missed = f", {failed} of them failed" if failed else ""
     return (
         f"{wanted['time']} passed, {counted(len(came), 'check-in')}{missed}, now {world.lab.clock.now():%Y-%m-%d %H:%M}"
     )
@@ -190,7 +190,7 @@ async def _check_in(world: World, given: Any) -> str:
     for name in _names(given):
         came = await world.check_in(name)
         results.append(
-            f"{name} in vain ({came.failed})" if came.failed else f"{name} with {counted(came.messages, 'message')}"
+            f"{name} failed ({came.failed})" if came.failed else f"{name} with {counted(came.messages, 'message')}"
         )
     return f"check-in: {', '.join(results)}"
 

@@ -16,8 +16,8 @@ import yaml
 CONFIDENCES: Final = {
     "documented": "a public page of the product's maker, or a standard, states it",
     "observed": "it was seen on the real product or in its makers' own tools; the page tells of that",
-    "measured": "it was tried for the lab, with what the entry names",
-    "assumed": "nobody says so; the entry tells why the lab does it this way",
+    "measured": "it was measured for the lab, as the entry describes",
+    "assumed": "no source states it; the entry says why the lab does it this way",
 }
 """How sure a fact is, surest first, and what that means."""
 

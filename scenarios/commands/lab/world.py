@@ -95,7 +95,7 @@ def faults(context: click.Context, *, clear: bool) -> None:
     for one in _ask(context, "DELETE" if clear else "GET", "/faults")["faults"]:
         _tell(context, f"{one['id']}  {one['kind']}  fitted {one['fitted']}, struck {one['struck']}")
     if clear:
-        _tell(context, "All faults are taken back.")
+        _tell(context, "All faults are removed.")
 
 
 @world.command()
@@ -179,10 +179,10 @@ def _shown_settle(answer: Any, _: Any) -> str:
 _SHOWN: Final[Mapping[str, Callable[[Any, Any], str]]] = {
     "settle": _shown_settle,
     "fault": lambda answer, _: f"{answer['id']} planned. Next: pfxlab world faults shows how often it strikes.",
-    "no_faults": lambda _, __: "All faults are taken back.",
+    "no_faults": lambda _, __: "All faults are removed.",
     "switches": lambda _, given: f"Set: {', '.join(f'{name} {value}' for name, value in given.items())}.",
-    "snapshot": lambda _, name: f"Kept. Next: pfxlab world restore {name} brings everything back to here.",
-    "restore": lambda answer, name: f"Back at {name}, {answer['time']}.",
+    "snapshot": lambda _, name: f"Saved. Next: pfxlab world restore {name} restores this state.",
+    "restore": lambda answer, name: f"Restored {name}, {answer['time']}.",
 }
 """Verb with its own endpoint → the text for its answer."""
 

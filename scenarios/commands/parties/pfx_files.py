@@ -111,7 +111,7 @@ def _record(path: Path, password: str, upn: str, purpose: str, padding: str, key
         click.echo(f"WARNING {path}: {problem}", err=True)
     if opened.chain_length:
         click.echo(
-            f"WARNING {path}: it brings {opened.chain_length} further certificates; iPhones refuse that.", err=True
+            f"WARNING {path}: it contains {opened.chain_length} further certificates; iPhones refuse that.", err=True
         )
     suggested = purpose_of(opened.certificate)
     meant = suggested if purpose == "auto" else parse_member(IntendedPurpose, purpose)

@@ -48,7 +48,7 @@ def _started(run: ToolRun) -> Iterator[Finding]:
     if first is not None:
         body = first.json()
         ok = first.path.endswith("/heartbeat") and isinstance(body, dict) and body.get("started") is True
-        yield Finding(ok, "said first that it has begun" if ok else f"first message: {first.path}", first.number)
+        yield Finding(ok, "reported its start first" if ok else f"first message: {first.path}", first.number)
 
 
 def _completions(run: ToolRun) -> Iterator[tuple[Exchange, contract.Completion]]:
@@ -74,7 +74,7 @@ def _installed(run: ToolRun) -> Iterator[Finding]:
         text = (
             "every device proved what it was sent"
             if run.facts["reached"]
-            else f"devices said: {'; '.join(reasons) or 'nothing'}"
+            else f"devices reported: {'; '.join(reasons) or 'nothing'}"
         )
         yield Finding(bool(run.facts["reached"]), text)
 

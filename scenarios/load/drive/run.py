@@ -383,7 +383,7 @@ def _say_how_to_join(kit: Kit, options: Options, tell: Tell) -> None:
 def _last_words(kit: Kit) -> str:
     logs = [path for name in ("locust.out", "locust.log") if (path := kit.folder / name).exists()]
     lines = [line for log in logs for line in log.read_text("utf-8", "replace").strip().splitlines() if line]
-    return f"expected Locust to go on, it ended: {lines[-1][:300] if lines else 'it said nothing'}"
+    return f"expected Locust to go on, it ended: {lines[-1][:300] if lines else 'no output'}"
 
 
 def _add_openssl(result: dict[str, Any], plan: LoadPlan, before: float | None, after: float | None) -> None:
