@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
@@ -17,6 +17,8 @@ from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 from pfxlab.emulator.wire.clock import Clock
 
 _FIVE_MINUTES = timedelta(minutes=5)
+_NO_REQUEST = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What cryptography raises over bytes that are no request it can read."""
 
 
 class RequestRefused(ValueError):
@@ -72,7 +74,7 @@ class Authority:
         try:
             request = x509.load_der_x509_csr(request_der)
             valid, key = request.is_signature_valid, request.public_key()
-        except (ValueError, TypeError, InvalidSignature) as error:
+        except _NO_REQUEST as error:
             raise RequestRefused(f"expected a PKCS#10 request in DER, got {len(request_der)} bytes ({error})") from None
         if not valid:
             raise RequestRefused("expected a request signed with its own key, the signature does not verify")
@@ -104,7 +106,7 @@ def challenge_of(request_der: bytes) -> str:
     try:
         request = x509.load_der_x509_csr(request_der)
         return request.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value.decode("utf-8")
-    except (x509.AttributeNotFound, ValueError, TypeError) as error:
+    except (x509.AttributeNotFound, *_NO_REQUEST) as error:
         raise RequestRefused(f"expected a PKCS#10 request with a challengePassword, got none ({error})") from None
 
 

@@ -4,7 +4,6 @@ Sources: sources.md#pfx-csp-nodes, sources.md#pfx-csp-rules, sources.md#pfx-pass
 """
 
 import base64
-import binascii
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -239,7 +238,7 @@ class PfxCertInstall:
             opened = pkcs12.open_container(_decoded(nodes["PFXCertBlob"]), self._password(nodes))
         except pkcs12.WrongPassword:
             raise InstallFailed(csp.ERROR_INVALID_PASSWORD) from None
-        except (pkcs12.NotPkcs12, binascii.Error):
+        except (pkcs12.NotPkcs12, ValueError):
             raise InstallFailed(csp.CRYPT_E_BAD_ENCODE) from None
         if opened.key is None or opened.certificate is None:
             raise InstallFailed(csp.NTE_NOT_SUPPORTED)
@@ -257,7 +256,7 @@ class PfxCertInstall:
         for opener in openers:
             try:
                 return decrypt(_decoded(password), opener.certificate, opener.key)
-            except (CannotDecrypt, binascii.Error):
+            except (CannotDecrypt, ValueError):
                 continue
         raise InstallFailed(csp.NTE_BAD_DATA)
 

@@ -6,7 +6,7 @@ clients leave the base64 padding on.
 
 import base64
 import json
-from typing import Any
+from typing import Any, Final
 
 import jwt
 from cryptography import x509
@@ -15,6 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.emulator.entra import errors
 from pfxlab.emulator.store.directory import App
+
+_SKEW: Final = 300
+"""Seconds that a client's clock may be ahead."""
+
+_LAST_MOMENT: Final = 253_402_300_799
+"""The end of the year 9999."""
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -66,9 +72,23 @@ def verify(assertion: str, app: App, audiences: list[str], now: float) -> None:
     options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": ["exp", "iss", "sub"]}
     try:
         claims = jwt.decode(unpadded, key, algorithms=[header["alg"]], audience=audiences, options=options)
-    except jwt.InvalidTokenError as error:
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise errors.bad_assertion(f"{type(error).__name__}: {error}") from None
     if claims["iss"] != app.id or claims["sub"] != app.id:
         raise errors.bad_assertion("iss and sub must be the application's id")
-    if not claims.get("nbf", 0) - 300 <= now < claims["exp"]:
+    if not _moment(claims, "nbf") - _SKEW <= now < _moment(claims, "exp"):
         raise errors.bad_assertion("the assertion is not valid at this moment")
+
+
+def _moment(claims: dict[str, Any], name: str) -> float:
+    """Return a NumericDate (RFC 7519, section 2) as seconds since 1970; 0 without one.
+
+    Raises:
+        EntraError: no number, or one that is no moment before the year 10000.
+
+    """
+    value = claims.get(name, 0)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= _LAST_MOMENT:
+        raise errors.bad_assertion(f"expected {name} as seconds since 1970, got {type(value).__name__}")
+    return float(value)

@@ -5,7 +5,6 @@ dependency. Everything else is answered item by item.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -141,6 +140,6 @@ def _body_bytes(body: Any) -> bytes:
     if isinstance(body, str):
         try:
             return base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-        except (binascii.Error, ValueError):
+        except ValueError:
             return body.encode()
     return json.dumps(body).encode()

@@ -5,7 +5,6 @@ sources.md#scep, sources.md#signed-by-intune.
 """
 
 import base64
-import binascii
 from typing import Final
 
 from aiohttp import web
@@ -86,7 +85,7 @@ async def scep_service(request: web.Request) -> web.Response:
         answer = _pki_operation(cloud, await _message(request))
     except MessageTooLarge:
         return web.Response(status=413)
-    except (scep.ScepError, binascii.Error, ValueError) as error:
+    except ValueError as error:
         enrollment.refused(cloud, "SCEP request refused", str(error))
         return web.Response(status=400)
     return web.Response(body=answer, content_type=scep.CONTENT_TYPE)

@@ -5,8 +5,8 @@ sources.md#apple-check-in, sources.md#apple-command-loop, sources.md#apple-not-n
 """
 
 import base64
-import binascii
 import hashlib
+from typing import Final
 
 from aiohttp import web
 from cryptography import x509
@@ -23,8 +23,9 @@ from pfxlab.emulator.store.mdm_commands import MdmCommand
 from pfxlab.emulator.wire.apple import mdm
 from pfxlab.emulator.wire.apple.enrollment import IDENTIFIER
 from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH
-from pfxlab.emulator.wire.signed_data import SignatureProblem, verify
+from pfxlab.emulator.wire.signed_data import verify
 
+_LARGEST_CODE: Final = 2**31
 _ON_DEVICE = (State.OFFERED, State.INSTALLED)
 
 
@@ -95,15 +96,17 @@ def _command_for_device(cloud: Cloud, device: Device, command: MdmCommand, origi
 
 
 def _describe(report: mdm.Plist) -> str:
-    chain = report.get("ErrorChain") or []
-    links = [f"{link.get('ErrorDomain')} {link.get('ErrorCode')} {link.get('USEnglishDescription')}" for link in chain]
+    links = [
+        f"{link.get('ErrorDomain')} {link.get('ErrorCode')} {link.get('USEnglishDescription')}"
+        for link in mdm.dictionaries(report, "ErrorChain")
+    ]
     return "Apple: " + (" ← ".join(links) or str(report.get("Status")))
 
 
 def _error_code(report: mdm.Plist) -> int:
     """Return the portal's number of the innermost cause."""
-    codes = [link.get("ErrorCode") for link in report.get("ErrorChain") or []]
-    numbers = [code for code in codes if isinstance(code, int)]
+    codes = [link.get("ErrorCode") for link in mdm.dictionaries(report, "ErrorChain")]
+    numbers = [code for code in codes if isinstance(code, int) and abs(code) < _LARGEST_CODE]
     return portal_errors.of_apple(numbers[-1]) if numbers else portal_errors.REMEDIATION_FAILED
 
 
@@ -137,14 +140,14 @@ def _removed(delivery: Delivery, report: mdm.Plist) -> bool:
 
 
 def _has_code(report: mdm.Plist, code: int) -> bool:
-    return any(link.get("ErrorCode") == code for link in report.get("ErrorChain") or [])
+    return any(link.get("ErrorCode") == code for link in mdm.dictionaries(report, "ErrorChain"))
 
 
 def _compare(cloud: Cloud, device: Device, report: mdm.Plist) -> None:
     """Confirm what the device lists as identities, note what it lacks."""
     held = {
         hashlib.sha1(entry["Data"], usedforsecurity=False).hexdigest()
-        for entry in report.get("CertificateList", ())
+        for entry in mdm.dictionaries(report, "CertificateList")
         if entry.get("IsIdentity") and isinstance(entry.get("Data"), bytes)
     }
     for delivery in cloud.deliveries.of_device(device.id):
@@ -233,7 +236,7 @@ def _identity(request: web.Request, data: bytes) -> x509.Certificate | None:
         return client_certificate(request)
     try:
         return verify(base64.b64decode(header, validate=True), data).signer
-    except (SignatureProblem, binascii.Error, ValueError) as error:
+    except ValueError as error:
         refused(request.app[CLOUD], "Mdm-Signature refused", str(error))
         return None
 

@@ -24,6 +24,7 @@ from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.edm import format_binary
 from pfxlab.emulator.wire.enrollment import ANDROID_PATH, OMADM_PATH
 from pfxlab.emulator.wire.enums import KeyStorageProviderOption
+from pfxlab.emulator.wire.numbers import whole_number
 from pfxlab.emulator.wire.omadm import pfx_cert_install as csp
 from pfxlab.emulator.wire.omadm import syncml
 
@@ -57,8 +58,7 @@ class _Observed:
 
     def error(self) -> int | None:
         """Return a non-zero Status, or None."""
-        text = self.status or ""
-        return int(text) if text.lstrip("-").isdigit() and int(text) != 0 else None
+        return whole_number(self.status or "") or None
 
 
 @dataclass
@@ -270,7 +270,7 @@ def _atomics(
                 children = {a.what[4:]: codes.get(r) for r, a in pending.items() if a.what.startswith("Add:")
                             and a.delivery_id == delivery.id}  # fmt: skip
                 blame = ", ".join(f"{node} {code}" for node, code in children.items() if code not in ("216", "215"))
-                number = portal_errors.of_syncml(int(codes[ref])) if codes[ref].isdigit() else 0
+                number = portal_errors.of_syncml(whole_number(codes[ref]) or 0)
                 reason = f"{_party(session.device)}: Atomic {codes[ref]} ({blame})"
                 deliveries.apply(cloud, delivery, Trigger.REFUSED, reason, error_code=number)
 

@@ -1,4 +1,14 @@
-"""Numbers with the thing they count, in the right form."""
+"""Numbers in texts: with the thing they count in the right form, and as peers send them."""
+
+import re
+from typing import Final
+
+_WHOLE: Final = re.compile(r"-?[0-9]{1,10}")
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number that a peer wrote, of at most ten decimal digits as a signed or unsigned 32-bit has."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from asn1crypto import cms, core
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -19,6 +19,13 @@ _HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
+
+
+_NOT_SIGNED_DATA: Final = (
+    ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, UnsupportedAlgorithm,
+    x509.InvalidVersion,
+)  # fmt: skip
+"""What asn1crypto and cryptography raise over other structures."""
 
 
 class SignatureProblem(ValueError):
@@ -107,7 +114,7 @@ def verify(der: bytes, detached: bytes | None = None) -> Signed:
         raise
     except InvalidSignature:
         raise SignatureProblem("expected a signature that verifies, this one does not") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except _NOT_SIGNED_DATA as error:
         raise SignatureProblem(f"expected SignedData with one signer, got something else ({error})") from None
 
 

@@ -1,7 +1,6 @@
 """What an accepted import will come to grief with later, as far as the cloud can see ciphertext from outside. Pure."""
 
 import base64
-import binascii
 import re
 
 from pfxlab.emulator.store.pfx_certificates import PfxCertificate
@@ -19,7 +18,7 @@ def notes_on(record: PfxCertificate) -> list[str]:
         size = len(base64.b64decode(record.encrypted_pfx_password, validate=True))
         if size not in _RSA_SIZES:
             notes.append(f"CiphertextLength: expected 256, 384 or 512 bytes of RSA ciphertext, got {size}")
-    except binascii.Error:
+    except ValueError:
         notes.append("PasswordNotBase64: expected base64 in encryptedPfxPassword, no connector can read it")
     if record.encrypted_pfx_blob[:1] != b"\x30":
         notes.append("BlobNotPkcs12: expected a PKCS#12 container, which begins with the byte 30")

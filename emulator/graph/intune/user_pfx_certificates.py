@@ -53,6 +53,10 @@ _COLUMNS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "encryptedPfxBlob": ("encrypted_pfx_blob", parse_binary),
     "encryptedPfxPassword": ("encrypted_pfx_password", str),
 }
+_REQUIRED = (
+    "thumbprint", "userPrincipalName", "startDateTime", "expirationDateTime", "encryptedPfxBlob",
+    "encryptedPfxPassword",
+)  # fmt: skip
 _SECRETS = {"encryptedPfxBlob": MASKED_BLOB, "encryptedPfxPassword": MASKED_PASSWORD}
 _DELIVERED = ("encrypted_pfx_blob", "encrypted_pfx_password", "provider_name", "key_name", "padding_scheme")
 _LEGACY_PADDING = (PaddingScheme.pkcs1, PaddingScheme.oaepSha1)
@@ -142,8 +146,7 @@ def create(request: GraphRequest) -> Answer:
     cloud, body = request.cloud, read_json(request)
     check(TYPE, TYPE, body, errors.PFX_SERVICE)
     values = _values(body)
-    required = ("thumbprint", "user_principal_name", "encrypted_pfx_blob", "encrypted_pfx_password")
-    empty = [name for name in required if not values.get(name)]
+    empty = [name for name in _REQUIRED if not values.get(_COLUMNS[name][0])]
     if empty:
         raise _refuse("PropertyMissing", f"expected {', '.join(empty)}, got empty values")
     _check_padding(request, values)

@@ -8,9 +8,12 @@ sources.md#apple-profile-identifiers.
 import base64
 import plistlib
 import re
+import struct
 from typing import Any, Final, TypeAlias
 from xml.parsers.expat import ExpatError
 from xml.sax.saxutils import escape
+
+from pfxlab.emulator.wire.xml import NOT_XML
 
 Plist: TypeAlias = dict[str, Any]
 
@@ -53,6 +56,10 @@ INVALID_REQUEST_TYPE: Final = 12021
 PROFILE_NOT_FOUND: Final = 12075
 
 
+_NOT_PLIST: Final = (*NOT_XML, ExpatError, OverflowError, AttributeError, TypeError, struct.error)
+"""What plistlib raises over other bytes: binary lists have numbers and references of their own."""
+
+
 class PlistError(ValueError):
     """The bytes are not the property list the protocol asks for."""
 
@@ -60,7 +67,7 @@ class PlistError(ValueError):
 def _load(data: bytes) -> Any:
     try:
         return plistlib.loads(data)
-    except (ExpatError, ValueError, OverflowError, KeyError, IndexError, AttributeError) as error:
+    except _NOT_PLIST as error:
         raise PlistError(f"expected a property list, got {len(data)} bytes that are not one ({error})") from None
 
 
@@ -75,6 +82,12 @@ def parse_dict(data: bytes) -> Plist:
     if not isinstance(value, dict):
         raise PlistError(f"expected a dictionary as top object, got {type(value).__name__}")
     return value
+
+
+def dictionaries(message: Plist, key: str) -> list[Plist]:
+    """Return the dictionaries of the array with that key; what else a peer sends there is left out."""
+    value = message.get(key)
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def parse_payloads(data: bytes) -> list[Plist]:
