@@ -1,4 +1,4 @@
-"""Bodies of requests, read and refused without a server (sources.md#malformed-bodies)."""
+"""Bodies of requests, read and refused without a server (sources.md#json-content-type, sources.md#model-validation)."""
 
 import json
 from typing import Any
