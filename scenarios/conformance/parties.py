@@ -25,7 +25,7 @@ async def _until(true: Callable[[], bool]) -> None:
 
 def deliveries(stage: Stage) -> list[Delivery]:
     """Return every delivery of the lab."""
-    cloud = stage.lab.emulator.cloud
+    cloud = stage.lab.cloud
     tenant = stage.lab.operator.credentials.tenant_id
     return [d for device in cloud.devices.of_tenant(tenant) for d in cloud.deliveries.of_device(device.id)]
 
@@ -87,7 +87,7 @@ async def deliver_with_wrong_key(stage: Stage) -> None:
 
 
 async def _connected(stage: Stage) -> None:
-    cloud, tenant = stage.lab.emulator.cloud, stage.lab.operator.credentials.tenant_id
+    cloud, tenant = stage.lab.cloud, stage.lab.operator.credentials.tenant_id
     await _until(lambda: bool(cloud.connectors.of_tenant(tenant)))
 
 
@@ -118,7 +118,7 @@ async def _serve_devices(stage: Stage) -> None:
 
 async def _enrolled(stage: Stage) -> str:
     """Wait for a device with a user; return the user's name."""
-    cloud, tenant = stage.lab.emulator.cloud, stage.lab.operator.credentials.tenant_id
+    cloud, tenant = stage.lab.cloud, stage.lab.operator.credentials.tenant_id
     await stage.lab.start_connector()
     for platform in PLATFORMS:
         await stage.world.profile(platform, platform, "smimeEncryption", ["Mail users"], [])

@@ -59,7 +59,7 @@ class Stage:
         self.given, self.facts, self.arguments = [], {}, {}
         shutil.rmtree(self.folder)
         self.folder.mkdir(mode=0o700)
-        made, cloud = self.lab.operator.credentials, self.lab.emulator.cloud
+        made, cloud = self.lab.operator.credentials, self.lab.cloud
         self.client = {"client_id": cloud.chance.guid(), "client_secret": secret_word(24)}
         cloud.directory.add_app(
             self.client["client_id"],
@@ -137,7 +137,7 @@ class Stage:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Return every record as the cloud keeps it, by id, lower case; values that readers see masked included."""
-        rows = self.lab.emulator.cloud.certificates.rows()
+        rows = self.lab.cloud.certificates.rows()
         return {str(row["id"]).lower(): row for row in rows}
 
     def common(self) -> dict[str, str]:
@@ -216,7 +216,7 @@ class Stage:
         self, tool: Tool, module: str, seconds: float, judged: Callable[["Stage"], Mapping[str, Any]]
     ) -> ToolRun:
         """Run the tool once and return the evidence; `judged` adds facts about what it left behind."""
-        cloud = self.lab.emulator.cloud
+        cloud = self.lab.cloud
         before, began = self.records(), cloud.journal.count()
         self.recorder.take()
         arguments = {**self.common(), **self.arguments}

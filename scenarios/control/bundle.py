@@ -121,7 +121,7 @@ def _without_secrets(tenants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 
 def of_world(world: "World") -> Bundle:
     """Return the bundle of a lab that a tool drove, up to now."""
-    cloud, config = world.lab.emulator.cloud, world.lab.config
+    cloud, config = world.lab.cloud, world.lab.config
     start = {
         "seed": config.seed,
         "domain": config.domain,

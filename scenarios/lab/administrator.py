@@ -48,7 +48,7 @@ class Administrator:
     async def client(self) -> GraphClient:
         """Return a signed-in client of the administrator's application; its token is renewed in good time."""
         now = self._lab.clock.now()
-        lifetime = timedelta(seconds=self._lab.emulator.cloud.config.switches.token_lifetime_seconds / 2)
+        lifetime = timedelta(seconds=self._lab.cloud.config.switches.token_lifetime_seconds / 2)
         if self._client is None:
             self._client = await self._new_client().__aenter__()
             self._signed_in = None

@@ -53,7 +53,7 @@ async def assign_profile(client: GraphClient, platform: str, purpose: IntendedPu
 
 def deliveries_of(lab: Lab, devices: Sequence[Device]) -> list[Delivery]:
     """Return the deliveries of these devices."""
-    return [d for device in devices for d in lab.emulator.cloud.deliveries.of_device(device.identity.device_id)]
+    return [d for device in devices for d in lab.cloud.deliveries.of_device(device.identity.device_id)]
 
 
 async def wait_for_connector(lab: Lab, devices: Sequence[Device], seconds: float = 30) -> bool:

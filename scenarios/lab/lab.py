@@ -34,6 +34,7 @@ from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.device_sim.identity import Hardware
 from pfxlab.device_sim.keys import NewKey, generate
 from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config, switches_with
 from pfxlab.emulator.lab.seed import Credentials, add_user, restore, seed, seed_tenants
 from pfxlab.emulator.pki import write_private, write_public
@@ -129,7 +130,7 @@ class Lab:
         self.devices: dict[str, Device] = {}
         self.new_key: NewKey = generate
         self.operator = self._operator()
-        seed_tenants(self.emulator.cloud)
+        seed_tenants(self.cloud)
         self.pushes: set[asyncio.Task[None]] = set()
         self._woken: set[str] = set()
 
@@ -137,18 +138,23 @@ class Lab:
         path = self.folder / "operator" / "credentials.json"
         operator = _load_operator(path)
         if operator is None:
-            operator = Operator(seed(self.emulator.cloud), {})
+            operator = Operator(seed(self.cloud), {})
             made = operator.credentials
             operator.passwords[made.user_upn] = made.user_password
             operator.passwords[made.operator_upn] = made.operator_password
             operator.save(path)
         else:
-            restore(self.emulator.cloud, operator.credentials)
+            restore(self.cloud, operator.credentials)
         return operator
 
     def size(self) -> int:
         """Return how many bytes the cloud's database has on the disk."""
         return sum(path.stat().st_size for path in (self.folder / "cloud").glob("cloud.db*"))
+
+    @property
+    def cloud(self) -> Cloud:
+        """Return the emulated cloud: what a tenant's administrator never sees of it, for those who run the lab."""
+        return self.emulator.cloud
 
     @property
     def ca_file(self) -> Path:
@@ -207,7 +213,7 @@ class Lab:
             ValueError: no such switch, or a value it does not take.
 
         """
-        cloud = self.emulator.cloud
+        cloud = self.cloud
         before = cloud.config.switches
         cloud.config = replace(cloud.config, switches=switches_with(before, switches))
         try:
@@ -252,7 +258,7 @@ class Lab:
 
     def add_user(self, upn: str) -> None:
         """Make sure a user of that name exists, is in the mail users' group, and can sign in."""
-        made, cloud = self.operator.credentials, self.emulator.cloud
+        made, cloud = self.operator.credentials, self.cloud
         known = cloud.directory.user(made.tenant_id, check_upn(upn))
         if known is None or known["user_principal_name"] not in self.operator.passwords:
             password = secret_word(18)
@@ -288,7 +294,7 @@ class Lab:
         wait = 0 if self.stepped else 10
         settings = Settings(self.emulator.origin, self.ca_file, wait_seconds=wait, batch=batch)
         who = connector_identity.find(folder)
-        if who is not None and self.emulator.cloud.connectors.get(who.connector_id) is None:
+        if who is not None and self.cloud.connectors.get(who.connector_id) is None:
             # It was deleted in the tenant: like an administrator, enrol anew.
             who.path.unlink()
             who = None
@@ -302,7 +308,7 @@ class Lab:
         store = self.folder / "connector" / "keys" if name == FIRST or not own_keys else folder / "keys"
         providers = Providers([SoftwareKsp(store), *self.installed])
         made_connector = FaultyConnector(
-            name, self.emulator.cloud, settings, who, providers, self.connector_events.append, own_keys=own_keys
+            name, self.cloud, settings, who, providers, self.connector_events.append, own_keys=own_keys
         )
         if name == FIRST:
             self.connector = made_connector
@@ -335,10 +341,10 @@ class Lab:
     def _due(self) -> bool:
         """Return whether a connector would get work now."""
         tenant = self.operator.credentials.tenant_id
-        return self.emulator.cloud.deliveries.waiting(tenant, self.clock.now())
+        return self.cloud.deliveries.waiting(tenant, self.clock.now())
 
     async def _wait_for_connectors(self, seconds: float) -> None:
-        cloud, tenant = self.emulator.cloud, self.operator.credentials.tenant_id
+        cloud, tenant = self.cloud, self.operator.credentials.tenant_id
         loop = asyncio.get_running_loop()
         end, moved, seen = loop.time() + seconds, loop.time(), -1
         woken = False
@@ -413,11 +419,11 @@ class Lab:
             SessionFailed: it is lost, or the service does not answer.
 
         """
-        return await faulty_device.check_in(self.emulator.cloud, device, self.name_of(device))
+        return await faulty_device.check_in(self.cloud, device, self.name_of(device))
 
     def push_when_due(self) -> None:
         """From now on, wake a device when the service has something for it, as APNs and WNS do."""
-        self.emulator.cloud.journal.subscribe(self._on_entry)
+        self.cloud.journal.subscribe(self._on_entry)
 
     def _on_entry(self, entry: Entry) -> None:
         asked_for = entry.event in ("sync asked for", "retire asked for", "wipe asked for")

@@ -32,7 +32,7 @@ def due(lab: Lab, device: Device, after: datetime) -> datetime | None:
 
     None for a device that has left management.
     """
-    record = lab.emulator.cloud.devices.get(device.identity.device_id)
+    record = lab.cloud.devices.get(device.identity.device_id)
     if record is None or not device.managed:
         return None
     poll = APPLE if isinstance(device, AppleDevice) else device.enrolled.management.poll
@@ -82,7 +82,7 @@ async def pass_time_seldom(lab: Lab, step: timedelta, every: timedelta) -> list[
 
 def _next(lab: Lab, agenda: list[tuple[datetime, int]]) -> tuple[datetime, int] | None:
     """Return what comes next: the first check-in, or work for connectors before it."""
-    work = lab.emulator.cloud.deliveries.next_due(lab.clock.now()) if lab.connectors() else None
+    work = lab.cloud.deliveries.next_due(lab.clock.now()) if lab.connectors() else None
     first = agenda[0] if agenda else None
     if work is not None and (first is None or work <= first[0]):
         return work, _CONNECTORS
@@ -127,7 +127,7 @@ _FOR_DEVICE = (State.WANTED, State.READY, State.OFFERED, State.REMOVING)
 
 def _waiting(lab: Lab) -> list[str]:
     """Return the names of devices that the service has something for."""
-    cloud = lab.emulator.cloud
+    cloud = lab.cloud
     return [
         name
         for name, device in lab.devices.items()
@@ -141,5 +141,5 @@ def _waiting(lab: Lab) -> list[str]:
 
 def _picture(lab: Lab) -> list[dict[str, object]]:
     """Return what check-ins and connectors change: where nothing changes, coming again would be no use."""
-    cloud = lab.emulator.cloud
+    cloud = lab.cloud
     return cloud.deliveries.progress() + cloud.commands.progress()

@@ -69,7 +69,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 def take(lab: "Lab", names: Names) -> Snapshot:
     """Return the state of a lab."""
     running = tuple(Running(one.name, one.batch, one.own_keys) for one in lab.connectors())
-    return Snapshot(cloud_snapshot.take(lab.emulator.cloud), _files(lab.folder), tuple(lab.devices), running, names)
+    return Snapshot(cloud_snapshot.take(lab.cloud), _files(lab.folder), tuple(lab.devices), running, names)
 
 
 async def restore(lab: "Lab", state: Snapshot) -> None:
@@ -79,7 +79,7 @@ async def restore(lab: "Lab", state: Snapshot) -> None:
         BadSnapshot: it is damaged; nothing was changed.
 
     """
-    cloud_snapshot.verify(lab.emulator.cloud, state.cloud)
+    cloud_snapshot.verify(lab.cloud, state.cloud)
     present = _files(lab.folder)
     changed = {path for path in present.keys() | state.files.keys() if present.get(path) != state.files.get(path)}
     keys_changed = any(path.startswith("connector") for path in changed)
@@ -87,7 +87,7 @@ async def restore(lab: "Lab", state: Snapshot) -> None:
         if Running(one.name, one.batch, one.own_keys) not in state.running or keys_changed:
             # Before the cloud goes back: their last words belong to the time that is over.
             await lab.stop_connector(one.name)
-    cloud_snapshot.restore(lab.emulator.cloud, state.cloud)
+    cloud_snapshot.restore(lab.cloud, state.cloud)
     for path in changed:
         _put(lab.folder / path, state.files.get(path))
     lab.forget_devices()
@@ -98,7 +98,7 @@ async def restore(lab: "Lab", state: Snapshot) -> None:
         await lab.start_connector(run.name, run.batch, own_keys=run.own_keys)
     for connector in lab.connectors():
         # Whatever it was at work on then, it is not any more.
-        deliveries.release(lab.emulator.cloud, connector.connector_id)
+        deliveries.release(lab.cloud, connector.connector_id)
 
 
 def _put(path: Path, data: bytes | None) -> None:

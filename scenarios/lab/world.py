@@ -63,7 +63,7 @@ class World:
         self.keys = ConnectorKeys(lab)
         self._baseline: snapshot.Snapshot | None = None
         self._requests = 0
-        lab.emulator.cloud.journal.subscribe(self._count)
+        lab.cloud.journal.subscribe(self._count)
         self.kept = snapshot.KeptSnapshots(lab.folder / "snapshots")
 
         self.parts: tuple[str, ...] = ()
@@ -109,14 +109,14 @@ class World:
     def user(self, upn: str) -> str:
         """Make sure a user exists who can sign in and is one of the mail users; return the id."""
         self.lab.add_user(upn)
-        found = self.lab.emulator.cloud.directory.user(self.lab.operator.credentials.tenant_id, upn)
+        found = self.lab.cloud.directory.user(self.lab.operator.credentials.tenant_id, upn)
         if found is None:
             raise Unknown(f"expected the user {upn!r} to be there, got none")
         return str(found["id"])
 
     def users(self, count: int, prefix: str = "bulk") -> list[str]:
         """Make many users who receive certificates and never sign in; return their names."""
-        cloud, made = self.lab.emulator.cloud, self.lab.operator.credentials
+        cloud, made = self.lab.cloud, self.lab.operator.credentials
         names = [f"{prefix}-{number:05}@{cloud.config.domain}" for number in range(1, count + 1)]
         plain = {"tenant_id": made.tenant_id, "directory_roles": (), "properties": {}}
         with cloud.store.atomic():
@@ -134,7 +134,7 @@ class World:
 
     def group(self, name: str, members: list[str]) -> str:
         """Make a group of users, or set its members; return the id."""
-        cloud, made = self.lab.emulator.cloud, self.lab.operator.credentials
+        cloud, made = self.lab.cloud, self.lab.operator.credentials
         group_id = stable_id(cloud, f"group/{cloud.config.domain}/{name}")
         ids = [self.user(upn) for upn in members]
         cloud.directory.add_group(group_id, made.tenant_id, name, to_text(cloud.clock.now()))
@@ -281,7 +281,7 @@ class World:
             return Imported(None, error.code, str(error), 0)
         except ValueError as error:
             return Imported(None, "PasswordUnusable", str(error), 0)
-        journal = self.lab.emulator.cloud.journal
+        journal = self.lab.cloud.journal
         before = journal.last()
         try:
             entity = await self.graph("POST", COLLECTION, record)
@@ -291,7 +291,7 @@ class World:
         return Imported(str(entity["id"]))
 
     def _refusal_since(self, before: int) -> tuple[str, str]:
-        journal = self.lab.emulator.cloud.journal
+        journal = self.lab.cloud.journal
         found = journal.entries(after=before, outcome="refused", party="graph", method="POST", newest=True, limit=1)
         return ("", "") if not found else (str(found[0].fields.get("rule", "")), found[0].reason or "")
 
@@ -327,9 +327,7 @@ class World:
 
     def left(self) -> int:
         """Return how many deliveries wait for a connector that does not take them."""
-        return self.lab.emulator.cloud.deliveries.count(
-            self.lab.operator.credentials.tenant_id, State.REQUESTED, State.LEASED
-        )
+        return self.lab.cloud.deliveries.count(self.lab.operator.credentials.tenant_id, State.REQUESTED, State.LEASED)
 
     async def settle(self) -> int:
         """Let everything happen that is due now; return how many check-ins that took."""
@@ -350,7 +348,7 @@ class World:
 
     def plan_fault(self, fault: Fault) -> Planned:
         """Plan a fault from now on, and note it in the journal."""
-        cloud = self.lab.emulator.cloud
+        cloud = self.lab.cloud
         planned = cloud.faults.add(fault)
         cloud.journal.record("lab", "fault planned", fault=planned.id, kind=fault.kind)
         if fault.kind == "offline":
@@ -366,7 +364,7 @@ class World:
             BadFault: it cannot be.
 
         """
-        faults = self.lab.emulator.cloud.faults
+        faults = self.lab.cloud.faults
         last = self.add_fault(kind, **settings)
 
         def present() -> Planned | None:
@@ -387,7 +385,7 @@ class World:
 
     def clear_faults(self) -> list[Planned]:
         """Take every fault back; return what had become of them."""
-        faults = self.lab.emulator.cloud.faults
+        faults = self.lab.cloud.faults
         ended = faults.all()
         self.over += ended
         faults.clear()
@@ -395,7 +393,7 @@ class World:
 
     def idle_faults(self) -> list[Planned]:
         """Return the faults of this world that never struck: what they were meant for did not happen."""
-        return [one for one in (*self.over, *self.lab.emulator.cloud.faults.all()) if not one.struck]
+        return [one for one in (*self.over, *self.lab.cloud.faults.all()) if not one.struck]
 
     def lock(self, name: str, *, locked: bool) -> None:
         """Lock or unlock a device: an Apple device's passcode, a PC's user session, a work profile."""
@@ -414,7 +412,7 @@ class World:
             ValueError: an unknown switch, or a value it does not take.
 
         """
-        cloud = self.lab.emulator.cloud
+        cloud = self.lab.cloud
         cloud.set_switches(switches_with(cloud.config.switches, values), values)
 
     # Questions
@@ -423,12 +421,12 @@ class World:
         """Say why certificates of a user have, or have not, arrived; names as in this world."""
         thumbprint = None if certificate is None else self.made(certificate).thumbprint
         device_id = None if device is None else self.device(device).identity.device_id
-        return explain(self.lab.emulator.cloud, self.lab.operator.credentials.tenant_id, user, device_id, thumbprint)
+        return explain(self.lab.cloud, self.lab.operator.credentials.tenant_id, user, device_id, thumbprint)
 
     def explain_by_thumbprint(self, user: str, device_id: str, thumbprint: str) -> list[Explanation]:
         """Say the same of a certificate that nobody gave a name."""
         tenant = self.lab.operator.credentials.tenant_id
-        return explain(self.lab.emulator.cloud, tenant, user, device_id, thumbprint)
+        return explain(self.lab.cloud, tenant, user, device_id, thumbprint)
 
     def holds(self, device: str) -> list[str]:
         """Return the names of the certificates a device holds; a thumbprint where nobody gave one."""
@@ -472,7 +470,7 @@ class World:
     async def begin_here(self) -> None:
         """Let `reset` lead back to the present state."""
         self._baseline = await self.take()
-        self.began_at = self.lab.emulator.cloud.journal.last()
+        self.began_at = self.lab.cloud.journal.last()
 
     async def reset(self) -> None:
         """Bring the lab back to where `begin_here` was called."""
@@ -483,7 +481,7 @@ class World:
 
     def requests(self) -> int:
         """Return how many requests to Graph there have been, but for this world's own; a reset does not lower it."""
-        self.lab.emulator.cloud.journal.flush()
+        self.lab.cloud.journal.flush()
         return self._requests
 
     def _count(self, entry: Entry) -> None:

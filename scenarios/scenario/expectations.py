@@ -109,7 +109,7 @@ async def _identity_since(world: World, given: Given) -> str:
 def _delivery(world: World, given: Given) -> Delivery | None:
     device_id = world.device(given["device"]).identity.device_id
     thumbprint = world.made(given["certificate"]).thumbprint
-    mine = [d for d in world.lab.emulator.cloud.deliveries.of_device(device_id) if d.thumbprint == thumbprint]
+    mine = [d for d in world.lab.cloud.deliveries.of_device(device_id) if d.thumbprint == thumbprint]
     return mine[-1] if mine else None
 
 
@@ -147,7 +147,7 @@ async def _records(world: World, given: Given) -> str:
 
 
 async def _active(world: World, given: Given) -> str:
-    cloud = world.lab.emulator.cloud
+    cloud = world.lab.cloud
     shown = "PFX Lab connector" if given["connector"] == FIRST else f"PFX Lab connector {given['connector']}"
     found = [c for c in cloud.connectors.of_tenant(world.lab.operator.credentials.tenant_id) if c.display_name == shown]
     silent = timedelta(seconds=cloud.config.switches.connector_inactive_after_seconds)
@@ -162,7 +162,7 @@ async def _processed(world: World, given: Given) -> str:
     name = given["connector"]
     ids = [one.connector_id for one in world.lab.connectors() if one.name == name]
     took = Counter[str]()
-    for entry in world.lab.emulator.cloud.journal.entries(event="lease taken", limit=100_000):
+    for entry in world.lab.cloud.journal.entries(event="lease taken", limit=100_000):
         took[str(entry.fields["connector"])] += len(entry.fields["deliveries"])
     count = sum(took[one] for one in ids)
     if count < given["processed_at_least"]:
@@ -171,7 +171,7 @@ async def _processed(world: World, given: Given) -> str:
 
 
 async def _struck(world: World, given: Given) -> str:
-    planned = world.lab.emulator.cloud.faults.get(given["fault"])
+    planned = world.lab.cloud.faults.get(given["fault"])
     if planned is None:
         raise NotMet(f"expected the fault {given['fault']} to be planned, got none of that name")
     if planned.struck != given["struck"]:
@@ -180,7 +180,7 @@ async def _struck(world: World, given: Given) -> str:
 
 
 async def _journal(world: World, given: Given) -> str:
-    journal, wanted = world.lab.emulator.cloud.journal, given["journal"]
+    journal, wanted = world.lab.cloud.journal, given["journal"]
     count = journal.count(**wanted)
     exact, least = given.get("count"), given.get("at_least", 1)
     if count != exact if exact is not None else count < least:
@@ -199,7 +199,7 @@ async def _secrets(world: World, _: Given) -> str:
             watched.append(canaries.of_password(name, made.issued.password))
         if isinstance(made.issued.key, rsa.RSAPrivateKey):
             watched += canaries.of_key(name, made.issued.key)
-    world.lab.emulator.cloud.journal.flush()
+    world.lab.cloud.journal.flush()
     found = canaries.search(watched, canaries.files_below(world.lab.folder / "cloud"))
     if found:
         raise NotMet(f"expected no secret in the cloud's data, got {found[0].canary} in {found[0].place}")

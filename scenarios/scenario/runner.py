@@ -93,13 +93,13 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
             done.steps.append(text)
             progress(text)
         done.idle_faults = [f"{one.id} ({one.fault.kind})" for one in world.idle_faults()]
-        cloud = lab.emulator.cloud
+        cloud = lab.cloud
         done.end = {
             "time": cloud.clock.now().isoformat(),
             "switches": asdict(cloud.config.switches),
             "faults": [one.to_json() for one in (*world.over, *cloud.faults.all())],
         }
-        done.journal = lab.emulator.cloud.journal.entries(limit=_ALL_ENTRIES)
+        done.journal = lab.cloud.journal.entries(limit=_ALL_ENTRIES)
 
 
 def run_all(

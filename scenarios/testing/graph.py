@@ -28,7 +28,7 @@ class Graph:
 
     def token(self) -> str:
         """Return an access token, got from the lab's Entra ID; a new one when the last has grown old."""
-        cloud = self._world.lab.emulator.cloud
+        cloud = self._world.lab.cloud
         now, lifetime = cloud.clock.now(), cloud.config.switches.token_lifetime_seconds
         if self._signed_in is None or abs(now - self._signed_in) > timedelta(seconds=lifetime / 2):
             tenant = cloud.directory.tenant(self._facts["tenant_id"])
@@ -55,7 +55,7 @@ class Graph:
             sent.setdefault("content-type", "application/json")
             body = json.dumps(json_body).encode()
         incoming = Incoming(method.upper(), self._world.lab.emulator.origin, version.lower(), place, query, sent, body)
-        answer = dispatch(self._world.lab.emulator.cloud, incoming)
+        answer = dispatch(self._world.lab.cloud, incoming)
         got = {name.lower(): value for name, value in answer.headers.items()}
         if not answer.body:
             return Answer(answer.status, got, None)

@@ -19,7 +19,7 @@ class Journal:
 
     @property
     def _journal(self) -> Any:
-        return self._world.lab.emulator.cloud.journal
+        return self._world.lab.cloud.journal
 
     def find(self, **wanted: str) -> list[Entry]:
         """Return the entries since the test began; conditions as in the control API."""

@@ -246,7 +246,7 @@ class TestLab:
         return Finding(so=False, why=self._why(device, thumbprint))
 
     def _why(self, device: str, thumbprint: str) -> str:
-        cloud, tenant = self.world.lab.emulator.cloud, self.facts["tenant_id"]
+        cloud, tenant = self.world.lab.cloud, self.facts["tenant_id"]
         device_id = self.world.device(device).identity.device_id
         record = cloud.devices.get(device_id)
         owner = None if record is None else cloud.directory.user(tenant, record.user_id)
@@ -300,7 +300,7 @@ class TestLab:
     @contextlib.contextmanager
     def switches(self, **values: Any) -> Iterator[None]:
         """They have these values for a `with` block."""
-        cloud = self.world.lab.emulator.cloud
+        cloud = self.world.lab.cloud
         before = cloud.config.switches
         self.call(lambda: self.world.set_switches(**values))
         try:

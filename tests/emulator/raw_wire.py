@@ -28,4 +28,4 @@ class RawWire:
 
     def entries(self, rule: str, after: int = 0) -> list[Any]:
         """Return the journal's entries with a rule."""
-        return self.lab.emulator.cloud.journal.entries(after=after, rule=rule)
+        return self.lab.cloud.journal.entries(after=after, rule=rule)

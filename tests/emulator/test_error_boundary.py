@@ -69,7 +69,7 @@ async def test_defect_is_the_protocols_own_error_and_an_entry(lab: Lab, monkeypa
     monkeypatch.setattr(Faults, "any", property(broken))
     wire = RawWire(lab)
     for method, path, party, read, expected in PLACES:
-        before = lab.emulator.cloud.journal.last()
+        before = lab.cloud.journal.last()
         status, body = await wire(method, path, b"{}")
         assert (path, status, read(body)) == (path, 500, expected)
         assert not any(word in body for word in (SECRET.encode(), b"Traceback"))

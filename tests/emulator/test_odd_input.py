@@ -122,7 +122,7 @@ async def test_user_agent_outside_utf_8_can_be_exported(lab: Lab) -> None:
     """A User-Agent with bytes that are no UTF-8 is in the journal with marks, and bundle and CSV hold it."""
     wire = RawWire(lab)
     await wire("GET", "/beta/users", b"", b"User-Agent: tool\xff\xed\xa0\x80", b"client-request-id: \xfe")
-    entries = lab.emulator.cloud.journal.entries()
+    entries = lab.cloud.journal.entries()
     clients = [entry.fields["client"] for entry in entries if str(entry.fields.get("client", "")).startswith("tool")]
     assert clients == ["tool\N{REPLACEMENT CHARACTER}" + "\N{REPLACEMENT CHARACTER}" * 3]
     assert "tool\N{REPLACEMENT CHARACTER}".encode() in "\n".join(canonical(entries)).encode()
@@ -131,12 +131,12 @@ async def test_user_agent_outside_utf_8_can_be_exported(lab: Lab) -> None:
 
 async def test_halves_of_characters_in_an_earlier_journal_can_be_exported(lab: Lab) -> None:
     """An entry that an earlier version stored with half of a character is read with a mark in its place."""
-    store = lab.emulator.cloud.store
+    store = lab.cloud.store
     store.run(
         "insert into journal (time, party, event, outcome, reason, fields) values ('t', 'graph', 'old', 'ok', null, ?)",
         ('{"client": "tool\\udcff"}',),
     )
-    (entry,) = lab.emulator.cloud.journal.entries(event="old")
+    (entry,) = lab.cloud.journal.entries(event="old")
     assert asdict(entry)["fields"] == {"client": "tool\N{REPLACEMENT CHARACTER}"}
 
 
@@ -146,7 +146,7 @@ async def test_null_date_of_a_record_is_a_missing_property(lab: Lab, name: str) 
     graph = await admin(lab)
     reply = await graph("POST", PFX, record(lab, **{name: None}))
     assert reply.status == 400
-    (entry,) = lab.emulator.cloud.journal.entries(rule="PropertyMissing")
+    (entry,) = lab.cloud.journal.entries(rule="PropertyMissing")
     assert entry.reason == f"expected {name}, got empty values"
     assert (await graph("GET", PFX)).json["value"] == []
 
@@ -155,7 +155,7 @@ async def test_password_outside_ascii_is_taken_with_a_note(lab: Lab) -> None:
     """A record whose encrypted password has letters that base64 has not is imported, with a note that nobody reads it."""
     reply = await (await admin(lab))("POST", PFX, record(lab, encryptedPfxPassword="\N{SUPERSCRIPT TWO}"))
     assert reply.status == 201
-    notes = [note for entry in lab.emulator.cloud.journal.entries() for note in entry.fields.get("notes", ())]
+    notes = [note for entry in lab.cloud.journal.entries() for note in entry.fields.get("notes", ())]
     assert [note.partition(":")[0] for note in notes if "Base64" in note] == ["PasswordNotBase64"]
 
 

@@ -46,13 +46,13 @@ def material() -> Material:
 
 def states(lab: Lab) -> dict[str, int]:
     """Return how many deliveries are in which state."""
-    rows = lab.emulator.cloud.store.rows("select state, count(*) as number from deliveries group by state")
+    rows = lab.cloud.store.rows("select state, count(*) as number from deliveries group by state")
     return {row["state"]: row["number"] for row in rows}
 
 
 def reasons(lab: Lab) -> set[str]:
     """Return why deliveries have not been made ready, by code."""
-    rows = lab.emulator.cloud.store.rows("select distinct reason from deliveries where reason is not null")
+    rows = lab.cloud.store.rows("select distinct reason from deliveries where reason is not null")
     return {str(row["reason"]).partition(":")[0] for row in rows}
 
 
@@ -85,7 +85,7 @@ def column(name: str, value: Any) -> Callable[[Lab], None]:
     """Return a change of a column of every imported record."""
 
     def change(lab: Lab) -> None:
-        lab.emulator.cloud.store.run(f"update pfx_certificates set {name} = ?", (value,))  # noqa: S608 - names are ours
+        lab.cloud.store.run(f"update pfx_certificates set {name} = ?", (value,))  # noqa: S608 - names are ours
 
     return change
 
@@ -94,7 +94,7 @@ def devices(value: bytes) -> Callable[[Lab], None]:
     """Return a change of every device's certificate."""
 
     def change(lab: Lab) -> None:
-        lab.emulator.cloud.store.run("update devices set certificate = ?", (value,))
+        lab.cloud.store.run("update devices set certificate = ?", (value,))
 
     return change
 
@@ -176,7 +176,7 @@ async def test_token_away_fails_attempts_and_back_delivers(lab: Lab, material: M
 
 async def test_disk_full_loses_nothing(lab: Lab, material: Material) -> None:
     """With a full disk imports are 507 and results are not taken; with room again all that was answered is there and goes on."""
-    cloud = lab.emulator.cloud
+    cloud = lab.cloud
     graph = await admin(lab)
     assert (await graph("POST", PFX, record(lab, thumbprint="aa" * 20))).status == 201
     queue_up(lab, material, material.ciphertexts(COUNT), users=5)
@@ -278,9 +278,9 @@ async def test_bulk_of_one_does_not_keep_another_waiting(lab: Lab, material: Mat
     """Of two users, one with many requests and one with a single one, both are in the first lease."""
     queue_up(lab, material, material.ciphertexts(COUNT), users=1)
     queue_up(lab, material, material.ciphertexts(COUNT + 1)[COUNT:], users=1, first=COUNT, named="zz")
-    rows, last = lab.emulator.cloud.deliveries.due(lab.operator.credentials.tenant_id, lab.clock.now(), 10, "")
+    rows, last = lab.cloud.deliveries.due(lab.operator.credentials.tenant_id, lab.clock.now(), 10, "")
     assert {row["user_id"] for row in rows} == {"u0", "zz0"}
-    rows, _ = lab.emulator.cloud.deliveries.due(lab.operator.credentials.tenant_id, lab.clock.now(), 1, "u0")
+    rows, _ = lab.cloud.deliveries.due(lab.operator.credentials.tenant_id, lab.clock.now(), 1, "u0")
     assert [row["user_id"] for row in rows] == ["zz0"]
     assert last in ("u0", "zz0")
 
@@ -296,9 +296,7 @@ async def test_certificate_is_renewed_in_time_and_the_old_one_dies(lab: Lab) -> 
     lab.clock.advance(first.ends - lab.clock.now() - timedelta(days=10))
     await until(lambda: (identity.find(lab.folder / "connector") or first).ends > first.ends)
     lab.clock.advance(timedelta(minutes=2))
-    await until(
-        lambda: lab.emulator.cloud.connectors.of_tenant(lab.operator.credentials.tenant_id)[0].next_thumbprint is None
-    )
+    await until(lambda: lab.cloud.connectors.of_tenant(lab.operator.credentials.tenant_id)[0].next_thumbprint is None)
     events: list[Event] = []
     stale = Connector(Settings(lab.emulator.origin, lab.ca_file), replace(first, path=old[0]), Providers([lab.ksp]),
                       lab.clock, events.append)  # fmt: skip
@@ -368,13 +366,13 @@ async def test_one_connector_for_each_tenant_by_switch(lab: Lab, tmp_path: Path)
     with lab.switched(connectors_per_tenant=1), pytest.raises(ServiceRefused, match="TooManyConnectors"):
         await enroll(settings, token, tmp_path / "second", "second", "SECOND")
     await enroll(settings, token, tmp_path / "second", "second", "SECOND")
-    assert len(lab.emulator.cloud.connectors.of_tenant(made.tenant_id)) == 2
+    assert len(lab.cloud.connectors.of_tenant(made.tenant_id)) == 2
 
 
 async def test_results_larger_than_a_message_go_in_several(lab: Lab, material: Material) -> None:
     """Apple payloads that together are more than the service takes at once are all delivered."""
     queue_up(lab, material, material.ciphertexts(COUNT), users=5)
-    store = lab.emulator.cloud.store
+    store = lab.cloud.store
     store.run("update devices set platform = 'ios'")
     store.run("update pfx_certificates set encrypted_pfx_blob = zeroblob(400000)")
     await lab.start_connector()
@@ -393,7 +391,7 @@ async def test_connector_deleted_while_it_waits_is_told(lab: Lab) -> None:
     async with aiohttp.ClientSession(lab.emulator.origin) as session:
         waiting = asyncio.create_task(post(session, contract.LEASE_PATH, asked, who.tls(lab.ca_file), None))
         await asyncio.sleep(0.3)
-        lab.emulator.cloud.connectors.remove(who.connector_id)
+        lab.cloud.connectors.remove(who.connector_id)
         with pytest.raises(ServiceRefused, match="UnknownConnector"):
             await asyncio.wait_for(waiting, 25)
 

@@ -50,7 +50,7 @@ History = list[MailCertificate]
 def why(lab: Lab, user: str = UPN, device: str | None = None, thumbprint: str | None = None) -> str:
     """Return the code of the only explanation's broken link, or `arrived`."""
     tenant = lab.operator.credentials.tenant_id
-    (told,) = explain(lab.emulator.cloud, tenant, user, device, thumbprint)
+    (told,) = explain(lab.cloud, tenant, user, device, thumbprint)
     if told.broken is None:
         assert told.arrived
         return "arrived"
@@ -105,7 +105,7 @@ async def test_everything_in_order(lab: Lab, history: History) -> None:
     await bring(lab, history[0])
     await worked(lab, device)
     assert why(lab) == "arrived"
-    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    (told,) = explain(lab.cloud, lab.operator.credentials.tenant_id, UPN)
     assert [link.name for link in told.links] == ["import", "device", "profile", "check-in", "connector", "delivery"]
 
 
@@ -124,7 +124,7 @@ async def test_imports_and_devices_that_are_not_there(lab: Lab, history: History
     assert why(lab) == "DeviceUnknown"
     other = await lab.device("ios", "other@pfxlab.example")
     assert why(lab, device=other.identity.device_id) == "DeviceOfAnother"
-    lab.emulator.cloud.store.run("update devices set user_id = ''")
+    lab.cloud.store.run("update devices set user_id = ''")
     assert why(lab, device=other.identity.device_id) == "DeviceWithoutUser"
     (record_id,) = [row["id"] for row in (await call(lab, "GET", COLLECTION))["value"]]
     await call(lab, "DELETE", f"{COLLECTION}/{record_id}")
@@ -144,7 +144,7 @@ async def test_profiles_that_do_not_reach(lab: Lab, history: History) -> None:
     await assigned(lab, made)
     assert why(lab) == "NotAssigned"
     mine = lab.operator.credentials.group_id
-    lab.emulator.cloud.directory.add_group(
+    lab.cloud.directory.add_group(
         "00000000-0000-4000-8000-00000000000a", lab.operator.credentials.tenant_id, "g", "2026"
     )
     await assigned(lab, made, group("00000000-0000-4000-8000-00000000000a"))
@@ -167,16 +167,14 @@ async def test_connectors_that_do_not_work(lab: Lab, history: History) -> None:
     assert lab.connector is not None
     await lab.connector.stop()
     lab.connector = None
-    lab.emulator.cloud.store.run("update deliveries set state = 'requested', reason = null, payload = null")
+    lab.cloud.store.run("update deliveries set state = 'requested', reason = null, payload = null")
     assert why(lab) == "ConnectorBusy"
-    lab.emulator.cloud.store.run("update connectors set last_connection = '2020-01-01T00:00:00.000000Z'")
+    lab.cloud.store.run("update connectors set last_connection = '2020-01-01T00:00:00.000000Z'")
     assert why(lab) == "ConnectorInactive"
     await lab.start_connector()
     assert await chain.wait_for_connector(lab, [device])
     assert why(lab) == "NotFetchedYet"
-    lab.emulator.cloud.store.run(
-        "update deliveries set state = 'leased', leased_by = 'c', lease_id = 'l', payload = null"
-    )
+    lab.cloud.store.run("update deliveries set state = 'leased', leased_by = 'c', lease_id = 'l', payload = null")
     assert why(lab) == "ConnectorBusy"
 
 
@@ -249,7 +247,7 @@ async def test_what_a_connector_reports(lab: Lab, history: History, code: str, t
     await profile(lab, "windows")
     await bring(lab, history[0])
     await device.check_in()
-    cloud = lab.emulator.cloud
+    cloud = lab.cloud
     with lab.switched(connector_attempts=1 if final else 3):
         lease, rows = deliveries.lease(cloud, lab.operator.credentials.tenant_id, "c", 10)
         deliveries.complete(cloud, "c", lease, [NotRecrypted(row["id"], code, "why") for row in rows])
@@ -364,7 +362,7 @@ async def test_chain_on_an_iphone_is_told(lab: Lab, history: History) -> None:
     await call(lab, "POST", COLLECTION, record)
     await worked(lab, device)
     assert why(lab) == "TooManyCertificates"
-    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    (told,) = explain(lab.cloud, lab.operator.credentials.tenant_id, UPN)
     assert "portal: -2016327111" in told.links[-1].evidence
 
 
@@ -418,7 +416,7 @@ async def test_other_refusals_are_told(lab: Lab, history: History) -> None:
     device.enrolled = replace(device.enrolled, management=replace(device.enrolled.management, access_rights=1))
     await worked(lab, device)
     assert why(lab) == "DeviceRefused"
-    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    (told,) = explain(lab.cloud, lab.operator.credentials.tenant_id, UPN)
     assert "12007" in told.links[-1].evidence
 
 
@@ -454,7 +452,7 @@ async def test_refusal_of_another_is_not_mine(lab: Lab, history: History) -> Non
     record = new_user_pfx_certificate(pfx, "canary-4711", "nobody@pfxlab.example", ENCRYPTION, lab.encryption_key())
     assert (await admin("POST", PFX, record)).status == 400
     assert why(lab) == "NothingImported"
-    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, "nobody@pfxlab.example")
+    (told,) = explain(lab.cloud, lab.operator.credentials.tenant_id, "nobody@pfxlab.example")
     text = json.dumps(told.to_json())
     assert "UserUnknown" in text
     assert record["encryptedPfxPassword"] not in text
@@ -466,7 +464,7 @@ async def test_readme_shows_an_explanation(lab: Lab, history: History) -> None:
     await lab.device("ios", UPN)
     await bring(lab, history[0])
     await profile(lab, "ios", IntendedPurpose.vpn)
-    (told,) = explain(lab.emulator.cloud, lab.operator.credentials.tenant_id, UPN)
+    (told,) = explain(lab.cloud, lab.operator.credentials.tenant_id, UPN)
     screen = Terminal()
     print_box(Console(width=112, highlight=False, file=screen, color_system=None), path_of(told.to_json()))
 

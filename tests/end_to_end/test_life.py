@@ -330,7 +330,7 @@ async def test_devices_remember_over_restarts(tmp_path: Path, history: list[Mail
         devices = [await again.device(platform, UPN) for platform in ("ios", "windows")]
         assert [held(device) for device in devices] == before != [[], []]
         assert await settle(again, devices) == [State.INSTALLED, State.INSTALLED]
-        events = [entry.event for entry in again.emulator.cloud.journal.entries()]
+        events = [entry.event for entry in again.cloud.journal.entries()]
         assert events.count("delivery sent to device") == 2
 
 

@@ -83,7 +83,7 @@ async def test_message_out_of_turn_ends_the_session_only(lab: Lab, history: list
         ("400", "1223"),
         ("401", "1223"),
     ]
-    reasons = [entry.reason or "" for entry in lab.emulator.cloud.journal.entries() if entry.outcome == "refused"]
+    reasons = [entry.reason or "" for entry in lab.cloud.journal.entries() if entry.outcome == "refused"]
     assert "expected MsgID 2" in reasons[0]
     assert "expected Source" in reasons[1]
     assert await settle(lab, [device]) == [State.INSTALLED]
@@ -302,20 +302,20 @@ async def test_replaced_identity_makes_prepared_payloads_anew(lab: Lab, history:
     for platform in ("windows", "ios"):
         device = await one_device(lab, platform, history[:1] if platform == "windows" else [])
         assert await states(lab, device) == [State.READY]
-    before = lab.emulator.cloud.config.switches.device_certificate_renew_days
+    before = lab.cloud.config.switches.device_certificate_renew_days
     assert before == 60
     for device in lab.devices.values():
         await _renew(lab, device)
         assert await settle(lab, [device]) == [State.INSTALLED]
         assert len(held(device)) == 1
-    events = [entry.event for entry in lab.emulator.cloud.journal.entries()]
+    events = [entry.event for entry in lab.cloud.journal.entries()]
     assert events.count("delivery device key renewed") == 2
 
 
 async def _renew(lab: Lab, device: Device) -> None:
     """Let a device get a new identity, as if the present one ended soon."""
     if isinstance(device, AppleDevice):
-        cloud = lab.emulator.cloud
+        cloud = lab.cloud
         record = cloud.devices.get(device.identity.device_id)
         assert record is not None
         profile = profile_for(cloud, lab.emulator.origin, record.tenant_id, record.user_id, record.id)

@@ -60,7 +60,7 @@ def cause(world: World, name: str, certificate: str = "mail") -> str:
     """Return what the lab explains: a cause that the table of faults has for those that have struck."""
     (told,) = world.explain(USER, name, certificate)
     found = "arrived" if told.broken is None else told.broken.code
-    struck = [planned.fault.kind for planned in world.lab.emulator.cloud.faults.all() if planned.struck]
+    struck = [planned.fault.kind for planned in world.lab.cloud.faults.all() if planned.struck]
     if struck and found != "arrived":
         assert found in {code for kind in struck for code in KINDS[kind].causes}, (found, struck)
     return found
@@ -68,7 +68,7 @@ def cause(world: World, name: str, certificate: str = "mail") -> str:
 
 def marks(world: World, kind: str) -> int:
     """Return how often a kind stands in the journal."""
-    return world.lab.emulator.cloud.journal.count(event="fault injected", kind=kind)
+    return world.lab.cloud.journal.count(event="fault injected", kind=kind)
 
 
 def test_every_cause_of_a_fault_is_one_of_explain() -> None:
@@ -190,7 +190,7 @@ async def test_double_delivery(world: World) -> None:
     uploads = [event.text for event in world.lab.connector_events if event.id == UPLOAD_SUCCESS]
     assert uploads == ["1 results uploaded", "1 results uploaded"]
     assert world.holds(phone) == ["mail"]
-    events = [e.event for e in world.lab.emulator.cloud.journal.entries() if e.fields.get("state") == "ready"]
+    events = [e.event for e in world.lab.cloud.journal.entries() if e.fields.get("state") == "ready"]
     assert len(events) == 1
 
 

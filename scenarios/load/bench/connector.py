@@ -98,7 +98,7 @@ def _stages(material: Material) -> dict[str, float]:
             queue_up(lab, material, material.ciphertexts(4 * _LEASED))
             lease, parse, complete = _service_stages(lab, material)
         finally:
-            lab.emulator.cloud.close()
+            lab.cloud.close()
             lab._lock.release()
     return {
         "lease_us": lease,
@@ -111,7 +111,7 @@ def _stages(material: Material) -> dict[str, float]:
 
 def _service_stages(lab: Lab, material: Material) -> tuple[float, float, float]:
     """Return microseconds per request: to lease and write it, to read it, to take and store its result."""
-    cloud, tenant = lab.emulator.cloud, lab.operator.credentials.tenant_id
+    cloud, tenant = lab.cloud, lab.operator.credentials.tenant_id
     times: dict[str, list[float]] = {"lease": [], "parse": [], "complete": []}
     for _ in range(4):
         marks = [time.perf_counter()]
@@ -159,7 +159,7 @@ class _EndToEnd:
         SoftwareKsp(folder / "keys").store(KEY_NAME, material.key)
         lab = Lab(folder / "lab")
         queue_up(lab, material, ciphertexts)
-        lab.emulator.cloud.close()
+        lab.cloud.close()
         lab._lock.release()
 
     def _note_memory(self, emulator: int | None) -> None:

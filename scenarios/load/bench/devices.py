@@ -83,7 +83,7 @@ class _World:
         try:
             self._fill(lab)
         finally:
-            lab.emulator.cloud.close()
+            lab.cloud.close()
             lab._lock.release()
 
     def _fill(self, lab: Lab) -> None:
@@ -92,13 +92,13 @@ class _World:
         keys = [pool() for _ in range(_KEYS)]
         builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
         requests = [builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER) for key in keys]
-        authority = lab.emulator.cloud.device_ca
+        authority = lab.cloud.device_ca
         held = [
             Identity("", authority.issue(requests[number], f"mail {number} TEST ONLY", now), keys[number])
             for number in range(_CERTIFICATES)
         ]
         chosen = set(self.sample)
-        with lab.emulator.cloud.store.atomic():
+        with lab.cloud.store.atomic():
             profiles = [_profile(lab, platform) for platform in _PLATFORMS]
             for number in range(self.devices):
                 who = authority.issue(requests[number % _KEYS], f"d{number:07}", now)
@@ -138,7 +138,7 @@ def member_of(number: int) -> Member:
 
 def _profile(lab: Lab, platform: str) -> str:
     """Put a profile for all users into the store and return its id."""
-    profiles, now, key = lab.emulator.cloud.profiles, lab.clock.now(), f"p-{platform}"
+    profiles, now, key = lab.cloud.profiles, lab.clock.now(), f"p-{platform}"
     tenant, kind = lab.operator.credentials.tenant_id, PLATFORMS[platform].profile_type
     asked = {"intendedPurpose": "smimeEncryption"}
     profiles.save(DeviceConfiguration(key, tenant, kind, platform, 1, now, now, asked))
@@ -148,7 +148,7 @@ def _profile(lab: Lab, platform: str) -> str:
 
 def _device(lab: Lab, number: int, who: x509.Certificate, profile: str, held: Sequence[Identity]) -> list[str]:
     """Put a device, its user's records and their installed deliveries into the store; return the deliveries' ids."""
-    cloud, tenant, now = lab.emulator.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
+    cloud, tenant, now = lab.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
     member, user, device = member_of(number), f"{number:032x}", f"d{number:07}"
     hardware = hardware_of(member.platform, member.upn, 7, member.name)
     key, purpose = thumbprint(who), IntendedPurpose.smimeEncryption
@@ -182,7 +182,7 @@ def _serve(folder: str, pipe: Pipe) -> None:
     """Run the emulator and, on a port of its own, the bare handler; tell CPU seconds and memory when asked."""
 
     async def bare(lab: Lab) -> int:
-        known = lab.emulator.cloud.devices.keys(lab.operator.credentials.tenant_id)
+        known = lab.cloud.devices.keys(lab.operator.credentials.tenant_id)
 
         async def handle(request: web.Request) -> web.Response:
             certificate = client_certificate(request)
@@ -195,7 +195,7 @@ def _serve(folder: str, pipe: Pipe) -> None:
         app.router.add_put("/", handle)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        context = lab.emulator.tls.server_context([lab.emulator.cloud.device_ca.certificate])
+        context = lab.emulator.tls.server_context([lab.cloud.device_ca.certificate])
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         return int(runner.addresses[0][1])
 
@@ -295,7 +295,7 @@ async def _deliver(folder: Path, devices: int) -> tuple[cProfile.Profile, float]
             await _quiet(lab)
         profile.disable()
         took = time.process_time() - begin
-        states = lab.emulator.cloud.deliveries.states_of_tenant(lab.operator.credentials.tenant_id)
+        states = lab.cloud.deliveries.states_of_tenant(lab.operator.credentials.tenant_id)
         if states != {State.INSTALLED: devices * len(wanted)}:
             raise RuntimeError(f"expected every certificate to be installed, got {states}")
     return profile, took
@@ -316,7 +316,7 @@ async def _import(lab: Lab, wanted: Sequence[Any]) -> None:
 async def _quiet(lab: Lab) -> None:
     tenant = lab.operator.credentials.tenant_id
     for _ in range(2400):
-        if not lab.emulator.cloud.deliveries.count(tenant, State.REQUESTED, State.LEASED):
+        if not lab.cloud.deliveries.count(tenant, State.REQUESTED, State.LEASED):
             return
         await asyncio.sleep(0.05)
     raise RuntimeError("expected the connector to finish within two minutes, it did not")

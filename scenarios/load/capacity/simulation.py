@@ -74,7 +74,7 @@ class Queue:
         self.lab = Lab(folder, config_of(switches={"connector_lease_seconds": _FOR_EVER}), at=_MONDAY)
         self._count, self._users = count, min(users, count)
         queue_up(self.lab, Material(), [b"\x01" * 256] * count, self._users)
-        self._cloud = self.lab.emulator.cloud
+        self._cloud = self.lab.cloud
 
     def close(self) -> None:
         """Let go of the lab."""

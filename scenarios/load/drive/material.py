@@ -128,7 +128,7 @@ def queue_up(
 
     `first` numbers them from there on, for a second call; `named` begins the users' ids.
     """
-    cloud, tenant, now = lab.emulator.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
+    cloud, tenant, now = lab.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
     pfx, purpose = b"\x30" * _PFX_BYTES, IntendedPurpose.smimeEncryption
     with cloud.store.atomic():
         for number in range(users):

@@ -33,7 +33,7 @@ NEEDS_CONNECTOR: Final = ("checkin", "enrollment")
 
 async def _recycle(lab: Lab) -> None:
     """Keep the queue of a run of connectors full: what is ready is imported and asked for anew, without end."""
-    cloud, tenant = lab.emulator.cloud, lab.operator.credentials.tenant_id
+    cloud, tenant = lab.cloud, lab.operator.credentials.tenant_id
     while True:
         await asyncio.sleep(_RECYCLE_SECONDS)
         while cloud.deliveries.count(tenant, State.REQUESTED) < _QUEUE // 2:

@@ -55,4 +55,4 @@ async def started(lab: Lab) -> str:
         if any(event.id == HEALTH_UPLOAD_SUCCESS for event in lab.connector_events):
             break
         await asyncio.sleep(0.02)
-    return lab.emulator.cloud.connectors.of_tenant(lab.operator.credentials.tenant_id)[0].id
+    return lab.cloud.connectors.of_tenant(lab.operator.credentials.tenant_id)[0].id

@@ -130,7 +130,7 @@ async def test_style_is_served_here(lab: Lab, admin: Browser) -> None:
 
 async def test_a_heartbeat_sent_again_tells_nothing_twice(lab: Lab) -> None:
     """Events whose answer was lost are told again and kept once; a thousand of a connector are kept."""
-    connectors = lab.emulator.cloud.connectors
+    connectors = lab.cloud.connectors
     lines = [
         {
             "time": f"2026-01-01T00:00:00.{number:06}",
@@ -143,10 +143,10 @@ async def test_a_heartbeat_sent_again_tells_nothing_twice(lab: Lab) -> None:
         for number in range(1200)
     ]
     for _ in range(2):
-        with lab.emulator.cloud.store.atomic():
+        with lab.cloud.store.atomic():
             connectors.logged("one", lines[:400])
     assert len(connectors.events("one", limit=5000)) == 400
-    with lab.emulator.cloud.store.atomic():
+    with lab.cloud.store.atomic():
         connectors.logged("one", lines)
         connectors.logged("two", lines[:1])
     kept = connectors.events("one", limit=5000)
@@ -156,7 +156,7 @@ async def test_a_heartbeat_sent_again_tells_nothing_twice(lab: Lab) -> None:
 
 def pages(lab: Lab) -> list[str]:
     """Return every page of the admin centre, those of one thing included."""
-    store = lab.emulator.cloud.store
+    store = lab.cloud.store
     tables = {"certificates": "pfx_certificates", "profiles": "device_configurations", "devices": "devices",
               "connectors": "connectors"}  # fmt: skip
     single = [
@@ -194,7 +194,7 @@ async def test_no_page_shows_a_secret(lab: Lab, admin: Browser) -> None:
     """Passwords, client secrets, keys, tokens and ciphertext stand on no page, and in no export of one."""
     history = await with_a_scenario(lab)
     made = lab.operator.credentials
-    cloud = lab.emulator.cloud
+    cloud = lab.cloud
     canaries = [one.password for one in history] + list(lab.operator.passwords.values())
     canaries += [made.admin_client_secret, made.limited_client_secret, made.setup_client_secret]
     canaries += [lab.emulator.control_token, "PRIVATE KEY"]
@@ -233,7 +233,7 @@ async def test_forms_of_other_sites_do_nothing(lab: Lab, admin: Browser) -> None
     """A form without the session's secret, or from another origin, is refused and changes nothing."""
     page = (await admin.get("/admin/world"))[1]
     token = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
-    before = lab.emulator.cloud.config.switches
+    before = lab.cloud.config.switches
     switch = {"do": "switch", "name": "page_size", "value": "3"}
     for form, origin in (
         (switch, None),
@@ -243,10 +243,10 @@ async def test_forms_of_other_sites_do_nothing(lab: Lab, admin: Browser) -> None
         headers = {} if origin is None else {"Origin": origin}
         async with admin._session.post("/admin/world", data=form, headers=headers) as response:
             assert response.status == 403
-    assert lab.emulator.cloud.config.switches == before
+    assert lab.cloud.config.switches == before
     async with admin._session.post("/admin/world", data={**switch, "csrf": token}) as response:
         assert response.status == 200
-    assert lab.emulator.cloud.config.switches.page_size == 3
+    assert lab.cloud.config.switches.page_size == 3
 
 
 async def test_strangers_get_no_live_page_no_report_and_move_nothing(lab: Lab, browser: Browser) -> None:
@@ -256,7 +256,7 @@ async def test_strangers_get_no_live_page_no_report_and_move_nothing(lab: Lab, b
     for path in ("/admin/world", "/admin/profiles/new", "/admin/profiles/x/delete", "/admin/devices/x/sync"):
         async with browser._session.post(path, data={"do": "reset", "sure": "yes"}) as response:
             assert "Sign in" in await response.text()
-    assert lab.emulator.cloud.journal.count(event="clock moved") == 0
+    assert lab.cloud.journal.count(event="clock moved") == 0
 
 
 async def test_live_page_sends_what_changed_and_ends_with_the_session(lab: Lab, admin: Browser) -> None:
@@ -264,7 +264,7 @@ async def test_live_page_sends_what_changed_and_ends_with_the_session(lab: Lab, 
     async with admin._session.get("/admin/live", params={"page": "/admin/journal?event=tick"}) as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"
         assert b"No entries match." in await stream.content.readuntil(b"\n\n")
-        lab.emulator.cloud.journal.record("lab", "tick", number=1)
+        lab.cloud.journal.record("lab", "tick", number=1)
         assert b"number 1" in await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 60)
         lab.clock.advance(timedelta(hours=9))
         rest = await asyncio.wait_for(stream.content.read(), 5)
@@ -282,7 +282,7 @@ async def test_live_page_of_nothing_is_not_found(lab: Lab, admin: Browser) -> No
 async def test_certificates_are_searched_filtered_and_paged(lab: Lab, admin: Browser) -> None:
     """Certificates are found by user, thumbprint, purpose and validity; fifty stand on a page."""
     await with_a_scenario(lab)
-    cloud = lab.emulator.cloud
+    cloud = lab.cloud
     (one,) = cloud.store.rows("select * from pfx_certificates order by rowid limit 1")
     for number in range(120):
         name = f"many-{number:03}@pfxlab.example"
@@ -326,10 +326,10 @@ async def test_bad_entries_for_a_profile_are_told_and_kept(lab: Lab, admin: Brow
             text = await response.text()
             assert (response.status, said in text, "<b>" in text) == (400, True, False)
             assert 'value="1"' in text or name == "validityYears"
-    assert lab.emulator.cloud.profiles.all(lab.operator.credentials.tenant_id) == []
+    assert lab.cloud.profiles.all(lab.operator.credentials.tenant_id) == []
     async with admin._session.post("/admin/profiles/new", data=good) as response:
         profile = response.url.path.rpartition("/")[2]
-    stored = lab.emulator.cloud.profiles.get(lab.operator.credentials.tenant_id, profile)
+    stored = lab.cloud.profiles.get(lab.operator.credentials.tenant_id, profile)
     assert stored is not None
     assert stored.properties["certificateValidityPeriodScale"] == "years"
     group = lab.operator.credentials.group_id
@@ -338,7 +338,7 @@ async def test_bad_entries_for_a_profile_are_told_and_kept(lab: Lab, admin: Brow
         assert (response.status, "expected each group once" in await response.text()) == (400, True)
     async with admin._session.post(f"/admin/profiles/{profile}/delete", data={"csrf": token}) as response:
         assert response.url.path == "/admin/profiles"
-    assert lab.emulator.cloud.profiles.all(lab.operator.credentials.tenant_id) == []
+    assert lab.cloud.profiles.all(lab.operator.credentials.tenant_id) == []
 
 
 def test_messages_are_shown_without_what_is_secret() -> None:
@@ -397,7 +397,7 @@ async def test_another_tenants_administrator_sees_nothing_of_the_labs(tmp_path: 
 
 async def test_a_page_that_cannot_be_rendered_stops_no_other(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     """A live page whose view fails is logged and left alone; the others are sent on, and who leaves is forgotten."""
-    cloud = lab.emulator.cloud
+    cloud = lab.cloud
     look = Look(cloud, lab.operator.credentials.tenant_id, "a@b.example", "", "/admin")
 
     def broken(_: Look) -> Shown:
@@ -450,7 +450,7 @@ async def test_time_that_an_administrator_lets_pass_signs_nobody_out_who_did(lab
 async def test_groups_that_are_gone_stay_in_the_form_of_a_profile(lab: Lab, admin: Browser) -> None:
     """A profile that is assigned to a deleted group shows it ticked, so that assigning another takes nothing away unseen."""
     await with_a_scenario(lab)
-    cloud, tenant = lab.emulator.cloud, lab.operator.credentials.tenant_id
+    cloud, tenant = lab.cloud, lab.operator.credentials.tenant_id
     profile = cloud.profiles.all(tenant)[0]
     cloud.store.run("delete from groups where id = ?", (lab.operator.credentials.group_id,))
     text = (await admin.get(f"/admin/profiles/{profile.id}"))[1]

@@ -76,7 +76,7 @@ def reports(folder: Path) -> None:
 
 def paths(stage: Stage) -> dict[str, str]:
     """Return every page of the admin centre by a name."""
-    store = stage.lab.emulator.cloud.store
+    store = stage.lab.cloud.store
 
     def first(table: str) -> str:
         return str(store.scalar(f"select id from {table} order by rowid limit 1"))  # noqa: S608 - a test's tables
@@ -164,9 +164,7 @@ async def test_steps_of_the_document_are_done_by_mouse(browser: Browser, stage: 
         await page.get_by_role("button", name="Create", exact=True).click()
         await expect(page.get_by_role("heading", name="S/MIME signing for iPhones")).to_be_visible()
         await expect(page.get_by_text("no group yet, so it has no effect")).to_be_visible()
-        group = lab.emulator.cloud.directory.group(
-            lab.operator.credentials.tenant_id, lab.operator.credentials.group_id
-        )
+        group = lab.cloud.directory.group(lab.operator.credentials.tenant_id, lab.operator.credentials.group_id)
         assert group is not None
         await page.get_by_role("group", name="Included groups").get_by_label(str(group["display_name"])).check()
         await page.get_by_role("button", name="Assign", exact=True).click()
@@ -253,12 +251,12 @@ async def test_world_is_moved_by_its_forms(admin: Watched, stage: Stage) -> None
     await page.get_by_role("button", name="Remove status").click()
     await expect(page.get_by_text("No fault is planned.")).to_be_visible()
     await page.reload()
-    assert lab.emulator.cloud.faults.all() == []
+    assert lab.cloud.faults.all() == []
     row = page.locator("tr", has=page.get_by_role("rowheader", name="page_size"))
     await row.get_by_label("page_size", exact=True).fill("7")
     await row.get_by_role("button").click()
     await expect(page.get_by_role("status")).to_contain_text("The switch is set")
-    assert lab.emulator.cloud.config.switches.page_size == 7
+    assert lab.cloud.config.switches.page_size == 7
     await page.get_by_role("button", name="Restore").click()
     await expect(page.get_by_role("status")).to_contain_text("is restored from the snapshot")
     await page.get_by_role("button", name="Reset the lab").click()
@@ -320,7 +318,7 @@ async def test_many_open_pages_share_one_rendering(browser: Browser, stage: Stag
         for watched in (one, two, three):
             await signed_in(watched, stage.lab, to="/admin/journal")
             await expect(watched.page.locator("#live")).to_have_attribute("data-live", "yes")
-        stage.lab.emulator.cloud.journal.record("lab", "something to see by three", number=3)
+        stage.lab.cloud.journal.record("lab", "something to see by three", number=3)
         await asyncio.gather(
             *(
                 expect(one.page.get_by_text("something to see by three")).to_be_visible(timeout=60_000)

@@ -85,7 +85,7 @@ async def test_refusals_have_their_aadsts_code(
     reply = await post_token(lab, **client_form(lab, **changes))
     assert (reply.status, reply.json["error"], reply.json["error_codes"]) == (status, error, [number])
     assert reply.json["error_description"].startswith(f"AADSTS{number}: ")
-    journal = json.dumps([vars(entry) for entry in lab.emulator.cloud.journal.entries()])
+    journal = json.dumps([vars(entry) for entry in lab.cloud.journal.entries()])
     assert "canary" not in reply.text + journal
 
 
@@ -111,7 +111,7 @@ async def test_discovery_for_clients_that_insist(lab: Lab) -> None:
 async def test_secrets_are_kept_as_hashes(lab: Lab) -> None:
     """Neither client secrets nor passwords stand in the cloud's files as they are."""
     made = lab.operator.credentials
-    lab.emulator.cloud.store._db.execute("pragma wal_checkpoint(truncate)")
+    lab.cloud.store._db.execute("pragma wal_checkpoint(truncate)")
     content = (lab.folder / "cloud" / "cloud.db").read_bytes()
     assert made.user_upn.encode() in content
     for secret in (made.admin_client_secret, made.user_password, made.operator_password):

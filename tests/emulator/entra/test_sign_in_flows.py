@@ -216,7 +216,7 @@ def with_certificate(lab: Lab, certificate: x509.Certificate) -> str:
     """Register an application that signs in with a certificate; return its id."""
     made = lab.operator.credentials
     app_id = "aaaaaaaa-2222-4333-8444-555555555555"
-    lab.emulator.cloud.directory.add_app(
+    lab.cloud.directory.add_app(
         app_id, made.tenant_id, "certificate app",
         app_roles=["DeviceManagementConfiguration.Read.All"],
         certificates=[certificate.public_bytes(serialization.Encoding.PEM).decode()],
@@ -296,7 +296,7 @@ async def test_missing_consent_is_said_and_granted(lab: Lab) -> None:
     """An application without consent gets consent_required; after an administrator's consent it gets its token."""
     made = lab.operator.credentials
     app_id = "bbbbbbbb-2222-4333-8444-555555555555"
-    lab.emulator.cloud.directory.add_app(app_id, made.tenant_id, "new app", requested_scopes=["User.Read.All"])
+    lab.cloud.directory.add_app(app_id, made.tenant_id, "new app", requested_scopes=["User.Read.All"])
     form = {
         "grant_type": "password",
         "client_id": app_id,
@@ -325,7 +325,7 @@ async def test_tickets_are_kept_as_hashes(lab: Lab) -> None:
         "password": made.user_password,
     }
     reply = await post_token(lab, **form, scope=f"{DELEGATED[0]} offline_access")
-    lab.emulator.cloud.store._db.execute("pragma wal_checkpoint(truncate)")
+    lab.cloud.store._db.execute("pragma wal_checkpoint(truncate)")
     assert reply.json["refresh_token"].encode() not in (lab.folder / "cloud" / "cloud.db").read_bytes()
     form = {
         "grant_type": "refresh_token",
@@ -344,7 +344,7 @@ async def test_consent_needs_an_administrator_and_a_safe_address(tmp_path: Path)
     async with new_lab(tmp_path, Config(auto_approve_upn="plain@pfxlab.example")) as lab:
         lab.add_user("plain@pfxlab.example")
         made, app_id = lab.operator.credentials, "bbbbbbbb-2222-4333-8444-555555555555"
-        directory = lab.emulator.cloud.directory
+        directory = lab.cloud.directory
         directory.add_app(app_id, made.tenant_id, "new app", requested_app_roles=["User.Read.All"])
         page = f"/{made.tenant_id}/adminconsent?client_id={app_id}"
         await Raw(lab, None)("GET", page)

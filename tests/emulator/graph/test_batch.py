@@ -116,5 +116,5 @@ async def test_half_characters_cost_no_journal_line(lab: Lab) -> None:
         await graph("GET", PFX)
     body = b'{"requests": [{"id": "1", "method": "GET", "url": "/users", "dependsOn": ["\\ud800"]}]}'
     assert (await graph("POST", BATCH, data=body, headers=JSON)).status == 400
-    entries = [entry.outcome for entry in lab.emulator.cloud.journal.entries() if entry.event == "request"]
+    entries = [entry.outcome for entry in lab.cloud.journal.entries() if entry.event == "request"]
     assert entries == ["ok", "ok", "ok", "refused"]

@@ -76,7 +76,7 @@ async def test_directory_tells_of_its_limits(tmp_path: Path) -> None:
         assert (first.headers["x-ms-resource-unit"], "x-ms-throttle-limit-percentage" in first.headers) == ("2", False)
         now = lab.clock.now().timestamp()
         busy = Request("directory", made.tenant_id, made.admin_client_id, False, 3495)
-        assert throttle_of(lab.emulator.cloud).judge(now, busy).wait is None
+        assert throttle_of(lab.cloud).judge(now, busy).wait is None
         assert (await graph("GET", "/beta/users")).headers["x-ms-throttle-limit-percentage"] == "1.0"
         refused = await graph("GET", f"/beta/groups/{made.group_id}/members")
         assert (refused.status, refused.code, refused.message) == (429, "TooManyRequests", "Too many requests.")

@@ -304,10 +304,10 @@ async def test_answers_are_packed_for_those_who_ask(lab: Lab) -> None:
 
 async def test_switch_for_the_length_of_a_block(lab: Lab) -> None:
     """A switch set for a block has its old value afterwards, also when the block fails; a wrong one is refused."""
-    switches = lab.emulator.cloud.config.switches
+    switches = lab.cloud.config.switches
     with contextlib.suppress(ZeroDivisionError), lab.switched(page_size=1):
-        assert lab.emulator.cloud.config.switches.page_size == 1
+        assert lab.cloud.config.switches.page_size == 1
         raise ZeroDivisionError
-    assert lab.emulator.cloud.config.switches == switches
+    assert lab.cloud.config.switches == switches
     with pytest.raises(ValueError, match="page_size"), lab.switched(page_size=0):
         pass

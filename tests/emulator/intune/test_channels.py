@@ -111,7 +111,7 @@ async def test_broken_syncml_gets_an_empty_answer(lab: Lab) -> None:
     """SyncML that does not parse is answered with nothing at all, as Intune does, and the journal says why."""
     device = await lab.device("windows", UPN)
     assert await as_device(device, lab, "POST", OMADM_PATH, b"<SyncML") == (200, b"")
-    last = lab.emulator.cloud.journal.entries()[-1]
+    last = lab.cloud.journal.entries()[-1]
     assert (last.event, last.outcome) == ("SyncML refused", "refused")
 
 
@@ -131,7 +131,7 @@ async def test_odd_syncml_answers_do_no_harm(lab: Lab) -> None:
     assert isinstance(refusal, syncml.Status)
     assert isinstance(abort, syncml.Alert)
     assert (refusal.cmd, refusal.code, abort.code) == ("SyncHdr", "400", "1223")
-    assert "expected MsgID 1" in (lab.emulator.cloud.journal.entries()[-1].reason or "")
+    assert "expected MsgID 1" in (lab.cloud.journal.entries()[-1].reason or "")
 
 
 @pytest.mark.parametrize(
@@ -223,16 +223,16 @@ async def test_malicious_messages_are_refused_without_harm(lab: Lab, platform: s
     good = mdm.serialize({"Status": "Idle", "UDID": device.hardware.udid})
     if not isinstance(device, AppleDevice):
         good = syncml.serialize(device._first_message(pushed=False))
-    before = lab.emulator.cloud.devices.get(device.identity.device_id)
+    before = lab.cloud.devices.get(device.identity.device_id)
     url = device.enrolled.management.server_url.removeprefix(lab.emulator.origin)
     method = "PUT" if platform == "ios" else "POST"
     for name, made in MALICIOUS.items():
         data = good[: len(good) // 2] if made is None else made
         status, body = await as_device(device, lab, method, url, data)
         assert (status, body) == ((400, b"") if platform == "ios" else (200, b"")), name
-        last = lab.emulator.cloud.journal.entries()[-1]
+        last = lab.cloud.journal.entries()[-1]
         assert (last.outcome, (last.reason or "")[:8]) == ("refused", "expected"), name
-        assert lab.emulator.cloud.devices.get(device.identity.device_id) == before, name
+        assert lab.cloud.devices.get(device.identity.device_id) == before, name
     assert await device.check_in() >= 1
 
 
@@ -241,7 +241,7 @@ async def test_another_devices_identity_is_refused(lab: Lab, platform: str) -> N
     """A message of one device sent with the identity of another is refused, and neither device is changed by it."""
     lab.add_user("other@pfxlab.example")
     mine, other = await lab.device(platform, UPN), await lab.device(platform, "other@pfxlab.example")
-    before = [lab.emulator.cloud.devices.get(one.identity.device_id) for one in (mine, other)]
+    before = [lab.cloud.devices.get(one.identity.device_id) for one in (mine, other)]
     data = mdm.serialize({"Status": "Idle", "UDID": other.hardware.udid})
     if not isinstance(other, AppleDevice):
         data = syncml.serialize(other._first_message(pushed=False))
@@ -249,4 +249,4 @@ async def test_another_devices_identity_is_refused(lab: Lab, platform: str) -> N
     status, body = await as_device(mine, lab, "PUT" if platform == "ios" else "POST", path, data)
     assert status == (400 if platform == "ios" else 200)
     assert platform == "ios" or b"1223" in body
-    assert [lab.emulator.cloud.devices.get(one.identity.device_id) for one in (mine, other)] == before
+    assert [lab.cloud.devices.get(one.identity.device_id) for one in (mine, other)] == before

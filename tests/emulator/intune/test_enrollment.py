@@ -56,7 +56,7 @@ async def token(lab: Lab, upn: str = UPN) -> str:
 
 def reasons(lab: Lab) -> str:
     """Return the reasons of all refusals."""
-    return "\n".join(entry.reason or "" for entry in lab.emulator.cloud.journal.entries() if entry.outcome == "refused")
+    return "\n".join(entry.reason or "" for entry in lab.cloud.journal.entries() if entry.outcome == "refused")
 
 
 def client(lab: Lab) -> DeviceClient:
@@ -66,7 +66,7 @@ def client(lab: Lab) -> DeviceClient:
 
 def devices(lab: Lab) -> int:
     """Return how many devices the service has."""
-    return len(lab.emulator.cloud.devices.of_tenant(lab.operator.credentials.tenant_id))
+    return len(lab.cloud.devices.of_tenant(lab.operator.credentials.tenant_id))
 
 
 def csr(key: rsa.RSAPrivateKey, challenge: str | None = None, name: str = "n") -> bytes:
@@ -95,7 +95,7 @@ async def soap_fault(lab: Lab, path: str, data: bytes, tls: ssl.SSLContext | Non
 async def test_mde2_enrols(lab: Lab, platform: str, tmp_path: Path) -> None:
     """From discovery to the provisioning document a device gets an identity for its own key, its server and schedule."""
     made = await client(lab).enroll(tmp_path / "d", await token(lab), UPN, hardware(platform))
-    (device,) = lab.emulator.cloud.devices.of_tenant(lab.operator.credentials.tenant_id)
+    (device,) = lab.cloud.devices.of_tenant(lab.operator.credentials.tenant_id)
     assert (device.platform, device.device_name, device.udid) == (platform, "A device", "UDID-1")
     assert device.key_thumbprint == thumbprint(made.identity.certificate)
     assert made.enrolled.management.poll == ((3, 5), (15, 8), (480, 0))
@@ -114,9 +114,9 @@ async def test_mde2_enrols(lab: Lab, platform: str, tmp_path: Path) -> None:
 async def test_apple_enrols(lab: Lab, platform: str) -> None:
     """By the signed profile a device gets an identity over SCEP and is known from its Authenticate on."""
     made = await client(lab).enroll(None, await token(lab), UPN, hardware(platform))
-    (device,) = lab.emulator.cloud.devices.of_tenant(lab.operator.credentials.tenant_id)
+    (device,) = lab.cloud.devices.of_tenant(lab.operator.credentials.tenant_id)
     assert (device.platform, device.id) == (platform, made.identity.device_id)
-    events = [entry.event for entry in lab.emulator.cloud.journal.entries()]
+    events = [entry.event for entry in lab.cloud.journal.entries()]
     assert events.index("device enrolled") < events.index("MDM Authenticate") < events.index("MDM TokenUpdate")
     assert await made.check_in() == 1
 
@@ -129,7 +129,7 @@ def openssl(*arguments: str, data: bytes) -> bytes:
 async def test_openssl_verifies_the_enrolment_profile(lab: Lab, tmp_path: Path) -> None:
     """OpenSSL verifies the signature of the enrolment profile against the device CA and returns a property list."""
     ca = tmp_path / "ca.pem"
-    ca.write_bytes(lab.emulator.cloud.device_ca.certificate.public_bytes(Encoding.PEM))
+    ca.write_bytes(lab.cloud.device_ca.certificate.public_bytes(Encoding.PEM))
     reply = await _download(lab, await token(lab))
     content = openssl(
         "cms", "-verify", "-inform", "DER", "-binary", "-CAfile", str(ca), "-purpose", "any", data=reply
@@ -277,7 +277,7 @@ async def test_device_without_user(lab: Lab, platform: str) -> None:
     operator = lab.operator.credentials.operator_upn
     made = await client(lab).enroll(None, await token(lab, operator), UPN, hardware(platform), user_affinity=False)
     await made.check_in()
-    found = lab.emulator.cloud.devices.get(made.identity.device_id)
+    found = lab.cloud.devices.get(made.identity.device_id)
     assert found is not None
     assert found.user_id == ""
     async with lab.graph() as graph:
@@ -305,7 +305,7 @@ async def test_pc_renews_its_identity(lab: Lab, tmp_path: Path) -> None:
     kept = client(lab).open(tmp_path / "d")
     assert kept is not None
     assert kept.identity.certificate == made.identity.certificate
-    assert lab.emulator.cloud.devices.by_key(thumbprint(before.certificate)) is None
+    assert lab.cloud.devices.by_key(thumbprint(before.certificate)) is None
 
 
 @behaviour(
@@ -322,7 +322,7 @@ async def test_iphone_renews_its_identity(lab: Lab) -> None:
     assert await made.check_in() == 2
     assert made.identity.key.public_key() != before.key.public_key()
     assert await made.check_in() == 1
-    assert lab.emulator.cloud.devices.by_key(thumbprint(before.certificate)) is None
+    assert lab.cloud.devices.by_key(thumbprint(before.certificate)) is None
 
 
 async def test_expired_identity_is_not_renewed(lab: Lab) -> None:
@@ -363,7 +363,7 @@ async def test_renewal_is_for_oneself_only(lab: Lab, rsa_key: rsa.RSAPrivateKey)
 
 async def scep_outcome(lab: Lab, request: bytes, key: rsa.RSAPrivateKey) -> str:
     """Send a SCEP request and return `issued` or why not."""
-    authority, mine = lab.emulator.cloud.device_ca.certificate, self_signed(key)
+    authority, mine = lab.cloud.device_ca.certificate, self_signed(key)
     message = scep.pkcs_req(request, authority, mine, key, "T", bytes(16))
     reply = await raw_bytes(lab, f"{APPLE_SCEP_PATH}?operation=PKIOperation", message)
     try:
@@ -396,7 +396,7 @@ async def test_scep_challenge_is_good_once(lab: Lab, rsa_key: rsa.RSAPrivateKey)
     lab.clock.advance(timedelta(hours=2))
     assert "failInfo 1" in await scep_outcome(lab, csr(rsa_key, late.challenge), rsa_key)
     assert "one that expired" in reasons(lab)
-    text = "\n".join(str(entry) for entry in lab.emulator.cloud.journal.entries())
+    text = "\n".join(str(entry) for entry in lab.cloud.journal.entries())
     assert profile.challenge not in text
 
 
@@ -461,7 +461,7 @@ async def test_mdm_signature(lab: Lab) -> None:
     assert await raw_bytes(lab, APPLE_COMMAND_PATH, body, "PUT", headers) == (200, b"")
     assert (await raw_bytes(lab, APPLE_COMMAND_PATH, body + b" ", "PUT", headers))[0] == 401
     assert (await raw_bytes(lab, APPLE_COMMAND_PATH, body, "PUT", {"Mdm-Signature": "*"}))[0] == 401
-    assert "Mdm-Signature refused" in [entry.event for entry in lab.emulator.cloud.journal.entries()]
+    assert "Mdm-Signature refused" in [entry.event for entry in lab.cloud.journal.entries()]
 
 
 async def test_openssl_verifies_mdm_signature(lab: Lab, tmp_path: Path) -> None:
@@ -470,7 +470,7 @@ async def test_openssl_verifies_mdm_signature(lab: Lab, tmp_path: Path) -> None:
     assert isinstance(made, AppleDevice)
     body, ca = tmp_path / "body", tmp_path / "ca.pem"
     body.write_bytes(mdm.serialize({"Status": "Idle"}))
-    ca.write_bytes(lab.emulator.cloud.device_ca.certificate.public_bytes(Encoding.PEM))
+    ca.write_bytes(lab.cloud.device_ca.certificate.public_bytes(Encoding.PEM))
     der = base64.b64decode(made._signature(body.read_bytes()))
     checks = ("-CAfile", str(ca), "-purpose", "any", "-content", str(body))
     assert openssl("cms", "-verify", "-inform", "DER", "-binary", *checks, data=der) == body.read_bytes()

@@ -219,7 +219,7 @@ async def test_damaged_snapshot_changes_nothing(tmp_path: Path, damage: str) -> 
         reply = await control("POST", "/lab/v1/snapshots/one/restore")
         assert (reply.status, reply.code) == (409, "BadSnapshot")
         assert "one.snapshot: expected" in reply.message
-        assert lab.emulator.cloud.directory.user(lab.operator.credentials.tenant_id, "late@pfxlab.example")
+        assert lab.cloud.directory.user(lab.operator.credentials.tenant_id, "late@pfxlab.example")
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "a/b", ".hidden", "x" * 65, 7])

@@ -27,7 +27,7 @@ def planned(lab: Lab, kind: str, **settings: Any) -> None:
 
 def entries(lab: Lab, event: str) -> list[dict[str, Any]]:
     """Return the fields of journal entries."""
-    return [entry.fields for entry in lab.emulator.cloud.journal.entries(event=event)]
+    return [entry.fields for entry in lab.cloud.journal.entries(event=event)]
 
 
 async def count(graph: Raw) -> int:
@@ -84,7 +84,7 @@ async def test_503_after_the_write(lab: Lab) -> None:
     planned(lab, "status", route=POST, status=503, after_write=True)
     assert (await graph("POST", PFX, record(lab))).status == 503
     assert await count(graph) == 1
-    (told,) = [e for e in lab.emulator.cloud.journal.entries(method="POST", path="userPfx") if e.event == "request"]
+    (told,) = [e for e in lab.cloud.journal.entries(method="POST", path="userPfx") if e.event == "request"]
     assert told.reason == "injected by fault-1, after it was carried out (201)"
 
 
@@ -197,7 +197,7 @@ async def test_link_fault_waits_for_a_link(lab: Lab) -> None:
     reply = await graph("POST", "/v1.0/$batch", {"requests": requests})
     assert (reply.status, reply.json["responses"][0]["status"]) == (200, 500)
     assert (await graph("GET", "/v1.0/users")).status == 200
-    assert [one.struck for one in lab.emulator.cloud.faults.all()] == [0, 1]
+    assert [one.struck for one in lab.cloud.faults.all()] == [0, 1]
 
 
 @pytest.mark.parametrize(("form", "status"), [("unknown_values", 201), ("other_status", 200)])

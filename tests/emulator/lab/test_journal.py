@@ -24,7 +24,7 @@ from tests.emulator.graph.client import CONFIGURATIONS, PFX, Raw, Reply, admin, 
 
 def requests(lab: Lab) -> list[Any]:
     """Return the journal's entries about requests to Graph."""
-    return [entry for entry in lab.emulator.cloud.journal.entries() if entry.event == "request"]
+    return [entry for entry in lab.cloud.journal.entries() if entry.event == "request"]
 
 
 async def test_every_request_is_recorded_in_order(lab: Lab) -> None:
@@ -121,7 +121,7 @@ async def test_journal_holds_no_secret(lab: Lab) -> None:
     await graph("POST", PFX, record(lab, encryptedPfxPassword="Y2FuYXJ5LTQ3MTE="))
     await graph("POST", PFX, record(lab, encryptedPfxBlob="canary*"))
     await refusals(lab)
-    text = json.dumps([vars(entry) for entry in lab.emulator.cloud.journal.entries()])
+    text = json.dumps([vars(entry) for entry in lab.cloud.journal.entries()])
     for secret in (graph._token or "", "Y2FuYXJ5LTQ3MTE=", "canary", "MIIMCANARYBLOB00"):
         assert secret not in text
 

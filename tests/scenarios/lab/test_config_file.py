@@ -36,7 +36,7 @@ def test_documented_example_is_read(tmp_path: Path) -> None:
 async def test_own_tenant_takes_more(tmp_path: Path) -> None:
     """An entry under the lab's own domain adds its users to the lab's tenant, where they sign in and are imported for."""
     async with new_lab(tmp_path / "lab", read_config(written(tmp_path, EXAMPLE))) as lab:
-        lab.emulator.cloud.config = replace(lab.emulator.cloud.config, switches=Switches())
+        lab.cloud.config = replace(lab.cloud.config, switches=Switches())
         graph = await admin(lab)
         assert (await graph("POST", PFX, record(lab, userPrincipalName="second@pfxlab.example"))).status == 201
         assert await lab.user_token("second@pfxlab.example", "only for tests as well")
@@ -130,7 +130,7 @@ async def test_restart_keeps_consent_and_follows_the_file(tmp_path: Path) -> Non
     """Over a restart consent stays, while roles and members are what the file says now."""
     first = read_config(written(tmp_path, EXAMPLE.replace("roles: [intune_administrator]", "roles: []")))
     async with new_lab(tmp_path / "lab", first) as lab:
-        directory = lab.emulator.cloud.directory
+        directory = lab.cloud.directory
         app = directory.app("11111111-2222-4333-8444-555555555555")
         assert app is not None
         directory.consent(replace(app, requested_app_roles=("Group.Read.All",)))
@@ -140,7 +140,7 @@ async def test_restart_keeps_consent_and_follows_the_file(tmp_path: Path) -> Non
         assert before is not None
     second = read_config(written(tmp_path, EXAMPLE.replace("members: [mail@fabrikam.example]", "members: []")))
     async with new_lab(tmp_path / "lab", second) as lab:
-        directory = lab.emulator.cloud.directory
+        directory = lab.cloud.directory
         app, after = directory.app(app.id), directory.user(tenant["id"], "mail@fabrikam.example")
         assert app is not None
         assert after is not None

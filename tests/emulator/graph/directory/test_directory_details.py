@@ -32,7 +32,7 @@ async def test_password_of_a_wrong_type_is_not_repeated(lab: Lab) -> None:
     graph = await setup(lab)
     reply = await graph("POST", "/beta/users", {**PERSON, "passwordProfile": {"password": 987654321}})
     assert reply.status == 400
-    entries = [vars(entry) for entry in lab.emulator.cloud.journal.entries()]
+    entries = [vars(entry) for entry in lab.cloud.journal.entries()]
     assert "987654321" not in reply.text + json.dumps(entries)
 
 
@@ -83,7 +83,7 @@ async def test_syntax_errors_tell_a_position_and_nothing_of_the_parser(lab: Lab)
     """A filter that does not parse is answered with Graph's words; what the parser thinks is in the journal."""
     reply = await (await admin(lab))("GET", "/beta/users?$filter=" + quote("displayName eq 'o'hara'"))
     assert reply.message == "Invalid filter clause: Syntax error at position 18 in 'displayName eq 'o'hara''."
-    assert "Token" in str(lab.emulator.cloud.journal.entries(rule="FilterInvalid")[-1].reason)
+    assert "Token" in str(lab.cloud.journal.entries(rule="FilterInvalid")[-1].reason)
 
 
 async def test_search_needs_its_header(lab: Lab) -> None:
@@ -207,7 +207,7 @@ async def test_restart_puts_back_what_the_ready_file_promises(tmp_path: Path) ->
 
 async def test_directory_pages_grow_up_to_999(lab: Lab) -> None:
     """Users come by the hundred, and up to 999 when $top asks; v1.0 shows eleven properties, beta more."""
-    cloud, made = lab.emulator.cloud, lab.operator.credentials
+    cloud, made = lab.cloud, lab.operator.credentials
     for number in range(120):
         upn = f"p{number}@pfxlab.example"
         cloud.directory.add_user(

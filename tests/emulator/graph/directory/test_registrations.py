@@ -149,10 +149,10 @@ async def test_delegated_grant_decides_the_scopes(lab: Lab) -> None:
             flow = client.initiate_device_flow(scopes=SCOPE)
             return dict(client.acquire_token_by_device_flow(flow, exit_condition=lambda _: True))
 
-        lab.emulator.cloud.config = config
+        lab.cloud.config = config
         return str((await asyncio.to_thread(acquire)).get("scope", "refused"))
 
-    config = replace(lab.emulator.cloud.config, auto_approve_upn=made.user_upn)
+    config = replace(lab.cloud.config, auto_approve_upn=made.user_upn)
     assert await scopes() == "User.Read"
     path = f"/v1.0/oauth2PermissionGrants/{grant['id']}"
     assert (await graph("PATCH", path, {"scope": f"User.Read {CONFIGURATION}"})).status == 204
@@ -196,7 +196,7 @@ async def test_role_and_account_decide_what_a_user_may(lab: Lab) -> None:
     assert [(u["id"], u["jobTitle"]) for u in shown] == [(user, "gone")]
     with pytest.raises(Exception, match="AADSTS50057"):
         await lab.user_token(upn, "canary-Only-for-tests")
-    entries = str(lab.emulator.cloud.journal.entries(limit=10_000))
+    entries = str(lab.cloud.journal.entries(limit=10_000))
     assert "canary-Only-for-tests" not in entries
 
 

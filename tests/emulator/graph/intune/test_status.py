@@ -25,7 +25,7 @@ async def test_profile_shows_what_became_of_it(lab: Lab, history: Any) -> None:
     pending = (await graph("GET", f"{CONFIGURATIONS}/{ios}/deviceStatusOverview")).json
     assert (pending["pendingCount"], pending["successCount"]) == (1, 0)
     await settle(lab, devices)
-    user = lab.emulator.cloud.directory.user(lab.operator.credentials.tenant_id, UPN)
+    user = lab.cloud.directory.user(lab.operator.credentials.tenant_id, UPN)
     assert user is not None
     (row,) = (await graph("GET", f"{CONFIGURATIONS}/{windows}/deviceStatuses")).json["value"]
     assert row["id"] == f"{user['id']}_{windows}_{devices[1].identity.device_id}"
@@ -103,7 +103,7 @@ async def test_group_membership_is_what_delivers(lab: Lab, history: Any) -> None
 
 async def test_members_of_member_groups_are_transitive(lab: Lab) -> None:
     """Members show direct ones of every kind, transitiveMembers those of member groups too, the cast users only."""
-    cloud, made = lab.emulator.cloud, lab.operator.credentials
+    cloud, made = lab.cloud, lab.operator.credentials
     outer = "aaaaaaaa-2222-4333-8444-555555555555"
     cloud.directory.add_group(outer, made.tenant_id, "Everybody", "2026-01-01T00:00:00.000000Z")
     device = await lab.device("windows", UPN)

@@ -167,7 +167,7 @@ async def test_patch_keeps_what_it_does_not_name(lab: Lab) -> None:
     masked = {**entity, "keyName": "New"}
     masked.pop("@odata.context")
     assert (await graph("PATCH", f"{PFX}/{entity['id']}", masked)).status == 204
-    stored = lab.emulator.cloud.certificates.get(lab.operator.credentials.tenant_id, entity["id"])
+    stored = lab.cloud.certificates.get(lab.operator.credentials.tenant_id, entity["id"])
     assert stored is not None
     assert (stored.key_name, stored.encrypted_pfx_password) == ("New", "cGFzc3dvcmQ=")
     assert stored.encrypted_pfx_blob != b"\0"
@@ -229,7 +229,7 @@ async def test_service_errors_hide_their_reason(lab: Lab, changes: Any, truth: s
         message,
     )
     assert truth not in reply.text
-    assert truth in str(lab.emulator.cloud.journal.entries()[-1].reason)
+    assert truth in str(lab.cloud.journal.entries()[-1].reason)
 
 
 async def test_duplicate_is_refused(lab: Lab) -> None:
@@ -394,8 +394,8 @@ async def test_defect_is_graphs_500_with_the_truth_in_the_journal(lab: Lab, monk
         raise ZeroDivisionError("canary")
 
     graph = await admin(lab)
-    monkeypatch.setattr(type(lab.emulator.cloud.certificates), "get", broken)
+    monkeypatch.setattr(type(lab.cloud.certificates), "get", broken)
     reply = await graph("GET", f"{PFX}/x")
     assert (reply.status, reply.code) == (500, "InternalServerError")
     assert "canary" not in reply.text
-    assert "ZeroDivisionError" in str(lab.emulator.cloud.journal.entries()[-1].reason)
+    assert "ZeroDivisionError" in str(lab.cloud.journal.entries()[-1].reason)

@@ -250,7 +250,7 @@ async def test_connector_shows_its_health(lab: Lab, history: Any) -> None:
 
 async def test_large_group_is_paged(lab: Lab) -> None:
     """Members come in pages of a hundred, without loss; $top makes pages smaller."""
-    cloud, made = lab.emulator.cloud, lab.operator.credentials
+    cloud, made = lab.cloud, lab.operator.credentials
     graph = await setup(lab)
     body = {"displayName": "Large", "mailEnabled": False, "mailNickname": "large", "securityEnabled": True}
     group = (await graph("POST", "/v1.0/groups", body)).json["id"]
