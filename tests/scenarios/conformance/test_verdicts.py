@@ -16,6 +16,7 @@ from rich.console import Console
 
 from pfxlab.scenarios.cli import main
 from pfxlab.scenarios.conformance.evidence import ToolRun
+from pfxlab.scenarios.conformance.offered import PLAN_NAMES
 from pfxlab.scenarios.conformance.plans import PLANS
 from pfxlab.scenarios.conformance.report import html, junit, print_judgement
 from pfxlab.scenarios.conformance.rules import RULES
@@ -102,6 +103,11 @@ def test_tool_started_by_hand() -> None:
     assert "Start the tool now with:" in done.output
     assert "password_file" in done.output
     assert "PASS  plan import, 1 run in" in done.output
+
+
+def test_offered_plans_are_those_there_are() -> None:
+    """The names that the command offers before it loads a plan are the plans' own, in their order."""
+    assert list(PLANS) == list(PLAN_NAMES)
 
 
 def test_rules_and_plans_are_listed() -> None:
