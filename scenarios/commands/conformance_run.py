@@ -16,7 +16,6 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
-from pfxlab.scenarios.commands.suggest import near
 from pfxlab.scenarios.conformance import report, runner
 from pfxlab.scenarios.conformance.evidence import ToolRun
 from pfxlab.scenarios.conformance.offered import RIGHTS
@@ -24,6 +23,7 @@ from pfxlab.scenarios.conformance.plans import PLANS, Module, Plan
 from pfxlab.scenarios.conformance.rules import RULES
 from pfxlab.scenarios.conformance.tool import CommandTool, MissingArgument
 from pfxlab.scenarios.conformance.verdict import Judgement
+from pfxlab.scenarios.nearest import near
 
 _INTERRUPTED = 130
 """The exit code that shells report for a command ended by SIGINT."""

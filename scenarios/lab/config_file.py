@@ -1,16 +1,21 @@
 """A lab's configuration file: YAML, checked by JSON Schema, turned into a Config. See docs/configuration.md."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from cryptography import x509
 
 from pfxlab.emulator.config import Config, Switches, switches_with
 from pfxlab.emulator.wire.ids import check_upn
-from pfxlab.emulator.wire.schemas import first_problem
+from pfxlab.emulator.wire.schemas import first_problem, validator
+from pfxlab.scenarios.nearest import near
+
+_DEEPEST: Final = 20
+"""Levels of values in the file; one that holds itself by an anchor has no end of them."""
 
 
 class ConfigProblem(ValueError):
@@ -23,15 +28,63 @@ def _load(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
         raise ConfigProblem(f"{path}, line {line}: expected YAML, got {error.problem}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigProblem(f"{path}: expected a YAML file, got one that cannot be read ({error})") from None
-    problem = first_problem("lab-config", body if body is not None else {})
+    body = {} if body is None else body
+    schema: Any = validator("lab-config").schema
+    problem = _not_json(body) or _unknown_key(body, schema) or first_problem("lab-config", body)
     if problem is not None:
         raise ConfigProblem(f"{path}: {problem}")
-    return body or {}
+    checked: dict[str, Any] = body
+    return checked
+
+
+def _at(place: str, name: object) -> str:
+    return f"{place}/{name}" if place else str(name)
+
+
+def _not_json(value: Any, place: str = "", depth: int = 0) -> str | None:
+    """Return which value of a YAML file JSON does not have, and where, or None."""
+    where = place[:200] or "the file"
+    if depth > _DEEPEST:
+        return f"{where}: expected values of at most {_DEEPEST} levels, got more"
+    if isinstance(value, dict):
+        odd = next((name for name in value if not isinstance(name, str)), None)
+        if odd is not None:
+            return f"{where}: expected texts as names, got {str(odd)[:40]} ({type(odd).__name__})"
+        parts: Iterable[tuple[object, Any]] = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    elif value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return None
+    else:
+        got = value if isinstance(value, float) else type(value).__name__
+        return f"{where}: expected a text, a finite number, true or false, got {got}"
+    return next((found for name, part in parts if (found := _not_json(part, _at(place, name), depth + 1))), None)
+
+
+def _unknown_key(value: Any, schema: Mapping[str, Any], place: str = "") -> str | None:
+    """Return the first name that a schema does not have, with its place and what is near, or None."""
+    if isinstance(value, list):
+        parts = [(number, part, schema.get("items", {})) for number, part in enumerate(value)]
+    elif isinstance(value, dict) and "properties" in schema:
+        known = schema["properties"]
+        unknown = next((name for name in value if name not in known), None)
+        if unknown is not None:
+            return f"{place or 'the file'}: expected {', '.join(known)}, got {unknown[:40]!r}{near(unknown, known)}"
+        parts = [(name, part, known[name]) for name, part in value.items()]
+    else:
+        return None
+    return next((found for name, part, inner in parts if (found := _unknown_key(part, inner, _at(place, name)))), None)
 
 
 def _switches(path: Path, given: dict[str, Any]) -> Switches:
+    known = [field.name for field in fields(Switches)]
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is not None:
+        raise ConfigProblem(
+            f"{path}: switches: expected switches of docs/divergences.md, got {unknown[:40]}{near(unknown, known)}"
+        )
     try:
         return switches_with(Switches(), given)
     except ValueError as error:

@@ -15,8 +15,8 @@ from pfxlab.emulator.pki import write_private
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import USAGE, VERDICT_FAILED, can_be_written, stop
-from pfxlab.scenarios.commands.suggest import near
 from pfxlab.scenarios.control import bundle
+from pfxlab.scenarios.nearest import near
 from pfxlab.scenarios.scenario import loader, runner
 from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, catalogue, read_scenario
 from pfxlab.scenarios.scenario.runner import Run

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from pfxlab.scenarios.commands import options, suggest
+from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import FILE
 from pfxlab.scenarios.control.parts import PARTS
+from pfxlab.scenarios.nearest import near
 
 
 def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -14,7 +15,7 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise click.BadParameter(
-            f"expected a list of {', '.join(PARTS)}, got {', '.join(unknown)}{suggest.near(unknown[0], PARTS)}"
+            f"expected a list of {', '.join(PARTS)}, got {', '.join(unknown)}{near(unknown[0], PARTS)}"
         )
     return parts
 

@@ -30,6 +30,7 @@ from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.commands.ready_file import ready_facts
 from pfxlab.scenarios.load.plan_file import PATHS, LoadPlan, PlanProblem, built_in, changed, read_plan, schema
 from pfxlab.scenarios.load.shapes import KINDS
+from pfxlab.scenarios.nearest import near
 
 if TYPE_CHECKING:
     from pfxlab.scenarios.load.drive.run import Options, RunResult
@@ -44,9 +45,7 @@ def _found(name: str) -> LoadPlan:
         if name in known:
             return known[name]
         if not Path(name).exists():
-            stop(
-                USAGE, f"expected a file or one of the plans {', '.join(known)}, got {name}{suggest.near(name, known)}"
-            )
+            stop(USAGE, f"expected a file or one of the plans {', '.join(known)}, got {name}{near(name, known)}")
         return read_plan(Path(name))
     except PlanProblem as problem:
         stop(USAGE, str(problem))

@@ -300,7 +300,12 @@ class _Resume:
                 # Opened for writing before anything is imported: what cannot be remembered is not begun.
                 with path.open("a+", encoding="utf-8") as lines:
                     lines.seek(0)
-                    self._known = {line.rstrip("\n") for line in lines}
+                    text = lines.read()
+                    whole, _, torn = text.rpartition("\n")
+                    self._known = set(whole.splitlines())
+                    if torn:
+                        # A run was killed while it wrote: what the line says is done again, and begins a line.
+                        lines.write("\n")
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "other bytes"
                 stop(COULD_NOT_RUN, f"expected to read and write {path} as text, got: {reason}")

@@ -41,6 +41,7 @@ def test_help_imports_no_command() -> None:
         "pfxlab.scenarios.commands",
         "pfxlab.scenarios.commands.common",
         "pfxlab.scenarios.commands.suggest",
+        "pfxlab.scenarios.nearest",
     }
 
 

@@ -137,6 +137,22 @@ def test_update_does_what_an_earlier_import_did_not(
     pfx(up, "remove", "--user", UPN)
 
 
+def test_torn_line_of_a_progress_file_is_repaired(
+    up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
+) -> None:
+    """A last line that a kill cut off counts for nothing, and the next run writes its lines whole below it."""
+    some = [str(files[0]), "--password-file", str(tmp_path / "password"), "--user", UPN, "--json"]
+    resume = tmp_path / "done"
+    assert said(pfx(up, "import", *some, "--progress-file", str(resume)))["created"] == 1
+    (line,) = resume.read_text().splitlines()
+    pfx(up, "remove", "--user", UPN)
+    resume.write_text(line[:-4])
+    assert said(pfx(up, "import", *some, "--progress-file", str(resume)))["created"] == 1
+    assert resume.read_text().splitlines() == [line[:-4], line]
+    assert said(pfx(up, "import", *some, "--progress-file", str(resume)))["skipped"] == 1
+    pfx(up, "remove", "--user", UPN)
+
+
 def test_a_key_of_ones_own_needs_its_own_name(
     up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
 ) -> None:

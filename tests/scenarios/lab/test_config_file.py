@@ -76,7 +76,7 @@ def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
     [
         ("seed: [", "line 1: expected YAML"),
         ("seed: x", "seed: expected type"),
-        ("cheese: 1", "expected additionalProperties"),
+        ("cheese: 1", "the file: expected seed, auto_approve_upn, explain, journal_entries, switches, tenants, got 'cheese'"),
         ("switches: {cheese: 1}", "expected switches of docs/divergences.md, got cheese"),
         ("switches: {duplicate_post: maybe}", "expected one of reject400, upsert, conflict409, got 'maybe'"),
         ("switches: {page_size: -1}", "switches/page_size: expected int from 1, got -1"),
@@ -86,7 +86,7 @@ def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
         ("switches: {1: 2}", "got 1"),
         ("tenants: [{domain: pfxlab.example, users: [{upn: Admin@pfxlab.example, password: y}]}]", "beside those the lab makes"),
         ("tenants: [{domain: pfxlab.example, id: 11111111-2222-4333-8444-555555555555}]", "expected no id"),
-        ("switches: {connector_retry_seconds: .nan}", "expected float from 0, got nan"),
+        ("switches: {connector_retry_seconds: .nan}", "connector_retry_seconds: expected a text, a finite number, true or false, got nan"),
         ("tenants: [{domain: a.example}, {domain: A.example}]", "expected each domain once, got a.example"),
         ("tenants: [{domain: a.example, users: [{upn: user@pfxlab.example, password: y}]}]", "users of its own domain"),
         ("tenants: [{domain: a.example, groups: [{name: g, members: [b@a.example]}]}]", "group g: expected users of the tenant"),
@@ -148,3 +148,30 @@ async def test_restart_keeps_consent_and_follows_the_file(tmp_path: Path) -> Non
         assert (after["created"], before["directory_roles"]) == (before["created"], "[]")
         assert after["directory_roles"] != "[]"
         assert directory.groups_of(after["id"]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("sede: 3", "the file: expected seed, .*, got 'sede'; did you mean seed"),
+        (
+            "switches: {page_sise: 3}",
+            "switches: expected switches of docs/divergences.md, got page_sise; did you mean",
+        ),
+        ("tenants: [{domain: a.example, user: []}]", "tenants/0: expected domain, .*, got 'user'; did you mean users"),
+        ("seed: .inf", "seed: expected a text, a finite number, true or false, got inf"),
+        ("seed: 2026-01-01", "seed: expected a text, a finite number, true or false, got date"),
+        ("seed: !!binary AAAA", "seed: expected a text, a finite number, true or false, got bytes"),
+        ("1: 2", "the file: expected texts as names, got 1 .int."),
+        ("switches: &a {page_size: *a}", "switches/page_size/.*: expected values of at most 20 levels"),
+        ("seed: 9999-99-99", "expected a YAML file, got one that cannot be read"),
+        ("- 1", "the body: expected type"),
+        ("switches: {page_size: .nan}", "switches/page_size: expected a text, a finite number"),
+    ],
+)
+def test_odd_value_is_refused_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+    """What YAML can say and a configuration cannot mean is refused in a sentence that names file, place and what is near."""
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigProblem, match=sentence) as problem:
+        read_config(path)
+    assert str(path) in str(problem.value)
