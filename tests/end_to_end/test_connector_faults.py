@@ -30,7 +30,6 @@ from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.enums import PaddingScheme
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 from pfxlab.scenarios.load.drive.material import Material, queue_up
-from tests.conftest import new_lab
 from tests.connector_sim import softhsm
 from tests.emulator.graph.client import PFX, admin, record
 
@@ -76,7 +75,7 @@ async def working(lab: Lab, material: Material, change: Callable[[Lab], None] = 
 async def lab(tmp_path: Path, material: Material) -> Any:
     """Return a running lab whose connector has the material's key, and which retries at once."""
     SoftwareKsp(tmp_path / "lab" / "connector" / "keys").store(KEY_NAME, material.key)
-    async with new_lab(tmp_path / "lab") as running:
+    async with Lab(tmp_path / "lab") as running:
         with running.switched(connector_retry_seconds=0):
             yield running
 
