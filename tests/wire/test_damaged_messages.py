@@ -80,6 +80,7 @@ def damaged(whole: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", ["SyncML", "SOAP", "plist", "binary plist", "CSR", "challenge", "SignedData", "SCEP"])
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 def test_damaged_message_is_refused_in_the_readers_own_words(name: str, readers: dict[str, Reader]) -> None:
     """Whatever byte of a message is damaged, its reader raises nothing but the error it documents."""
     reader, refused = readers[name], 0
