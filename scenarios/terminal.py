@@ -48,7 +48,6 @@ class Rows:
     rows: Sequence[Sequence[str]]
     right: Sequence[str] = ()
     styles: Sequence[str] = ()
-    title: str = ""
 
 
 def console(*, stderr: bool = False, quiet: bool = False) -> Console:
@@ -87,7 +86,7 @@ def print_rows(where: Console, table: Rows) -> None:
             )
             where.print(Text(", ".join((first, *rest)), style), soft_wrap=True)
         return
-    shown = Table(title=table.title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in table.columns:
         shown.add_column(name, justify="right" if name in table.right else "left")
     for row, style in zip(table.rows, styles, strict=True):

@@ -138,7 +138,7 @@ class SoftwareKsp:
         numbers = key.private_numbers()
         if numbers.p * numbers.q != numbers.public_numbers.n:
             raise KeyStoreError(
-                f"expected an RSA key in the file of {key_name!r}, got numbers that do not belong together"
+                f"expected an RSA key in the file of {key_name!r}, got a modulus other than its primes' product"
             )
         return SoftwareKey(key_name, key, bool(_head(data).get("exportable", False)))
 

@@ -50,20 +50,25 @@ def lay_out(folder: Path) -> None:
 
 def key_pool(size: int = 8) -> KeyPool:
     """Return keys for simulated devices and test certificates, kept as the others are."""
-    try:
-        path = _kept().with_name("keys.pem")
-        pool = KeyPool(path, size)
+    pool, path = _pool("keys.pem", size), _kept().with_name("keys.pem")
+    with contextlib.suppress(OSError):
         if not path.exists():
             pool.fill()
-        return pool
-    except OSError:
+    return pool
+
+
+def _pool(name: str, size: int) -> KeyPool:
+    """Return the keys of a kept file; where it cannot be read, or holds something else, keys are made anew."""
+    try:
+        return KeyPool(_kept().with_name(name), size)
+    except (OSError, ValueError):
         return KeyPool(None, size)
 
 
 @contextlib.contextmanager
 def kept_keys(size: int) -> Iterator[KeyPool]:
     """Give up to so many keys for what one command makes; those it had to make are kept for the next one."""
-    pool = KeyPool(_kept().with_name("run-keys.pem"), size)
+    pool = _pool("run-keys.pem", size)
     try:
         yield pool
     finally:

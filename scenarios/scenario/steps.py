@@ -247,8 +247,8 @@ async def _expect(world: World, given: Arguments) -> str:
         raise VerbFailed(str(error)) from None
 
 
-Deed = Callable[[World, Any], Awaitable[str]]
-DEEDS: Final[Mapping[str, Deed]] = {
+StepFunction = Callable[[World, Any], Awaitable[str]]
+FUNCTIONS: Final[Mapping[str, StepFunction]] = {
     "connector": _connector,
     "user": _user,
     "group": _group,
@@ -288,6 +288,6 @@ async def perform(world: World, step: Mapping[str, Any]) -> str:
     """
     ((name, given),) = step.items()
     try:
-        return await DEEDS[name](world, given)
+        return await FUNCTIONS[name](world, given)
     except (BadSnapshot, ConnectorError, EnrollmentRefused, SessionFailed, OpenSslFailed, OpenSslMissing) as error:
         raise VerbFailed(str(error)) from None

@@ -4,6 +4,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from asn1crypto import keys as asn1_keys
+from asn1crypto import pem
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.connector_sim.errors import KeyExists, KeyNotFound, KeyStoreError, ProviderUnknown
@@ -75,6 +78,23 @@ def test_broken_key_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeyStoreError) as refused:
         ksp.open("k")
     assert "canary" not in str(refused.value)
+
+
+def test_key_file_with_other_numbers_is_refused(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    """A key file whose modulus is not the product of its primes is refused, though its structure is right."""
+    pkcs8 = serialization.PrivateFormat.PKCS8
+    info = asn1_keys.PrivateKeyInfo.load(
+        rsa_key.private_bytes(serialization.Encoding.DER, pkcs8, serialization.NoEncryption())
+    )
+    numbers = info["private_key"].parsed
+    numbers["modulus"] = numbers["modulus"].native + 2
+    info["private_key"] = numbers
+    ksp = SoftwareKsp(tmp_path)
+    ksp.path("k").write_bytes(pem.armor("PRIVATE KEY", info.dump(force=True)))
+    with pytest.raises(
+        KeyStoreError, match="expected an RSA key in the file of 'k', got a modulus other than its primes' product"
+    ):
+        ksp.open("k")
 
 
 def test_odd_key_size_is_refused(tmp_path: Path) -> None:

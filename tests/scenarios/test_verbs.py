@@ -37,7 +37,7 @@ def greets(monkeypatch: pytest.MonkeyPatch) -> None:
         return f"{given['device']} greeted{' warmly' if given['warmly'] else ''}"
 
     monkeypatch.setattr(verbs, "VERBS", (*verbs.VERBS, SAMPLE))
-    monkeypatch.setattr(steps, "DEEDS", {**steps.DEEDS, "greet": greet})
+    monkeypatch.setattr(steps, "FUNCTIONS", {**steps.FUNCTIONS, "greet": greet})
 
 
 def run(lab: TestLab, *words: str) -> Result:
@@ -48,7 +48,7 @@ def run(lab: TestLab, *words: str) -> Result:
 def test_each_row_has_its_function() -> None:
     """Every verb and condition of the tables is carried out by one function, and no function is without a row."""
     assert set(control.HANDLERS) == {one.endpoint.operation for one in verbs.VERBS if one.endpoint is not None}
-    assert set(steps.DEEDS) == set(verbs.steps())
+    assert set(steps.FUNCTIONS) == set(verbs.steps())
     assert set(checks.CHECKS) == set(expectations.CONDITIONS)
     names = [one.name for one in verbs.VERBS]
     operations = [endpoint.operation for _, endpoint in verbs.endpoints()]

@@ -15,24 +15,17 @@ from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.scenarios import terminal
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, secret, stop
 from pfxlab.scenarios.commands.lab.demo_run import Demo, Material, Result, Sabotage, own_material
 from pfxlab.scenarios.commands.progress import Progress
 from pfxlab.scenarios.lab.lab import DataUnusable
 from pfxlab.scenarios.mail.openssl import OpenSslFailed, OpenSslMissing
 
 
-def _read_password(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig").partition("\n")[0].rstrip("\r")
-    except UnicodeDecodeError:
-        stop(USAGE, f"{path}: expected the password as UTF-8 text on the first line, got other bytes.")
-
-
 def _own(pfx_file: Path, password_file: Path | None, user: str | None, *, allow_expired: bool) -> Material:
     if password_file is None or user is None:
         raise click.UsageError("--pfx needs --password-file and --user as well.")
-    password = _read_password(password_file)
+    password = secret(password_file)
     try:
         now = datetime.now(UTC)
         return own_material(pfx_file.read_bytes(), password, allow_expired=allow_expired, lab_now=now)

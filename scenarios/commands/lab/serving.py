@@ -102,7 +102,7 @@ def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, N
             asyncio.run(serve(data))
         else:
             with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
-                # A lab that ends with its command can use cached keys.
+                # A lab whose folder goes when it ends needs no keys of its own.
                 lay_out(Path(folder))
                 asyncio.run(serve(Path(folder)))
     except (PortTaken, OSError, DataUnusable, sqlite3.Error, ConnectorError, EnrollmentRefused, SessionFailed) as error:

@@ -25,3 +25,24 @@ async def test_keys_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     after = _contents(tmp_path / "two")
     made = {name for name, data in after.items() if laid.get(name) != data}
     assert {Path(name).name for name in made} == {"ca.pem", "connector-public-key.pem"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"rubbish", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+)
+def test_damaged_keys_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """A kept file that holds no keys costs the time to make them, and stops no command."""
+    monkeypatch.setenv(key_cache.VARIABLE, str(tmp_path))
+    (tmp_path / "run-keys.pem").write_bytes(content)
+    with key_cache.kept_keys(2) as keys:
+        assert keys().key_size == 2048
+
+
+def test_keys_of_one_command_are_there_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one command had to make the next one gets, in the same order."""
+    monkeypatch.setenv(key_cache.VARIABLE, str(tmp_path))
+    with key_cache.kept_keys(3) as keys:
+        made = [keys().public_key().public_numbers() for _ in range(2)]
+    with key_cache.kept_keys(3) as keys:
+        assert [keys().public_key().public_numbers() for _ in range(2)] == made
+    assert (tmp_path / "run-keys.pem").stat().st_mode & 0o777 == 0o600
