@@ -72,7 +72,7 @@ def touched(patch: Path) -> list[str]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Callable[[], Path]:
-    """Return what copies this checkout, with mypy's cache and the tests' keys, which only save time."""
+    """Return what copies this checkout, with what takes long to make: mypy's cache, the tests' keys, Node's packages."""
 
     def copied() -> Path:
         there = tmp_path / "checkout"
@@ -84,6 +84,9 @@ def checkout(tmp_path: Path) -> Callable[[], Path]:
             shutil.copytree(ROOT / ".mypy_cache", there / ".mypy_cache")
         run(there, "make --silent build/typed/pfxlab && git init --quiet && git add --all")
         (there / "build" / "test-keys").symlink_to(ROOT / "build" / "test-keys")
+        node = Path("tests") / "clients" / "node" / "node_modules"
+        if (ROOT / node).is_dir():
+            (there / node).symlink_to((ROOT / node).resolve())
         return there
 
     return copied

@@ -213,7 +213,7 @@ async def test_model_errors_have_microsofts_texts(lab: Lab, changes: Any, code: 
     ("changes", "truth"),
     [
         ({"thumbprint": ...}, "expected thumbprint"),
-        ({"encryptedPfxPassword": ""}, "encrypted_pfx_password"),
+        ({"encryptedPfxPassword": ""}, "expected encryptedPfxPassword, got empty"),
         ({"userPrincipalName": "nobody@pfxlab.example"}, "no user of this tenant"),
     ],
 )
