@@ -18,8 +18,10 @@ def next_check_in(poll: Poll, enrolled: datetime, after: datetime) -> datetime:
     """Return the first moment later than `after` at which a device that enrolled at `enrolled` checks in.
 
     `poll`: (minutes, times), one set after the other; the first set with 0 times goes on for ever. Without one the
-    device makes a schedule of 24 hours.
+    device makes a schedule of 24 hours. Before `enrolled`, as after a clock was set back, only the last set counts.
     """
+    if after < enrolled:
+        poll = tuple((minutes, times) for minutes, times in poll if times == 0)
     moment = enrolled
     for minutes, times in poll:
         step = timedelta(minutes=minutes)
@@ -35,7 +37,7 @@ def next_check_in(poll: Poll, enrolled: datetime, after: datetime) -> datetime:
 
 
 def _forever(begin: datetime, step: timedelta, after: datetime) -> datetime:
-    rounds = max(0, (after - begin) // step)
+    rounds = (after - begin) // step
     return begin + step * (rounds + 1)
 
 

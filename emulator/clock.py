@@ -1,7 +1,7 @@
 """The lab's movable clock: real time plus an offset, or frozen."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,8 @@ class LabClock:
     def __init__(self, frozen_at: datetime | None = None) -> None:
         self._offset = timedelta()
         self._frozen = frozen_at
+        self.on_set_back: list[Callable[[timedelta], None]] = []
+        """Called with the length of the step when the clock is set back: stored deadlines move with it."""
 
     def now(self) -> datetime:
         """Return the lab's moment, aware, in UTC."""
@@ -19,7 +21,9 @@ class LabClock:
 
     def freeze(self, at: datetime | None = None) -> None:
         """Stop at `at`, or at the present moment."""
-        self._frozen = at or self.now()
+        before = self.now()
+        self._frozen = at or before
+        self._tell(before)
 
     def advance(self, step: timedelta) -> None:
         """Move forward; a frozen clock stays frozen at the later moment."""
@@ -32,10 +36,19 @@ class LabClock:
 
     def set(self, at: datetime) -> None:
         """Put the clock forward or back; a running clock runs on from there, a frozen one stays frozen."""
+        before = self.now()
         if self._frozen is not None:
             self._frozen = at
         else:
-            self._offset += at - self.now()
+            self._offset += at - before
+        self._tell(before)
+
+    def _tell(self, before: datetime) -> None:
+        """Tell those concerned when the clock stands earlier than it did."""
+        step = before - self.now()
+        if step > timedelta():
+            for listener in self.on_set_back:
+                listener(step)
 
     def resume(self) -> None:
         """Let a frozen clock run on from where it stands."""

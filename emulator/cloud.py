@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -62,6 +63,8 @@ class Cloud:
         self.deliveries = Deliveries(self.store)
         self.commands = MdmCommands(self.store)
         self.lists = Lists(self.store)
+        self.limit_waits()
+        clock.on_set_back.append(self._move_back)
 
     @cached_property
     def device_ca(self) -> Authority:
@@ -93,7 +96,18 @@ class Cloud:
         self.config = replace(self.config, switches=switches)
         self.journal.record("lab", "switches set", **{name: str(value) for name, value in changes.items()})
 
+    def limit_waits(self) -> None:
+        """Let nothing wait longer from now on than the switches say, whatever the clock has done."""
+        switches = self.config.switches
+        lease, retry = switches.connector_lease_seconds, switches.connector_retry_seconds
+        self.deliveries.limit_waits(self.clock.now(), timedelta(seconds=lease), timedelta(seconds=retry))
+
+    def _move_back(self, step: timedelta) -> None:
+        self.deliveries.move_back(step)
+        self.connectors.move_back(step)
+
     def close(self) -> None:
         """Close the store."""
+        self.clock.on_set_back.remove(self._move_back)
         self.journal.flush()
         self.store.close()

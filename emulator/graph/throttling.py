@@ -85,7 +85,7 @@ class Throttle:
             possible |= {("write", *who): limits.tenant_writes, ("write", *app): limits.app_writes}
         buckets = {name: limit for name, limit in possible.items() if limit is not None}
         for name in buckets:
-            self._forget(name, now - limits.seconds)
+            self._forget(name, now - limits.seconds, now)
         used = max(self._sums.get(name, 0) / limit for name, limit in buckets.items())
         excess = {name: self._sums.get(name, 0) + request.cost - limit for name, limit in buckets.items()}
         waits = [self._wait(name, units, limits.seconds, now) for name, units in excess.items() if units > 0]
@@ -104,10 +104,13 @@ class Throttle:
                 return at + seconds - now
         return seconds
 
-    def _forget(self, name: tuple[str, ...], before: float) -> None:
+    def _forget(self, name: tuple[str, ...], before: float, now: float) -> None:
+        """Forget what left the window, and what a clock that was set back says is still to come."""
         seen = self._seen.get(name, deque())
         while seen and seen[0][0] <= before:
             self._sums[name] -= seen.popleft()[1]
+        while seen and seen[-1][0] > now:
+            self._sums[name] -= seen.pop()[1]
 
 
 def retry_headers(variant: str, seconds: float) -> dict[str, str]:

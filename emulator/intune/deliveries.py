@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pfxlab.emulator.cloud import Cloud
@@ -10,7 +10,7 @@ from pfxlab.emulator.intune import portal_errors
 from pfxlab.emulator.intune.profiles import target_profile
 from pfxlab.emulator.intune.targeting import Certificate, Subject, is_targeted, select
 from pfxlab.emulator.store.database import Row
-from pfxlab.emulator.store.deliveries import Delivery
+from pfxlab.emulator.store.deliveries import Delivery, retry_pause
 from pfxlab.emulator.store.delivery_states import TABLE, State, Trigger, columns_set, next_state
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.connector import NotRecrypted, Result
@@ -232,19 +232,23 @@ def release(cloud: Cloud, connector_id: str) -> None:
 
 def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[str, list[Row]]:
     """Give a connector up to `limit` requests; return the lease's id and the rows of `Deliveries.due`, or nothing."""
-    now = cloud.clock.now()
+    now, turns = cloud.clock.now(), turns_of(cloud)
+    if now < turns.last_poll:
+        # The machine's own clock was set back.
+        cloud.limit_waits()
+    turns.last_poll = now
     if not cloud.deliveries.waiting(tenant_id, now):
         return "", []
     until = now + timedelta(seconds=cloud.config.switches.connector_lease_seconds)
     lease_id = cloud.traces.guid()
     with cloud.store.atomic():
         expire_leases(cloud)
-        due, last = cloud.deliveries.due(tenant_id, now, limit, turns_of(cloud).last_served.get(tenant_id, ""))
+        due, last = cloud.deliveries.due(tenant_id, now, limit, turns.last_served.get(tenant_id, ""))
         cloud.deliveries.take(due, lease_id, connector_id, until, now)
         if due:
             ids = [row["id"] for row in due]
             cloud.journal.record("intune", "lease taken", connector=connector_id, lease=lease_id, deliveries=ids)
-        turns_of(cloud).last_served[tenant_id] = last
+        turns.last_served[tenant_id] = last
     return lease_id, due
 
 
@@ -308,17 +312,21 @@ def _fail(cloud: Cloud, result: NotRecrypted) -> bool:
     if _was_last(cloud, delivery, reason):
         return True
     # Each further attempt waits twice as long: what is broken seldom heals at once.
-    pause = timedelta(seconds=cloud.config.switches.connector_retry_seconds * 2**delivery.attempts)
-    again = cloud.clock.now() + pause
-    apply(cloud, delivery, Trigger.ATTEMPT_FAILED, reason, attempts=delivery.attempts + 1, not_before=again)
+    attempts, first = delivery.attempts + 1, timedelta(seconds=cloud.config.switches.connector_retry_seconds)
+    again = cloud.clock.now() + retry_pause(first, attempts)
+    apply(cloud, delivery, Trigger.ATTEMPT_FAILED, reason, attempts=attempts, not_before=again)
     return False
 
 
 class Turns:
-    """Whose turn it is at the connectors: tenant → the user who was served last. A restart begins the round anew."""
+    """Whose turn it is at the connectors: tenant → the user who was served last. A restart begins the round anew.
+
+    `last_poll`: when a connector last asked for work.
+    """
 
     def __init__(self) -> None:
         self.last_served: dict[str, str] = {}
+        self.last_poll = datetime.min.replace(tzinfo=UTC)
 
 
 def turns_of(cloud: Cloud) -> Turns:

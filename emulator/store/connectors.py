@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from pfxlab.emulator.store.database import Row, Store, from_text, placeholders, to_text
@@ -76,6 +76,14 @@ class Connectors:
     def note_contact(self, connector_id: str, version: str, when: datetime) -> None:
         """Note a heartbeat."""
         self._store.update("connectors", connector_id, {"version": version, "last_connection": to_text(when)})
+
+    def move_back(self, step: timedelta) -> None:
+        """Let the latest contacts come earlier by a step, as the clock does: silence lasts as long as before."""
+        rows = self._store.rows("select id, last_connection from connectors")
+        moved = [(to_text(from_text(row["last_connection"]) - step), row["id"]) for row in rows]
+        if moved:
+            with self._store.atomic():
+                self._store.run_many("update connectors set last_connection = ? where id = ?", moved)
 
     def renewing(self, connector_id: str, thumbprint: str) -> None:
         """Let the next certificate wait for its first use."""

@@ -1,9 +1,10 @@
 """Deliveries: pfxRecryptionRequest and onPremEncryptedPayload in one record."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from pfxlab.emulator.store.database import Row, Store, from_text, placeholders, to_text
 from pfxlab.emulator.store.delivery_states import State, Trigger, allowed, columns_set, next_state
@@ -64,6 +65,14 @@ def _steps(trigger: Trigger, after: State, *given: str) -> str:
 _LEASE = _bulk(Trigger.LEASE_TAKEN, State.LEASED, "lease_id", "leased_by", "lease_until", "last_modified")
 _READY = _bulk(Trigger.RECRYPTED, State.READY, "payload", "last_modified")
 _DATES = ("created", "last_modified", "not_before", "lease_until")
+
+Waits: TypeAlias = tuple[datetime | None, datetime | None]
+"""When a lease ends, and when a failed attempt is repeated."""
+
+
+def retry_pause(first: timedelta, attempts: int) -> timedelta:
+    """Return how long a request waits after its failed attempt of that number, from 1: each time twice as long."""
+    return first * (1 << max(0, attempts - 1))
 
 
 def from_row(row: Row) -> Delivery:
@@ -211,6 +220,37 @@ class Deliveries:
         )
         found = self._store.scalar(sql, {"now": to_text(after)})
         return None if found is None else from_text(found)
+
+    def move_back(self, step: timedelta) -> None:
+        """Let leases and retries come earlier by a step, as the clock does: what is left of them stays what it was."""
+        self._change_waits(lambda _, lease, retry: (lease and lease - step, retry and retry - step))
+
+    def limit_waits(self, now: datetime, lease: timedelta, retry: timedelta) -> None:
+        """Let no lease last longer from now on than `lease`, no retry wait longer than its attempt's share of `retry`.
+
+        A clock that was set back unnoticed, or while the lab was down, leaves such waits behind.
+        """
+
+        def limited(attempts: int, until: datetime | None, again: datetime | None) -> Waits:
+            return until and min(until, now + lease), again and min(again, now + retry_pause(retry, attempts))
+
+        self._change_waits(limited)
+
+    def _change_waits(self, change: Callable[[int, datetime | None, datetime | None], Waits]) -> None:
+        """Set lease_until and not_before of everything that waits to what `change` makes of attempts and both."""
+        sql = (
+            "select rowid, attempts, lease_until, not_before from deliveries where state in ('requested', 'leased')"
+            " and coalesce(lease_until, not_before) is not null"
+        )
+        changed = []
+        for row in self._store.rows(sql):
+            before = tuple(at and from_text(at) for at in (row["lease_until"], row["not_before"]))
+            after = change(row["attempts"], *before)
+            if after != before:
+                changed.append((*(at and to_text(at) for at in after), row["rowid"]))
+        if changed:
+            with self._store.atomic():
+                self._store.run_many("update deliveries set lease_until = ?, not_before = ? where rowid = ?", changed)
 
     def progress(self) -> list[Row]:
         """Return what check-ins and connectors change of all deliveries: id, state, attempts, maybe_on_device."""

@@ -61,9 +61,9 @@ def test_diagram_is_drawn_from_the_table() -> None:
     assert f"```mermaid\n{mermaid()}```" in page.read_text()
 
 
-def world(clock: LabClock, **switches: float) -> tuple[Cloud, Credentials, Device]:
+def world(clock: LabClock, folder: Path | None = None, **switches: float) -> tuple[Cloud, Credentials, Device]:
     """Return a cloud with one user, one iPhone, and an encryption profile for everybody."""
-    cloud = Cloud(Config(switches=Switches(**switches)), clock)  # type: ignore[arg-type]
+    cloud = Cloud(Config(switches=Switches(**switches)), clock, folder)  # type: ignore[arg-type]
     made = seed(cloud)
     user = cloud.directory.user(made.tenant_id, made.user_upn)
     assert user is not None
