@@ -112,7 +112,7 @@ def _explained(lab: "TestLab") -> str:
     """Return the lab's time and seed, where each certificate's way ends, and the latest refusals."""
     world = lab.world
     lines = [f"seed {world.lab.config.seed}, lab time {lab.now:%Y-%m-%d %H:%M:%S} UTC"]
-    for upn in sorted({made.upn for made in world.certificates.values()} | {lab.user}):
+    for upn in sorted({made.upn for made in world.certificates.issued.values()} | {lab.user}):
         for explanation in lab.explain(upn):
             where = f" on {explanation.device_name}" if explanation.device_name else ""
             what = (explanation.thumbprint or "certificates")[:16]

@@ -94,14 +94,14 @@ async def _connected(stage: Stage) -> None:
 async def _furnish(stage: Stage, bad_key: str | None = None) -> None:
     world = stage.world
     for platform in ("ios", "windows"):
-        await world.profile(platform, platform, "smimeEncryption", ["Mail users"], [])
-        await world.add_device(platform, platform, _USER)
+        await world.profiles.create(platform, platform, "smimeEncryption", ["Mail users"], [])
+        await world.devices.enroll(platform, platform, _USER)
     for scheme in _PADDINGS:
         stage.furnish(_USER, name=scheme.name)
-        await world.import_certificate(scheme.name, padding=scheme.name)
+        await world.certificates.import_named(scheme.name, padding=scheme.name)
     if bad_key is not None:
         stage.facts["bad"] = stage.furnish(_USER, name="bad").thumbprint
-        await world.import_certificate("bad", key=bad_key)
+        await world.certificates.import_named("bad", key=bad_key)
 
 
 async def _serve_devices(stage: Stage) -> None:
@@ -121,7 +121,7 @@ async def _enrolled(stage: Stage) -> str:
     cloud, tenant = stage.lab.cloud, stage.lab.operator.credentials.tenant_id
     await stage.lab.start_connector()
     for platform in PLATFORMS:
-        await stage.world.profile(platform, platform, "smimeEncryption", ["Mail users"], [])
+        await stage.world.profiles.create(platform, platform, "smimeEncryption", ["Mail users"], [])
     await _until(lambda: any(device.user_id for device in cloud.devices.of_tenant(tenant)))
     device = next(device for device in cloud.devices.of_tenant(tenant) if device.user_id)
     user = cloud.directory.user(tenant, device.user_id)
@@ -138,7 +138,7 @@ async def let_install_and_remove(stage: Stage) -> None:
     """As `let_install`, then delete the record and wait until the certificate is gone."""
     await let_install(stage)
     stage.facts["installed"] = True
-    await stage.world.delete_record("mail")
+    await stage.world.certificates.delete_records("mail")
     await _until(lambda: all_removed(stage))
 
 
@@ -147,6 +147,8 @@ async def let_fail(stage: Stage) -> None:
     upn = await _enrolled(stage)
     stage.furnish(upn)
     stage.furnish(upn, name="other")
-    other = stage.world.record("other")["encryptedPfxPassword"]
-    await stage.world.graph("POST", COLLECTION, {**stage.world.record("mail"), "encryptedPfxPassword": other})
+    other = stage.world.certificates.record("other")["encryptedPfxPassword"]
+    await stage.world.administrator.call(
+        "POST", COLLECTION, {**stage.world.certificates.record("mail"), "encryptedPfxPassword": other}
+    )
     await _until(lambda: any(d.state in (State.FAILED, State.INSTALLED) for d in deliveries(stage)))

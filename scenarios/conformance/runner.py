@@ -65,7 +65,7 @@ async def _play(stage: Stage, plan: Plan, module: Module, tool: Any) -> ToolRun:
     if module.switches:
         stage.world.set_switches(**module.switches)
     for fault in module.faults:
-        stage.world.plan_fault(read_fault(dict(fault)))
+        stage.world.faults.plan(read_fault(dict(fault)))
     facts = {"plan": plan.name, "plain": module.plain, "passing": module.passing, "unclear": module.unclear}
     stage.facts |= facts
 

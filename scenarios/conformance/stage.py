@@ -82,11 +82,11 @@ class Stage:
         chain: bool = False,
     ) -> Given:
         """Make a user and a certificate for the tool to deal with; `usage` may differ from the purpose asked for."""
-        user_id = self.world.user(upn)
+        user_id = self.world.directory.user(upn)
         plan = CertificatePlan(
             name, IntendedPurpose[usage or purpose], PaddingScheme.oaepSha512, 30, 365, not modern, chain, password
         )
-        made = self.world.certificate(name, upn, plan)
+        made = self.world.certificates.issue(name, upn, plan)
         certificate, key = made.issued.certificate, made.issued.key
         given = Given(
             upn=upn,
@@ -130,10 +130,10 @@ class Stage:
 
     async def put_record(self, given: Given, **changes: Any) -> None:
         """Import a certificate as somebody else did before the tool came."""
-        made = next(m for m in self.world.certificates.values() if m.thumbprint == given.thumbprint)
+        made = next(m for m in self.world.certificates.issued.values() if m.thumbprint == given.thumbprint)
         purpose = IntendedPurpose[given.purpose]
         record = new_user_pfx_certificate(made.pfx, given.password, given.upn, purpose, self.lab.encryption_key())
-        await self.world.graph("POST", COLLECTION, {**record, **changes})
+        await self.world.administrator.call("POST", COLLECTION, {**record, **changes})
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Return every record as the cloud keeps it, by id, lower case; values that readers see masked included."""

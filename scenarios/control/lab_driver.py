@@ -7,6 +7,7 @@ from typing import Any
 
 from pfxlab.emulator.faults.plan import Fault, Planned
 from pfxlab.emulator.lab.verbs import VerbFailed
+from pfxlab.emulator.store.delivery_states import State
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
 from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.scenario import steps
@@ -28,11 +29,12 @@ class LabDriver:
 
     def left(self) -> int:
         """Return how many deliveries wait for a connector that does not take them."""
-        return self.world.left()
+        lab = self.world.lab
+        return lab.cloud.deliveries.count(lab.operator.credentials.tenant_id, State.REQUESTED, State.LEASED)
 
     def plan_fault(self, fault: Fault) -> Planned:
         """Plan a fault from now on."""
-        return self.world.plan_fault(fault)
+        return self.world.faults.plan(fault)
 
     async def perform(self, step: Mapping[str, Any]) -> str:
         """Carry out a step of a scenario; return what happened in a sentence.

@@ -36,15 +36,17 @@ def profile_name(platform: str, purpose: IntendedPurpose) -> str:
     return f"Imported PKCS, {platform}, {purpose.name}"
 
 
-async def assign_profile(client: GraphClient, platform: str, purpose: IntendedPurpose, group_id: str) -> str:
-    """Create an imported-PFX profile for a platform and purpose, assign it to a group, return its id."""
-    body: dict[str, Any] = {
-        "@odata.type": PLATFORMS[platform].profile_type,
-        "displayName": profile_name(platform, purpose),
-        "intendedPurpose": purpose.name,
-    }
+def profile_body(name: str, platform: str, purpose: str) -> dict[str, str]:
+    """Return Graph's entity for an imported-PFX profile."""
+    body = {"@odata.type": PLATFORMS[platform].profile_type, "displayName": name, "intendedPurpose": purpose}
     if platform == "windows":
         body["keyStorageProvider"] = "useTpmKspOtherwiseUseSoftwareKsp"
+    return body
+
+
+async def assign_profile(client: GraphClient, platform: str, purpose: IntendedPurpose, group_id: str) -> str:
+    """Create an imported-PFX profile for a platform and purpose, assign it to a group, return its id."""
+    body = profile_body(profile_name(platform, purpose), platform, purpose.name)
     profile = await client.call("POST", PROFILES, body)
     target = {"@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": group_id}
     await client.call("POST", f"{PROFILES}/{profile['id']}/assign", {"assignments": [{"target": target}]})

@@ -14,7 +14,7 @@ from pfxlab.emulator.lab.expectations import CONDITIONS
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.lab.lab import FIRST
-from pfxlab.scenarios.lab.names import Unknown
+from pfxlab.scenarios.lab.tenant.names import Unknown
 from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.mail import canaries, proofs
 from pfxlab.scenarios.mail.openssl import OpenSsl
@@ -34,7 +34,7 @@ def _names(value: Any) -> list[str]:
 def _why(world: World, device: str, certificate: str) -> str:
     """Return what the lab can explain about a certificate on a device."""
     try:
-        upn = world.made(certificate).upn
+        upn = world.certificates.get(certificate).upn
         for results in world.explain(upn, device, certificate):
             if results.broken is not None:
                 return f"; {results.broken.code}: {results.broken.evidence}. {results.broken.remedy}"
@@ -46,7 +46,7 @@ def _why(world: World, device: str, certificate: str) -> str:
 async def _holds(world: World, given: Given) -> str:
     device, wanted = given["device"], sorted(_names(given["holds"]))
     for name in wanted:
-        world.made(name)
+        world.certificates.get(name)
     held = world.holds(device)
     missing = [name for name in wanted if name not in held]
     if held != wanted:
@@ -63,10 +63,10 @@ async def _lacks(world: World, given: Given) -> str:
 
 
 async def _opens(world: World, given: Given) -> str:
-    openssl, device = OpenSsl(), world.device(given["device"])
+    openssl, device = OpenSsl(), world.devices.get(given["device"])
     names = _names(given["opens"])
     for age, name in enumerate(names):
-        made = world.made(name)
+        made = world.certificates.get(name)
         mail = await proofs.write_mail(openssl, name, made.issued.certificate, made.thumbprint, age)
         proof = proofs.opens(device, mail)
         if not proof.passed:
@@ -76,7 +76,7 @@ async def _opens(world: World, given: Given) -> str:
 
 
 async def _signs_with(world: World, given: Given) -> str:
-    device, made = world.device(given["device"]), world.made(given["signs_with"])
+    device, made = world.devices.get(given["device"]), world.certificates.get(given["signs_with"])
     try:
         _, identity = sign_mail(b"Signed by a scenario\r\n", device.store)
     except NothingToSignWith as error:
@@ -84,21 +84,21 @@ async def _signs_with(world: World, given: Given) -> str:
         raise NotMet(f"expected {given['device']} to sign, got: {error}{why}") from None
     if identity.thumbprint != made.thumbprint:
         raise NotMet(f"expected {given['device']} to sign with {given['signs_with']}, got {identity.thumbprint}")
-    proof = await proofs.signs(OpenSsl(), device, world.authority().certificate)
+    proof = await proofs.signs(OpenSsl(), device, world.certificates.authority().certificate)
     if not proof.passed:
         raise NotMet(f"expected OpenSSL to verify what {given['device']} signed, got: {proof.detail}")
     return f"{given['device']} signs with {given['signs_with']}, and OpenSSL verifies it"
 
 
 async def _managed(world: World, given: Given) -> str:
-    managed = world.device(given["device"]).managed
+    managed = world.devices.get(given["device"]).managed
     if managed is not given["managed"]:
         raise NotMet(f"expected {given['device']} managed: {given['managed']}, got {managed}")
     return f"{given['device']} is {'managed' if managed else 'no longer managed'}"
 
 
 async def _identity_since(world: World, given: Given) -> str:
-    device = world.device(given["device"])
+    device = world.devices.get(given["device"])
     begins = device.identity.certificate.not_valid_before_utc
     age = world.lab.clock.now() - begins
     if (age < timedelta(days=given["identity_age_below_days"])) is not True:
@@ -107,8 +107,8 @@ async def _identity_since(world: World, given: Given) -> str:
 
 
 def _delivery(world: World, given: Given) -> Delivery | None:
-    device_id = world.device(given["device"]).identity.device_id
-    thumbprint = world.made(given["certificate"]).thumbprint
+    device_id = world.devices.get(given["device"]).identity.device_id
+    thumbprint = world.certificates.get(given["certificate"]).thumbprint
     mine = [d for d in world.lab.cloud.deliveries.of_device(device_id) if d.thumbprint == thumbprint]
     return mine[-1] if mine else None
 
@@ -127,7 +127,7 @@ async def _state(world: World, given: Given) -> str:
 
 async def _because(world: World, given: Given) -> str:
     certificate, device = given.get("certificate"), given.get("device")
-    upn = given.get("user") or world.made(str(certificate)).upn
+    upn = given.get("user") or world.certificates.get(str(certificate)).upn
     results = world.explain(upn, device, certificate)
     codes = sorted({"arrived" if one.broken is None else one.broken.code for one in results})
     if codes != [given["because"]]:
@@ -138,9 +138,9 @@ async def _because(world: World, given: Given) -> str:
 
 async def _records(world: World, given: Given) -> str:
     if "certificate" in given:
-        count = len(await world.records(given["certificate"]))
+        count = len(await world.certificates.records(given["certificate"]))
     else:
-        count = int(await world.graph("GET", f"{COLLECTION}/$count"))
+        count = int(await world.administrator.call("GET", f"{COLLECTION}/$count"))
     if count != given["records"]:
         raise NotMet(f"expected {given['records']} records, got {count}")
     return f"{counted(count, 'record')} in Graph"
@@ -194,7 +194,7 @@ async def _journal(world: World, given: Given) -> str:
 async def _secrets(world: World, _: Given) -> str:
     """No password and no private key of the scenario's certificates in what the cloud keeps."""
     watched = []
-    for name, made in world.certificates.items():
+    for name, made in world.certificates.issued.items():
         if len(made.issued.password) >= canaries.SHORTEST:
             watched.append(canaries.of_password(name, made.issued.password))
         if isinstance(made.issued.key, rsa.RSAPrivateKey):

@@ -92,12 +92,12 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
                 break
             done.steps.append(text)
             progress(text)
-        done.idle_faults = [f"{one.id} ({one.fault.kind})" for one in world.idle_faults()]
+        done.idle_faults = [f"{one.id} ({one.fault.kind})" for one in world.faults.idle()]
         cloud = lab.cloud
         done.end = {
             "time": cloud.clock.now().isoformat(),
             "switches": asdict(cloud.config.switches),
-            "faults": [one.to_json() for one in (*world.over, *cloud.faults.all())],
+            "faults": [one.to_json() for one in world.faults.all()],
         }
         done.journal = lab.cloud.journal.entries(limit=_ALL_ENTRIES)
 

@@ -15,7 +15,8 @@ from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.lab.lab import FIRST
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
-from pfxlab.scenarios.lab.world import Imported, World
+from pfxlab.scenarios.lab.tenant.certificates import ImportResult
+from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.mail.authority import CertificatePlan
 from pfxlab.scenarios.mail.openssl import OpenSslFailed, OpenSslMissing
 from pfxlab.scenarios.scenario import expectations
@@ -42,37 +43,37 @@ async def _connector(world: World, given: Any) -> str:
 async def _user(world: World, given: Any) -> str:
     names = _names(given)
     for upn in names:
-        world.user(upn)
+        world.directory.user(upn)
     return f"{', '.join(names)} in the directory"
 
 
 async def _group(world: World, given: Arguments) -> str:
     members = _names(given.get("members"))
-    world.group(given["name"], members)
+    world.directory.group(given["name"], members)
     return f"group {given['name']} of {counted(len(members), 'user')}"
 
 
 async def _device(world: World, given: Arguments) -> str:
-    device = await world.add_device(given["name"], given["platform"], given["user"], given.get("os_version"))
+    device = await world.devices.enroll(given["name"], given["platform"], given["user"], given.get("os_version"))
     return f"{given['name']} of {given['user']} enrolled, {device.hardware.platform} {device.hardware.os_version}"
 
 
 async def _action(world: World, given: Arguments) -> str:
-    await world.device_action(given["device"], given["action"])
+    await world.devices.request(given["device"], given["action"])
     return f"{given['action']} requested for {given['device']}"
 
 
 async def _profile(world: World, given: Arguments) -> str:
     groups, excluded = _names(given.get("groups", ["Mail users"])), _names(given.get("excluded"))
     settings = given.get("settings", {})
-    await world.profile(given["name"], given["platform"], given["purpose"], groups, excluded, settings)
+    await world.profiles.create(given["name"], given["platform"], given["purpose"], groups, excluded, settings)
     without = f" without {', '.join(excluded)}" if excluded else ""
     return f"profile {given['name']}, {given['platform']}, {given['purpose']}, for {', '.join(groups)}{without}"
 
 
 async def _assign(world: World, given: Arguments) -> str:
     groups, excluded = _names(given.get("groups")), _names(given.get("excluded"))
-    await world.assign(given["profile"], groups, excluded)
+    await world.profiles.assign(given["profile"], groups, excluded)
     return f"profile {given['profile']} assigned to {', '.join(groups) or 'nobody'}"
 
 
@@ -91,7 +92,7 @@ def _plan(given: Arguments) -> CertificatePlan:
 
 async def _certificate(world: World, given: Arguments) -> str:
     begins = read_moment(given["begins"]) if "begins" in given else world.lab.clock.now() - timedelta(days=1)
-    made = world.certificate(given["name"], given["user"], _plan(given), begins)
+    made = world.certificates.issue(given["name"], given["user"], _plan(given), begins)
     ends = made.issued.certificate.not_valid_after_utc
     return f"{given['name']} issued to {given['user']}, valid {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
 
@@ -100,12 +101,12 @@ async def _import(world: World, given: Any) -> str:
     wanted: dict[str, Any] = {"certificate": given} if isinstance(given, str | list) else dict(given)
     refused, names = wanted.pop("refused", None), _names(wanted.pop("certificate"))
     for name in names:
-        _check_import(name, await world.import_certificate(name, **wanted), refused)
+        _check_import(name, await world.certificates.import_named(name, **wanted), refused)
     what = ", ".join(names)
     return f"{what} imported" if refused is None else f"import of {what} refused as expected: {refused}"
 
 
-def _check_import(name: str, done: Imported, refused: str | None) -> None:
+def _check_import(name: str, done: ImportResult, refused: str | None) -> None:
     if done.record_id is None and refused is None:
         raise VerbFailed(f"expected {name} to be imported, got {done.rule}: {done.reason}")
     if refused is not None and done.rule != refused:
@@ -127,8 +128,8 @@ class _Hurried:
 
 
 async def _bulk_import(world: World, given: Arguments) -> str:
-    count, template = given["count"], world.record(given["certificate"])
-    items = [Item(upn, {**template, "userPrincipalName": upn}) for upn in world.users(count)]
+    count, template = given["count"], world.certificates.record(given["certificate"])
+    items = [Item(upn, {**template, "userPrincipalName": upn}) for upn in world.directory.users(count)]
     begun, outcomes = world.lab.clock.now(), []
     async for outcome in import_all(await world.administrator.client(), items, _Hurried(world), at_once=1):
         outcomes.append(outcome)
@@ -141,7 +142,7 @@ async def _bulk_import(world: World, given: Arguments) -> str:
 
 
 async def _delete(world: World, given: str) -> str:
-    count = await world.delete_record(given)
+    count = await world.certificates.delete_records(given)
     if not count:
         raise VerbFailed(f"expected a record of {given} to delete, got none")
     return f"record of {given} deleted"
@@ -196,14 +197,14 @@ async def _check_in(world: World, given: Any) -> str:
 
 
 async def _fault(world: World, given: Arguments) -> str:
-    planned = world.plan_fault(read_fault(dict(given)))
+    planned = world.faults.plan(read_fault(dict(given)))
     times = planned.fault.times
     often = "always" if times is None else counted(times, "time")
     return f"{planned.id} planned: {planned.fault.kind}, {often}"
 
 
 async def _no_faults(world: World, _: Any) -> str:
-    struck = ", ".join(f"{one.id} struck {counted(one.struck, 'time')}" for one in world.clear_faults())
+    struck = ", ".join(f"{one.id} struck {counted(one.struck, 'time')}" for one in world.faults.remove_all())
     return f"faults removed: {struck or 'none'}"
 
 
@@ -218,7 +219,7 @@ async def _cloud(world: World, given: str) -> str:
 
 
 async def _locked(world: World, given: Arguments) -> str:
-    world.lock(given["device"], locked=given["locked"])
+    world.devices.lock(given["device"], locked=given["locked"])
     return f"{given['device']} {'locked' if given['locked'] else 'unlocked'}"
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pfxlab.emulator.config import switches_with
 from pfxlab.emulator.faults.plan import Planned
 from pfxlab.emulator.lab import verbs
-from pfxlab.emulator.lab.explain import Explanation
+from pfxlab.emulator.lab.explain import Explanation, explain
 from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.scenarios.lab.ready_file import environment, ready, write_ready_file
@@ -54,7 +54,7 @@ class DeviceHandle:
     @verb("lock", given=("device",))
     def lock(self, *, locked: bool = True) -> None:
         """Locked means an Apple device's passcode, a PC without its user, a paused work profile."""
-        self.lab.call(lambda: self.lab.world.lock(self.name, locked=locked))
+        self.lab.call(lambda: self.lab.world.devices.lock(self.name, locked=locked))
 
 
 class Awaited:
@@ -132,20 +132,20 @@ class TestLab:
     @verb("user")
     def add_user(self, upn: str) -> str:
         """Return the name."""
-        self.call(lambda: self.world.user(upn))
+        self.call(lambda: self.world.directory.user(upn))
         return upn
 
     @verb("group")
     def add_group(self, name: str, members: Sequence[str] = ()) -> str:
         """Return its id."""
-        return self.call(lambda: self.world.group(name, list(members)))
+        return self.call(lambda: self.world.directory.group(name, list(members)))
 
     @verb("device")
     def add_device(
         self, name: str = "phone", platform: str = "ios", user: str | None = None, os_version: str | None = None
     ) -> DeviceHandle:
         """The lab's own user has it unless another is named."""
-        self.run(self.world.add_device(name, platform, user or self.user, os_version))
+        self.run(self.world.devices.enroll(name, platform, user or self.user, os_version))
         return DeviceHandle(self, name)
 
     def device(self, name: str) -> DeviceHandle:
@@ -155,7 +155,7 @@ class TestLab:
             Unknown: there is none.
 
         """
-        self.call(lambda: self.world.device(name))
+        self.call(lambda: self.world.devices.get(name))
         return DeviceHandle(self, name)
 
     @verb("certificate")
@@ -177,7 +177,9 @@ class TestLab:
         starts = read_moment(begins) if isinstance(begins, str) else begins
         scheme, legacy = PaddingScheme[padding], PFX_ENCRYPTIONS[pfx]
         plan = CertificatePlan(name, IntendedPurpose[purpose], scheme, 1, days, legacy, chain, password)
-        made: IssuedCertificate = self.call(lambda: self.world.certificate(name, user or self.user, plan, starts))
+        made: IssuedCertificate = self.call(
+            lambda: self.world.certificates.issue(name, user or self.user, plan, starts)
+        )
         issued = made.issued
         return Certificate(name, made.upn, made.thumbprint, issued.pfx, issued.password, issued.certificate)
 
@@ -193,7 +195,7 @@ class TestLab:
         name = certificate if isinstance(certificate, str) else certificate.name
         verbs.check("import", {"certificate": name, **changes})
         refused = changes.pop("refused", None)
-        done = self.run(self.world.import_certificate(name, **changes))
+        done = self.run(self.world.certificates.import_named(name, **changes))
         if refused is not None:
             if done.rule != refused:
                 raise AssertionError(f"expected a refusal of {name} by {refused}, got {done.rule or 'an import'}")
@@ -214,12 +216,12 @@ class TestLab:
     ) -> str:
         """`properties` are the `settings`. Return its id."""
         shown = name or f"{platform} {purpose}"
-        return self.run(self.world.profile(shown, platform, purpose, list(groups), list(excluded), properties))
+        return self.run(self.world.profiles.create(shown, platform, purpose, list(groups), list(excluded), properties))
 
     @verb("assign")
     def assign(self, profile: str, groups: Sequence[str] = (), excluded: Sequence[str] = ()) -> None:
         """Profile and groups by their names."""
-        self.run(self.world.assign(profile, list(groups), list(excluded)))
+        self.run(self.world.profiles.assign(profile, list(groups), list(excluded)))
 
     def do(self, name: str, given: Any = None, /, **arguments: Any) -> str:
         """Carry out a verb as a step of a scenario does (docs/scenarios.md); return what happened in a sentence.
@@ -238,20 +240,20 @@ class TestLab:
     async def has(self, device: str, certificate: "Certificate | str") -> Finding:
         """See DeviceHandle.has."""
         wanted = certificate if isinstance(certificate, str) else certificate.thumbprint
-        known = self.world.certificates.get(wanted)
+        known = self.world.certificates.issued.get(wanted)
         thumbprint = (wanted if known is None else known.thumbprint).lower()
-        store = self.world.device(device).store
+        store = self.world.devices.get(device).store
         if any(one.thumbprint == thumbprint for one in store.identities()):
             return Finding(so=True, why=f"{device} holds {thumbprint}")
         return Finding(so=False, why=self._why(device, thumbprint))
 
     def _why(self, device: str, thumbprint: str) -> str:
         cloud, tenant = self.world.lab.cloud, self.facts["tenant_id"]
-        device_id = self.world.device(device).identity.device_id
+        device_id = self.world.devices.get(device).identity.device_id
         record = cloud.devices.get(device_id)
         owner = None if record is None else cloud.directory.user(tenant, record.user_id)
         upn = self.user if owner is None else str(owner["user_principal_name"])
-        explanations = self.world.explain_by_thumbprint(upn, device_id, thumbprint)
+        explanations = explain(cloud, tenant, upn, device_id, thumbprint)
         broken = next((one.broken for one in explanations if one.broken is not None), None)
         if broken is None:
             return f"{device} has lost {thumbprint}"
@@ -289,7 +291,7 @@ class TestLab:
     @contextlib.contextmanager
     def fault(self, kind: str, **settings: Any) -> Iterator[Callable[[], int]]:
         """It holds for a `with` block; what that gives returns how often the fault struck."""
-        block = self.world.fault(kind, **settings)
+        block = self.world.faults.during(kind, **settings)
         struck = self.call(block.__enter__)
         try:
             yield struck
@@ -329,4 +331,4 @@ class TestLab:
 
     def idle_faults(self) -> list[Planned]:
         """Return the faults that never struck: what they were meant for did not happen."""
-        return self.call(self.world.idle_faults)
+        return self.call(self.world.faults.idle)

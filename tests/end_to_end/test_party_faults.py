@@ -12,6 +12,7 @@ from pfxlab.connector_sim.eventlog import UPLOAD_SUCCESS
 from pfxlab.device_sim.apple.device import AppleDevice
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.faults.kinds import CONNECTOR, DEVICE, HTTP, KINDS
+from pfxlab.emulator.faults.plan import read_fault
 from pfxlab.emulator.graph import injected
 from pfxlab.emulator.lab import http_faults
 from pfxlab.emulator.lab.causes import REMEDIES
@@ -38,21 +39,21 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     lab.clock.freeze()
     async with lab, World(lab).opened() as made:
         await lab.start_connector()
-        made.certificate("mail", USER, PLAN)
-        await made.import_certificate("mail")
+        made.certificates.issue("mail", USER, PLAN)
+        await made.certificates.import_named("mail")
         yield made
 
 
 async def device(world: World, platform: str = "ios", **more: Any) -> str:
     """Enrol a device whose platform has a profile; return its name."""
-    await world.profile(f"{platform} mail", platform, "smimeEncryption", ["Mail users"], [])
-    await world.add_device(platform, platform, USER, **more)
+    await world.profiles.create(f"{platform} mail", platform, "smimeEncryption", ["Mail users"], [])
+    await world.devices.enroll(platform, platform, USER, **more)
     return platform
 
 
 def state(world: World, name: str) -> tuple[State, str]:
     """Return state and reason of the device's only delivery."""
-    (delivery,) = deliveries_of(world.lab, [world.device(name)])
+    (delivery,) = deliveries_of(world.lab, [world.devices.get(name)])
     return delivery.state, delivery.reason or ""
 
 
@@ -99,7 +100,7 @@ def test_every_kind_is_executed_by_its_party() -> None:
 async def test_key_that_cannot_be_used(world: World, kind: str, code: str) -> None:
     """A connector whose key fails twice reports the reason, tries again when it is due, and then delivers."""
     phone = await device(world)
-    with world.fault(kind, times=2) as struck:
+    with world.faults.during(kind, times=2) as struck:
         await world.settle()
         assert (state(world, phone)[0], cause(world, phone)) == (State.REQUESTED, code)
         assert state(world, phone)[1].startswith(f"{code}: expected")
@@ -113,9 +114,9 @@ async def test_key_that_cannot_be_used(world: World, kind: str, code: str) -> No
 async def test_key_fault_for_one_certificate(world: World) -> None:
     """A fault for one certificate leaves the others of the same batch alone."""
     phone = await device(world)
-    other = world.certificate("other", USER, PLAN)
-    await world.import_certificate("other")
-    with world.fault("wrong_key", certificate=other.thumbprint, times="always"):
+    other = world.certificates.issue("other", USER, PLAN)
+    await world.certificates.import_named("other")
+    with world.faults.during("wrong_key", certificate=other.thumbprint, times="always"):
         await world.settle()
         assert world.holds(phone) == ["mail"]
 
@@ -124,7 +125,7 @@ async def test_offline_connector(world: World) -> None:
     """A connector without network takes nothing, counts as inactive after an hour, and catches up afterwards."""
     phone = await device(world)
     await world.lab.connectors_work()
-    with world.fault("offline", actor="main", times="always"):
+    with world.faults.during("offline", actor="main", times="always"):
         await world.settle()
         assert (state(world, phone)[0], cause(world, phone)) == (State.REQUESTED, "ConnectorBusy")
         await world.pass_time(timedelta(hours=2))
@@ -139,10 +140,10 @@ async def test_offline_ends_a_poll_that_waits(lab: Lab) -> None:
     world = World(lab)
     await lab.device("ios", USER)
     async with world.opened():
-        world.certificate("mail", USER, PLAN)
-        await world.profile("ios mail", "ios", "smimeEncryption", ["Mail users"], [])
-        await world.import_certificate("mail")
-        with world.fault("offline", times="always") as struck:
+        world.certificates.issue("mail", USER, PLAN)
+        await world.profiles.create("ios mail", "ios", "smimeEncryption", ["Mail users"], [])
+        await world.certificates.import_named("mail")
+        with world.faults.during("offline", times="always") as struck:
             (phone,) = lab.devices.values()
             await lab.check_in(phone)
             assert not await lab.connectors_work(seconds=0.5)
@@ -157,7 +158,7 @@ async def test_offline_ends_a_poll_that_waits(lab: Lab) -> None:
 async def test_slow_hsm(world: World) -> None:
     """A slow HSM holds a batch up for the seconds asked for and changes nothing else."""
     phone, loop = await device(world), asyncio.get_running_loop()
-    world.add_fault("slow_hsm", seconds=0.3)
+    world.faults.plan(read_fault({"kind": "slow_hsm", "seconds": 0.3}))
     begin = loop.time()
     await world.settle()
     assert loop.time() - begin >= 0.3
@@ -171,11 +172,11 @@ async def test_slow_hsm(world: World) -> None:
 async def test_corrupt_result(world: World, platform: str, reason: str, code: str) -> None:
     """What a connector damages is refused by the device with its own error, and arrives when it is asked for again."""
     name = await device(world, platform)
-    with world.fault("corrupt_result"):
+    with world.faults.during("corrupt_result"):
         await world.settle()
     assert (state(world, name)[0], cause(world, name)) == (State.FAILED, code)
     assert reason in state(world, name)[1]
-    await world.device_action(name, "syncDevice")
+    await world.devices.request(name, "syncDevice")
     await world.check_in(name)
     await world.settle()
     assert world.holds(name) == ["mail"]
@@ -184,7 +185,7 @@ async def test_corrupt_result(world: World, platform: str, reason: str, code: st
 async def test_double_delivery(world: World) -> None:
     """A result that is uploaded twice counts once: the second is stale, and the device gets one certificate."""
     phone = await device(world)
-    with world.fault("double_delivery") as struck:
+    with world.faults.during("double_delivery") as struck:
         await world.settle()
         assert struck() == 1
     uploads = [event.text for event in world.lab.connector_events if event.id == UPLOAD_SUCCESS]
@@ -197,7 +198,7 @@ async def test_double_delivery(world: World) -> None:
 async def test_lost_device(world: World) -> None:
     """A lost device does not come, whatever is pushed; when it is found it gets what waited."""
     phone = await device(world)
-    with world.fault("lost", actor=phone, times="always"):
+    with world.faults.during("lost", actor=phone, times="always"):
         assert (await world.check_in(phone)).failed == "ios does not answer: lost by fault-1"
         await world.pass_time(timedelta(hours=9))
         assert (world.holds(phone), cause(world, phone)) == ([], "NotAskedYet")
@@ -211,7 +212,7 @@ async def test_lost_device(world: World) -> None:
 async def test_locked_device(world: World, platform: str, code: str) -> None:
     """A locked device puts off what needs its keys, each platform in its own way, and takes it once unlocked."""
     name = await device(world, platform)
-    with world.fault("not_now", times="always"):
+    with world.faults.during("not_now", times="always"):
         for _ in range(3):
             await world.check_in(name)
         assert (world.holds(name), cause(world, name)) == ([], code)
@@ -233,11 +234,11 @@ async def test_device_that_does_not_install(
 ) -> None:
     """A full or unwilling device says so in its platform's words, and installs when it is asked again later."""
     name = await device(world, platform)
-    with world.fault(kind, times="always"):
+    with world.faults.during(kind, times="always"):
         await world.settle()
     assert (state(world, name)[0], cause(world, name)) == (State.FAILED, code)
     assert reasons[platform not in ("ios", "macos")] in state(world, name)[1]
-    await world.device_action(name, "syncDevice")
+    await world.devices.request(name, "syncDevice")
     await world.check_in(name)
     await world.settle()
     assert world.holds(name) == ["mail"]
@@ -246,9 +247,9 @@ async def test_device_that_does_not_install(
 async def test_overlapping_check_ins(world: World) -> None:
     """A fault of one check-in is over when another begins, and nothing of it stays on the device."""
     phone = await device(world)
-    with world.fault("not_now", times="always"), world.fault("wrong_os", times="always"):
+    with world.faults.during("not_now", times="always"), world.faults.during("wrong_os", times="always"):
         await asyncio.gather(*(world.check_in(phone) for _ in range(4)))
-    one = world.device(phone)
+    one = world.devices.get(phone)
     assert isinstance(one, AppleDevice)
     assert (one.locked, one.trouble, one.hardware.os_version) == (False, None, "18.1")
 
@@ -257,7 +258,7 @@ async def test_fault_waits_for_something_to_install(world: World) -> None:
     """A device that has nothing to install spends no fault on that."""
     phone = await device(world)
     await world.settle()
-    with world.fault("refuses") as struck:
+    with world.faults.during("refuses") as struck:
         await world.check_in(phone)
         assert struck() == 0
 
@@ -266,14 +267,14 @@ async def test_wrong_os(world: World) -> None:
     """An iPhone that runs an old version for once refuses a PFX with AES, which it takes under its own version."""
     phone = await device(world)
     modern = CertificatePlan("aes", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha512, 1, 365, legacy=False)
-    world.certificate("aes", USER, modern)
-    await world.import_certificate("aes")
-    with world.fault("wrong_os", os_version="12.5", times="always"):
+    world.certificates.issue("aes", USER, modern)
+    await world.certificates.import_named("aes")
+    with world.faults.during("wrong_os", os_version="12.5", times="always"):
         await world.settle()
         assert cause(world, phone, "aes") == "WrongPassword"
     assert world.holds(phone) == ["mail"]
-    assert world.device(phone).hardware.os_version == "18.1"
-    await world.device_action(phone, "syncDevice")
+    assert world.devices.get(phone).hardware.os_version == "18.1"
+    await world.devices.request(phone, "syncDevice")
     await world.check_in(phone)
     await world.settle()
     assert world.holds(phone) == ["aes", "mail"]

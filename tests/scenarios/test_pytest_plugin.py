@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pfxlab.emulator.lab.verbs import VerbFailed
-from pfxlab.scenarios.lab.names import Unknown
+from pfxlab.scenarios.lab.tenant.names import Unknown
 from pfxlab.scenarios.testing import LabSession, TestLab
 from tests.campaign import untraced
 from tests.test_house_rules import ROOT
@@ -40,12 +40,12 @@ def test_each_test_finds_the_lab_as_new(tmp_path: Path) -> None:
         """
         seen = []
         def leave_traces(pfxlab):
-            seen.append((pfxlab.url, pfxlab.now, pfxlab.add_device().lab.world.device("phone").identity.device_id))
+            seen.append((pfxlab.url, pfxlab.now, pfxlab.add_device().lab.world.devices.get("phone").identity.device_id))
             assert len(pfxlab.graph.get("/v1.0/users")["value"]) == 2
             pfxlab.add_user("new@pfxlab.example")
             pfxlab.set_clock("2027-01-01T00:00:00Z")
             pfxlab.import_certificate(pfxlab.certificate())
-            pfxlab.call(lambda: pfxlab.world.add_fault("status", times="always"))
+            pfxlab.do("fault", kind="status", times="always")
         def test_one(pfxlab): leave_traces(pfxlab)
         def test_two(pfxlab): leave_traces(pfxlab)
         def test_both_alike(): assert seen[0] == seen[1]

@@ -13,8 +13,8 @@ from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.emulator.faults.kinds import KINDS
 from pfxlab.emulator.faults.plan import BadFault, Fault, Faults, Occasion, read_fault
 from pfxlab.emulator.proxy import decide
+from pfxlab.scenarios.lab.faults import RunFaults
 from pfxlab.scenarios.lab.lab import Lab
-from pfxlab.scenarios.lab.world import World
 from tests.emulator.graph.client import PFX, Raw, Reply, admin, record
 
 POST = "POST */userPfxCertificates"
@@ -22,7 +22,7 @@ POST = "POST */userPfxCertificates"
 
 def planned(lab: Lab, kind: str, **settings: Any) -> None:
     """Plan a fault."""
-    World(lab).add_fault(kind, **settings)
+    RunFaults(lab).plan(read_fault({"kind": kind, **settings}))
 
 
 def entries(lab: Lab, event: str) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
 """Graph as an administrator's import tool sees it: signed in, over the lab's address or a cloud's own host names."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from pfxlab.connector_sim.cmdlets import GraphClient
 from pfxlab.scenarios.lab.lab import Lab
-from pfxlab.scenarios.lab.names import named
+from pfxlab.scenarios.lab.tenant.names import named
 
 AGENT: Final = "pfxlab-world"
 """User agent that tells the lab's own requests from those of a tool under test."""
@@ -18,7 +18,7 @@ _NATIONAL: Final = {
 
 
 class Administrator:
-    """The administrator's application. It signs in when first asked, and again when its token grows old."""
+    """The administrator's application. It signs in on first use, and again before its token expires."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -46,7 +46,7 @@ class Administrator:
         return GraphClient(f"https://{graph}", f"https://{login}/{tenant}", lab.ca_file, proxy, user_agent=AGENT)
 
     async def client(self) -> GraphClient:
-        """Return a signed-in client of the administrator's application; its token is renewed in good time."""
+        """Return a signed-in client of the administrator's application; its token is renewed before it expires."""
         now = self._lab.clock.now()
         lifetime = timedelta(seconds=self._lab.cloud.config.switches.token_lifetime_seconds / 2)
         if self._client is None:
@@ -56,6 +56,15 @@ class Administrator:
             await self._client.sign_in(self._lab.admin_form())
             self._signed_in = now
         return self._client
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the JSON of Graph's answer to the administrator's application.
+
+        Raises:
+            GraphRefused: an error answer.
+
+        """
+        return await (await self.client()).call(method, path, body)
 
     def use_own_hosts(self) -> None:
         """Speak to the lab's own address again."""

@@ -1,0 +1,1 @@
+"""What an administrator has in a tenant, by name: users, groups, profiles, devices, certificates, connector keys."""
