@@ -10,11 +10,10 @@ folder/operator      what the administrator keeps: credentials, CA file, the con
 import asyncio
 import contextlib
 import hashlib
-import json
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -30,19 +29,19 @@ from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
 from pfxlab.connector_sim.keys.software import SoftwareKey, SoftwareKsp
 from pfxlab.connector_sim.service import Settings, enroll
 from pfxlab.device_sim.client import Device, DeviceClient
-from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.device_sim.identity import Hardware
 from pfxlab.device_sim.keys import NewKey, generate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config, switches_with
-from pfxlab.emulator.lab.seed import Credentials, add_user, restore, seed, seed_tenants
-from pfxlab.emulator.pki import write_private, write_public
+from pfxlab.emulator.lab.seed import add_user, restore, seed, seed_tenants
+from pfxlab.emulator.pki import write_public
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
-from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.emulator.wire.ids import check_upn
+from pfxlab.scenarios.lab.operator import Operator, load_operator
+from pfxlab.scenarios.lab.pushes import Pushes
 from pfxlab.scenarios.parties import faulty_device
 from pfxlab.scenarios.parties.faulty_connector import FaultyConnector
 from pfxlab.scenarios.parties.hardware import hardware_of
@@ -58,34 +57,6 @@ FIRST: Final = "main"
 
 class DataUnusable(Exception):
     """The data folder cannot be used; the text says why and what to do."""
-
-
-@dataclass
-class Operator:
-    """What the administrator knows: the seed's credentials and the passwords of users added later."""
-
-    credentials: Credentials
-    passwords: dict[str, str]
-
-    def save(self, path: Path) -> None:
-        """Keep it in a file only its owner may read."""
-        body = {"credentials": asdict(self.credentials), "passwords": self.passwords}
-        write_private(path, json.dumps(body, indent=2).encode())
-
-
-def _load_operator(path: Path) -> Operator | None:
-    if not path.exists():
-        return None
-    try:
-        body = json.loads(path.read_text())
-        names = {field.name for field in fields(Credentials)}
-        if not names <= set(body["credentials"]):
-            return None  # of an earlier version: the seed adds what is new and gives fresh secrets
-        return Operator(Credentials(**{n: v for n, v in body["credentials"].items() if n in names}), body["passwords"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataUnusable(
-            f"expected credentials in {path.name}, got something else; delete that file to get new ones"
-        ) from None
 
 
 class Lab:
@@ -131,12 +102,14 @@ class Lab:
         self.new_key: NewKey = generate
         self.operator = self._operator()
         seed_tenants(self.cloud)
-        self.pushes: set[asyncio.Task[None]] = set()
-        self._woken: set[str] = set()
+        self.pushes = Pushes(self.devices, self.check_in)
 
     def _operator(self) -> Operator:
         path = self.folder / "operator" / "credentials.json"
-        operator = _load_operator(path)
+        try:
+            operator = load_operator(path)
+        except ValueError as error:
+            raise DataUnusable(str(error)) from None
         if operator is None:
             operator = Operator(seed(self.cloud), {})
             made = operator.credentials
@@ -187,7 +160,7 @@ class Lab:
 
     async def stop(self) -> None:
         """Stop every party; data stays."""
-        self.forget_pushes()
+        self.pushes.cancel()
         try:
             for connector in self.connectors():
                 await connector.stop()
@@ -271,7 +244,7 @@ class Lab:
 
     def password_of(self, upn: str) -> str:
         """Return the password of a user of this lab, whatever the case of the name."""
-        return next(secret for name, secret in self.operator.passwords.items() if name.lower() == upn.lower())
+        return self.operator.password_of(upn)
 
     def connectors(self) -> list[FaultyConnector]:
         """Return the connectors that run."""
@@ -422,35 +395,5 @@ class Lab:
         return await faulty_device.check_in(self.cloud, device, self.name_of(device))
 
     def push_when_due(self) -> None:
-        """From now on, wake a device when the service has something for it, as APNs and WNS do."""
-        self.cloud.journal.subscribe(self._on_entry)
-
-    def _on_entry(self, entry: Entry) -> None:
-        asked_for = entry.event in ("sync asked for", "retire asked for", "wipe asked for")
-        if not asked_for and entry.fields.get("state") not in ("wanted", "ready", "removing"):
-            return
-        device = next((d for d in self.devices.values() if d.identity.device_id == entry.fields.get("device")), None)
-        if device is not None and device.identity.device_id not in self._woken:
-            self._woken.add(device.identity.device_id)
-            task = asyncio.get_running_loop().create_task(self._wake(device))
-            self.pushes.add(task)
-            task.add_done_callback(self.pushes.discard)
-
-    async def finish_pushes(self, seconds: float = 2.0) -> None:
-        """Wait until devices that were woken have come, at most so many real seconds."""
-        if self.pushes:
-            await asyncio.wait(self.pushes, timeout=seconds)
-
-    def forget_pushes(self) -> None:
-        """Wake nobody whose time had come: the world is about to be another."""
-        for task in list(self.pushes):
-            task.cancel()
-        self._woken.clear()
-
-    async def _wake(self, device: Device) -> None:
-        # Pushes that come close together wake a device once, after the transaction that caused them.
-        await asyncio.sleep(0.05)
-        self._woken.discard(device.identity.device_id)
-        # A device that cannot reach the service comes again with the next push.
-        with contextlib.suppress(SessionFailed):
-            await self.check_in(device)
+        """From now on, wake a device when the service has something for it."""
+        self.cloud.journal.subscribe(self.pushes.on_entry)

@@ -124,7 +124,7 @@ class World:
 
     async def take(self) -> snapshot.Snapshot:
         """Return the state of the whole lab."""
-        await self.lab.finish_pushes()
+        await self.lab.pushes.finish()
         if not self.lab.stepped:
             # What a connector is at work on belongs to no moment: it is waited for.
             await self.lab.connectors_work(seconds=5.0)
@@ -137,7 +137,7 @@ class World:
             BadSnapshot: it is damaged; nothing was changed.
 
         """
-        self.lab.forget_pushes()
+        self.lab.pushes.cancel()
         await snapshot.restore(self.lab, state)
         kept = state.names.certificates
         self.certificates.issued = {

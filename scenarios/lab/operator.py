@@ -1,0 +1,46 @@
+"""What the person who runs a lab keeps in a file: the credentials of the seed, the passwords of users added later."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from pfxlab.emulator.lab.seed import Credentials
+from pfxlab.emulator.pki import write_private
+
+
+@dataclass
+class Operator:
+    """Credentials of the seed, and passwords by user principal name."""
+
+    credentials: Credentials
+    passwords: dict[str, str]
+
+    def save(self, path: Path) -> None:
+        """Write a file only its owner may read."""
+        body = {"credentials": asdict(self.credentials), "passwords": self.passwords}
+        write_private(path, json.dumps(body, indent=2).encode())
+
+    def password_of(self, upn: str) -> str:
+        """Return a user's password, whatever the case of the name."""
+        return next(secret for name, secret in self.passwords.items() if name.lower() == upn.lower())
+
+
+def load_operator(path: Path) -> Operator | None:
+    """Return what the file holds; None if there is none, or an earlier version's, which lacks credentials.
+
+    Raises:
+        ValueError: the file holds something else.
+
+    """
+    if not path.exists():
+        return None
+    try:
+        body = json.loads(path.read_text())
+        names = {field.name for field in fields(Credentials)}
+        if not names <= set(body["credentials"]):
+            return None
+        return Operator(Credentials(**{n: v for n, v in body["credentials"].items() if n in names}), body["passwords"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"expected credentials in {path.name}, got something else; delete that file to get new ones"
+        ) from None
