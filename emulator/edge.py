@@ -1,5 +1,6 @@
 """What every HTTP component shares: its cloud, our address as the caller wrote it, forms, the client certificate."""
 
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,9 @@ from pfxlab.emulator.wire.text import whole_text
 CLOUD = web.AppKey("cloud", Cloud)
 OBSERVER: "web.AppKey[Callable[[Exchange], None]]" = web.AppKey("observer")
 """Hears of every request but the lab's own, where somebody wants to (lab/observer.py)."""
+
+CONNECTIONS: "web.AppKey[dict[int, TransportSocket]]" = web.AppKey("connections")
+"""The sockets that brought a request, by file descriptor: aiohttp forgets a connection when it begins to close it."""
 
 
 async def read_form(request: web.Request) -> MultiDict[str]:

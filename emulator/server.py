@@ -1,6 +1,7 @@
 """The emulator's one TLS port: Graph, sign-in, device and connector channels, control API."""
 
 import asyncio
+import contextlib
 import secrets
 import socket
 import ssl
@@ -15,7 +16,7 @@ from pfxlab.emulator.boundary import COMPONENTS, FALLBACK, boundary, register
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
-from pfxlab.emulator.edge import CLOUD, OBSERVER
+from pfxlab.emulator.edge import CLOUD, CONNECTIONS, OBSERVER
 from pfxlab.emulator.entra import routes as entra
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.graph import gateway
@@ -42,6 +43,9 @@ _COMPONENTS: Final = (
 )
 _SHUTDOWN_SECONDS = 3.0
 _FLUSH_SECONDS = 0.5
+_TURNS_TO_CLOSE = 4
+"""Turns of the event loop in which it sees that sockets were shut down, and closes them."""
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -57,7 +61,7 @@ def build_app(
 ) -> web.Application:
     """Return the application with every room's routes. `driver` moves what is not the cloud itself."""
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[observer_middleware, boundary, http_faults.faults])
-    app[CLOUD] = cloud
+    app[CLOUD], app[CONNECTIONS] = cloud, {}
     app[control.CONTROL_TOKEN] = control_token
     app[control.DRIVER] = driver or CloudDriver(cloud)
     if observer is not None:
@@ -140,9 +144,23 @@ class Emulator:
             await self._proxy.stop()
             self._proxy = None
         if self._runner is not None:
-            await self._runner.cleanup()
+            await _clean_up(self._runner)
             self._runner = None
         self.cloud.close()
+
+
+async def _clean_up(runner: web.AppRunner) -> None:
+    """Finish running requests, then end every connection: a TLS client may never answer the end of its session."""
+    server = runner.server
+    idle = [] if server is None else [one.transport for one in server.connections if one.transport is not None]
+    sockets = [one.get_extra_info("socket") for one in idle]
+    await runner.cleanup()
+    for one in (*sockets, *runner.app[CONNECTIONS].values()):
+        # Not `transport.abort()`: it does nothing once `close()` was called twice, as aiohttp does.
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+    for _ in range(_TURNS_TO_CLOSE):
+        await asyncio.sleep(0)
 
 
 async def _openapi(_: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
-from pfxlab.emulator.edge import CLOUD, OBSERVER
+from pfxlab.emulator.edge import CLOUD, CONNECTIONS, OBSERVER
 from pfxlab.emulator.journal.exchanges import LABS_OWN, Exchange
 from pfxlab.emulator.wire.text import whole_text
 
@@ -16,6 +16,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Tell an observer, where there is one, what was asked and what the client got."""
+    if request.transport is not None:
+        socket = request.transport.get_extra_info("socket")
+        request.app[CONNECTIONS][socket.fileno()] = socket
     observer = request.app.get(OBSERVER)
     if observer is None or request.path.startswith(LABS_OWN):
         return await handler(request)
