@@ -52,7 +52,7 @@ def judged(plan: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "plan", ["import", *(pytest.param(one, marks=pytest.mark.campaign) for one in OWN if one != "import")]
+    "plan", ["update", *(pytest.param(one, marks=pytest.mark.campaign) for one in OWN if one != "update")]
 )
 def test_own_commands_pass(plan: str) -> None:
     """Our own import commands pass every plan; all they are warned of is a right that one does not need."""
