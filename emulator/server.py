@@ -20,6 +20,7 @@ from pfxlab.emulator.edge import CLOUD, CONNECTIONS, OBSERVER
 from pfxlab.emulator.entra import routes as entra
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.graph import gateway
+from pfxlab.emulator.graph.odata.query import LONGEST_URL
 from pfxlab.emulator.intune import apple_enrollment, apple_mdm, connector_api, enrollment, mde2, omadm
 from pfxlab.emulator.journal.exchanges import Exchange
 from pfxlab.emulator.lab import control, http_faults
@@ -116,6 +117,7 @@ class Emulator:
         self._runner = web.AppRunner(
             build_app(self.cloud, self.control_token, self.driver, self.observer),
             access_log=None,
+            max_line_size=LONGEST_URL,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await self._runner.setup()

@@ -13,10 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.odata.query import LONGEST_URL
 from pfxlab.emulator.graph.request import Answer, Incoming, Json, Outgoing
 from pfxlab.emulator.wire.schemas import first_problem
 
 _METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
+_LONGEST_TOGETHER: Final = 3 * LONGEST_URL
+"""Characters in all addresses of a batch, which the server answers in one go: its other clients wait meanwhile."""
 
 
 def _parse(incoming: Incoming) -> list[Json]:
@@ -30,6 +33,9 @@ def _parse(incoming: Incoming) -> list[Json]:
     if problem is not None:
         raise errors.bad_batch(problem)
     requests: list[Json] = body["requests"]
+    together = sum(len(str(request["url"])) for request in requests)
+    if together > _LONGEST_TOGETHER:
+        raise errors.bad_batch(f"expected addresses of at most {_LONGEST_TOGETHER} characters together, got {together}")
     ids = [str(request["id"]).casefold() for request in requests]
     if len(set(ids)) != len(ids):
         raise errors.bad_batch("expected each id once, whatever its case")
@@ -82,7 +88,7 @@ def _in_order(requests: list[Json]) -> list[Json]:
             raise errors.bad_batch(f"request {waiting[0]['id']}: its dependencies form a circle")
         ordered += ready
         known |= {str(request["id"]).casefold() for request in ready}
-        waiting = [request for request in waiting if request not in ready]
+        waiting = [request for request in waiting if str(request["id"]).casefold() not in known]
     return ordered
 
 
@@ -103,11 +109,13 @@ def _failed_dependency(request: Json) -> Json:
 
 
 def _run(cloud: Cloud, outer: Incoming, request: Json, dispatch: Callable[[Cloud, Incoming], Outgoing]) -> Json:
-    method = str(request["method"]).upper()
+    method, url = str(request["method"]).upper(), str(request["url"])
+    if len(url) > LONGEST_URL:
+        return _refused_item(request, errors.url_too_long(len(url), LONGEST_URL))
     try:
-        path, query = _below_version(str(request["url"]), outer.version)
+        path, query = _below_version(url, outer.version)
     except ValueError:
-        return _refused_item(request, errors.unknown_segment(str(request["url"])[:100]))
+        return _refused_item(request, errors.unknown_segment(url[:100]))
     if method not in _METHODS or is_batch(path):
         return _refused_item(request, errors.method_not_allowed(method))
     given = {str(name).lower(): str(value) for name, value in (request.get("headers") or {}).items()}

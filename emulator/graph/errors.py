@@ -382,6 +382,12 @@ def injected(status: int, service: str | None, headers: dict[str, str], fault: s
     return GraphError(status, code, text, reason, service, headers=headers, rule="FaultInjected")
 
 
+def url_too_long(length: int, longest: int) -> GraphError:
+    """400 for an address that is longer than the server reads, as on a request line."""
+    text = f"expected an address of at most {longest} characters, got {length}"
+    return GraphError(400, "BadRequest", f"The request address is too long: {text}.", text, rule="AddressTooLong")
+
+
 def bad_batch(reason: str) -> GraphError:
     """400 for a batch that is refused as a whole."""
     return GraphError(400, "BadRequest", "Invalid batch payload format.", reason, rule="BatchInvalid")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pfxlab.emulator.store.journal_entries import CONTAINED, Entry
 
 _SHOWN: Final = 5
+_COMPARED: Final = 100
 
 
 @dataclass(frozen=True)
@@ -46,5 +47,6 @@ def near_misses(entries: Iterable[Entry], wanted: Mapping[str, str]) -> list[Nea
 
 def _likeness(miss: NearMiss) -> float:
     """Return how alike the texts are in which an entry differs, 0 to 1: a slip of the pen comes first."""
-    likeness = [SequenceMatcher(None, *pair).ratio() for pair in miss.differs.values()]
+    pairs = miss.differs.values()
+    likeness = [SequenceMatcher(None, one[:_COMPARED], other[:_COMPARED]).ratio() for one, other in pairs]
     return round(sum(likeness) / len(likeness), 1)

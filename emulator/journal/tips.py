@@ -31,6 +31,7 @@ TIPS: Final = {
     "Quirk": "The real service does the same; the switch named in the reason turns this off.",
     "Changed": "Read the entity again and send the change with its current ETag.",
     "FaultInjected": "A planned fault caused this failure; `GET /lab/v1/faults` lists all planned faults.",
+    "AddressTooLong": "Shorten the query, or split the request in several.",
     "BadEncoding": "Send the body as its Content-Encoding says.",
     "BadHost": "Send the Host that the address names.",
     "Defect": "This is a bug in the lab; its log has the traceback.",

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from odata_query import ast, exceptions, visitor
-from odata_query.grammar import ODATA_FUNCTIONS, ODataLexer, ODataParser
+from odata_query import ast, visitor
 
 from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.odata.filter_grammar import DEEPEST, parse
 from pfxlab.emulator.graph.odata.query import small
 from pfxlab.emulator.store.lists.columns import ITEM, Column, Value
 from pfxlab.emulator.store.lists.conditions import (
@@ -33,15 +33,13 @@ from pfxlab.emulator.store.lists.lists import Order
 from pfxlab.emulator.wire.edm import parse_date_time
 from pfxlab.emulator.wire.enums import parse_member
 
-# Scripts ask for a type's profiles by isof('microsoft.graph.…'), which the parser's table of functions lacks.
-ODATA_FUNCTIONS.setdefault("isof", 1)
-
-_DEEPEST: Final = 40
 _LONGEST: Final = 200
 _LONGEST_TEXT: Final = 1000
 _MOST_ORDERS: Final = 20
 _MOST_SEARCHED: Final = 19
 _CLAUSE: Final = re.compile(r'"?(?P<name>\w+):(?P<text>[^"]{1,200})"?')
+# Linear: a match begins at the first blank of a run only, and takes the whole run.
+_JOINS: Final = re.compile(r"(?<!\s)\s++(AND|OR)\s++")
 _PARTS: Final = tuple(Part)
 _COMPARATORS: Final[dict[type[Any], Operator]] = {
     ast.Eq: "=", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="
@@ -73,8 +71,8 @@ class _ConditionVisitor(visitor.NodeVisitor):
         """Visit a node; expressions nested deeper than anybody writes are refused, SQLite could not parse them."""
         self._depth += 1
         try:
-            if self._depth > _DEEPEST:
-                raise errors.invalid_filter(f"expressions nested deeper than {_DEEPEST} are not supported")
+            if self._depth > DEEPEST:
+                raise errors.invalid_filter(f"expressions nested deeper than {DEEPEST} are not supported")
             return super().visit(node)
         except _Ignored:
             return Always()
@@ -196,22 +194,6 @@ def _value(literal: str, field: Column) -> Value:
             return literal
 
 
-# Spellings the service takes and the parser does not: a list of one (it wants a comma), `not(`, and function names in
-# any case, such as the startsWith of Microsoft's samples. Literals are passed over.
-_SPELLINGS: Final = re.compile(
-    r"'(?:[^']|'')*'|(?i:\bin)\s*\(\s*(?P<one>'(?:[^']|'')*'|[^'(),\s]+)\s*\)|(?P<not>(?i:\bnot))\s*\("
-    r"|(?P<function>(?i:\b(?:startswith|endswith|contains|tolower|toupper|isof)))\s*\("
-)
-
-
-def _spelled(match: re.Match[str]) -> str:
-    if match["one"] is not None:
-        return f"in ({match['one']},)"
-    if match["not"] is not None:
-        return "not ("
-    return match[0] if match["function"] is None else f"{match['function'].lower()}("
-
-
 def read_filter(text: str, fields: Mapping[str, Column], resource: str, *, quirks: bool = False) -> Condition:
     """Return a $filter as a condition; `quirks` are those of sources.md#managed-device-filters.
 
@@ -219,14 +201,7 @@ def read_filter(text: str, fields: Mapping[str, Column], resource: str, *, quirk
         GraphError: it does not parse, or uses a property or function that cannot be filtered.
 
     """
-    try:
-        tree = ODataParser().parse(ODataLexer().tokenize(_SPELLINGS.sub(_spelled, text)))
-    except exceptions.ODataException as error:
-        place = getattr(getattr(error, "token", None), "index", len(text))
-        raise errors.invalid_filter(f"Syntax error at position {place} in '{text[:1000]}'.", str(error)) from None
-    if tree is None:
-        raise errors.invalid_filter(f"Syntax error at position 0 in '{text[:1000]}'.")
-    condition: Condition = _ConditionVisitor(fields, resource, quirks=quirks).visit(tree)
+    condition: Condition = _ConditionVisitor(fields, resource, quirks=quirks).visit(parse(text))
     return condition
 
 
@@ -239,7 +214,7 @@ def read_search(text: str, fields: Mapping[str, Column], searched: tuple[str, ..
         GraphError: it is no such text, or names another property.
 
     """
-    parts = re.split(r"\s+(AND|OR)\s+", text.strip())
+    parts = _JOINS.split(text.strip())
     if len(parts) > _MOST_SEARCHED:
         raise errors.invalid_option("$search", f"expected at most {_MOST_SEARCHED // 2 + 1} clauses, got more")
     groups: list[list[Condition]] = [[]]
@@ -263,14 +238,15 @@ def read_order(text: str | None, fields: Mapping[str, Column], resource: str) ->
     if not text:
         return []
     known = {name.casefold(): field for name, field in fields.items()}
+    items = text.split(",")
+    if len(items) > _MOST_ORDERS:
+        raise errors.invalid_option("$orderby", f"expected at most {_MOST_ORDERS} properties, got {len(items)}")
     order = []
-    for item in text.split(","):
+    for item in items:
         name, _, direction = item.strip().partition(" ")
         direction = direction.strip().lower()
         if name.casefold() not in known or direction not in ("", "asc", "desc"):
             reason = f"expected properties of {resource} that can be sorted, each with asc or desc, got {item[:80]!r}"
             raise errors.invalid_option("$orderby", reason)
         order.append(Order(known[name.casefold()], direction == "desc"))
-    if len(order) > _MOST_ORDERS:
-        raise errors.invalid_option("$orderby", f"expected at most {_MOST_ORDERS} properties, got {len(order)}")
     return order

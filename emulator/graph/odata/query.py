@@ -23,6 +23,9 @@ _OPTIONS: Final = (
     "search",
     "format",
 )
+LONGEST_URL: Final = 8190
+"""Characters in the address of a request, or of one in a batch."""
+
 _DIGITS: Final = 15
 
 
@@ -32,6 +35,7 @@ class QueryOptions:
     def __init__(self, query_string: str) -> None:
         self._pairs = [(_name(name), value) for name, value in parse_qsl(query_string, keep_blank_values=True)]
         self._values = dict(self._pairs)
+        self._selected = _names(self._values.get("$select", ""))
 
     def text(self, option: str) -> str | None:
         """Return the value of an option such as `filter`, or None."""
@@ -77,11 +81,9 @@ class QueryOptions:
 
     def project(self, item: dict[str, Any], *kept: str) -> dict[str, Any]:
         """Return an entity cut down to $select; annotations and the `kept` properties stay."""
-        select = self.text("select")
-        if not select or select.strip() == "*":
+        if self._selected is None:
             return item
-        names = {name.strip().casefold() for name in select.split(",")}
-        names |= {name.casefold() for name in kept}
+        names = self._selected.union(name.casefold() for name in kept)
         return {name: value for name, value in item.items() if "@" in name or name.casefold() in names}
 
     def select_fragment(self) -> str:
@@ -118,6 +120,13 @@ def small(number: int) -> int:
     if not -(10**_DIGITS) < number < 10**_DIGITS:
         raise ValueError(f"expected a number of at most {_DIGITS} digits")
     return number
+
+
+def _names(select: str) -> frozenset[str] | None:
+    """Return the properties that a $select names, in lower case, or None for all of them."""
+    if not select or select.strip() == "*":
+        return None
+    return frozenset(name.strip().casefold() for name in select.split(","))
 
 
 def _name(name: str) -> str:

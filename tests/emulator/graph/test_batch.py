@@ -118,3 +118,25 @@ async def test_half_characters_cost_no_journal_line(lab: Lab) -> None:
     assert (await graph("POST", BATCH, data=body, headers=JSON)).status == 400
     entries = [entry.outcome for entry in lab.cloud.journal.entries() if entry.event == "request"]
     assert entries == ["ok", "ok", "ok", "refused"]
+
+
+async def test_addresses_in_a_batch_are_no_longer_than_on_a_request_line(lab: Lab) -> None:
+    """An address that no request line could carry is refused by itself, unread; the others of the batch run."""
+    graph = await admin(lab)
+    requests = [
+        {"id": "long", "method": "GET", "url": f"/users?$search={'%20' * 2800}"},
+        {"id": "fits", "method": "GET", "url": "/users?$top=1"},
+    ]
+    shown = answers(await graph("POST", BATCH, {"requests": requests}))
+    assert [shown[name][0] for name in ("long", "fits")] == [400, 200]
+    assert "at most 8190 characters, got 8415" in shown["long"][1]["error"]["message"]
+
+
+async def test_addresses_of_a_batch_are_bounded_together(lab: Lab) -> None:
+    """Twenty of the longest addresses are refused as a whole: they are answered in one go, others wait for that."""
+    graph = await admin(lab)
+    requests = [{"id": str(number), "method": "GET", "url": f"/users?$filter={'(' * 8000}"} for number in range(20)]
+    reply = await graph("POST", BATCH, {"requests": requests})
+    assert reply.status == 400
+    (entry,) = lab.cloud.journal.entries(rule="BatchInvalid")
+    assert "at most 24570 characters together, got 160300" in str(entry.reason)

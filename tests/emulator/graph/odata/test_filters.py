@@ -3,6 +3,7 @@
 Expected values: sources.md#query-options, OData 4.01 URL conventions for precedence and functions.
 """
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -80,6 +81,15 @@ def test_and_binds_closer_than_or() -> None:
         ("name eq 'a' " + "or (name eq 'a' " * 50 + ")" * 50, "BadRequest", "nested deeper than 40"),
         (f"contains(name,'{'x' * 1001}')", "BadRequest", "longer than 1000"),
         ("tags eq 'x'", "Request_UnsupportedQuery", "'tags'"),
+        ("(" * 8000, "BadRequest", "nested deeper than 40"),
+        ("not " * 2000 + "a", "BadRequest", "nested deeper than 40"),
+        ("-" * 8000, "BadRequest", "nested deeper than 40"),
+        ("a/" * 4000 + "a eq 1", "BadRequest", "nested deeper than 40"),
+        ("name/any(x:" * 700, "BadRequest", "nested deeper than 40"),
+        ("tolower(" * 1000, "BadRequest", "nested deeper than 40"),
+        (f"age in ({'1,' * 4000}1)", "BadRequest", "more than 1500 words"),
+        ("age eq " + "9" * 5000, "BadRequest", "digits"),
+        ("x" * 8191, "BadRequest", "at most 8190 characters, got 8191"),
     ],
 )
 def test_filter_that_cannot_be(text: str, code: str, said: str) -> None:
@@ -98,6 +108,35 @@ def test_search_joins_clauses() -> None:
     for text in ('"age:9"', "x", '"name:x" AND', "AND"):
         with pytest.raises(GraphError, match="search"):
             read_search(text, FIELDS, ("name",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a{' ' * 400_000}b",
+        f"a{' ' * 400_000}AND{' ' * 400_000}b",
+        " AND " * 80_000,
+        '"' * 400_000,
+        f'"name:{" " * 400_000}',
+    ],
+    ids=("blanks", "blanks around AND", "AND", "quotes", "text"),
+)
+def test_search_of_any_text_is_read_in_one_pass(text: str) -> None:
+    """Reading a $search takes time that grows with its length, not with its square (that would be minutes here)."""
+    begin = time.thread_time()
+    with pytest.raises(GraphError, match="search"):
+        read_search(text, FIELDS, ("name",))
+    assert time.thread_time() - begin < 2
+
+
+def test_longest_expressions_that_tools_write_are_read() -> None:
+    """Two hundred conditions and a list of as many ids as an address holds are no excess."""
+    conditions = " or ".join(f"startswith(name,'{number}')" for number in range(200))
+    assert isinstance(read_filter(conditions, FIELDS, "thing"), Either)
+    ids = ",".join(f"'{number:08}-0000-0000-0000-000000000000'" for number in range(200))
+    condition = read_filter(f"name in ({ids})", FIELDS, "thing")
+    assert isinstance(condition, OneOf)
+    assert len(condition.values) == 200
 
 
 def test_orders_are_read_in_turn() -> None:
