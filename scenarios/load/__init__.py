@@ -1,1 +1,1 @@
-"""Benchmarks and load plans: figures as ratios to a baseline measured in the same run."""
+"""Benchmarks and load plans; figures are ratios to a baseline measured in the same run."""

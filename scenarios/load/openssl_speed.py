@@ -1,4 +1,4 @@
-"""The baseline of connector benchmarks and load runs: what OpenSSL itself does with RSA on this machine, now."""
+"""The baseline of connector benchmarks and load runs: OpenSSL's own RSA rate on this machine, at this moment."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ class NoOpenSsl(RuntimeError):
 
 
 def private_operations(processes: int, seconds: int, bits: int = 2048) -> float:
-    """Return private RSA operations per second, by so many processes together.
+    """Return the private RSA operations per second of a number of processes together.
 
     Raises:
         NoOpenSsl: the command is missing, failed, or printed something else.

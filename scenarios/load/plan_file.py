@@ -1,4 +1,4 @@
-"""Load plans: YAML files that say which path of the lab is loaded, how, and what must come out. See docs/load.md."""
+"""Load plans: YAML files with the path of the lab to load, the shape of the load, and thresholds. See docs/load.md."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -22,18 +22,18 @@ PATHS: Final = {
     "connector": ("deliveries", "connectors that lease, re-encrypt and complete, against a queue that never ends"),
     "crypto": ("deliveries", "only the connector's re-encryption, in memory"),
 }
-"""Path → what its rate counts, and what it is."""
+"""Path → the unit of its rate, and a description."""
 
 _BATCHED: Final = ("connector", "crypto")
-"""Paths on which a beat is about many deliveries."""
+"""Paths on which a beat is a batch of deliveries."""
 
 _USUAL_BATCH: Final = 100
 _NO_RATE: Final = 1.0
-"""Stands for the rate of a plan that names a share of OpenSSL's, until `with_rate` gives it one."""
+"""Placeholder for the rate of a plan with a share of OpenSSL's, until `with_rate` sets it."""
 
 _LARGEST_LEASE: Final = 500
 WHOLE_RUN: Final = ("unsent_percent", "saturation_per_second", "openssl_ratio")
-"""Measures that no single kind of request has."""
+"""Measures of the whole run only, not of one kind of request."""
 
 GRAPH_REQUESTS: Final = ("import", "filter", "list")
 MEASURES: Final = {
@@ -50,16 +50,16 @@ MEASURES: Final = {
     "saturation_per_second": "the saturation point, or the highest throughput if it was not reached",
     "openssl_ratio": "throughput to OpenSSL's private operations per second on all cores in the same run",
 }
-"""What thresholds are about. Latencies are those of `of`, a kind of request, or of all."""
+"""Measures of thresholds, with descriptions. Latencies are of the kind of request in `of`, or of all requests."""
 
 
 class PlanProblem(ValueError):
-    """A plan that cannot be used; says where, what was expected, and what came."""
+    """A plan that cannot be used; the text says where, what was expected and what was found."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """What a result must not exceed (`most`) or fall below (`least`)."""
+    """Bounds of a measure: it must not exceed `most` or fall below `least`."""
 
     measure: str
     of: str = ""
@@ -67,7 +67,7 @@ class Threshold:
     least: float | None = None
 
     def text(self) -> str:
-        """Return it as people would say it."""
+        """Return it as a phrase, such as `p95_ms of import at most 50`."""
         bounds = [f"at least {self.least:g}"] if self.least is not None else []
         bounds += [f"at most {self.most:g}"] if self.most is not None else []
         return f"{self.measure}{f' of {self.of}' if self.of else ''} {' and '.join(bounds)}"
@@ -78,10 +78,10 @@ class LoadPlan:
     """A load plan.
 
     `pace`: beats per second of one simulated user; `batch`: deliveries in one of its beats, 1 but for connector and
-    crypto. `processes`: load generators, each with a process beside it for what needs a core.
+    crypto. `processes`: load generators, each with a process beside it for CPU-bound work.
     `openssl_share`: the highest rate is this share of OpenSSL's private operations per second on all cores of the
     machine, measured when the run begins; 0 when the plan gives a rate. `share_users`: how many simulated users share
-    that highest rate, 0 for as many as the pace makes.
+    that highest rate; 0 derives their number from the pace.
     """
 
     name: str
@@ -104,15 +104,15 @@ class LoadPlan:
 
     @property
     def unit(self) -> str:
-        """Return what the rate counts."""
+        """Return the unit of the rate."""
         return PATHS[self.path][0]
 
     def users_for(self, rate: float) -> int:
-        """Return how many simulated users offer that rate, one at least."""
+        """Return the number of simulated users, at least one, that offer a rate."""
         return max(1, math.ceil(rate / (self.pace * self.batch) - 1e-9))
 
     def offered(self, moment: float) -> float:
-        """Return what is offered at a moment since the begin: what its simulated users ask for together."""
+        """Return the rate that the simulated users offer together at a moment, in seconds since the start."""
         rate = self.shape.at(moment)
         return 0.0 if rate is None else self.users_for(rate) * self.pace * self.batch
 
@@ -206,10 +206,10 @@ def schema() -> dict[str, Any]:
 
 
 def parse_plan(text: str, name: str, place: str) -> LoadPlan:
-    """Return the plan of a text; `place` stands in what is said about it.
+    """Return the plan in a text; errors name `place` as its source.
 
     Raises:
-        PlanProblem: it is not YAML, or no plan; with the line.
+        PlanProblem: it is not YAML or not a plan; with the line.
 
     """
     try:
@@ -222,18 +222,18 @@ def parse_plan(text: str, name: str, place: str) -> LoadPlan:
     given = {key: _whole(value) for key, value in body.items() if key not in ("shape", "thresholds")}
     if body["path"] in _BATCHED:
         given.setdefault("batch", _USUAL_BATCH)
-    asked = {key: _whole(value) for key, value in body["shape"].items()}
-    given["openssl_share"] = asked.pop("openssl_share", 0.0)
+    shape = {key: _whole(value) for key, value in body["shape"].items()}
+    given["openssl_share"] = shape.pop("openssl_share", 0.0)
     thresholds = tuple(Threshold(**one) for one in body.get("thresholds", ()))
-    return LoadPlan(name=name, shape=Shape(**{"rate": _NO_RATE, **asked}), thresholds=thresholds, **given)
+    return LoadPlan(name=name, shape=Shape(**{"rate": _NO_RATE, **shape}), thresholds=thresholds, **given)
 
 
 Mistake = tuple[list[str | int], str]
-"""Where in the file, and a sentence of what was expected and what came."""
+"""The place in the file, and a sentence with what was expected and what was found."""
 
 
 def _mistakes(body: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Yield what is wrong with a plan that a schema cannot tell."""
+    """Yield mistakes that a JSON Schema cannot express."""
     yield from _no_numbers(body)
     yield from _wrong_batch(body)
     yield from _wrong_shape(body)
@@ -247,7 +247,7 @@ def _mistakes(body: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _no_numbers(body: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Yield numbers that are none, which YAML knows and JSON Schema lets pass."""
+    """Yield infinite numbers and NaN, which YAML has and JSON Schema accepts."""
     pieces: list[tuple[list[str | int], Any]] = [(["shape", name], value) for name, value in body["shape"].items()]
     pieces += [([name], value) for name, value in body.items()]
     for number, one in enumerate(body.get("thresholds", ())):
@@ -273,19 +273,19 @@ def _wrong_shape(body: Mapping[str, Any]) -> Iterator[Mistake]:
         yield ["shape", "start"], f"expected none beside openssl_share, got {shape['start']:g}"
     steps = shape.get("steps", Shape.steps)
     if shape["kind"] == "ramp" and shape["seconds"] / steps < SHORTEST_STEP:
-        asked = f"expected steps of at least {SHORTEST_STEP:g} seconds, got {steps} in {shape['seconds']:g} seconds"
-        yield ["shape", "steps"], asked
+        short = f"expected steps of at least {SHORTEST_STEP:g} seconds, got {steps} in {shape['seconds']:g} seconds"
+        yield ["shape", "steps"], short
     if not share and shape.get("start", 0) > shape["rate"]:
         yield ["shape", "start"], f"expected at most the rate, {shape['rate']:g}, got {shape['start']:g}"
 
 
 def _whole(value: Any) -> Any:
-    """Return a number without a fraction as an integer: JSON Schema takes 5.0 for one."""
+    """Return a number without a fraction as an integer: for JSON Schema 5.0 is one."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def with_rate(plan: LoadPlan, openssl: float) -> LoadPlan:
-    """Return a plan that has no rate with one: its share of OpenSSL's private operations per second."""
+    """Return a plan with its share of OpenSSL's private operations per second as its rate."""
     rate = plan.openssl_share * openssl
     pace = rate / (plan.share_users * plan.batch) if plan.share_users else plan.pace
     return replace(plan, shape=replace(plan.shape, rate=rate), openssl_share=0.0, pace=pace)
@@ -329,11 +329,11 @@ def changed(
         kind=kind or before.kind,
         rate=rate or before.rate,
         seconds=seconds or before.seconds,
-        # A plan's lowest rate is part of its proportions.
+        # Scale the lowest rate with the highest.
         start=before.start * rate / before.rate if rate and before.start is not None else before.start,
     )
     if shape.kind == "ramp":
-        # As many of the plan's steps as there is time for.
+        # Keep as many of the plan's steps as fit.
         shape = replace(shape, steps=max(1, min(shape.steps, int(shape.seconds / SHORTEST_STEP))))
     share = 0.0 if rate else plan.openssl_share
     plan = replace(plan, shape=shape, processes=processes or plan.processes, openssl_share=share)

@@ -1,4 +1,4 @@
-"""Shapes of load: how much is offered at each moment of a run. Pure; rates are per second, times in seconds."""
+"""Shapes of load: the rate offered at each moment of a run. Pure; rates are per second, times in seconds."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _WAVE_NARROWNESS: Final = 7.0
 
 @dataclass(frozen=True)
 class Shape:
-    """How load goes over time. `start`: the lowest rate, `rate`: the highest; `steps`: of a ramp."""
+    """How load changes over time. `start`: the lowest rate, `rate`: the highest; `steps`: of a ramp."""
 
     kind: str
     rate: float
@@ -32,13 +32,13 @@ class Shape:
 
     @property
     def lowest(self) -> float:
-        """Return the rate that it starts with: as it was told, else the first step of a ramp, else nothing."""
+        """Return the starting rate: `start` if given, else the first step of a ramp, else 0."""
         if self.start is not None:
             return self.start
         return self.rate / self.steps if self.kind == "ramp" else 0.0
 
     def at(self, moment: float) -> float | None:
-        """Return the rate at a moment since the begin; None after the end."""
+        """Return the rate at a moment, in seconds since the start; None after the end."""
         if not 0 <= moment < self.seconds:
             return None
         if self.kind == "constant":
@@ -50,10 +50,10 @@ class Shape:
         return self.lowest + (self.rate - self.lowest) * (_morning(part) if self.kind == "morning" else _wave(part))
 
     def bins(self) -> list[tuple[float, float]]:
-        """Return the (begin, end) of the pieces of a run that are looked at one by one.
+        """Return the (begin, end) of the pieces of a run that are evaluated one by one, each at least a second long.
 
-        Of a ramp the steps without their beginning, in which users still start and the queue of the step before drains;
-        of other shapes the first piece without its. Pieces are a second long at least.
+        The pieces of a ramp are its steps, each without its beginning, when users still start and the queue of the
+        previous step drains. For other shapes only the first piece lacks its beginning.
         """
         count = self.steps if self.kind == "ramp" else max(1, min(self.steps, int(self.seconds / _SHORTEST_PIECE)))
         length = self.seconds / count
@@ -65,11 +65,11 @@ class Shape:
 
 
 def _morning(part: float) -> float:
-    """Return a gamma curve with its top, 1, at a quarter."""
+    """Return a gamma curve with its maximum, 1, at a quarter."""
     x = part / _MORNING_PEAK
     return float((x * math.exp(1 - x)) ** _MORNING_NARROWNESS)
 
 
 def _wave(part: float) -> float:
-    """Return the derivative of a logistic curve with its top, 1, in the middle."""
+    """Return the derivative of a logistic curve with its maximum, 1, in the middle."""
     return float(1 / math.cosh(_WAVE_NARROWNESS / 2 * (2 * part - 1)) ** 2)

@@ -13,42 +13,45 @@ from pfxlab.scenarios.load.bench import admin_pages, graph
 from pfxlab.scenarios.load.bench import connector as connector_bench
 from pfxlab.scenarios.load.bench import devices as devices_bench
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
-def _print(measured: Callable[[Tell], dict[str, Any]], *, as_json: bool) -> None:
-    """Measure, telling people how far it is, and print the report."""
+def _print(measured: Callable[[Progress], dict[str, Any]], *, as_json: bool) -> None:
+    """Run a benchmark, print its progress unless `as_json`, and print the report."""
 
-    def tell(text: str) -> None:
+    def progress(text: str) -> None:
         if not as_json:
             click.echo(text)
 
     try:
-        report = measured(tell)
+        report = measured(progress)
     except (OSError, RuntimeError, SessionFailed) as error:
         stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
     click.echo(json.dumps(report, indent=2))
 
 
 def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
-    """Do what the command says."""
-    _print(lambda tell: graph.run(tell, imports, records, turns), as_json=as_json)
+    """Run the command; see `pfxlab bench --help`."""
+    _print(lambda progress: graph.run(progress, imports, records, turns), as_json=as_json)
 
 
 def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -> None:
-    """Do what the command says."""
-    _print(lambda tell: connector_bench.run(tell, turns, int(duration), requests), as_json=as_json)
+    """Run the command; see `pfxlab bench --help`."""
+    _print(lambda progress: connector_bench.run(progress, turns, int(duration), requests), as_json=as_json)
 
 
 def bench_devices(
     count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Do what the command says."""
-    _print(lambda tell: devices_bench.run(tell, count, min(sample, count), turns, delivered, profile), as_json=as_json)
+    """Run the command; see `pfxlab bench --help`."""
+    _print(
+        lambda progress: devices_bench.run(progress, count, min(sample, count), turns, delivered, profile),
+        as_json=as_json,
+    )
 
 
 def bench_admin(
     certificates: int, devices: int, viewers: int, imports: int, turns: int, as_json: bool
 ) -> None:  # fmt: skip
-    """Do what the command says."""
-    _print(lambda tell: admin_pages.run(tell, certificates, devices, viewers, imports, turns), as_json=as_json)
+    """Run the command; see `pfxlab bench --help`."""
+    _print(lambda progress: admin_pages.run(progress, certificates, devices, viewers, imports, turns), as_json=as_json)

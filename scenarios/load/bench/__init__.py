@@ -1,1 +1,1 @@
-"""Benchmarks: ratios to a baseline that the same run measures."""
+"""Benchmarks: ratios to a baseline measured in the same run."""

@@ -1,6 +1,6 @@
-"""`pfxlab bench admin`: pages of the admin centre over a large store, and what open pages cost imports.
+"""`pfxlab bench admin`: pages of the admin centre with a large store, and the cost of open pages to imports.
 
-Imports are measured with and without fifty open overviews in turn, each of which gets the page's changes at once.
+Imports are measured alternately with and without fifty open overviews, each of which gets every change at once.
 """
 
 import http.client
@@ -36,11 +36,11 @@ PAGES: Final = {
     "journal": "/admin/journal",
 }
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def fill_with_devices(folder: Path, certificates: int, devices: int) -> None:
-    """Put certificates of usual size, devices, and two deliveries for each device straight into a lab's store."""
+    """Write certificates of typical size, devices, and two deliveries for each device straight into a lab's store."""
     fill(folder, certificates, _BLOB_BYTES)
     cloud = Cloud(Config(), LabClock(), folder / "cloud")
     synthetic.add_devices(cloud.store, cloud.directory.tenants()[0]["id"], cloud.clock.now(), devices)
@@ -48,14 +48,15 @@ def fill_with_devices(folder: Path, certificates: int, devices: int) -> None:
 
 
 class _Browser:
-    """Signs in to the admin centre and asks for pages over one connection."""
+    """Signs in to the admin centre and loads pages over one connection."""
 
     def __init__(self, server: Served, folder: Path) -> None:
-        made = json.loads((folder / "operator" / "credentials.json").read_text())["credentials"]
+        credentials = json.loads((folder / "operator" / "credentials.json").read_text())["credentials"]
         self._context = ssl.create_default_context(cafile=str(server.ca_file))
         self._port = server.port
         self._http = http.client.HTTPSConnection("localhost", server.port, context=self._context)
-        form = urlencode({"username": made["operator_upn"], "password": made["operator_password"], "to": "/admin"})
+        operator = {"username": credentials["operator_upn"], "password": credentials["operator_password"]}
+        form = urlencode({**operator, "to": "/admin"})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         self._http.request("POST", "/admin/sign-in", form, headers)
         answer = self._http.getresponse()
@@ -63,7 +64,7 @@ class _Browser:
         self.cookie = answer.getheader("Set-Cookie", "").partition(";")[0]
 
     def get(self, path: str) -> tuple[float, int]:
-        """Return the milliseconds a page took, and its size."""
+        """Load a page; return the milliseconds it took, and its size in bytes."""
         begin = time.perf_counter()
         self._http.request("GET", path, headers={"Cookie": self.cookie})
         answer = self._http.getresponse()
@@ -72,66 +73,66 @@ class _Browser:
             raise RuntimeError(f"expected the page {path}, got {answer.status}")
         return 1000 * (time.perf_counter() - begin), size
 
-    def look(self) -> ssl.SSLSocket:
+    def open_live(self) -> ssl.SSLSocket:
         """Open a live overview and return its connection."""
-        line = http.client.HTTPSConnection("localhost", self._port, context=self._context)
-        line.request("GET", "/admin/live?page=%2Fadmin", headers={"Cookie": self.cookie})
-        opened = line.sock
+        connection = http.client.HTTPSConnection("localhost", self._port, context=self._context)
+        connection.request("GET", "/admin/live?page=%2Fadmin", headers={"Cookie": self.cookie})
+        opened = connection.sock
         if not isinstance(opened, ssl.SSLSocket):
             raise TypeError("expected a TLS connection")
         return opened
 
 
-class _Audience:
-    """So many open overviews, read as they come. `heard`: bytes that came."""
+class _Viewers:
+    """A number of open overviews, read continuously. `received`: bytes read."""
 
     def __init__(self, browser: _Browser, count: int) -> None:
-        self.heard = 0
-        self._lines = [browser.look() for _ in range(count)]
+        self.received = 0
+        self._connections = [browser.open_live() for _ in range(count)]
         self._over = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         with selectors.DefaultSelector() as ready:
-            for line in self._lines:
-                line.setblocking(False)
-                ready.register(line, selectors.EVENT_READ, line)
+            for connection in self._connections:
+                connection.setblocking(False)
+                ready.register(connection, selectors.EVENT_READ, connection)
             while not self._over:
                 for key, _ in ready.select(0.2):
                     with suppress(ssl.SSLWantReadError):
-                        self.heard += len(key.data.recv(1 << 16))
+                        self.received += len(key.data.recv(1 << 16))
 
-    def leave(self) -> None:
-        """Close them all."""
+    def close(self) -> None:
+        """Close every overview."""
         self._over = True
         self._thread.join()
-        for line in self._lines:
-            line.close()
+        for connection in self._connections:
+            connection.close()
 
 
 def _measure(server: Served, browser: _Browser, count: int, imports: int) -> tuple[Measurement, int]:
-    """Return imports per second while so many overviews are open, and the bytes that these got."""
-    audience = _Audience(browser, count) if count else None
+    """Return imports per second while `count` overviews are open, and the bytes these received."""
+    viewers = _Viewers(browser, count) if count else None
     time.sleep(_SETTLE_SECONDS)
     try:
-        return imports_into(server, COLLECTION, imports), audience.heard if audience else 0
+        return imports_into(server, COLLECTION, imports), viewers.received if viewers else 0
     finally:
-        if audience is not None:
-            audience.leave()
+        if viewers is not None:
+            viewers.close()
 
 
 def run(
-    tell: Tell,
+    progress: Progress,
     certificates: int = 100_000,
     devices: int = 10_000,
     viewers: int = 50,
     imports: int = 6000,
     turns: int = 5,
 ) -> dict[str, Any]:
-    """Return milliseconds of each page, and imports with open pages as a ratio to imports without."""
+    """Return the milliseconds of each page, and the ratio of imports with open pages to imports without."""
     with bench_folder() as folder:
-        tell(f"filling a store with {certificates:,} certificates and {devices:,} devices")
+        progress(f"filling a store with {certificates:,} certificates and {devices:,} devices")
         fill_with_devices(folder, certificates, devices)
         server = Served(serve_lab, folder)
         browser = _Browser(server, folder)
@@ -140,16 +141,16 @@ def run(
             path = template.format(last=max(0, certificates - 50), middle=certificates // 6)
             times = [browser.get(path) for _ in range(_ROUNDS)]
             pages[name] = {"ms": round(statistics.median(one for one, _ in times), 1), "bytes": times[-1][1]}
-            tell(f"{name}: {pages[name]['ms']:.1f} ms")
+            progress(f"{name}: {pages[name]['ms']:.1f} ms")
         alone: list[Measurement] = []
         watched: list[Measurement] = []
-        heard = 0
+        received = 0
         for turn in range(turns):
             alone.append(_measure(server, browser, 0, imports)[0])
-            measured, came = _measure(server, browser, viewers, imports)
+            measured, read = _measure(server, browser, viewers, imports)
             watched.append(measured)
-            heard += came
-            tell(
+            received += read
+            progress(
                 f"turn {turn + 1} of {turns}: {alone[-1].per_second:,.0f} imports per second alone,"
                 f" {measured.per_second:,.0f} with {viewers} open pages"
             )
@@ -159,6 +160,6 @@ def run(
         "baseline": {"imports": asdict(max(alone, key=lambda one: one.per_second))},
         "pages": pages,
         "viewers": viewers,
-        "heard_bytes": heard,
+        "heard_bytes": received,
         "ratios": {"imports_with_open_pages": round(statistics.median(ratios), 3)},
     }

@@ -1,4 +1,4 @@
-"""The baseline of `bench graph`: the least an aiohttp server can do for an import, parse JSON and commit one row."""
+"""The baseline of `bench graph`: the least an aiohttp server can do for an import, which is to commit one JSON row."""
 
 import sqlite3
 from pathlib import Path

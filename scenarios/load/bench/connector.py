@@ -1,7 +1,7 @@
 """`pfxlab bench connector`: re-encryption as a ratio to OpenSSL's own rate of private operations in the same run.
 
-Baseline and measurement take turns, and the median of their ratios counts: the machine's speed changes while one looks.
-End to end the emulator runs in a process of its own and shares the cores with the connector, as on one machine it must.
+Baseline and measurement alternate, and the median of their ratios counts, because the machine's speed changes over
+time. End to end, the emulator runs in its own process and shares the cores with the connector.
 """
 
 import asyncio
@@ -42,11 +42,11 @@ from pfxlab.scenarios.load.openssl_speed import private_operations
 _BATCH: Final = 100
 _LEASED: Final = 500
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
-def _spin(pem: bytes, batches: list[list[WorkItem]], seconds: float, ready: Barrier, told: Pipe) -> None:
-    """Re-encrypt batches round and round for so long; tell results per second."""
+def _spin(pem: bytes, batches: list[list[WorkItem]], seconds: float, ready: Barrier, sender: Pipe) -> None:
+    """Re-encrypt batches over and over for a number of seconds; send the results per second."""
     key = serialization.load_pem_private_key(pem, None)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError
@@ -59,30 +59,32 @@ def _spin(pem: bytes, batches: list[list[WorkItem]], seconds: float, ready: Barr
         now = time.perf_counter()
         if now - begin >= seconds:
             break
-    told.send(done / (now - begin))
+    sender.send(done / (now - begin))
 
 
 def _rate(material: Material, items: list[WorkItem], processes: int, seconds: float) -> float:
-    """Return results per second of so many processes together, over batches of a hundred private operations.
+    """Return results per second of a number of processes together, in batches of a hundred private operations.
 
-    Processes, each for the same time, as the connector's workers are and as `openssl speed -multi` counts.
+    Processes that each run for the same time: as the connector's workers do, and as `openssl speed -multi` counts.
     """
     context = multiprocessing.get_context("spawn")
-    batches, ready, (hear, told) = partition(items, len(items) // _BATCH), context.Barrier(processes), context.Pipe()
+    batches, ready = partition(items, len(items) // _BATCH), context.Barrier(processes)
+    receiver, sender = context.Pipe()
+    pem = pkcs8_pem(material.key)
     spinning = [
-        context.Process(target=_spin, args=(pkcs8_pem(material.key), batches[number::processes], seconds, ready, told))
+        context.Process(target=_spin, args=(pem, batches[number::processes], seconds, ready, sender))
         for number in range(processes)
     ]
     for process in spinning:
         process.start()
-    total = sum(hear.recv() for _ in spinning)
+    total = sum(receiver.recv() for _ in spinning)
     for process in spinning:
         process.join()
     return float(total)
 
 
 def _stages(material: Material) -> dict[str, float]:
-    """Return microseconds of each stage of one request, in the emulator, on the wire and in the connector."""
+    """Return the microseconds of each stage of one request, in the emulator, on the wire and in the connector."""
     padding, (ciphertext,) = oaep(PaddingScheme.oaepSha512), material.ciphertexts(1)
 
     def micros(work: Callable[[], object], times: int) -> float:
@@ -110,7 +112,7 @@ def _stages(material: Material) -> dict[str, float]:
 
 
 def _service_stages(lab: Lab, material: Material) -> tuple[float, float, float]:
-    """Return microseconds per request: to lease and write it, to read it, to take and store its result."""
+    """Return microseconds per request: to lease and encode it, to parse it, to parse and store its result."""
     cloud, tenant = lab.cloud, lab.operator.credentials.tenant_id
     times: dict[str, list[float]] = {"lease": [], "parse": [], "complete": []}
     for _ in range(4):
@@ -135,8 +137,8 @@ def _service_stages(lab: Lab, material: Material) -> tuple[float, float, float]:
 def _serve(folder: str, pipe: Pipe) -> None:
     async def serve() -> None:
         async with Lab(Path(folder)) as lab:
-            made = lab.operator.credentials
-            token = await lab.user_token(made.operator_upn, made.operator_password)
+            operator = lab.operator.credentials
+            token = await lab.user_token(operator.operator_upn, operator.operator_password)
             pipe.send((lab.emulator.origin, str(lab.ca_file), token))
             await asyncio.to_thread(pipe.recv)
 
@@ -145,7 +147,7 @@ def _serve(folder: str, pipe: Pipe) -> None:
 
 
 def _children() -> list[int]:
-    """Return the processes this one has started."""
+    """Return the ids of this process's children."""
     return [int(child) for path in Path("/proc/self/task").glob("*/children") for child in path.read_text().split()]
 
 
@@ -167,7 +169,7 @@ class _EndToEnd:
         for name, processes in (("connector", mine), ("emulator", [emulator])):
             self.memory.setdefault(name, []).append(round(sum(map(resident_mb, processes)), 1))
 
-    def _hear(self, event: eventlog.Event) -> None:
+    def _on_event(self, event: eventlog.Event) -> None:
         self._done += event.id in (eventlog.PKCS_IMPORT_SUCCESS, eventlog.PKCS_IMPORT_FAILURE)
 
     async def run(self) -> float:
@@ -181,7 +183,7 @@ class _EndToEnd:
         settings = Settings(origin, Path(ca_file), wait_seconds=1, processes=os.cpu_count() or 1)
         who: identity.Identity = await enroll(settings, token, self._folder / "identity", "bench", "BENCH")
         installed = InstalledProviders([SoftwarePlace(str(self._folder / "keys"))])
-        connector = Connector(settings, who, installed, LabClock(), self._hear)
+        connector = Connector(settings, who, installed, LabClock(), self._on_event)
         warm = self._count // 10
         await connector.start()
         begin = 0.0
@@ -208,16 +210,16 @@ def _end_to_end(material: Material, ciphertexts: list[bytes], memory: dict[str, 
         return rate
 
 
-def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) -> dict[str, Any]:
-    """Return baseline, ratios and stages; `tell` is called with each step.
+def run(progress: Progress, turns: int = 5, seconds: int = 2, requests: int = 20_000) -> dict[str, Any]:
+    """Return baseline, ratios and stages; `progress` is called with each step.
 
     Raises:
-        NoOpenSsl: there is no baseline to compare with.
+        NoOpenSsl: `openssl speed` does not run, so there is no baseline.
 
     """
     cores = os.cpu_count() or 1
     material = Material()
-    tell("making ciphertexts")
+    progress("making ciphertexts")
     plain = material.ciphertexts(requests)
     some = plain[: _BATCH * 2 * cores]
     distinct, triple, payloads = windows(material, some), windows(material, some, 3), apple(material, some)
@@ -234,8 +236,8 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
     for turn in range(turns):
         last: tuple[int, float] = (0, 0.0)
         for name, (count, measure) in work.items():
-            # The baseline right before and right after, the last one's "after" being the next one's "before": the
-            # machine is another one a few seconds later.
+            # The baseline is measured right before and right after, since the machine's speed changes within seconds.
+            # One measurement's "after" is the next one's "before".
             before = last[1] if last[0] == count else private_operations(count, seconds)
             rate = measure()
             after = private_operations(count, seconds)
@@ -243,7 +245,7 @@ def run(tell: Tell, turns: int = 5, seconds: int = 2, requests: int = 20_000) ->
             base.setdefault(count, []).extend((before, after))
             seen.setdefault(name, []).append(rate / ((before + after) / 2))
         shown = ", ".join(f"{name} {values[-1]:.2f}" for name, values in seen.items())
-        tell(f"turn {turn + 1} of {turns}: {shown}")
+        progress(f"turn {turn + 1} of {turns}: {shown}")
     return {
         "baseline": {
             "openssl_one_core_per_second": statistics.median(base[1]),

@@ -1,7 +1,7 @@
-"""`pfxlab bench devices`: what an idle check-in costs the emulator, what a delivery is made of, what a device weighs.
+"""`pfxlab bench devices`: CPU cost of an idle check-in, profile of a delivery, memory per device.
 
-An idle round is held against a bare handler that asks for the same client certificates: same machine, same TLS, same
-process, in turns. A delivery, from key generation to the installed certificate, runs under a profiler.
+Idle check-ins alternate with requests to a bare handler that requires the same client certificates, on the same
+machine, TLS settings and process. A delivery, from key generation to the installed certificate, runs under a profiler.
 """
 
 import asyncio
@@ -66,17 +66,17 @@ _RSA: Final = (
     "create_x509_c",
     "sign_and_serialize",
 )
-"""What counts as RSA in a profile, beside the check of keys; TLS handshakes, half of which is RSA, do not."""
+"""Functions that count as RSA in a profile, beside key checks. TLS handshakes, half of which is RSA, do not count."""
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
-class _World:
-    """A store with many enrolled devices that hold all they should, and the same devices on the other side."""
+class _EnrolledDevices:
+    """A store with many enrolled devices and nothing left to deliver, and folders of a sample of the devices."""
 
     def __init__(self, folder: Path, devices: int, sample: int) -> None:
         self.folder, self.devices = folder, devices
-        # In pairs, since neighbours are of different platforms, spread over the whole store.
+        # Pairs of neighbours, which have different platforms, spread over the whole store.
         apart = max(1, devices // sample)
         self.sample = [pair * 2 * apart + which for pair in range(sample // 2) for which in (0, 1)]
         lab = Lab(folder / "lab")
@@ -131,23 +131,23 @@ class _World:
 
 
 def member_of(number: int) -> Member:
-    """Return the name of a device by its number."""
+    """Return the device with that number: name, platform and user."""
     platform = _PLATFORMS[number % 2]
     return Member(f"{platform}-{number:07}", platform, f"u{number}@pfxlab.example")
 
 
 def _profile(lab: Lab, platform: str) -> str:
-    """Put a profile for all users into the store and return its id."""
+    """Write a profile for all users into the store and return its id."""
     profiles, now, key = lab.cloud.profiles, lab.clock.now(), f"p-{platform}"
     tenant, kind = lab.operator.credentials.tenant_id, PLATFORMS[platform].profile_type
-    asked = {"intendedPurpose": "smimeEncryption"}
-    profiles.save(DeviceConfiguration(key, tenant, kind, platform, 1, now, now, asked))
+    properties = {"intendedPurpose": "smimeEncryption"}
+    profiles.save(DeviceConfiguration(key, tenant, kind, platform, 1, now, now, properties))
     profiles.assign(key, [Assignment(f"a-{platform}", key, "allLicensedUsersAssignmentTarget", "")])
     return key
 
 
 def _device(lab: Lab, number: int, who: x509.Certificate, profile: str, held: Sequence[Identity]) -> list[str]:
-    """Put a device, its user's records and their installed deliveries into the store; return the deliveries' ids."""
+    """Write a device, its user's records and their installed deliveries into the store; return the deliveries' ids."""
     cloud, tenant, now = lab.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
     member, user, device = member_of(number), f"{number:032x}", f"d{number:07}"
     hardware = hardware_of(member.platform, member.upn, 7, member.name)
@@ -159,7 +159,7 @@ def _device(lab: Lab, number: int, who: x509.Certificate, profile: str, held: Se
             who.public_bytes(Encoding.DER), key, now, now,
         )
     )  # fmt: skip
-    made = []
+    ids = []
     for index, one in enumerate(held):
         record, delivery = f"{user}-{one.thumbprint}", f"{index:08x}-0000-4000-8000-{number:012x}"
         cloud.certificates.save(
@@ -174,12 +174,12 @@ def _device(lab: Lab, number: int, who: x509.Certificate, profile: str, held: Se
                 now, device_key_thumbprint=key, maybe_on_device=True,
             )
         )  # fmt: skip
-        made.append(delivery)
-    return made
+        ids.append(delivery)
+    return ids
 
 
 def _serve(folder: str, pipe: Pipe) -> None:
-    """Run the emulator and, on a port of its own, the bare handler; tell CPU seconds and memory when asked."""
+    """Run the emulator and, on another port, the bare handler; reply to messages with CPU seconds and memory."""
 
     async def bare(lab: Lab) -> int:
         known = lab.cloud.devices.keys(lab.operator.credentials.tenant_id)
@@ -210,7 +210,7 @@ def _serve(folder: str, pipe: Pipe) -> None:
 
 
 class _Served:
-    """The emulator in a process of its own."""
+    """The emulator in its own process."""
 
     def __init__(self, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
@@ -222,7 +222,7 @@ class _Served:
         self.ca_pem = Path(ca_file).read_bytes()
 
     def usage(self) -> tuple[float, float]:
-        """Return (CPU seconds so far, MiB in RAM)."""
+        """Return (CPU seconds so far, resident MiB)."""
         self._pipe.send("usage")
         cpu, memory = self._pipe.recv()
         return float(cpu), float(memory)
@@ -238,7 +238,7 @@ class _Served:
 
 
 async def _bare_round(fleet: Fleet, members: Sequence[Member], served: _Served) -> None:
-    """Let each device send one request to the bare handler, over a connection of its own."""
+    """Let each device send one request to the bare handler, each over a new connection."""
     url, waiting = f"https://localhost:{served.bare_port}/", iter(members)
 
     async def worker() -> None:
@@ -254,10 +254,10 @@ async def _bare_round(fleet: Fleet, members: Sequence[Member], served: _Served) 
     await asyncio.gather(*(worker() for _ in range(_AT_ONCE)))
 
 
-async def _idle(world: _World, served: _Served, turns: int, tell: Tell) -> list[float]:
-    """Return the ratio of each turn: emulator CPU of an idle check-in to that of a bare request, same devices."""
-    fleet = Fleet(world.folder / "fleet", DeviceClient(served.origin, served.ca_pem, LabClock()), _AT_ONCE)
-    members = [member_of(number) for number in world.sample]
+async def _idle(enrolled: _EnrolledDevices, served: _Served, turns: int, progress: Progress) -> list[float]:
+    """Return the ratio of each turn: the emulator's CPU time for an idle check-in to that for a bare request."""
+    fleet = Fleet(enrolled.folder / "fleet", DeviceClient(served.origin, served.ca_pem, LabClock()), _AT_ONCE)
+    members = [member_of(number) for number in enrolled.sample]
     ratios = []
     for turn in range(turns):
         marks = [served.usage()[0]]
@@ -270,16 +270,16 @@ async def _idle(world: _World, served: _Served, turns: int, tell: Tell) -> list[
         bare, idle = (1000 * (marks[n + 1] - marks[n]) / len(members) for n in (0, 1))
         ratios.append(idle / bare)
         per = done.messages / len(members)
-        tell(f"turn {turn + 1} of {turns}: bare {bare:.2f} ms, idle check-in {idle:.2f} ms of {per:.1f} messages")
+        progress(f"turn {turn + 1} of {turns}: bare {bare:.2f} ms, idle check-in {idle:.2f} ms of {per:.1f} messages")
     return ratios
 
 
 async def _deliver(folder: Path, devices: int) -> tuple[cProfile.Profile, float]:
-    """Enrol devices and deliver to each its three certificates, all in this process; return profile and CPU seconds."""
+    """Enrol devices and deliver three certificates to each, all in this process; return profile and CPU seconds."""
     async with Lab(folder) as lab:
         await lab.start_connector()
         history = MailAuthority(datetime.now(UTC)).history(lab.operator.credentials.user_upn)
-        wanted = [made for made in history if made.purpose is IntendedPurpose.smimeEncryption][:_CERTIFICATES]
+        wanted = [one for one in history if one.purpose is IntendedPurpose.smimeEncryption][:_CERTIFICATES]
         await _import(lab, wanted)
         client = DeviceClient(lab.emulator.origin, lab.emulator.tls.ca_pem, lab.clock)
         fleet = Fleet(folder / "fleet", client, _AT_ONCE)
@@ -305,9 +305,11 @@ async def _import(lab: Lab, wanted: Sequence[Any]) -> None:
     async with lab.graph() as client:
         await client.sign_in(lab.admin_form())
         upn = lab.operator.credentials.user_upn
-        for made in wanted:
-            pfx = open_pfx(made.pfx, made.password)
-            await chain.import_pfx(client, pfx, made.password, upn, made.purpose, lab.encryption_key(), made.padding)
+        for certificate in wanted:
+            pfx = open_pfx(certificate.pfx, certificate.password)
+            await chain.import_pfx(
+                client, pfx, certificate.password, upn, certificate.purpose, lab.encryption_key(), certificate.padding
+            )
         for platform in _PLATFORMS:
             group = lab.operator.credentials.group_id
             await chain.assign_profile(client, platform, IntendedPurpose.smimeEncryption, group)
@@ -323,9 +325,9 @@ async def _quiet(lab: Lab) -> None:
 
 
 def _rsa_seconds(stats: pstats.Stats) -> Iterator[tuple[str, float]]:
-    """Yield (function, seconds) of everything that is RSA.
+    """Yield (function, seconds) of every function that counts as RSA.
 
-    Opening a PKCS#12 counts with what OpenSSL's check of the key in it takes, measured here and now.
+    Loading a PKCS#12 counts with the time of OpenSSL's check of its key, which is measured here.
     """
     check = _key_check()
     for (_, _, name), (_, calls, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
@@ -336,7 +338,7 @@ def _rsa_seconds(stats: pstats.Stats) -> Iterator[tuple[str, float]]:
 
 
 def _key_check(times: int = 10) -> float:
-    """Return the seconds that loading an RSA key takes longer when it is checked."""
+    """Return the seconds that the check adds to loading an RSA key."""
     der = generate().private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
     def seconds(*, unchecked: bool) -> float:
@@ -349,27 +351,27 @@ def _key_check(times: int = 10) -> float:
 
 
 def run(
-    tell: Tell, devices: int = 10_000, sample: int = 1000, turns: int = 5, delivered: int = 1000,
+    progress: Progress, devices: int = 10_000, sample: int = 1000, turns: int = 5, delivered: int = 1000,
     profile_file: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return baseline, ratios and memory; `tell` is called with each step.
+    """Return baseline, ratios and memory; `progress` is called with each step.
 
     Raises:
-        RuntimeError: a device could not check in, or a certificate did not arrive.
+        RuntimeError: a device could not check in, or a certificate was not installed.
 
     """
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
         folder = Path(name)
         with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as none, _Served(Path(none)) as empty:
             nothing = empty.usage()[1]
-        tell(f"enrolling {devices:,} devices with {_CERTIFICATES} certificates each, straight into the store")
-        world = _World(folder, devices, sample)
+        progress(f"enrolling {devices:,} devices with {_CERTIFICATES} certificates each, straight into the store")
+        enrolled = _EnrolledDevices(folder, devices, sample)
         mine = resident_mb()
         with _Served(folder / "lab") as served:
-            ratios = asyncio.run(_idle(world, served, turns, tell))
+            ratios = asyncio.run(_idle(enrolled, served, turns, progress))
             theirs, ours = served.usage()[1] - nothing, max(0.0, resident_mb() - mine)
-        kilobytes = 1024 * (theirs / devices + ours / len(world.sample))
-    tell(f"enrolling {delivered:,} devices with keys of their own, delivering {_CERTIFICATES} certificates to each")
+        kilobytes = 1024 * (theirs / devices + ours / len(enrolled.sample))
+    progress(f"enrolling {delivered:,} devices with keys of their own, delivering {_CERTIFICATES} certificates to each")
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
         profile, cpu = asyncio.run(_deliver(Path(name), delivered))
     stats = pstats.Stats(profile)
@@ -388,7 +390,7 @@ def run(
 
 
 def _write_profile(path: Path, profile: cProfile.Profile, devices: int, cpu: float, rsa: float) -> None:
-    """Write the functions that took most of a delivery, without paths."""
+    """Write the functions that took most of the time of a delivery, without paths."""
     with path.open("w", encoding="utf-8") as file:
         file.write(f"{devices} devices enrolled, {_CERTIFICATES} certificates delivered to each: {cpu:.1f} s of CPU, ")
         file.write(f"{rsa:.1f} s of it RSA. cProfile, one process, `pfxlab bench devices --profile FILE`.\n")

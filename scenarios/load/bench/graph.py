@@ -1,4 +1,4 @@
-"""`pfxlab bench graph`: imports against a bare handler, lists and filters at a million records against a thousand.
+"""`pfxlab bench graph`: imports compared with a bare handler, lists and filters of a million records with a thousand.
 
 Server and driver are separate processes; baseline and lab share machine, TLS, driver and run.
 """
@@ -68,7 +68,7 @@ def _serve_bare(folder: str, pipe: Pipe) -> None:
 
 
 def serve_lab(folder: str, pipe: Pipe) -> None:
-    """Serve a lab over a folder until the pipe says otherwise; its memory is told then."""
+    """Serve a lab over a folder until the pipe gets a message, then send the resident memory in MiB."""
 
     async def serve() -> None:
         async with Lab(Path(folder)) as lab:
@@ -82,7 +82,7 @@ def serve_lab(folder: str, pipe: Pipe) -> None:
 
 
 def resident_mb(process: int | None = None) -> float:
-    """Return the memory of a process, or of this one, that is in RAM, in MiB; 0 where /proc is missing."""
+    """Return the resident memory of a process, by default this one, in MiB; 0 where /proc is missing."""
     statm = Path(f"/proc/{process or 'self'}/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.exists() else 0.0
 
@@ -100,7 +100,7 @@ class Served:
         self.ca_file = Path(ca_file)
 
     def stop(self, *, memory: bool = False) -> float:
-        """End the process and return its resident memory in MiB, when asked for."""
+        """Stop the process; return its resident memory in MiB if `memory` is set, else 0."""
         self._pipe.send("stop")
         resident = float(self._pipe.recv()) if memory else 0.0
         self._process.join()
@@ -109,13 +109,13 @@ class Served:
 
 @contextmanager
 def bench_folder() -> Iterator[Path]:
-    """Yield a folder for one measurement, gone afterwards."""
+    """Yield a temporary folder for one measurement."""
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
         yield Path(name)
 
 
 def imports_into(server: Served, path: str, count: int) -> Measurement:
-    """Return what so many imports took, the first tenth of them to warm up."""
+    """Measure imports; the first tenth of `count` are a warm-up."""
     bodies = [json.dumps(_record(server.upn or "x", secrets.token_hex(20))).encode() for _ in range(count)]
     requests = [request_bytes("POST", path, server.token, body) for body in bodies]
     drive(server.port, server.ca_file, requests[: count // 10], _CONNECTIONS, lambda status: status == 201)
@@ -123,7 +123,7 @@ def imports_into(server: Served, path: str, count: int) -> Measurement:
 
 
 def fill(folder: Path, records: int, blob_bytes: int = 1) -> None:
-    """Put records of many users straight into a lab's store, with small blobs unless told."""
+    """Write records of many users straight into a lab's store, with blobs of one byte by default."""
     cloud = Cloud(Config(), LabClock(), folder / "cloud")
     tenant = seed(cloud).tenant_id
     synthetic.add_certificates(cloud.store, tenant, cloud.clock.now(), records, blob_bytes)
@@ -131,7 +131,7 @@ def fill(folder: Path, records: int, blob_bytes: int = 1) -> None:
 
 
 def _queries(server: Served, records: int) -> dict[str, bytes]:
-    """Return the requests to time, after a look whether each finds what it should."""
+    """Return the requests to time, after checking that each finds the right number of records."""
     upn = f"person{records // 6}@pfxlab.example"
     paths = {
         "list": f"{COLLECTION}?$top=100",
@@ -148,7 +148,7 @@ def _queries(server: Served, records: int) -> dict[str, bytes]:
 
 
 def _query_medians(servers: dict[int, Served]) -> dict[int, dict[str, float]]:
-    """Return median milliseconds by size and query; the sizes take turns, so that noise meets all alike."""
+    """Return median milliseconds by size and query; the sizes alternate, so that noise affects all equally."""
     requests = {records: _queries(server, records) for records, server in servers.items()}
     seen: dict[tuple[int, str], list[float]] = {}
     for _ in range(_ROUNDS):
@@ -161,8 +161,8 @@ def _query_medians(servers: dict[int, Served]) -> dict[int, dict[str, float]]:
     }
 
 
-def run(tell: Callable[[str], None], imports: int = 4000, large: int = 1_000_000, turns: int = 7) -> dict[str, Any]:
-    """Return baseline, measurements and ratios; `tell` is called with each step."""
+def run(progress: Callable[[str], None], imports: int = 4000, large: int = 1_000_000, turns: int = 7) -> dict[str, Any]:
+    """Return baseline, measurements and ratios; `progress` is called with each step."""
     rates: dict[str, list[Measurement]] = {"bare": [], "lab": []}
     for turn in range(turns):
         for name, target, path in (("bare", _serve_bare, "/record"), ("lab", serve_lab, COLLECTION)):
@@ -171,18 +171,18 @@ def run(tell: Callable[[str], None], imports: int = 4000, large: int = 1_000_000
                 measured = imports_into(server, path, imports)
                 server.stop(memory=name == "lab")
             rates[name].append(measured)
-            tell(f"import, turn {turn + 1} of {turns}: {name} {measured.per_second:,.0f} per second")
+            progress(f"import, turn {turn + 1} of {turns}: {name} {measured.per_second:,.0f} per second")
     with bench_folder() as few, bench_folder() as many:
         for records, folder in ((1000, few), (large, many)):
-            tell(f"filling a store with {records:,} records")
+            progress(f"filling a store with {records:,} records")
             fill(folder, records)
         servers = {1000: Served(serve_lab, few), large: Served(serve_lab, many)}
-        tell("timing lists and filters, both sizes in turn")
+        progress("timing lists and filters, both sizes in turn")
         medians = _query_medians(servers)
         servers[1000].stop(memory=True)
         resident = servers[large].stop(memory=True)
     for records, found in medians.items():
-        tell(f"{records:,} records: list {found['list']:.2f} ms, filter {found['filter']:.2f} ms")
+        progress(f"{records:,} records: list {found['list']:.2f} ms, filter {found['filter']:.2f} ms")
     return _report(rates, medians[1000], medians[large], resident)
 
 

@@ -1,4 +1,4 @@
-"""A plain HTTP/1.1 driver over TLS sockets: cheap enough that the server, not the driver, is what is measured."""
+"""A plain HTTP/1.1 driver over TLS sockets, cheap enough not to limit what is measured, the server."""
 
 import socket
 import ssl
@@ -14,7 +14,7 @@ _PIECE = 65536
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a run gave: requests per second, and latencies in milliseconds."""
+    """The result of a run: requests per second, and latencies in milliseconds."""
 
     requests: int
     per_second: float
@@ -66,7 +66,7 @@ def request_bytes(method: str, path: str, token: str, body: bytes = b"") -> byte
 def drive(
     port: int, ca_file: Path, requests: Sequence[bytes], connections: int, accept: Callable[[int], bool]
 ) -> Measurement:
-    """Send every request once over so many connections and return what it took.
+    """Send every request once, over a number of connections, and return the measurement.
 
     Raises:
         RuntimeError: an answer had a status that is not accepted.

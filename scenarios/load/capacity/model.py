@@ -1,9 +1,9 @@
-"""How many connectors a tenant needs. Pure: a queue of fluid, filled as devices check in, drained by the connectors.
+"""How many connectors a tenant needs. Pure: a fluid queue, filled as devices check in, drained by the connectors.
 
-All devices check in within a window and ask for every certificate of their user. What is asked for and not yet
-re-encrypted waits in a queue, whose length decides, in minutes of the connectors' work: the service serves users in
-turn and not first come, first served, so that one request may wait longer than the queue is long, another not at all.
-capacity_simulation.py holds the answer against the real queue.
+All devices check in within a window and request every certificate of their user. Requests wait in a queue until they
+are re-encrypted. The criterion is the queue's length in minutes of the connectors' work, not the wait of one request:
+the service serves users in turn, so some requests wait longer and others not at all. simulation.py compares the answer
+with the real queue.
 """
 
 import math
@@ -16,14 +16,14 @@ from pfxlab.scenarios.load.shapes import Shape
 _STEPS: Final = 4000
 _ROUNDS: Final = 60
 _SPARE: Final = 0.2
-"""The share of a connector that is left free: retries, renewals, a slow minute."""
+"""The share of a connector kept in reserve for retries, renewals and slow minutes."""
 
 ARRIVALS: Final = ("morning", "constant")
 
 
 @dataclass(frozen=True)
 class Tenant:
-    """Who asks for what. `window`: seconds in which all devices check in; `arrivals`: how they spread over it."""
+    """The size of a tenant. `window`: seconds in which all devices check in; `arrivals`: their distribution over it."""
 
     users: int
     devices_per_user: float
@@ -33,15 +33,15 @@ class Tenant:
 
     @property
     def deliveries(self) -> int:
-        """Return how many re-encryptions there are: each certificate of a user for each of the user's devices."""
+        """Return the number of re-encryptions: each certificate of a user for each of the user's devices."""
         return round(self.users * self.devices_per_user * self.certificates_per_user)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What one connector does, in core seconds for a delivery: the private operation, and all else.
+    """The cost of a delivery to one connector, in core seconds: the private operation, and the rest.
 
-    `hsm`: private operations per second of the connector's module, which take the place of the processor's.
+    `hsm`: private operations per second of the connector's HSM, which replaces the processor for them.
     """
 
     private: float
@@ -59,9 +59,9 @@ class Rates:
 
 @dataclass(frozen=True)
 class Flow:
-    """What becomes of a tenant's morning at a given capacity. Times in seconds; `finished` since the window began.
+    """The course of a tenant's morning at a given capacity. Times in seconds; `finished` since the window began.
 
-    `queue_seconds`: the longest queue in seconds of all connectors' work; `busy`: their use until all was done.
+    `queue_seconds`: the longest queue in seconds of all connectors' work; `busy`: their utilization until the end.
     """
 
     longest_queue: float
@@ -72,7 +72,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tenant needs. `exact`: connectors at full use; `connectors`: whole ones with a fifth of each to spare."""
+    """What a tenant needs. `exact`: fully used connectors; `connectors`: whole ones, each with a fifth in reserve."""
 
     exact: float
     connectors: int
@@ -80,7 +80,7 @@ class Answer:
 
 
 def spread(kind: str, pieces: int = _STEPS) -> list[float]:
-    """Return what share of all devices checks in during each of so many equal pieces of the window."""
+    """Return the share of all devices that checks in during each of `pieces` equal parts of the window."""
     shape = Shape(kind, 1.0, 1.0)
     rates = [shape.at((number + 0.5) / pieces) or 0.0 for number in range(pieces)]
     total = sum(rates)
@@ -88,16 +88,16 @@ def spread(kind: str, pieces: int = _STEPS) -> list[float]:
 
 
 def flow(deliveries: float, window: float, shares: Sequence[float], per_second: float) -> Flow:
-    """Return what happens when so many deliveries, spread by `shares` over the window, meet that capacity."""
+    """Return how the queue develops when deliveries, spread over the window by `shares`, meet a capacity."""
     length = window / len(shares)
     queue = longest = 0.0
     finished = 0.0
     for number, share in enumerate(shares):
-        came = deliveries * share
+        arrived = deliveries * share
         served = per_second * length
-        queue = max(0.0, queue + came - served)
+        queue = max(0.0, queue + arrived - served)
         longest = max(longest, queue)
-        if came:
+        if arrived:
             finished = (number + 1) * length
     finished += queue / per_second
     return Flow(longest, longest / per_second, finished, deliveries / per_second / max(finished, 1e-9))
@@ -120,7 +120,7 @@ def needed(tenant: Tenant, rates: Rates, patience: float) -> Answer:
 
 
 def assumptions(tenant: Tenant, rates: Rates, patience: float) -> list[str]:
-    """Return what the answer takes for granted, a sentence each."""
+    """Return the assumptions of the answer, a sentence each."""
     spread_text = {
         "morning": "as on a Monday morning: most of them in the first half, the peak at a quarter of the window",
         "constant": "evenly",

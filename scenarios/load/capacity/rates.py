@@ -1,4 +1,4 @@
-"""Measures what the planner needs to know of one connector on this machine: core seconds for a delivery."""
+"""Measures one connector on this machine for the planner: core seconds for a delivery."""
 
 import os
 import statistics
@@ -17,7 +17,7 @@ _TURNS: Final = 5
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return the median of what a piece of work took, once it has been done once."""
+    """Return the median seconds that a function takes, after a first call to warm up."""
     work()
     took = []
     for _ in range(_TURNS):
@@ -28,7 +28,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def measure(key_bits: int, hsm: float | None = None, cores: int | None = None) -> Rates:
-    """Return the rates of a connector with a key of that size, for Apple's and Windows' devices half and half."""
+    """Return the rates of a connector with a key of that size, for as many Apple as Windows devices."""
     material = Material(key_bits)
     ciphertexts = material.ciphertexts(_BATCH)
     data = write_work("measured", 120, requests(material, ciphertexts, _PLATFORMS))

@@ -1,7 +1,7 @@
-"""A process beside a load generator for what needs a core: RSA, CMS, TLS of devices.
+"""A process beside a load generator for CPU-bound work: RSA, CMS, TLS of devices.
 
-Locust's users live in one event loop of greenlets, in which a tenth of a second of RSA would delay the clocks of all.
-They ask this process over a Unix socket instead, a line for each job, and are told in JSON what it took.
+Locust's users share one event loop of greenlets, where a tenth of a second of RSA would delay all of them. They send
+a line over a Unix socket for each job instead, and get the measures back as JSON.
 """
 
 import asyncio
@@ -36,18 +36,18 @@ from pfxlab.scenarios.parties.hardware import hardware_of
 
 _ROUNDS: Final = 40
 _PAUSE: Final = 0.25
-"""How often, and after what pause in seconds, a new device checks in until its certificates are there."""
+"""How often a new device checks in until its certificates are installed, and the seconds between check-ins."""
 
 _LEASE_WAIT: Final = 5
 _TOKENS_LAST: Final = 2400.0
-"""Seconds after which users' tokens, which last an hour, are fetched anew."""
+"""Seconds after which users' tokens, which last an hour, are fetched again."""
 
 Measure = dict[str, Any]
 Job = Callable[[], Awaitable[list[Measure]]]
 
 
 class JobFailed(Exception):
-    """The target did not do what was asked of it; the text says which thing, `name` of which kind of request it was."""
+    """The target did not do its part. The text says what failed; `name` is the kind of request."""
 
     def __init__(self, text: str, name: str = "") -> None:
         super().__init__(text)
@@ -55,11 +55,11 @@ class JobFailed(Exception):
 
 
 _REFUSALS: Final = (ServiceRefused, SessionFailed, EnrollmentRefused, contract.ContractError, OSError)
-"""What a target that does not do its part looks like."""
+"""Errors of a target that fails a request."""
 
 
 def measure(kind: str, name: str, seconds: float, units: int = 0) -> Measure:
-    """Return what is told of one thing that was done."""
+    """Return one measure as it is sent to the load generator."""
     return {"kind": kind, "name": name, "ms": seconds * 1000, "units": units}
 
 
@@ -75,7 +75,12 @@ class ConnectorCrew:
         self._core = ThreadPoolExecutor(1)
 
     async def start(self) -> None:
-        """Open what the jobs need."""
+        """Load the prepared requests, or open the connection to the target.
+
+        Raises:
+            JobFailed: the kit has no connector for this load generator.
+
+        """
         if self._kit.plan.path == "crypto":
             items = contract.read_work(self._kit.work.read_bytes()).items
             self._batches.extend(items[at : at + self._batch] for at in range(0, len(items), self._batch))
@@ -95,20 +100,20 @@ class ConnectorCrew:
         return [measure(PATH, "re-encrypt", time.perf_counter() - begin, len(results))]
 
     def _recrypt(self, items: list[contract.WorkItem]) -> tuple[list[contract.Result], float]:
-        """Return results, and when this began: in a thread of its own, so that the service's answers are heard."""
+        """Return results, and when this began. It runs in a thread, so that the event loop can read responses."""
         began = time.perf_counter()
         return recrypt(items, self._providers.open), began
 
     async def _post(self, path: str, data: bytes) -> bytes:
         if self._session is None:
-            raise JobFailed("expected a crew that was started, got one that was not")
+            raise JobFailed("expected the crew to be started, it was not")
         return await post(self._session, path, data, self._tls, None)
 
     async def deliver(self) -> list[Measure]:
         """Lease a batch, re-encrypt it, complete it."""
         marks = [time.perf_counter()]
-        asked = jsontext.encode({"max": self._batch, "waitSeconds": _LEASE_WAIT})
-        work = contract.read_work(await self._post(contract.LEASE_PATH, asked))
+        body = jsontext.encode({"max": self._batch, "waitSeconds": _LEASE_WAIT})
+        work = contract.read_work(await self._post(contract.LEASE_PATH, body))
         if work.lease_id is None:
             raise JobFailed("expected work in the queue, got none")
         marks.append(time.perf_counter())
@@ -134,17 +139,22 @@ def _all_recrypted(results: list[contract.Result]) -> None:
 
 
 class DeviceCrew:
-    """Plays devices: those that the kit enrolled, this crew's share of them, or new ones."""
+    """Runs devices: this crew's share of those that the kit enrolled, or new ones."""
 
     def __init__(self, kit: Kit, number: int) -> None:
         self._kit, self._number = kit, number
         self._fleet: Fleet
-        self._made = 0
+        self._enrolled = 0
         weights = [platform for platform, weight in kit.plan.platforms.items() for _ in range(weight)]
         self._platforms = deque(weights)
 
     async def start(self) -> None:
-        """Open the devices, so that opening them is no part of what is measured."""
+        """Open the devices before anything is measured.
+
+        Raises:
+            JobFailed: there are fewer devices than load generators.
+
+        """
         facts, plan = self._kit.facts(), self._kit.plan
         self._fleet = await open_fleet(self._kit.fleet, facts, KeyPool(self._kit.keys / "devices.pem", 32))
         mine = self._fleet.members()[self._number :: plan.processes]
@@ -164,9 +174,9 @@ class DeviceCrew:
             held, begin = len(device.store.identities()), time.perf_counter()
             await device.check_in()
             took = time.perf_counter() - begin
-            came = len(device.store.identities()) - held
-            # What a check-in costs depends on whether something was there for the device.
-            kind = "delivery" if came else "check-in"
+            installed = len(device.store.identities()) - held
+            # A check-in that installs something costs more.
+            kind = "delivery" if installed else "check-in"
             return [measure(PATH, f"{kind} {member.platform}", took, 1)]
         except _REFUSALS as error:
             raise JobFailed(_text(error), f"check-in {member.platform}") from None
@@ -174,8 +184,8 @@ class DeviceCrew:
             self._devices.append((member, device))
 
     async def enroll(self) -> list[Measure]:
-        """Enrol a new device and let it check in until its certificates are there."""
-        number, self._made = self._made, self._made + 1
+        """Enrol a new device and let it check in until its certificates are installed."""
+        number, self._enrolled = self._enrolled, self._enrolled + 1
         self._platforms.rotate(-1)
         platform, names = self._platforms[0], list(self._tokens)
         upn = names[number % len(names)]
@@ -200,11 +210,11 @@ class DeviceCrew:
         raise JobFailed(f"expected {self._kit.plan.certificates} certificates to arrive, they did not", kind)
 
     async def _users_tokens(self) -> dict[str, str]:
-        """Return the users' tokens, fetched anew before they end."""
+        """Return the users' tokens, fetched again before they expire."""
         async with self._signing_in:
             if time.monotonic() >= self._tokens_until:
-                people = FleetUsers(self._kit.folder)
-                self._tokens = await people.tokens(self._kit.facts(), list(self._tokens))
+                users = FleetUsers(self._kit.folder)
+                self._tokens = await users.tokens(self._kit.facts(), list(self._tokens))
                 self._tokens_until = time.monotonic() + _TOKENS_LAST
         return self._tokens
 
@@ -214,22 +224,22 @@ def _text(error: Exception) -> str:
 
 
 async def _answer(job: Job, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Do a job for each line that comes, until the other end is closed."""
+    """Run the job for each line received, until the other end closes."""
     with suppress(ConnectionError):
         while await reader.readline():
             try:
-                told: dict[str, Any] = {"measures": await job()}
+                reply: dict[str, Any] = {"measures": await job()}
             except JobFailed as failed:
-                told = {"error": _text(failed), "name": failed.name}
+                reply = {"error": _text(failed), "name": failed.name}
             except _REFUSALS as error:
-                told = {"error": _text(error)}
-            writer.write(json.dumps(told).encode() + b"\n")
+                reply = {"error": _text(error)}
+            writer.write(json.dumps(reply).encode() + b"\n")
             await writer.drain()
     writer.close()
 
 
 async def serve(kit: Kit, number: int, place: Path) -> None:
-    """Answer at a Unix socket for as long as standard input is open."""
+    """Serve jobs on a Unix socket for as long as standard input is open."""
     crew: ConnectorCrew | DeviceCrew
     if kit.plan.path in ("connector", "crypto"):
         crew = ConnectorCrew(kit, number)

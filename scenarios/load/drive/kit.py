@@ -1,7 +1,7 @@
-"""What a load generator needs, in one folder that can be copied to another machine: 0700, since keys lie in it.
+"""What a load generator needs, in one folder that can be copied to another machine. Its mode is 0700: it holds keys.
 
 plan.json, facts.json, ca.pem, public.pem   the plan; the lab's addresses and sign-in, as in a ready file
-users.json                                  the users made for the run, with their passwords
+users.json                                  the users created for the run, with their passwords
 bodies.json                                 graph: imports with real certificates and encrypted passwords
 keys/, connectors/NUMBER, work.json         connector, crypto: the key, each generator's identity, prepared requests
 fleet/, tokens.json                         checkin, enrollment: devices, their users' tokens
@@ -39,7 +39,7 @@ class Kit:
 
     @property
     def keys(self) -> Path:
-        """Return the folder of the connector's key store; the pool of devices' keys is beside the store's files."""
+        """Return the folder of the connector's key store, which also holds the pool of device keys."""
         return self.folder / "keys"
 
     @property
@@ -49,7 +49,7 @@ class Kit:
 
     @property
     def work(self) -> Path:
-        """Return the file of prepared requests, as the service would send them."""
+        """Return the file of prepared requests, in the format of the service."""
         return self.folder / "work.json"
 
     @property
@@ -59,11 +59,11 @@ class Kit:
 
     @property
     def url(self) -> str:
-        """Return where the target is."""
+        """Return the target's address."""
         return str(self.facts()["graph_url"])
 
     def facts(self) -> dict[str, Any]:
-        """Return what the ready file says, with the kit's own copies of its files."""
+        """Return the facts of the ready file, with the paths of the kit's own copies."""
         facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text("utf-8"))
         here = {"ca_file": str(self.ca_file), "connector_public_key_file": str(self.folder / "public.pem")}
         return {**facts, **here}
@@ -74,7 +74,7 @@ class Kit:
         return found
 
     def users(self) -> list[str]:
-        """Return the names of the users that were made for the run."""
+        """Return the names of the users created for the run."""
         return list(json.loads((self.folder / "users.json").read_text("utf-8")))
 
     def tokens(self) -> dict[str, str]:
@@ -83,12 +83,12 @@ class Kit:
         return found
 
     def save(self, name: str, value: object) -> None:
-        """Keep a value in a file of the kit's that only its owner may read."""
+        """Write a value as JSON to a file of the kit that only its owner may read."""
         write_private(self.folder / name, json.dumps(value).encode())
 
 
 def new_kit(folder: Path, plan: LoadPlan, facts: dict[str, Any] | None) -> Kit:
-    """Return a kit with a plan and, unless nothing is asked of a lab, the facts of one."""
+    """Return a kit with a plan and, for paths that need a lab, its facts."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     kit = Kit(folder)
     kit.save("plan.json", asdict(plan))

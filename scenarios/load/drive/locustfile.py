@@ -1,4 +1,4 @@
-"""What Locust runs: the users, the shape and the measuring of the kit in PFXLAB_LOAD_KIT. `pfxlab load` starts it."""
+"""The Locust file: users, load shape and recorder for the kit in PFXLAB_LOAD_KIT. `pfxlab load` starts it."""
 
 import os
 import signal
@@ -21,20 +21,20 @@ _SPAWN_RATE = 500.0 * _KIT.plan.processes
 _GRACE = 2.0
 _READY = "pfxlab ready"
 
-# One second's worth at a time: the live table shows no older news than it must.
+# Workers report every second, so that the live table is up to date.
 locust.runners.WORKER_REPORT_INTERVAL = 1.0
 
 
 class _Run:
-    """What the parts of this process share."""
+    """State shared by the parts of this process."""
 
     recorder: Recorder | None = None
     ready = 0
 
-    def left_out(self, name: str, units: int) -> None:
-        """Hand on what users did not get to, once there is a recorder."""
+    def note_unsent(self, name: str, units: int) -> None:
+        """Pass unsent load on to the recorder, once there is one."""
         if self.recorder is not None:
-            self.recorder.left_out(name, units)
+            self.recorder.note_unsent(name, units)
 
 
 _RUN = _Run()
@@ -49,19 +49,19 @@ class PlannedLoad(LoadTestShape):
         self._begun = False
 
     def tick(self) -> tuple[int, float] | None:
-        """Return how many users there should be now; None at the end. The first waits for every crew."""
+        """Return how many users there should be now; None at the end. The first call waits for every crew."""
         if not self._begun:
             wanted = _KIT.plan.processes if isinstance(self.runner, MasterRunner) else 1
             while _RUN.ready < wanted:
                 gevent.sleep(0.05)
-            # On a whole second, by which everything is counted.
+            # Start on a whole second: results are counted by whole seconds.
             gevent.sleep(1 - time.time() % 1)
             self._begun = True
             self.reset_time()
         now = self.get_run_time()
         rate = _KIT.plan.shape.at(now)
         if rate is None:
-            # Nobody begins anything; what is under way ends and is reported.
+            # No new requests; those in progress finish and are reported.
             return (0, _SPAWN_RATE) if now < _KIT.plan.shape.seconds + _GRACE else None
         return _KIT.plan.users_for(rate), _SPAWN_RATE
 
@@ -72,10 +72,10 @@ def _begin(environment: Environment, **_: Any) -> None:
     samples = None if isinstance(runner, WorkerRunner) else _KIT.folder / "samples.jsonl"
     _RUN.recorder = Recorder(environment, _KIT.plan, samples)
     if runner is not None and not isinstance(runner, WorkerRunner):
-        # Locust's own handler comes after the run; until then a signal would end it without a word.
+        # Locust installs its own handler only after the run; until then a signal would kill it silently.
         gevent.signal_handler(signal.SIGTERM, runner.quit)
     if isinstance(runner, MasterRunner):
-        runner.register_message(_READY, _one_more)
+        runner.register_message(_READY, _count_ready)
         return
     _TEAM.start(getattr(runner, "worker_index", 0) % _KIT.plan.processes)
     if isinstance(runner, WorkerRunner):
@@ -83,7 +83,7 @@ def _begin(environment: Environment, **_: Any) -> None:
     _RUN.ready = 1
 
 
-def _one_more(**_: Any) -> None:
+def _count_ready(**_: Any) -> None:
     _RUN.ready += 1
 
 

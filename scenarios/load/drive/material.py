@@ -1,4 +1,4 @@
-"""What the connector's benchmarks and load runs work on, made before: keys, encrypted passwords, requests, a queue."""
+"""Input of the connector's benchmarks and load runs: keys, encrypted passwords, requests, a queue."""
 
 import base64
 import os
@@ -34,7 +34,7 @@ _KEY: Final = (PROVIDER_NAME, KEY_NAME)
 def _certificate(key: rsa.RSAPrivateKey, number: int) -> bytes:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"device {number} TEST ONLY")])
     now = LabClock().now()
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -44,16 +44,16 @@ def _certificate(key: rsa.RSAPrivateKey, number: int) -> bytes:
         .not_valid_after(now + timedelta(days=30))
         .sign(key, hashes.SHA256())
     )
-    return made.public_bytes(Encoding.DER)
+    return certificate.public_bytes(Encoding.DER)
 
 
 def password(number: int) -> bytes:
-    """Return the PFX password behind a ciphertext."""
+    """Return the PFX password of the ciphertext with that number."""
     return f"password {number:09d}".encode()
 
 
 class Material:
-    """Keys, ciphertexts and device certificates, made once before anything is timed."""
+    """Keys, ciphertexts and device certificates, created once before anything is timed."""
 
     def __init__(self, key_bits: int = 2048) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=key_bits)
@@ -62,12 +62,12 @@ class Material:
         self.software = SoftwareKey(KEY_NAME, self.key)
 
     def ciphertexts(self, count: int) -> list[bytes]:
-        """Return so many distinct encrypted passwords."""
+        """Return `count` distinct encrypted passwords."""
         public = self.key.public_key()
         return [encrypt(public, password(number), _SCHEME) for number in range(count)]
 
     def open(self, _provider: str, _name: str) -> SoftwareKey:
-        """Return the one key there is."""
+        """Return the only key."""
         return self.software
 
 
@@ -76,7 +76,7 @@ def _guid(number: int, copy: int = 0) -> str:
 
 
 def windows(material: Material, ciphertexts: list[bytes], fanout: int = 1) -> list[WorkItem]:
-    """Return requests for Windows devices: the password alone, each ciphertext for `fanout` devices."""
+    """Return requests for Windows devices, which hold only the password; each ciphertext goes to `fanout` devices."""
     return [
         PasswordRecryption(
             _guid(number, copy),
@@ -93,7 +93,7 @@ def windows(material: Material, ciphertexts: list[bytes], fanout: int = 1) -> li
 
 
 def apple(material: Material, ciphertexts: list[bytes]) -> list[WorkItem]:
-    """Return requests for Apple devices: the whole payload, with a PFX of usual size."""
+    """Return requests for Apple devices, which hold the whole payload with a PFX of typical size."""
     uuid, pfx = "11111111-2222-4333-8444-555555555555", os.urandom(_PFX_BYTES)
     template = pkcs12_payload_template(uuid, "id", "name")
     return [
@@ -116,17 +116,17 @@ def apple(material: Material, ciphertexts: list[bytes]) -> list[WorkItem]:
 def requests(material: Material, ciphertexts: list[bytes], platforms: Mapping[str, int]) -> list[WorkItem]:
     """Return requests for devices of platforms by weight, mixed evenly."""
     weights = [platform for platform, weight in platforms.items() for _ in range(weight)]
-    made = {True: apple(material, ciphertexts), False: windows(material, ciphertexts)}
-    return [made[weights[n % len(weights)] in APPLE][n] for n in range(len(ciphertexts))]
+    by_kind = {True: apple(material, ciphertexts), False: windows(material, ciphertexts)}
+    return [by_kind[weights[n % len(weights)] in APPLE][n] for n in range(len(ciphertexts))]
 
 
 def queue_up(
     lab: Lab, material: Material, ciphertexts: list[bytes], users: int = 100, *, first: int = 0, named: str = "u",
     platforms: Sequence[str] = ("windows",),
 ) -> None:  # fmt: skip
-    """Put requests straight into a lab's queue: devices and records of many users, each record to one device.
+    """Write requests straight into a lab's queue: devices and records of many users, each record for one device.
 
-    `first` numbers them from there on, for a second call; `named` begins the users' ids.
+    `first`: the first record's number, for a second call; `named`: the prefix of the users' ids.
     """
     cloud, tenant, now = lab.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
     pfx, purpose = b"\x30" * _PFX_BYTES, IntendedPurpose.smimeEncryption

@@ -1,7 +1,7 @@
-"""When a simulated user acts next: at a steady beat, whatever the last answer took.
+"""Pacing of simulated users: requests are due at fixed intervals, however long the last response took.
 
-Latency counts from the beat on which a request was due, so that a slow server cannot slow down the clock it is measured
-by (the "coordinated omission" of load tests). Who falls behind by whole beats leaves them out and says how many.
+Latency counts from the moment a request was due, so that a slow server does not hide its own delay ("coordinated
+omission"). A user that falls behind by whole intervals skips them and reports how many.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ _GOLDEN = 0.6180339887498949
 
 @dataclass
 class Beat:
-    """Beats every `interval` seconds from `due` on."""
+    """Beats every `interval` seconds, the first at `due`."""
 
     interval: float
     due: float
 
     def next(self, now: float) -> tuple[float, int]:
-        """Move on to the next beat; return the seconds to wait for it and how many beats were left out."""
+        """Advance to the next beat; return the seconds until it and how many beats were skipped."""
         self.due += self.interval
         late = max(0, int((now - self.due) / self.interval))
         self.due += late * self.interval
@@ -25,5 +25,5 @@ class Beat:
 
 
 def offset(number: int) -> float:
-    """Return where in its interval user `number` begins, 0 to 1: any few of them lie evenly spread."""
+    """Return where in its interval user `number` begins, 0 to 1; any number of users is spread evenly."""
     return number * _GOLDEN % 1

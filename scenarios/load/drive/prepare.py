@@ -1,4 +1,4 @@
-"""Fills a kit before anything is measured: keys, certificates, users, devices; over the target's own protocols."""
+"""Fills a kit before anything is measured: keys, certificates, users, devices, through the target's own protocols."""
 
 import asyncio
 import random
@@ -28,7 +28,7 @@ from pfxlab.scenarios.mail.authority import CertificatePlan, MailAuthority, Mail
 from pfxlab.scenarios.parties.fleet import FleetUsers, open_fleet
 from pfxlab.scenarios.parties.hardware import hardware_of
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 _BODIES: Final = 16
 _DEVICE_KEYS: Final = 32
@@ -36,7 +36,7 @@ _BATCHES: Final = 10
 
 
 class CannotPrepare(Exception):
-    """The target did not take what the run needs; the text says what."""
+    """The target did not accept what the run needs; the text says what."""
 
 
 def _key(facts: dict[str, Any]) -> EncryptionKey:
@@ -47,7 +47,7 @@ def _key(facts: dict[str, Any]) -> EncryptionKey:
 
 
 def _prefix() -> str:
-    """Return what the names of a run's users begin with: a lab that goes on running is loaded more than once."""
+    """Return the prefix of a run's user names, unique because the same lab can be loaded more than once."""
     return f"load-{secrets.token_hex(3)}"
 
 
@@ -65,53 +65,57 @@ def _certificates(upn: str, count: int, authority: MailAuthority) -> list[MailCe
     return [authority.issue(upn, plan) for plan in plans]
 
 
-async def graph(kit: Kit, tell: Tell) -> None:
-    """Make users, and records to import: certificates of usual size with passwords encrypted to the connector's key."""
-    facts, plan, people = kit.facts(), kit.plan, FleetUsers(kit.folder, _prefix())
-    tell(f"making {plan.users} users and {_BODIES} certificates")
-    names = await people.make(facts, plan.users, lambda *_: None)
+async def graph(kit: Kit, progress: Progress) -> None:
+    """Create users, and records to import: certificates of typical size, passwords encrypted to the connector's key."""
+    facts, plan, fleet_users = kit.facts(), kit.plan, FleetUsers(kit.folder, _prefix())
+    progress(f"making {plan.users} users and {_BODIES} certificates")
+    names = await fleet_users.make(facts, plan.users, lambda *_: None)
     key, authority = _key(facts), MailAuthority(datetime.now(UTC), key_pool())
     bodies = []
-    for number, made in enumerate(_certificates("load@pfxlab.example", _BODIES, authority)):
-        pfx = open_pfx(made.pfx, made.password)
+    for number, certificate in enumerate(_certificates("load@pfxlab.example", _BODIES, authority)):
+        pfx = open_pfx(certificate.pfx, certificate.password)
         upn = names[number % len(names)]
-        bodies.append(new_user_pfx_certificate(pfx, made.password, upn, made.purpose, key, made.padding))
+        bodies.append(
+            new_user_pfx_certificate(pfx, certificate.password, upn, certificate.purpose, key, certificate.padding)
+        )
     kit.save("bodies.json", bodies)
 
 
-async def devices(kit: Kit, tell: Tell) -> None:
-    """Make users with certificates and profiles for them, keys, and the devices of a run of check-ins."""
-    facts, plan, people = kit.facts(), kit.plan, FleetUsers(kit.folder, _prefix())
+async def devices(kit: Kit, progress: Progress) -> None:
+    """Create users with certificates and profiles, device keys and, for a run of check-ins, devices."""
+    facts, plan, fleet_users = kit.facts(), kit.plan, FleetUsers(kit.folder, _prefix())
     platforms = [name for name, weight in plan.platforms.items() for _ in range(weight)]
-    tell(f"making {plan.users} users with {plan.certificates} certificates each")
-    names = await people.make(facts, plan.users, lambda *_: None)
-    kit.save("tokens.json", await people.tokens(facts, names))
+    progress(f"making {plan.users} users with {plan.certificates} certificates each")
+    names = await fleet_users.make(facts, plan.users, lambda *_: None)
+    kit.save("tokens.json", await fleet_users.tokens(facts, names))
     key, authority = _key(facts), MailAuthority(datetime.now(UTC), key_pool())
     async with _client(facts) as client:
         await client.sign_in(_admin(facts))
-        there = {one.get("displayName") for one in await client.all_pages(chain.PROFILES)}
+        present = {one.get("displayName") for one in await client.all_pages(chain.PROFILES)}
         for platform in dict.fromkeys(platforms):
-            # A lab that was loaded before has them already; a second one would deliver everything twice.
-            if chain.profile_name(platform, IntendedPurpose.smimeEncryption) in there:
+            # A lab that was loaded before has the profile already; a second one would deliver everything twice.
+            if chain.profile_name(platform, IntendedPurpose.smimeEncryption) in present:
                 continue
             await chain.assign_profile(client, platform, IntendedPurpose.smimeEncryption, facts["group_id"])
         for upn in names:
-            for made in _certificates(upn, plan.certificates, authority):
-                pfx = open_pfx(made.pfx, made.password)
-                await chain.import_pfx(client, pfx, made.password, upn, made.purpose, key, made.padding)
+            for certificate in _certificates(upn, plan.certificates, authority):
+                pfx = open_pfx(certificate.pfx, certificate.password)
+                await chain.import_pfx(
+                    client, pfx, certificate.password, upn, certificate.purpose, key, certificate.padding
+                )
     kit.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     pool = KeyPool(kit.keys / "devices.pem", _DEVICE_KEYS)
-    tell(f"making {_DEVICE_KEYS} device keys")
+    progress(f"making {_DEVICE_KEYS} device keys")
     await asyncio.to_thread(pool.fill)
     if plan.path == "checkin":
-        await _enroll(kit, facts, platforms, names, pool, tell)
+        await _enroll(kit, facts, platforms, names, pool, progress)
 
 
 async def _enroll(
-    kit: Kit, facts: dict[str, Any], platforms: list[str], names: list[str], pool: KeyPool, tell: Tell
+    kit: Kit, facts: dict[str, Any], platforms: list[str], names: list[str], pool: KeyPool, progress: Progress
 ) -> None:  # fmt: skip
     plan, tokens = kit.plan, kit.tokens()
-    tell(f"enrolling {plan.devices} devices")
+    progress(f"enrolling {plan.devices} devices")
     mixed = list(platforms)
     random.Random(plan.seed).shuffle(mixed)  # noqa: S311 - the lab's seed
     fleet = await open_fleet(kit.fleet, facts, pool)
@@ -127,7 +131,7 @@ async def _enroll(
 
 
 async def connectors(kit: Kit, key: rsa.RSAPrivateKey, token: str) -> None:
-    """Enrol a connector for each load generator, all with the one key that the queue's passwords are encrypted to."""
+    """Enrol a connector for each load generator; all share the key that the queue's passwords are encrypted to."""
     SoftwareKsp(kit.keys).store(KEY_NAME, key)
     settings = Settings(kit.url, kit.ca_file)
     for number in range(kit.plan.processes):
@@ -136,10 +140,10 @@ async def connectors(kit: Kit, key: rsa.RSAPrivateKey, token: str) -> None:
         await enroll(settings, token, folder, f"load generator {number}", f"LOAD-{number}")
 
 
-def crypto(kit: Kit, tell: Tell) -> None:
-    """Make a key and batches of requests for it."""
+def crypto(kit: Kit, progress: Progress) -> None:
+    """Create a key and batches of requests for it."""
     plan = kit.plan
-    tell(f"making a key of {plan.key_bits} bits and {_BATCHES} batches of {plan.batch} requests")
+    progress(f"making a key of {plan.key_bits} bits and {_BATCHES} batches of {plan.batch} requests")
     material = Material(plan.key_bits)
     SoftwareKsp(kit.keys).store(KEY_NAME, material.key)
     items = requests(material, material.ciphertexts(_BATCHES * plan.batch), plan.platforms)

@@ -1,4 +1,4 @@
-"""Takes what Locust's users report, second by second; workers hand it on, whom they report to puts it together."""
+"""Records what Locust's users report, second by second. Workers send their counts to the master, which adds them up."""
 
 import json
 import time
@@ -17,14 +17,14 @@ _KEY: Final = "pfxlab"
 _TICK: Final = 0.25
 LOCAL_DELAY: Final = 1
 DISTRIBUTED_DELAY: Final = 4
-"""Seconds after which all that happened in a second is known: workers report once a second."""
+"""Seconds until the counts of a second are complete: workers report once a second."""
 
 
 class Recorder:
     """Listens to one Locust process."""
 
     def __init__(self, environment: Environment, plan: LoadPlan, samples: Path | None) -> None:
-        """`samples`: where whoever is told by all workers writes a line for each second."""
+        """`samples`: the file to which the master, or the only process, writes a line for each second."""
         self._environment, self._plan = environment, plan
         self._cells, self._measured = Cells(), Measured(plan)
         self._begin: int | None = None
@@ -34,23 +34,23 @@ class Recorder:
         events = environment.events
         events.request.add_listener(self._request)
         events.report_to_master.add_listener(self._report)
-        events.worker_report.add_listener(self._hear)
+        events.worker_report.add_listener(self._merge)
         events.test_start.add_listener(self._start)
         events.test_stop.add_listener(self._stop)
         events.quit.add_listener(self._save)
 
     def _start(self, **_: Any) -> None:
-        # Of several machines: the clocks may differ by less than the second that is counted in.
+        # Clocks of several machines may differ by less than a second, the unit of counting.
         self._begin = round(time.time())
         if self._file is not None:
-            gevent.spawn(self._tell)
+            gevent.spawn(self._write_samples)
 
     def _request(
         self, request_type: str, name: str, response_time: float, exception: BaseException | None = None,
         context: Mapping[str, Any] | None = None, **_: Any,
     ) -> None:  # fmt: skip
         more = context or {}
-        # Locust's own HTTP client reports methods; what counts for the path's rate says so.
+        # Locust's own HTTP client reports the method as type; requests that count for the path's rate carry units.
         kind = STAGE if request_type == STAGE or "units" not in more else PATH
         cell = self._cells.cell(int(time.time()), kind, name)
         if exception is not None:
@@ -60,22 +60,22 @@ class Recorder:
         cell.latencies.append(round(response_time + more.get("late_ms", 0.0), 3))
         cell.units += more.get("units", 0)
 
-    def left_out(self, name: str, units: int) -> None:
-        """Note load that a simulated user did not get to."""
+    def note_unsent(self, name: str, units: int) -> None:
+        """Count load that a simulated user was too late to send."""
         self._cells.cell(int(time.time()), PATH, name).unsent += units
 
     def _report(self, client_id: str, data: dict[str, Any]) -> None:
         data[_KEY] = self._cells.drain()
 
-    def _hear(self, client_id: str, data: dict[str, Any]) -> None:
+    def _merge(self, client_id: str, data: dict[str, Any]) -> None:
         self._add(data.get(_KEY, []))
 
     def _add(self, rows: list[list[Any]]) -> None:
         begin = self._begin or int(time.time())
         self._measured.add([[row[0] - begin, *row[1:]] for row in rows])
 
-    def _tell(self) -> None:
-        """Write down each second once all of it is known."""
+    def _write_samples(self) -> None:
+        """Write each second once its counts are complete."""
         local = self._environment.runner.__class__.__name__ == "LocalRunner"
         delay = LOCAL_DELAY if local else DISTRIBUTED_DELAY
         while self._file is not None:
@@ -85,7 +85,7 @@ class Recorder:
             self._write(int(time.time()) - delay)
 
     def _write(self, until: int) -> None:
-        """Write the seconds before `until` that are not written yet, and the sums so far."""
+        """Write the seconds before `until` that are not written yet."""
         if self._file is None or self._folder is None or self._begin is None:
             return
         begin = self._begin
@@ -97,7 +97,7 @@ class Recorder:
             self._next += 1
 
     def _stop(self, **_: Any) -> None:
-        """Count no second from now on; what workers still report of earlier ones is taken."""
+        """Stop counting new seconds; late reports about earlier ones are still added."""
         if isinstance(self._environment.runner, WorkerRunner) or self._file is None:
             return
         self._add(self._cells.drain())
@@ -108,6 +108,6 @@ class Recorder:
         self._save()
 
     def _save(self, **_: Any) -> None:
-        """Write the sums; once more at the very end, when every worker has reported."""
+        """Write the totals; again at the very end, when every worker has reported."""
         if self._folder is not None and self._begin is not None:
             (self._folder / "measured.json").write_text(json.dumps(self._measured.result()), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One load run: target, kit, OpenSSL's rate, Locust, and what came of it. Ends in order however it ends."""
+"""One load run: target, kit, OpenSSL's rate, Locust and the result. It shuts down in order, however it ends."""
 
 import json
 import os
@@ -23,19 +23,19 @@ from pfxlab.scenarios.load.drive.usage import Usage, bottleneck
 from pfxlab.scenarios.load.openssl_speed import NoOpenSsl, private_operations
 from pfxlab.scenarios.load.plan_file import LoadPlan, with_rate
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 Sample = dict[str, Any]
 
 _OPENSSL_SECONDS: Final = 2
 _LONG: Final = 20
-"""Seconds from which on a run is worth a longer look at OpenSSL."""
+"""Seconds of a run from which OpenSSL is measured for longer."""
 
-_LOOK_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.5
 _SILENT_SECONDS: Final = 60
-"""How long Locust may take before the first second is told of, and after the last, before it is ended."""
+"""Seconds without a sample after which Locust is stopped."""
 
 _DEAD_AFTER: Final = 5
-"""Seconds in a row in which every request fails, after which the target is taken to be down."""
+"""Seconds in a row in which every request fails, after which the target counts as down."""
 
 _STOP_SECONDS: Final = 15
 _LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
@@ -48,7 +48,7 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is done. `facts`: a target that runs already. `expect`: workers that are started elsewhere."""
+    """How a run is carried out. `facts`: a target that already runs. `expect`: workers that are started elsewhere."""
 
     facts: dict[str, Any] | None = None
     ui_port: int | None = None
@@ -59,7 +59,7 @@ class Options:
 
 @dataclass
 class RunResult:
-    """What a run left: its plan with the rate it had, figures, why it ended early (empty when it did not)."""
+    """The result of a run: its plan with the rate used, figures, why it ended early (empty when it did not)."""
 
     plan: LoadPlan
     result: dict[str, Any]
@@ -70,7 +70,7 @@ def loopback_only(url: str) -> None:
     """Refuse a target that is not on this machine: load is for labs, not for Microsoft's service.
 
     Raises:
-        CannotRun: the address is none of loopback.
+        CannotRun: the address is not a loopback address.
 
     """
     host = urlsplit(url).hostname
@@ -82,7 +82,7 @@ def loopback_only(url: str) -> None:
 
 
 def check_target(url: str, ca_file: Path) -> None:
-    """Connect once, so that what is wrong with the target is said before anything is prepared.
+    """Connect once, so that a problem with the target is reported before anything is prepared.
 
     Raises:
         CannotRun: nothing answers there, or its certificate is not trusted.
@@ -105,7 +105,7 @@ def check_target(url: str, ca_file: Path) -> None:
 
 
 def openssl_rate(plan: LoadPlan) -> float | None:
-    """Return OpenSSL's private operations per second on all cores now; None where it cannot be asked."""
+    """Return OpenSSL's private operations per second on all cores now; None where `openssl speed` does not run."""
     try:
         seconds = _OPENSSL_SECONDS if plan.shape.seconds >= _LONG else 1
         return private_operations(os.cpu_count() or 1, seconds, plan.key_bits)
@@ -120,10 +120,10 @@ def _free_port() -> int:
 
 
 def _check_free(port: int, option: str) -> None:
-    """Refuse a port that somebody else listens on.
+    """Check that nothing listens on a port.
 
     Raises:
-        CannotRun: it is taken.
+        CannotRun: the port is taken.
 
     """
     try:
@@ -136,7 +136,7 @@ def _check_free(port: int, option: str) -> None:
 
 
 class LocustProcesses:
-    """Locust for one run: one process, or a master with workers. `start` it within what ends in `stop`."""
+    """Locust for one run: one process, or a master with workers. Whoever calls `start` must call `stop`."""
 
     def __init__(self, kit: Kit, options: Options) -> None:
         self.kit, self._options = kit, options
@@ -177,29 +177,29 @@ class LocustProcesses:
         return {party: process.pid for party, process in self._processes.items()}
 
     def ended(self) -> bool:
-        """Return whether the first of them, which all depends on, has ended."""
+        """Return whether the master, or the only process, has ended."""
         return next(iter(self._processes.values())).poll() is not None
 
     def failed(self) -> bool:
-        """Return whether a load generator has ended while the master goes on."""
+        """Return whether a load generator has failed while the master still runs."""
         return not self.ended() and any(process.poll() for process in self._processes.values())
 
     def stop(self) -> None:
-        """End them in order: what they measured is written, then what does not end is killed."""
-        # The first tells the others, and waits for what they have still to report. Who is impatient waits too: what a
-        # second Ctrl-C would leave behind goes on loading.
-        with _unhurried():
+        """Stop every process gracefully, so that results are written; kill those that do not end."""
+        # The master stops the workers and waits for their last reports. A second Ctrl-C here would leave load
+        # generators running.
+        with _interrupts_ignored():
             for process in self._processes.values():
                 end(process)
 
 
 @contextmanager
-def _unhurried() -> Iterator[None]:
+def _interrupts_ignored() -> Iterator[None]:
     """Ignore Ctrl-C within a block."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     except ValueError:
-        # Only the main thread hears signals.
+        # Only the main thread may set signal handlers.
         yield
         return
     try:
@@ -209,13 +209,13 @@ def _unhurried() -> Iterator[None]:
 
 
 def worker_arguments(port: int, log: Path) -> list[str]:
-    """Return Locust's arguments for a worker of a master on this machine, or at this end of a tunnel to it."""
+    """Return Locust's arguments for a worker whose master is on this machine or behind a tunnel that ends here."""
     place = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
     return [*place, "--logfile", str(log), "--loglevel", "WARNING"]
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process in order, or else at once."""
+    """Terminate a process; kill it if it does not end in time."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
@@ -226,7 +226,7 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def start_locust(kit: Kit, arguments: list[str]) -> "subprocess.Popen[bytes]":
-    """Start Locust over a kit, in a process group of its own: Ctrl-C is for `pfxlab`, which ends it in order."""
+    """Start Locust with a kit, in its own process group: Ctrl-C goes to `pfxlab`, which stops it gracefully."""
     with (kit.folder / "locust.out").open("ab") as out:
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "locust", "-f", str(_LOCUSTFILE), *arguments],
@@ -236,7 +236,7 @@ def start_locust(kit: Kit, arguments: list[str]) -> "subprocess.Popen[bytes]":
 
 
 def _samples(path: Path, locust: LocustProcesses) -> Iterator[list[Sample]]:
-    """Yield what came since the last look, until Locust ends."""
+    """Yield the samples written since the last poll, until Locust ends."""
     offset, rest = 0, ""
     while True:
         over = locust.ended()
@@ -250,33 +250,33 @@ def _samples(path: Path, locust: LocustProcesses) -> Iterator[list[Sample]]:
         yield [json.loads(line) for line in lines if line]
         if over:
             return
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 class _Watch:
-    """Follows the samples of a run and says when there is no sense in going on."""
+    """Follows the samples of a run and stops it when going on is pointless."""
 
     def __init__(self, plan: LoadPlan, *, patient: bool = False) -> None:
-        """`patient`: somebody has still to start the workers."""
+        """`patient`: the workers are started by hand, so the first sample may take any time."""
         self._plan, self._dead, self._patient = plan, 0, patient
-        self._last_news = time.monotonic()
+        self._last_sample = time.monotonic()
         self.samples: list[Sample] = []
 
     def over(self) -> bool:
-        """Return whether every second of the plan was told of."""
+        """Return whether there is a sample for every second of the plan."""
         return len(self.samples) >= int(self._plan.shape.seconds)
 
     def take(self, samples: list[Sample]) -> None:
-        """Take what came.
+        """Add samples.
 
         Raises:
-            CannotRun: the target answers no more, or Locust tells nothing any more.
+            CannotRun: the target no longer answers, or Locust no longer reports.
 
         """
         now = time.monotonic()
         for sample in samples:
             self.samples.append(sample)
-            self._last_news = now
+            self._last_sample = now
             if sample["requests"]:
                 self._dead = 0
             elif sample["failures"]:
@@ -285,23 +285,25 @@ class _Watch:
                 why = next(iter(sample["causes"]), "no reason given")
                 raise CannotRun(f"every request has failed for {_DEAD_AFTER} seconds: {why}")
         waits = self._patient and not self.samples
-        if now - self._last_news > _SILENT_SECONDS and not self.over() and not waits:
+        if now - self._last_sample > _SILENT_SECONDS and not self.over() and not waits:
             raise CannotRun(f"expected news of the run each second, got none for {_SILENT_SECONDS} seconds")
 
 
-def run(plan: LoadPlan, options: Options, out: Path, tell: Tell, hear: Callable[[Sample], None]) -> RunResult:
-    """Do a run; `tell` hears each step, `hear` each second of it. What Locust writes itself is put into `out`.
+def run(
+    plan: LoadPlan, options: Options, out: Path, progress: Progress, on_sample: Callable[[Sample], None]
+) -> RunResult:
+    """Carry out a run; `progress` gets each step, `on_sample` each second. Locust's own files are copied to `out`.
 
-    Whatever ends it early, Ctrl-C included, what was measured until then is in the outcome.
+    If it ends early, by Ctrl-C as well, the result has what was measured until then.
 
     Raises:
-        CannotRun: it could not begin.
+        CannotRun: the run could not start.
 
     """
     with ExitStack() as stack:
         before, compared = None, plan.unit == "deliveries"
         if compared:
-            tell("measuring OpenSSL")
+            progress("measuring OpenSSL")
             before = openssl_rate(plan)
         if plan.openssl_share:
             if before is None:
@@ -313,7 +315,7 @@ def run(plan: LoadPlan, options: Options, out: Path, tell: Tell, hear: Callable[
         kit_folder = options.kit or folder / "kit"
         facts, parties = options.facts, {}
         if facts is None and plan.path != "crypto":
-            tell("starting a lab")
+            progress("starting a lab")
             try:
                 target = Target(folder / "lab", plan, kit_folder)
             except RuntimeError as error:
@@ -322,48 +324,50 @@ def run(plan: LoadPlan, options: Options, out: Path, tell: Tell, hear: Callable[
             facts, parties = target.facts, dict(target.parties)
         elif facts is not None:
             check_target(facts["graph_url"], Path(facts["ca_file"]))
-        kit = kit_for(plan, kit_folder, facts, tell)
+        kit = kit_for(plan, kit_folder, facts, progress)
         try:
-            outcome = _load(kit, options, parties, tell, hear)
+            outcome = _load(kit, options, parties, progress, on_sample)
         finally:
             for name in _KEPT:
                 if (kit.folder / name).exists():
                     shutil.copyfile(kit.folder / name, out / name)
         after = None
         if compared and not outcome.ended:
-            tell("measuring OpenSSL once more")
+            progress("measuring OpenSSL once more")
             after = openssl_rate(plan)
         _add_openssl(outcome.result, plan, before, after)
         return outcome
 
 
-def _load(kit: Kit, options: Options, parties: dict[str, int], tell: Tell, hear: Callable[[Sample], None]) -> RunResult:
+def _load(
+    kit: Kit, options: Options, parties: dict[str, int], progress: Progress, on_sample: Callable[[Sample], None]
+) -> RunResult:
     locust, watch, ended = LocustProcesses(kit, options), _Watch(kit.plan, patient=bool(options.expect)), ""
     usage = Usage(parties)
     try:
         locust.start()
         usage = Usage({**parties, **locust.parties})
         if options.expect:
-            _say_how_to_join(kit, options, tell)
+            _show_how_to_join(kit, options, progress)
         for samples in _samples(kit.folder / "samples.jsonl", locust):
             if samples and not watch.samples:
                 usage.begin()
-            usage.look()
+            usage.read()
             if locust.failed():
-                raise CannotRun(_last_words(kit))
+                raise CannotRun(_why_locust_ended(kit))
             watch.take(samples)
             for sample in samples:
-                hear(sample)
+                on_sample(sample)
     except CannotRun as error:
         ended = str(error)
     except KeyboardInterrupt:
-        # With Locust's page open that is how one leaves it.
+        # With Locust's page open, Ctrl-C is the way to leave it.
         ended = "" if watch.over() else "interrupted"
     finally:
         locust.stop()
     path = kit.folder / "measured.json"
     if not path.exists():
-        raise CannotRun(ended or _last_words(kit))
+        raise CannotRun(ended or _why_locust_ended(kit))
     result = json.loads(path.read_text("utf-8"))
     result["usage"] = usage.figures()
     result["bottleneck"] = bottleneck(result["usage"])
@@ -372,22 +376,24 @@ def _load(kit: Kit, options: Options, parties: dict[str, int], tell: Tell, hear:
     return RunResult(kit.plan, result, ended)
 
 
-def _say_how_to_join(kit: Kit, options: Options, tell: Tell) -> None:
-    """Say what a worker is started with, here and on another machine."""
+def _show_how_to_join(kit: Kit, options: Options, progress: Progress) -> None:
+    """Show how to start a worker, here and on another machine."""
     lab = urlsplit(kit.url).port if kit.plan.path != "crypto" else None
     ports = f"{options.master_port} (the master's)" + (f" and {lab} (the lab's)" if lab else "")
-    tell(f"waiting for {options.expect} workers: pfxlab load-worker {kit.folder} --master-port {options.master_port}")
-    tell(f"on another machine: with a copy of that folder, and port {ports} forwarded to this one")
+    progress(
+        f"waiting for {options.expect} workers: pfxlab load-worker {kit.folder} --master-port {options.master_port}"
+    )
+    progress(f"on another machine: with a copy of that folder, and port {ports} forwarded to this one")
 
 
-def _last_words(kit: Kit) -> str:
+def _why_locust_ended(kit: Kit) -> str:
     logs = [path for name in ("locust.out", "locust.log") if (path := kit.folder / name).exists()]
     lines = [line for log in logs for line in log.read_text("utf-8", "replace").strip().splitlines() if line]
     return f"expected Locust to go on, it ended: {lines[-1][:300] if lines else 'no output'}"
 
 
 def _add_openssl(result: dict[str, Any], plan: LoadPlan, before: float | None, after: float | None) -> None:
-    """Add OpenSSL's rate and what the run's throughput is of it, for paths whose unit is a private operation."""
+    """Add OpenSSL's rate and the ratio of the run's throughput to it, for paths whose unit is a private operation."""
     rates = [rate for rate in (before, after) if rate is not None]
     if not rates:
         result["openssl"] = None

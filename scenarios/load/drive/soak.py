@@ -1,8 +1,8 @@
-"""A soak: an hour and more of the lab's time at a high rate, to see that neither memory nor database grow.
+"""A soak test: an hour or more of the lab's time at a high rate, to see that neither memory nor database grows.
 
-The whole lab is in this process and its clock goes second by second: in each, certificates are renewed (the oldest
-record deleted, another imported), devices check in, a list is read, the connector works. What is there at the end is as
-much as was there after the first minutes; so must be what it takes.
+The whole lab runs in this process, and its clock moves second by second. In each second certificates are renewed (the
+oldest record deleted, another imported), devices check in, a list is read, the connector works. The amount of data is
+constant after the first minutes, so memory and database must be too.
 """
 
 import random
@@ -34,18 +34,18 @@ _JOURNAL: Final = 5_000
 _USERS: Final = 5
 _HELD: Final = 2
 _RING: Final = 4
-"""Each user holds so many certificates at a time, out of so many that take turns."""
+"""Each user has `_HELD` certificates imported at a time, in turn out of `_RING`."""
 
 SETTLING: Final = 0.25
-"""The share of a soak in which caches and tables may still fill."""
+"""The share of a soak, from its start, in which caches and tables may still fill."""
 
 FLAT: Final = 0.05
-"""What may grow in the course of the soak after that, as a share of what there was."""
+"""The growth allowed over the rest of the soak, as a share of the level."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the lab took at a moment: minutes of its time since the begin, MiB in RAM, MiB on the disk."""
+    """The lab's footprint at a moment: minutes of its time since the start, MiB in RAM, MiB on the disk."""
 
     minute: float
     memory_mb: float
@@ -54,19 +54,19 @@ class Reading:
 
 @dataclass(frozen=True)
 class Growth:
-    """How a figure went after settling: its level, and what it gains over the whole soak as a share of that."""
+    """How a figure changed after settling: its level, and its gain over the soak as a share of the level."""
 
     level: float
     share: float
 
     @property
     def flat(self) -> bool:
-        """Return whether it does not grow by more than what is called flat."""
+        """Return whether it grew by no more than `FLAT`."""
         return self.share <= FLAT
 
 
 def growth(minutes: Sequence[float], values: Sequence[float]) -> Growth:
-    """Return how values grow, by the line that fits best those after settling.
+    """Return how values grow, by linear regression over those after settling.
 
     Raises:
         ValueError: fewer than three values are left to fit.
@@ -82,7 +82,7 @@ def growth(minutes: Sequence[float], values: Sequence[float]) -> Growth:
 
 @dataclass
 class _User:
-    """A user of the soak: certificates that take turns, and the records that are there now, oldest first."""
+    """A user of the soak: certificates to import in turn, and ids of the records in Graph, oldest first."""
 
     upn: str
     ring: deque[MailCertificate]
@@ -91,13 +91,13 @@ class _User:
 
 class _Soak:
     def __init__(self, lab: Lab, seed: int) -> None:
-        self._lab, self._chance = lab, random.Random(seed)  # noqa: S311 - the lab's seed
+        self._lab, self._rng = lab, random.Random(seed)  # noqa: S311 - the lab's seed
         self._users: list[_User] = []
         self._devices: list[Device] = []
         self.done = dict.fromkeys(("renewals", "check-ins", "lists"), 0)
 
     async def begin(self, client: GraphClient, devices: int) -> None:
-        """Make users with their certificates, profiles and devices."""
+        """Create users with their certificates, profiles and devices."""
         authority, keys = MailAuthority(_START, key_pool()), key_pool()
         for platform in ("ios", "windows"):
             group = self._lab.operator.credentials.group_id
@@ -117,22 +117,24 @@ class _Soak:
             self._devices.append(await self._lab.device(platform, user.upn, name=f"soak-{number}"))
 
     async def _import(self, client: GraphClient, user: _User) -> None:
-        made = user.ring[0]
+        certificate = user.ring[0]
         user.ring.rotate(-1)
-        pfx = open_pfx(made.pfx, made.password)
+        pfx = open_pfx(certificate.pfx, certificate.password)
         key = self._lab.encryption_key()
-        record = await chain.import_pfx(client, pfx, made.password, user.upn, made.purpose, key, made.padding)
+        record = await chain.import_pfx(
+            client, pfx, certificate.password, user.upn, certificate.purpose, key, certificate.padding
+        )
         user.held.append(str(record["id"]))
 
     async def second(self, client: GraphClient, renewals: int, check_ins: int) -> None:
-        """Do what one second of the lab's time holds."""
+        """Carry out one second of the lab's time."""
         for _ in range(renewals):
-            user = self._chance.choice(self._users)
+            user = self._rng.choice(self._users)
             await client.call("DELETE", f"{_RECORDS}/{user.held.popleft()}")
             await self._import(client, user)
             self.done["renewals"] += 1
         for _ in range(check_ins):
-            await self._lab.check_in(self._chance.choice(self._devices))
+            await self._lab.check_in(self._rng.choice(self._devices))
             self.done["check-ins"] += 1
         await client.call("GET", f"{_RECORDS}?$top=20")
         self.done["lists"] += 1

@@ -1,6 +1,6 @@
-"""The target of a load run: an emulator in a process of its own and, where one is waited for, a connector in another.
+"""The target of a load run: an emulator in its own process and, for paths that need one, a connector in another.
 
-So that each party's processor time can be told, and none delays another but by using the machine.
+Separate processes make each party's CPU time measurable, and let none block another.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ NEEDS_CONNECTOR: Final = ("checkin", "enrollment")
 
 
 async def _recycle(lab: Lab) -> None:
-    """Keep the queue of a run of connectors full: what is ready is imported and asked for anew, without end."""
+    """Keep the queue of a run of connectors full: deliveries that are ready are requested again, without end."""
     cloud, tenant = lab.cloud, lab.operator.credentials.tenant_id
     while True:
         await asyncio.sleep(_RECYCLE_SECONDS)
@@ -54,8 +54,9 @@ async def _emulate(folder: Path, plan: LoadPlan, kit_folder: Path, pipe: Pipe) -
         weights = [platform for platform, weight in plan.platforms.items() for _ in range(weight)]
         queue_up(lab, material, material.ciphertexts(_QUEUE), platforms=weights)
     async with lab:
-        made = lab.operator.credentials
-        facts = {**ready(lab), "operator_token": await lab.user_token(made.operator_upn, made.operator_password)}
+        operator = lab.operator.credentials
+        token = await lab.user_token(operator.operator_upn, operator.operator_password)
+        facts = {**ready(lab), "operator_token": token}
         recycler = None
         if material is not None:
             kit = new_kit(kit_folder, plan, facts)
@@ -79,7 +80,7 @@ async def _connect(facts: dict[str, Any], folder: Path, pipe: Pipe) -> None:
 
 
 def _emulator_process(folder: str, plan: LoadPlan, kit_folder: str, pipe: Pipe) -> None:
-    # Ctrl-C is for the command, which ends the load before it ends what is loaded.
+    # Ctrl-C goes to the command, which stops the load before it stops the target.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, BrokenPipeError):
         asyncio.run(_emulate(Path(folder), plan, Path(kit_folder), pipe))
@@ -92,7 +93,7 @@ def _connector_process(facts: dict[str, Any], folder: str, pipe: Pipe) -> None:
 
 
 class Target:
-    """A lab of its own for one run. `facts`: what its ready file would say; `parties`: process ids by party."""
+    """A lab for one run. `facts`: those of its ready file; `parties`: process ids by party."""
 
     def __init__(self, folder: Path, plan: LoadPlan, kit: Path) -> None:
         self._ends: list[tuple[Pipe, BaseProcess]] = []
@@ -121,7 +122,7 @@ class Target:
             raise RuntimeError(f"expected the {party} to start, it ended") from None
 
     def stop(self) -> None:
-        """End the parties, the last started first."""
+        """Stop the parties, the last started first."""
         while self._ends:
             pipe, process = self._ends.pop()
             with suppress(OSError):
@@ -132,21 +133,21 @@ class Target:
                 process.join()
 
 
-def kit_for(plan: LoadPlan, folder: Path, facts: dict[str, Any] | None, tell: prepare.Tell) -> Kit:
-    """Return the kit of a run, filled. The target of a run of connectors has filled its own.
+def kit_for(plan: LoadPlan, folder: Path, facts: dict[str, Any] | None, progress: prepare.Progress) -> Kit:
+    """Return the filled kit of a run. For the path connector, the target has filled it already.
 
     Raises:
-        CannotPrepare: the target did not take what the run needs.
-        GraphRefused: it refused a request.
+        CannotPrepare: the target did not accept what the run needs.
+        GraphRefused: Graph's error.
 
     """
     if plan.path == "connector":
         return Kit(folder)
     kit = new_kit(folder, plan, facts)
     if plan.path == "crypto":
-        prepare.crypto(kit, tell)
+        prepare.crypto(kit, progress)
     elif plan.path == "graph":
-        asyncio.run(prepare.graph(kit, tell))
+        asyncio.run(prepare.graph(kit, progress))
     else:
-        asyncio.run(prepare.devices(kit, tell))
+        asyncio.run(prepare.devices(kit, progress))
     return kit

@@ -1,4 +1,4 @@
-"""How much of the machine each party of a run uses: processor time and memory, its child processes included."""
+"""CPU time and memory that each party of a run uses, its child processes included."""
 
 import os
 import time
@@ -8,32 +8,32 @@ from typing import Any, Final
 import psutil
 
 _WINDOW: Final = 0.2
-"""The busiest part of a run is looked for in pieces of this share of it: what limits a ramp shows at its end."""
+"""Length of the busiest part of a run, as a share of it: what limits a ramp shows only at its end."""
 
 LOAD_GENERATOR: Final = "load generator"
 _FULL_LOOP: Final = 0.9
 _FULL_MACHINE: Final = 0.85
 
 
-Look = tuple[float, dict[str, float]]
-"""A moment and the processor seconds that each party had used by then."""
+Reading = tuple[float, dict[str, float]]
+"""A moment and the CPU seconds that each party had used by then."""
 
 
 class Usage:
-    """Watches parties by the ids of their processes."""
+    """CPU time and memory of parties, by process id."""
 
     def __init__(self, parties: Mapping[str, int]) -> None:
         self._parties = dict(parties)
         self._seconds: dict[str, dict[int, float]] = {party: {} for party in parties}
         self._memory = dict.fromkeys(parties, 0.0)
-        self._looks: list[Look] = []
+        self._readings: list[Reading] = []
 
     def begin(self) -> None:
-        """Count from now on: what was used to get ready is no part of the run."""
-        self._looks.clear()
+        """Start counting: what preparation used does not count."""
+        self._readings.clear()
 
-    def look(self) -> None:
-        """Note what every party has used so far; of a process that has ended the last look counts."""
+    def read(self) -> None:
+        """Read what every party has used so far; for a process that has ended, the last reading counts."""
         for party, number in self._parties.items():
             try:
                 top = psutil.Process(number)
@@ -50,11 +50,11 @@ class Usage:
                 except psutil.Error:
                     continue
             self._memory[party] = max(self._memory[party], memory / 2**20)
-        self._looks.append((time.monotonic(), {party: sum(used.values()) for party, used in self._seconds.items()}))
+        self._readings.append((time.monotonic(), {party: sum(used.values()) for party, used in self._seconds.items()}))
 
     def figures(self) -> dict[str, Any]:
-        """Return the cores there are and, by party, those kept busy on average and at the busiest, and MiB at most."""
-        whole, busiest = between(self._looks, 0, len(self._looks) - 1), busiest_of(self._looks)
+        """Return the number of cores and, by party, cores used on average and at the busiest, and peak MiB."""
+        whole, busiest = between(self._readings, 0, len(self._readings) - 1), busiest_of(self._readings)
         parties = {
             party: {
                 "cores": round(whole.get(party, 0.0), 3),
@@ -66,25 +66,25 @@ class Usage:
         return {"cores": os.cpu_count() or 1, "parties": parties}
 
 
-def between(looks: list[Look], first: int, last: int) -> dict[str, float]:
-    """Return the cores that each party kept busy between two looks."""
-    if not 0 <= first < last < len(looks):
+def between(readings: list[Reading], first: int, last: int) -> dict[str, float]:
+    """Return the cores that each party used between two readings."""
+    if not 0 <= first < last < len(readings):
         return {}
-    (begin, before), (end, after) = looks[first], looks[last]
+    (begin, before), (end, after) = readings[first], readings[last]
     return {party: (used - before.get(party, 0.0)) / max(end - begin, 1e-9) for party, used in after.items()}
 
 
-def busiest_of(looks: list[Look]) -> dict[str, float]:
-    """Return the cores that each party kept busy in that fifth of the run in which all together used most."""
-    length = max(1, int(len(looks) * _WINDOW))
-    pieces = [between(looks, first, first + length) for first in range(len(looks) - length)]
+def busiest_of(readings: list[Reading]) -> dict[str, float]:
+    """Return the cores that each party used in the fifth of the run with the highest total."""
+    length = max(1, int(len(readings) * _WINDOW))
+    pieces = [between(readings, first, first + length) for first in range(len(readings) - length)]
     return max(pieces, key=lambda piece: sum(piece.values()), default={})
 
 
 def bottleneck(figures: Mapping[str, Any]) -> str:
     """Return what limits a run at its busiest, in a sentence.
 
-    The emulator is one event loop: it is full at one core. Otherwise the machine is, when its cores are all busy.
+    The emulator is one event loop, so one core is its limit. Otherwise the machine's cores are.
     """
     busy = {party: one["cores_at_the_busiest"] for party, one in figures["parties"].items()}
     cores, total = figures["cores"], sum(busy.values())

@@ -1,4 +1,4 @@
-"""Locust users, a class for each path. They keep time and talk HTTP; what needs a core they ask their crew for."""
+"""Locust users, a class for each path. They pace requests and speak HTTP; CPU-bound work is done by their crew."""
 
 import json
 import random
@@ -24,15 +24,15 @@ _PAGE: Final = 100
 _HOUR: Final = 3600.0
 
 
-class HearsLeftOut(Protocol):
-    """What is told of load that nobody got to."""
+class UnsentRecorder(Protocol):
+    """Counts load that was not sent."""
 
-    def left_out(self, name: str, units: int) -> None:
-        """Note it."""
+    def note_unsent(self, name: str, units: int) -> None:
+        """Count units that a user was too late to send."""
 
 
 class Crew:
-    """The process beside this load generator, see pfxlab.scenarios.load.drive.crew."""
+    """The process beside this load generator: pfxlab.scenarios.load.drive.crew."""
 
     def __init__(self, kit: Kit, number: int) -> None:
         self.socket = kit.folder / f"crew-{number}.sock"
@@ -47,7 +47,7 @@ class Crew:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
 
     def wait_until_ready(self) -> None:
-        """Wait until it answers.
+        """Wait until it accepts jobs.
 
         Raises:
             RuntimeError: it ended instead.
@@ -57,7 +57,7 @@ class Crew:
             raise RuntimeError("expected the process beside the load generator to start, it ended")
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it; kill it after ten seconds."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -67,19 +67,19 @@ class Crew:
 
 
 class Team:
-    """What all users of a load generator share."""
+    """State shared by all users of a load generator."""
 
-    def __init__(self, kit: Kit, recorder: HearsLeftOut) -> None:
+    def __init__(self, kit: Kit, recorder: UnsentRecorder) -> None:
         self.kit, self.recorder = kit, recorder
         self.crew: Crew | None = None
         self.number = 0
-        self.chance = random.Random(kit.plan.seed)  # noqa: S311 - the lab's seed
-        self.born = 0
+        self.rng = random.Random(kit.plan.seed)  # noqa: S311 - the lab's seed
+        self.started = 0
         self.token, self.token_until, self.signing_in = "", 0.0, BoundedSemaphore()
 
     def start(self, number: int) -> None:
-        """Start the crew of load generator `number`; Graph's users need none."""
-        self.number, self.chance = number, random.Random(self.kit.plan.seed + number)  # noqa: S311 - the lab's seed
+        """Start the crew of load generator `number`; the path graph needs none."""
+        self.number, self.rng = number, random.Random(self.kit.plan.seed + number)  # noqa: S311 - the lab's seed
         if self.kit.plan.path != "graph":
             self.crew = Crew(self.kit, number)
             self.crew.wait_until_ready()
@@ -92,19 +92,19 @@ class Team:
 
     def offset(self) -> float:
         """Return where in its interval the next user begins."""
-        self.born += 1
-        return offset(self.born)
+        self.started += 1
+        return offset(self.started)
 
 
 class _Paced(User):
-    """Acts at a steady beat."""
+    """A user that sends requests at fixed intervals."""
 
     abstract = True
     team: Team
     label = "request"
 
     def on_start(self) -> None:
-        """Begin somewhere in the interval, so that the users do not march in step."""
+        """Wait for this user's offset in the interval, so that the users do not act at the same time."""
         plan = self.team.kit.plan
         interval = 1 / plan.pace
         self.beat = Beat(interval, time.perf_counter() + interval * self.team.offset())
@@ -114,49 +114,49 @@ class _Paced(User):
         """Return the seconds until the next beat."""
         wait, late = self.beat.next(time.perf_counter())
         if late:
-            self.team.recorder.left_out(self.label, late * self.team.kit.plan.batch)
+            self.team.recorder.note_unsent(self.label, late * self.team.kit.plan.batch)
         return wait
 
     def late_ms(self) -> float:
-        """Return how long ago this beat was due."""
+        """Return the milliseconds since this beat was due."""
         return 1000 * max(0.0, time.perf_counter() - self.beat.due)
 
 
 class CrewUser(_Paced):
-    """Asks the crew for one job at each beat."""
+    """Requests one job from the crew at each beat."""
 
     abstract = True
 
     def on_start(self) -> None:
-        """Open a line to the crew."""
+        """Connect to the crew."""
         if self.team.crew is None:
-            raise RuntimeError("expected a crew that was started")
-        self._line = socket.socket(socket.AF_UNIX)
-        self._line.connect(str(self.team.crew.socket))
-        self._answers = self._line.makefile("r", encoding="utf-8")
+            raise RuntimeError("expected the crew to be started, it was not")
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(self.team.crew.socket))
+        self._replies = self._socket.makefile("r", encoding="utf-8")
         super().on_start()
 
     def on_stop(self) -> None:
-        """Close the line."""
-        self._line.close()
+        """Disconnect from the crew."""
+        self._socket.close()
 
-    def _ask(self) -> dict[str, Any]:
-        """Return what the crew answers; that it has ended is an answer too."""
+    def _request(self) -> dict[str, Any]:
+        """Return the crew's reply; an error if it has ended."""
         try:
-            self._line.sendall(b"\n")
-            told: dict[str, Any] = json.loads(self._answers.readline())
+            self._socket.sendall(b"\n")
+            reply: dict[str, Any] = json.loads(self._replies.readline())
         except (OSError, ValueError):
             return {"error": "the process beside the load generator ended"}
-        return told
+        return reply
 
     @task
     def job(self) -> None:
-        """Let the crew do what its path is about and report each measure of it."""
+        """Let the crew do one job of the path and report each of its measures."""
         late = self.late_ms()
-        told = self._ask()
+        reply = self._request()
         fire = self.environment.events.request.fire
-        if "error" in told:
-            failed, name = RuntimeError(told["error"]), told.get("name") or self.label
+        if "error" in reply:
+            failed, name = RuntimeError(reply["error"]), reply.get("name") or self.label
             fire(
                 request_type=PATH,
                 name=name,
@@ -165,7 +165,7 @@ class CrewUser(_Paced):
                 exception=failed,
                 context={"units": 0},
             )
-        for one in told.get("measures", ()):
+        for one in reply.get("measures", ()):
             late_ms = late if one["kind"] == PATH else 0.0
             context = {"units": one["units"], "late_ms": late_ms}
             fire(
@@ -199,14 +199,14 @@ class CryptoUser(CrewUser):
 
 
 class GraphUser(_Paced, FastHttpUser):
-    """Imports certificates over Graph, and looks them up, as an import tool does."""
+    """Imports certificates through Graph and queries them, as an import tool does."""
 
     abstract = False
     label = "import"
     insecure = False
 
     def on_start(self) -> None:
-        """Know what there is to import, and who signs in: one application for all users, as of one tool."""
+        """Load the records to import. All users share one application, as instances of one tool do."""
         self._facts, self._bodies = self.team.kit.facts(), self.team.kit.bodies()
         self._names = self.team.kit.users()
         mix = self.team.kit.plan.mix
@@ -225,28 +225,28 @@ class GraphUser(_Paced, FastHttpUser):
             path, data=urlencode(form), headers=headers, name="sign in", catch_response=True
         ) as answer:
             try:
-                told = json.loads(answer.text or "{}")
-                self.team.token = str(told["access_token"])
-                # A token is renewed well before it ends: a refused request would be a failure of ours.
-                self.team.token_until = time.monotonic() + 0.8 * float(told.get("expires_in", _HOUR))
+                token = json.loads(answer.text or "{}")
+                self.team.token = str(token["access_token"])
+                # Renew it well before it expires: a refused request would count as the target's failure.
+                self.team.token_until = time.monotonic() + 0.8 * float(token.get("expires_in", _HOUR))
             except (ValueError, KeyError, TypeError):
                 answer.failure("expected a token")
 
     @task
     def act(self) -> None:
         """Send one request of the mix."""
-        chance, late = self.team.chance, self.late_ms()
+        rng, late = self.team.rng, self.late_ms()
         with self.team.signing_in:
             if time.monotonic() >= self.team.token_until:
                 self._sign_in()
-        kind, upn = chance.choice(self._kinds), chance.choice(self._names)
+        kind, upn = rng.choice(self._kinds), rng.choice(self._names)
         context = {"units": 1, "late_ms": late}
         headers = {"Authorization": f"Bearer {self.team.token}", "Content-Type": "application/json"}
         if kind == "import":
             body = {
-                **chance.choice(self._bodies),
+                **rng.choice(self._bodies),
                 "userPrincipalName": upn,
-                "thumbprint": f"{chance.getrandbits(160):040x}",
+                "thumbprint": f"{rng.getrandbits(160):040x}",
             }
             self.client.post(
                 _COLLECTION, data=json.dumps(body), headers=headers, name=kind, context=context
@@ -257,8 +257,8 @@ class GraphUser(_Paced, FastHttpUser):
             self.client.get(f"{_COLLECTION}?{query}", headers=headers, name=kind, context=context)
 
 
-def user_class(kit: Kit, recorder: HearsLeftOut) -> tuple[type[User], Team]:
-    """Return the class of users for a kit's plan, and what they share."""
+def user_class(kit: Kit, recorder: UnsentRecorder) -> tuple[type[User], Team]:
+    """Return the class of users for a kit's plan, and their shared state."""
     team = Team(kit, recorder)
     base: dict[str, type[User]] = {
         "graph": GraphUser, "checkin": CheckInUser, "enrollment": EnrollmentUser, "connector": ConnectorUser,

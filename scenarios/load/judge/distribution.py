@@ -1,7 +1,7 @@
-"""How long things took: latencies kept as they were measured, figures computed exactly by NumPy.
+"""Distributions of latencies: every value is kept, and figures are computed exactly by NumPy.
 
-Every value is kept, eight bytes each, so that those of several load generators can be put together without loss. The
-standard deviation is that of the population measured; percentiles are interpolated linearly between the two nearest.
+A value takes eight bytes; those of several load generators can be merged without loss. The standard deviation is that
+of the population; percentiles are interpolated linearly between the two nearest values.
 """
 
 from array import array
@@ -20,32 +20,32 @@ class Distribution:
         self._values = array("d", values)
 
     def add(self, values: Iterable[float]) -> None:
-        """Count more latencies."""
+        """Add latencies."""
         self._values.extend(values)
 
     @property
     def count(self) -> int:
-        """Return how many latencies there are."""
+        """Return the number of latencies."""
         return len(self._values)
 
     def percentile(self, percent: float) -> float:
-        """Return the latency that so many percent do not exceed; 0 of nothing."""
+        """Return a percentile; 0 if there are no values."""
         return float(np.percentile(self._values, percent)) if self._values else 0.0
 
     def mean(self) -> float:
-        """Return the mean; 0 of nothing."""
+        """Return the mean; 0 if there are no values."""
         return float(np.mean(self._values)) if self._values else 0.0
 
     def standard_deviation(self) -> float:
-        """Return the standard deviation; 0 of nothing."""
+        """Return the standard deviation; 0 if there are no values."""
         return float(np.std(self._values)) if self._values else 0.0
 
     def longest(self) -> float:
-        """Return the longest latency; 0 of nothing."""
+        """Return the longest latency; 0 if there are no values."""
         return max(self._values, default=0.0)
 
     def figures(self) -> dict[str, float]:
-        """Return mean, standard deviation, percentiles and longest, in milliseconds."""
+        """Return mean, standard deviation, percentiles and longest latency, in milliseconds."""
         percentiles = {f"p{percent:g}_ms": self.percentile(percent) for percent in PERCENTILES}
         plain = {"mean_ms": self.mean(), "sd_ms": self.standard_deviation(), **percentiles, "max_ms": self.longest()}
         return {name: round(value, 3) for name, value in plain.items()}

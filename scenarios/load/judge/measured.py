@@ -1,4 +1,4 @@
-"""What a load run measured: counts and latencies of each second, put together from all load generators. Pure."""
+"""Measurements of a load run: counts and latencies of each second, merged from all load generators. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from pfxlab.scenarios.load.plan_file import LoadPlan
 
 PATH: Final = "path"
 STAGE: Final = "stage"
-"""Kinds of measures: a request of the path that is loaded, or a stage inside of one."""
+"""Kinds of measures: a request of the path under load, or a stage within one."""
 
 
 @dataclass
 class Cell:
-    """What happened of one name in one second. `units`: what succeeded, `unsent`: beats left out; both as offered."""
+    """Counts of one name in one second. `units`: succeeded, `unsent`: never sent; both in the unit of the load."""
 
     latencies: list[float] = field(default_factory=list)
     failures: int = 0
@@ -27,14 +27,14 @@ class Cell:
 
 
 class Cells(dict[tuple[int, str, str], Cell]):
-    """(second, kind, name) → cell, as one load generator fills them and hands them on."""
+    """(second, kind, name) → cell, filled by one load generator until the next report."""
 
     def cell(self, second: int, kind: str, name: str) -> Cell:
-        """Return a cell, an empty one if need be."""
+        """Return a cell, created empty if missing."""
         return self.setdefault((second, kind, name), Cell())
 
     def drain(self) -> list[list[Any]]:
-        """Return all cells as plain values, and begin anew."""
+        """Return all cells as plain values, and clear them."""
         rows = [
             [*place, cell.latencies, cell.failures, cell.units, cell.unsent, dict(cell.causes)]
             for place, cell in self.items()
@@ -58,7 +58,7 @@ class _Sum:
         self.causes.update(causes)
 
     def figures(self, seconds: float) -> dict[str, Any]:
-        """Return counts, rates and latencies over so many seconds."""
+        """Return counts, rates and latencies over a number of seconds."""
         count = self.latencies.count
         return {
             "count": count,
@@ -70,7 +70,7 @@ class _Sum:
 
 
 class Measured:
-    """Sums of a run by name, by piece of the plan's shape and by second."""
+    """Totals of a run by name, by piece of the plan's shape and by second."""
 
     def __init__(self, plan: LoadPlan) -> None:
         self.plan = plan
@@ -81,15 +81,15 @@ class Measured:
         self._all = _Sum()
         self._offered: dict[int, float] = {}
         self._end = ceil(plan.shape.seconds)
-        """What ends after the plan does is of no rate: it was asked for before."""
+        """Requests that end after the plan count for no rate: they were sent before."""
 
     def close(self, second: int) -> None:
-        """Take nothing more of this second of the run, and of what comes after it."""
+        """Ignore this second of the run and all later ones."""
         self._end = min(self._end, second)
         self._offered = {one: offered for one, offered in self._offered.items() if one < self._end}
 
     def offer(self, second: int) -> None:
-        """Note that a second of the run has begun, with what it offers by plan."""
+        """Record the planned load of a second that has begun."""
         self._offered[second] = self.plan.offered(second + 0.5)
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -107,7 +107,7 @@ class Measured:
                     one.add(figures)
 
     def sample(self, second: int) -> dict[str, Any]:
-        """Return one second, for who watches."""
+        """Return one second, for the live display."""
         seen = self._seconds.get(second) or _Sum()
         return {
             "t": second,
@@ -123,7 +123,7 @@ class Measured:
         }
 
     def points(self) -> list[dict[str, Any]]:
-        """Return the pieces of the run that are over: offered and achieved per second, latencies."""
+        """Return the finished pieces of the run: offered and achieved per second, latencies."""
         found = []
         for one, (begin, end) in zip(self._bins, self._spans, strict=True):
             offered = [self._offered[second] for second in range(begin, end) if second in self._offered]
@@ -145,17 +145,17 @@ class Measured:
         return found
 
     def _unsent(self) -> int:
-        """Return how much of the offered load was not even tried, what was still under way at the end included."""
+        """Return how much of the offered load was not sent, or was still in progress at the end."""
         tried = self._all.units + self._all.failures * self.plan.batch
         return max(0, round(sum(self._offered.values())) - tried)
 
     def result(self) -> dict[str, Any]:
-        """Return the whole run as it stands."""
+        """Return the figures of the run so far."""
         seconds = max(len(self._offered), 1)
         points = self.points()
         found = saturation.find([(point["offered"], point["achieved"]) for point in points])
         names: dict[str, dict[str, Any]] = {PATH: {}, STAGE: {}}
-        # Requests by name; stages in the order in which they were seen first, which is that of the work.
+        # Requests by name; stages in the order of first appearance, which is the order of the work.
         in_order = sorted(self._names.items(), key=lambda item: item[0][1] if item[0][0] == PATH else "")
         for (kind, name), one in in_order:
             if one.latencies.count or one.failures:
@@ -174,6 +174,6 @@ class Measured:
 
 
 def _whole_seconds(begin: float, end: float) -> tuple[int, int]:
-    """Return the whole seconds within a span, or, of a span without any, those that it touches."""
+    """Return the whole seconds within a span, or those it touches if it contains none."""
     inside = ceil(begin - 1e-9), floor(end + 1e-9)
     return inside if inside[0] < inside[1] else (floor(begin), ceil(end))

@@ -1,21 +1,21 @@
-"""Where throughput stops to follow the load: what a target sustains at most, and what overload makes of that."""
+"""Where throughput stops following the load: the most a target sustains, and what it does under overload."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 _FOLLOWS: Final = 0.95
-"""A step that does at least this share of its offered load keeps up with it."""
+"""A step that achieves at least this share of its offered load keeps up with it."""
 
 _PLATEAU: Final = 0.9
-"""An overloaded step that does less than this share of the best of them is a collapse, and no capacity."""
+"""An overloaded step that achieves less than this share of the best one is a collapse, not a measure of capacity."""
 
 
 @dataclass(frozen=True)
 class Saturation:
-    """The ceiling, in the unit of the load; whether the run reached it, or only shows that it lies above.
+    """The ceiling, in the unit of the load. `reached`: False if the run only shows that the ceiling is higher.
 
-    `overloaded`: what was done at the highest load, which may be less.
+    `overloaded`: what was achieved at the highest load, which may be less.
     """
 
     per_second: float
@@ -34,15 +34,15 @@ class Saturation:
 
 
 def find(points: Sequence[tuple[float, float]]) -> Saturation | None:
-    """Return where (offered, achieved) pairs saturate; None of no pairs.
+    """Return where (offered, achieved) pairs saturate; None if there are no pairs.
 
-    The ceiling is the mean of the steps that do not keep up with their load, those aside in which overload destroys
-    throughput; and at least what a step that kept up has done.
+    The ceiling is the mean of the steps that do not keep up with their load, without those in which throughput
+    collapses; it is at least what a step that kept up has achieved.
     """
     by_load: dict[float, list[float]] = {}
     for offered, achieved in points:
         by_load.setdefault(offered, []).append(achieved)
-    # What was done at the same load at different times is one observation.
+    # Steps with the same load are one observation.
     ordered = [(offered, sum(seen) / len(seen)) for offered, seen in sorted(by_load.items())]
     if not ordered:
         return None

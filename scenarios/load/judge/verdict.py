@@ -1,4 +1,4 @@
-"""Holds a run against its plan's thresholds. Pure."""
+"""Compares a run with its plan's thresholds. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from pfxlab.scenarios.load.plan_file import LoadPlan, Threshold
 
 @dataclass(frozen=True)
 class Judged:
-    """A threshold with what was measured; None when the run did not measure it, which does not keep it."""
+    """A threshold with the measured value; None, which misses the threshold, when the run did not measure it."""
 
     threshold: Threshold
     measured: float | None
     unjudged: str = ""
-    """Why it could not be judged; that is no fault of what was measured."""
+    """Why it could not be judged, which is not the target's fault."""
 
     @property
     def kept(self) -> bool:
@@ -25,7 +25,7 @@ class Judged:
         return value is not None and (most is None or value <= most) and (least is None or value >= least)
 
     def text(self) -> str:
-        """Return a sentence: what was asked, what came."""
+        """Return a sentence with what was expected and what was measured."""
         if self.unjudged:
             return f"not judged: expected {self.threshold.text()}; {self.unjudged}"
         got = "nothing that measures it" if self.measured is None else f"{self.measured:g}"
@@ -33,7 +33,7 @@ class Judged:
 
 
 def judge(plan: LoadPlan, result: Mapping[str, Any]) -> list[Judged]:
-    """Return every threshold of a plan with what the run measured."""
+    """Return every threshold of a plan with the value that the run measured."""
     return [Judged(one, _value(one, result), _unjudged(one, result)) for one in plan.thresholds]
 
 
@@ -43,7 +43,7 @@ def _unjudged(threshold: Threshold, result: Mapping[str, Any]) -> str:
     if result.get("openssl") is None:
         return "`openssl speed` does not run here"
     found = result.get("saturation")
-    # Below saturation the ratio is that of the load that was offered, and says nothing of the target.
+    # Below saturation the ratio depends on the offered load alone and says nothing about the target.
     return "" if found is not None and found["reached"] else "the run did not saturate"
 
 

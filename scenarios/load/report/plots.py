@@ -14,7 +14,7 @@ _BLUE, _ORANGE, _GREY, _RED, _GREEN = "#1f6fb2", "#d9730d", "#8a8f98", "#c4314b"
 
 Draw = Callable[[Axes, Mapping[str, Any]], None]
 
-# Text as text, and the same file for the same figures.
+# Keep text as text, and make the same file from the same figures.
 mpl.rcParams.update(
     {"svg.fonttype": "none", "svg.hashsalt": "pfxlab", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 )
@@ -90,24 +90,24 @@ PLOTS: Final[dict[str, Draw]] = {
 
 
 def figure(draw: Callable[[Axes], None], size: tuple[float, float] = _SIZE) -> Figure:
-    """Return a figure with one drawing in it."""
-    made = Figure(figsize=size, layout="constrained")
-    draw(made.add_subplot())
-    return made
+    """Return a figure with one plot."""
+    drawn = Figure(figsize=size, layout="constrained")
+    draw(drawn.add_subplot())
+    return drawn
 
 
-def svg(made: Figure) -> str:
+def svg(drawn: Figure) -> str:
     """Return a figure as the text of an SVG element."""
     buffer = io.StringIO()
-    made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 
 
-def save(made: Figure, folder: Path, name: str) -> None:
+def save(drawn: Figure, folder: Path, name: str) -> None:
     """Write a figure as NAME.svg and NAME.png."""
-    made.savefig(folder / f"{name}.svg", format="svg", metadata={"Date": None, "Creator": None})
-    made.savefig(folder / f"{name}.png", format="png", dpi=150)
+    drawn.savefig(folder / f"{name}.svg", format="svg", metadata={"Date": None, "Creator": None})
+    drawn.savefig(folder / f"{name}.png", format="png", dpi=150)
 
 
 def draw_all(result: Mapping[str, Any]) -> dict[str, Figure]:
@@ -116,7 +116,7 @@ def draw_all(result: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def draw_soak(axes: Axes, report: Mapping[str, Any]) -> None:
-    """Draw what a soak's memory and database took over the lab's time."""
+    """Plot memory and database size of a soak over the lab's time."""
     minutes = [one["minute"] for one in report["readings"]]
     axes.plot(minutes, [one["memory_mb"] for one in report["readings"]], color=_BLUE, label="memory of the whole lab")
     axes.plot(minutes, [one["database_mb"] for one in report["readings"]], color=_ORANGE, label="database on the disk")

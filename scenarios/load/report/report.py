@@ -1,4 +1,4 @@
-"""What came of a load run: figures as JSON, a page, plots, a summary for the terminal."""
+"""The report of a load run: figures as JSON, a page, plots, a summary for the terminal."""
 
 import json
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def complete(outcome: RunResult) -> tuple[dict[str, Any], list[Judged]]:
 
 
 def answer(report: dict[str, Any]) -> str:
-    """Return what the run found out, in a sentence."""
+    """Return the result of the run in a sentence."""
     found = report["saturation"]
     if found is None:
         return "Nothing was measured long enough to tell."
@@ -73,7 +73,7 @@ def write(folder: Path, report: dict[str, Any], judged: Sequence[Judged], when: 
 
 
 def print_summary(console: Console, report: dict[str, Any], judged: Sequence[Judged]) -> None:
-    """Print requests and stages, the answer, the thresholds and the verdict."""
+    """Print requests and stages, the result, the thresholds and the verdict."""
     numbers = ("count", "failed", "per second", "p50 ms", "p95 ms", "p99 ms")
     rows = []
     for name, one in [*report["requests"].items(), *((f"· {name}", one) for name, one in report["stages"].items())]:
