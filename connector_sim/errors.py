@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+from pfxlab.emulator.wire.files.damaged import Damaged
+
 
 class ConnectorError(Exception):
     """Base of every refusal in this package. No message holds key material or a password."""
@@ -14,6 +16,10 @@ class KeyStoreError(ConnectorError):
     """The key store cannot carry out the request."""
 
     code = "KeyStoreError"
+
+
+class FileDamaged(Damaged, KeyStoreError):
+    """A file of one key, or of the connector's identity, is damaged: what depends on it fails, all else goes on."""
 
 
 class KeyNotFound(KeyStoreError):

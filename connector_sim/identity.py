@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from pfxlab.connector_sim import private_file
-from pfxlab.connector_sim.errors import KeyStoreError
+from pfxlab.connector_sim.errors import FileDamaged
+from pfxlab.emulator.wire.files.damaged import reading
+from pfxlab.emulator.wire.files.key_pem import read_identity
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,13 @@ def find(folder: Path) -> Identity | None:
     """Return the identity kept in a folder, or None.
 
     Raises:
-        KeyStoreError: the file is there and holds no certificate.
+        FileDamaged: its file is there and holds no key with its certificate.
 
     """
     path = next(iter(sorted(folder.glob("connector-*.pem"))), None)
     if path is None:
         return None
-    try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError:
-        raise KeyStoreError(f"expected key and certificate in {path.name}, got something else; enrol again") from None
+    remedy = f"delete {path} and enrol again"
+    with reading(path, "the connector's key and certificate", remedy, FileDamaged):
+        _, certificate = read_identity(path.read_bytes())
     return Identity(path.stem.removeprefix("connector-"), path, certificate.not_valid_after_utc)

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from pfxlab.connector_sim.errors import PfxProblem
 from pfxlab.connector_sim.keys.padding import longest_password
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
+from pfxlab.emulator.wire.files.damaged import Unusable
+from pfxlab.emulator.wire.files.key_pem import check_certificate
 
 _KEY_BAGS = ("key_bag", "pkcs8_shrouded_key_bag")
 
@@ -63,7 +65,8 @@ def open_pfx(data: bytes, password: str) -> Pfx:
     """Return the PFX when it can be imported.
 
     Raises:
-        PfxProblem: not a PFX, wrong password, no private key, several keys, or no certificate for the key.
+        PfxProblem: not a PFX, wrong password, no private key, several keys, no certificate for the key, or one with
+            a field that cannot be read.
 
     """
     if not _looks_like_pfx(data):
@@ -91,6 +94,10 @@ def open_pfx(data: bytes, password: str) -> Pfx:
         raise PfxProblem(
             "This PFX holds a key, but no certificate for it.", "Export certificate and private key together."
         )
+    try:
+        check_certificate(opened.cert.certificate)
+    except Unusable as unusable:
+        raise PfxProblem(f"This PFX holds {unusable}.", "Have it issued again: devices refuse it.") from None
     return Pfx(data, opened.cert.certificate, len(opened.additional_certs))
 
 

@@ -1,12 +1,24 @@
-"""A device's certificate store: identities (certificate with key), each known by what installed it. It remembers."""
+"""A device's certificate store: identities (certificate with key), each known by what installed it. It remembers.
+
+One whose files are damaged is shown as such and is not there for the device; the service, which asks what is
+installed, has it installed again.
+"""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from pfxlab.device_sim.errors import DeviceDamaged
+from pfxlab.emulator.wire.files.damaged import Damaged, reading
+from pfxlab.emulator.wire.files.key_pem import read_identity, to_pem
+
+_SUFFIXES: Final = (".json", ".pem")
+_REMEDY: Final = "let the device check in, which installs it again, or delete both files of that name"
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,18 +42,25 @@ class CertStore:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._identities: dict[str, Identity] = {}
-        if folder is not None and folder.exists():
-            for path in sorted(folder.glob("*.json")):
-                self._load(path)
+        self.damaged: dict[str, Damaged] = {}
+        """Name of an entry's files → what is wrong with one of them."""
 
-    def _load(self, path: Path) -> None:
-        facts = json.loads(path.read_text())
-        pem = path.with_suffix(".pem").read_bytes()
-        # Keys this store wrote itself: checking one again takes longer than a whole check-in.
-        key = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
-        if isinstance(key, rsa.RSAPrivateKey):
-            certificate = x509.load_pem_x509_certificate(pem)
-            self._identities[facts["source"]] = Identity(facts["source"], certificate, key, facts["exportable"])
+        if folder is not None and folder.exists():
+            with reading(folder, "a folder of certificates", f"delete {folder}", DeviceDamaged):
+                stems = sorted({path.stem for path in folder.iterdir() if path.suffix in _SUFFIXES})
+            for stem in stems:
+                try:
+                    self._load(folder / f"{stem}.json", folder / f"{stem}.pem")
+                except Damaged as problem:
+                    self.damaged[stem] = problem
+
+    def _load(self, facts_file: Path, key_file: Path) -> None:
+        with reading(facts_file, "what installed a certificate", _REMEDY, DeviceDamaged):
+            facts = json.loads(facts_file.read_text("utf-8"))
+            source, exportable = str(facts["source"]), bool(facts["exportable"])
+        with reading(key_file, "an installed certificate with its key", _REMEDY, DeviceDamaged):
+            key, certificate = read_identity(key_file.read_bytes())
+        self._identities[source] = Identity(source, certificate, key, exportable)
 
     def _paths(self, source: str) -> tuple[Path, Path] | None:
         if self._folder is None:
@@ -55,18 +74,19 @@ class CertStore:
         """Put an identity in; one of the same source is replaced."""
         paths = self._paths(identity.source)
         if paths is not None:
-            pem = identity.key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ) + identity.certificate.public_bytes(serialization.Encoding.PEM)
+            pem = to_pem(identity.key, identity.certificate)
             facts = json.dumps({"source": identity.source, "exportable": identity.exportable})
             for path, data in zip(paths, (pem, facts.encode()), strict=True):
                 write_private(path, data)
+            self.damaged.pop(paths[0].stem, None)
         self._identities[identity.source] = identity
 
     def remove(self, source: str) -> bool:
         """Take out what a source installed, key included; return whether there was something."""
         for path in self._paths(source) or ():
-            path.unlink(missing_ok=True)
+            with reading(path, "a file that can be deleted", "delete it", DeviceDamaged):
+                path.unlink(missing_ok=True)
+            self.damaged.pop(path.stem, None)
         return self._identities.pop(source, None) is not None
 
     def get(self, source: str) -> Identity | None:
@@ -79,9 +99,15 @@ class CertStore:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f".{path.name}.part")
-    part.touch(mode=0o600)
-    part.write_bytes(data)
-    part.replace(path)
+    """Write a file that only its owner may read, at once or not at all.
+
+    Raises:
+        DeviceDamaged: it cannot be written.
+
+    """
+    with reading(path, "a file that can be written", "make room for it", DeviceDamaged):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = path.with_name(f".{path.name}.part")
+        part.touch(mode=0o600)
+        part.write_bytes(data)
+        part.replace(path)

@@ -5,7 +5,9 @@ folder/devices/NAME   the device itself, as a single one is kept
 """
 
 import asyncio
+import contextlib
 import json
+import os
 import statistics
 import time
 from collections import Counter
@@ -15,8 +17,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from pfxlab.device_sim.client import Device, DeviceClient
-from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
-from pfxlab.device_sim.identity import Hardware, is_kept
+from pfxlab.device_sim.errors import DeviceDamaged, EnrollmentRefused, SessionFailed
+from pfxlab.device_sim.identity import Hardware, is_kept, platform_of
+from pfxlab.emulator.wire.files.damaged import reading
 
 ProgressCallback: TypeAlias = Callable[[int, int], None]
 """Hears (devices done, devices in all) as a round goes on."""
@@ -70,21 +73,38 @@ class Fleet:
     def members(self) -> list[Member]:
         """Return the devices under management, in the order of their enrolment.
 
-        Those that have left are no longer among them; a line that was cut off in a crash is no device.
+        Those that have left are no longer among them. A device whose line is damaged, or was never written, comes
+        last, without its user.
+
+        Raises:
+            DeviceDamaged: the list of devices, or the folder of them, cannot be read.
+
         """
+        place = self.folder / "devices"
+        listed = {member.name: member for member in self._listed()}
+        with reading(place, "a folder of devices", f"delete {self.folder} and enrol its devices again", DeviceDamaged):
+            folders = sorted(path.name for path in place.iterdir()) if place.exists() else []
+        more = [Member(name, platform_of(place / name), "") for name in folders if name not in listed]
+        return [member for member in (*listed.values(), *more) if is_kept(place / member.name)]
+
+    def _listed(self) -> list[Member]:
+        remedy = "delete it: devices are found by their folders, without their users' names in `pfxlab devices show`"
+        with reading(self._index, "one line for each device", remedy, DeviceDamaged):
+            lines = self._index.read_bytes().splitlines() if os.path.lexists(self._index) else []
         found = []
-        for line in self._index.read_text("utf-8").splitlines() if self._index.exists() else ():
-            try:
-                found.append(Member(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
-        return [member for member in found if is_kept(self.folder / "devices" / member.name)]
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError):
+                member = Member(**json.loads(line))
+                if _is_name(member.name) and isinstance(member.platform, str) and isinstance(member.upn, str):
+                    found.append(member)
+        return found
 
     def open(self, member: Member) -> Device:
         """Return a device.
 
         Raises:
             SessionFailed: its folder holds none.
+            DeviceDamaged: a file of it is damaged.
 
         """
         device = self._client.open(self.folder / "devices" / member.name)
@@ -142,3 +162,8 @@ class Fleet:
         await asyncio.gather(*(worker() for _ in range(min(self._at_once, len(members)))))
         result.took = time.perf_counter() - begin
         return result
+
+
+def _is_name(value: object) -> bool:
+    """Return whether a value is the name of a folder right below the fleet's."""
+    return isinstance(value, str) and value not in ("", ".", "..") and not {"/", "\\", "\0"} & set(value)

@@ -1,17 +1,23 @@
 """A device's MDM identity: its own key, the certificate enrolment gave it, TLS with both; and where it is managed."""
 
 import json
+import os
 import ssl
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.device_sim.certstore import write_private
+from pfxlab.device_sim.errors import DeviceDamaged
+from pfxlab.emulator.wire.files.damaged import UNREADABLE, reading
+from pfxlab.emulator.wire.files.key_pem import read_identity, to_pem
+
+_FILES: Final = ("device.json", "mdm-identity.pem")
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,7 @@ class MdmIdentity:
 
     def pem(self) -> bytes:
         """Return key and certificate as PEM."""
-        return self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ) + self.certificate.public_bytes(serialization.Encoding.PEM)
+        return to_pem(self.key, self.certificate)
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,28 +112,42 @@ def save(folder: Path, enrolled: Enrolled) -> None:
 
 def is_kept(folder: Path) -> bool:
     """Return whether a folder holds an enrolled device."""
-    return (folder / "device.json").exists()
+    return any(os.path.lexists(folder / name) for name in _FILES) or (os.path.lexists(folder) and not folder.is_dir())
+
+
+def platform_of(folder: Path) -> str:
+    """Return the platform of the device kept in a folder, empty when its file does not tell."""
+    try:
+        return str(json.loads((folder / "device.json").read_bytes())["hardware"]["platform"])
+    except (OSError, *UNREADABLE):
+        return ""
 
 
 def forget(folder: Path) -> None:
     """Forget what a device was enrolled as: it has left management, and a later start enrols it anew."""
-    for name in ("device.json", "mdm-identity.pem"):
+    for name in _FILES:
         (folder / name).unlink(missing_ok=True)
 
 
 def load(folder: Path) -> Enrolled | None:
-    """Return the device kept in a folder, or None; one of an earlier version, without `management`, enrols anew."""
+    """Return the device kept in a folder, or None; one of an earlier version, without `management`, enrols anew.
+
+    Raises:
+        DeviceDamaged: one of its two files is damaged or missing.
+
+    """
     if not is_kept(folder):
         return None
-    facts = json.loads((folder / "device.json").read_text())
-    if "management" not in facts:
-        return None
-    pem = (folder / "mdm-identity.pem").read_bytes()
-    # A key this device wrote itself: checking it again would cost more than a check-in.
-    key = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError(f"expected an RSA key in {folder.name}/mdm-identity.pem, got {type(key).__name__}")
-    management = facts["management"]
-    poll = tuple((int(minutes), int(times)) for minutes, times in management["poll"])
-    identity = MdmIdentity(facts["deviceId"], x509.load_pem_x509_certificate(pem), key)
-    return Enrolled(identity, Hardware(**facts["hardware"]), Management(**{**management, "poll": poll}))
+    facts_file, key_file = (folder / name for name in _FILES)
+    remedy = f"delete {folder} and enrol the device again"
+    with reading(facts_file, "what the device is and where it is managed", remedy, DeviceDamaged):
+        facts = json.loads(facts_file.read_text("utf-8"))
+        if "management" not in facts:
+            return None
+        management = facts["management"]
+        poll = tuple((int(minutes), int(times)) for minutes, times in management["poll"])
+        hardware, managed = Hardware(**facts["hardware"]), Management(**{**management, "poll": poll})
+        device_id = str(facts["deviceId"])
+    with reading(key_file, "the device's key and certificate", remedy, DeviceDamaged):
+        key, certificate = read_identity(key_file.read_bytes())
+    return Enrolled(MdmIdentity(device_id, certificate, key), hardware, managed)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.device_sim.certstore import write_private
+from pfxlab.emulator.wire.files.damaged import UNREADABLE
+from pfxlab.emulator.wire.files.key_pem import read_key, to_pem
 
 NewKey: TypeAlias = Callable[[], rsa.RSAPrivateKey]
 
@@ -24,7 +25,10 @@ def generate() -> rsa.RSAPrivateKey:
 
 
 class KeyPool:
-    """Up to `size` keys in one file (PEM, 0600), made when first needed, handed out in the same order each time."""
+    """Up to `size` keys in one file (PEM, 0600), made when first needed, handed out in the same order each time.
+
+    A damaged file begins anew: devices that were given a key have a copy of it.
+    """
 
     def __init__(self, path: Path | None, size: int) -> None:
         self._path, self._size = path, size
@@ -41,7 +45,7 @@ class KeyPool:
     def keep(self) -> None:
         """Write the keys that were made so far into the file, if they are more than it has."""
         if self._path is not None and len(self._keys) > self._kept:
-            write_private(self._path, b"".join(_pem(key) for key in self._keys))
+            write_private(self._path, b"".join(to_pem(key) for key in self._keys))
             self._kept = len(self._keys)
 
     def begin_anew(self) -> None:
@@ -57,13 +61,8 @@ class KeyPool:
         return key
 
 
-def _pem(key: rsa.RSAPrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 def _read(path: Path) -> list[rsa.RSAPrivateKey]:
-    parts = [part + _END for part in path.read_bytes().split(_END) if part.strip()]
-    keys = [serialization.load_pem_private_key(part, None, unsafe_skip_rsa_key_validation=True) for part in parts]
-    return [key for key in keys if isinstance(key, rsa.RSAPrivateKey)]
+    try:
+        return [read_key(part + _END) for part in path.read_bytes().split(_END) if part.strip()]
+    except (OSError, *UNREADABLE):
+        return []

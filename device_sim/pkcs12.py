@@ -6,6 +6,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from pfxlab.emulator.wire.files.damaged import UNREADABLE, Unusable
+from pfxlab.emulator.wire.files.key_pem import read_identity, to_pem
+
 
 class WrongPassword(Exception):
     """The password does not open the container."""
@@ -13,6 +16,10 @@ class WrongPassword(Exception):
 
 class NotPkcs12(Exception):
     """The bytes are no PKCS#12 container."""
+
+
+class CertificateUnusable(NotPkcs12):
+    """The container opens, but a device could not keep what is in it; the text says why."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,6 +37,7 @@ def open_container(data: bytes, password: bytes) -> Opened:
     Raises:
         WrongPassword: the password does not open it.
         NotPkcs12: it is none.
+        CertificateUnusable: its key or certificate has values that cannot be read again later.
 
     """
     if b"\0" in password:
@@ -45,4 +53,16 @@ def open_container(data: bytes, password: bytes) -> Opened:
         raise (WrongPassword if "password" in str(error).lower() else NotPkcs12) from None
     key = loaded.key if isinstance(loaded.key, rsa.RSAPrivateKey) else None
     leaf = None if loaded.cert is None else loaded.cert.certificate
+    if key is not None and leaf is not None:
+        _check_kept(key, leaf)
     return Opened(key, leaf, tuple(extra.certificate for extra in loaded.additional_certs))
+
+
+def _check_kept(key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+    """Let an identity pass that a store can read after a restart: it is written and read as the store does it."""
+    try:
+        read_identity(to_pem(key, certificate))
+    except Unusable as error:
+        raise CertificateUnusable(str(error)) from None
+    except UNREADABLE:
+        raise CertificateUnusable("a key or certificate that cannot be kept") from None

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.connector_sim.errors import KeyStoreError, ProviderUnknown
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.files.damaged import Damaged
 
 SIZES: Final = (2048, 3072, 4096)
 """Bits of the keys that imported certificates are encrypted to (sources.md#ksp-keys)."""
@@ -28,11 +29,12 @@ def check(key_name: str, bits: int) -> None:
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """A key as it is listed."""
+    """A key as it is listed. `damaged`: what is wrong with its file, which holds no key then; its size is unknown."""
 
     name: str
     bits: int
     exportable: bool
+    damaged: Damaged | None = None
 
 
 class DecryptionKey(Protocol):

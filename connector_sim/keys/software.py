@@ -3,23 +3,26 @@
 A file is PEM with two lines before it (RFC 7468 lets text stand there): the key's name and whether it may be exported.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.connector_sim import private_file
-from pfxlab.connector_sim.errors import DecryptFailed, KeyExists, KeyNotFound, KeyStoreError, NotExportable
+from pfxlab.connector_sim.errors import DecryptFailed, FileDamaged, KeyExists, KeyNotFound, KeyStoreError, NotExportable
 from pfxlab.connector_sim.keys.padding import oaep
 from pfxlab.connector_sim.keys.provider import KeyInfo, check
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.files.damaged import reading
+from pfxlab.emulator.wire.files.key_pem import read_key
 
 PROVIDER_NAME: Final = "Microsoft Software Key Storage Provider"
 _HEAD: Final = "PFXLab-Key: "
+_REMEDY: Final = "put it back from a copy, or delete it, make another key and import the certificates again"
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,7 +121,7 @@ class SoftwareKsp:
             mark = (seen.st_ino, seen.st_mtime_ns)
             opened = self._opened.get(key_name)
             if opened is None or opened[0] != mark:
-                opened = self._opened[key_name] = (mark, self._read(key_name, path.read_bytes()))
+                opened = self._opened[key_name] = (mark, self._read(path, key_name))
         except FileNotFoundError:
             self._opened.pop(key_name, None)
             raise KeyNotFound(f"expected the key {key_name!r} in {self.name}, got none of that name") from None
@@ -127,32 +130,23 @@ class SoftwareKsp:
         return opened[1]
 
     @staticmethod
-    def _read(key_name: str, data: bytes) -> SoftwareKey:
-        try:
-            # Proving primes anew takes longer than all else at a connector's start; a damaged file shows without it.
-            key = serialization.load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)
-        except (ValueError, TypeError):
-            raise KeyStoreError(f"expected an RSA key in the file of {key_name!r}, got something else") from None
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise KeyStoreError(f"expected an RSA key under {key_name!r}, got {type(key).__name__}")
-        numbers = key.private_numbers()
-        if numbers.p * numbers.q != numbers.public_numbers.n:
-            raise KeyStoreError(
-                f"expected an RSA key in the file of {key_name!r}, got a modulus other than its primes' product"
-            )
-        return SoftwareKey(key_name, key, bool(_head(data).get("exportable", False)))
+    def _read(path: Path, key_name: str) -> SoftwareKey:
+        with reading(path, f"the RSA key {key_name!r}", _REMEDY, FileDamaged):
+            data = path.read_bytes()
+            return SoftwareKey(key_name, read_key(data), bool(_head(data).get("exportable", False)))
 
     def list_keys(self) -> list[KeyInfo]:
-        """Return what keys there are, by name; a file of an older lab has no name of its own."""
+        """Return what keys there are, by name, damaged ones too; a file of an older lab has no name of its own."""
         found = []
         for path in sorted(self._folder.glob("*.pem")):
-            data = path.read_bytes()
-            name = str(_head(data).get("name", f"(unnamed: {path.name})"))
+            name = f"(unnamed: {path.name})"
+            with contextlib.suppress(OSError):
+                name = str(_head(path.read_bytes()).get("name", name))
             try:
-                key = self._read(name, data)
-            except KeyStoreError:
-                continue
-            found.append(KeyInfo(name, key.public_key().key_size, key.exportable))
+                key = self._read(path, name)
+                found.append(KeyInfo(name, key.public_key().key_size, key.exportable))
+            except FileDamaged as problem:
+                found.append(KeyInfo(name, 0, exportable=False, damaged=problem))
         return sorted(found, key=lambda info: info.name.casefold())
 
     def remove(self, key_name: str) -> None:

@@ -6,6 +6,7 @@ carried out by the command's RequestType; the answers come from the device's sta
 
 import base64
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,7 @@ from pfxlab.device_sim.apple.pkcs12 import policy_of
 from pfxlab.device_sim.apple.profile import InstalledProfile, InstallRefused, install, open_profile, remove
 from pfxlab.device_sim.certstore import CertStore, write_private
 from pfxlab.device_sim.device import ManagedDevice
-from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.device_sim.errors import DeviceDamaged, EnrollmentRefused, SessionFailed
 from pfxlab.device_sim.identity import Enrolled, MdmIdentity
 from pfxlab.device_sim.trouble import Trouble
 from pfxlab.emulator.wire.apple import mdm
@@ -33,6 +34,7 @@ from pfxlab.emulator.wire.apple.enrollment import (
     is_enrollment,
     read,
 )
+from pfxlab.emulator.wire.files.damaged import reading
 
 _LONGEST_SESSION: Final = 500
 _WHEN_UNLOCKED: Final = frozenset({"InstallProfile", "RemoveProfile", "CertificateList", "SecurityInfo"})
@@ -81,10 +83,12 @@ class AppleDevice(ManagedDevice):
         return [account for record in self.profiles.values() for account in record.accounts]
 
     def _saved_profiles(self) -> dict[str, InstalledProfile]:
-        if self._profiles_file is None or not self._profiles_file.exists():
+        if self._profiles_file is None or not os.path.lexists(self._profiles_file):
             return {}
-        saved = json.loads(self._profiles_file.read_text())
-        return {identifier: InstalledProfile(**record) for identifier, record in saved.items()}
+        remedy = f"delete {self._profiles_file} and let the device check in"
+        with reading(self._profiles_file, "the installed profiles", remedy, DeviceDamaged):
+            saved = json.loads(self._profiles_file.read_text("utf-8"))
+            return {identifier: InstalledProfile(**record) for identifier, record in saved.items()}
 
     def run(self, os_version: str | None) -> None:
         """Run another version of the system, which opens what that version opens; None for its own again."""

@@ -138,6 +138,9 @@ def _identity_of(payload: mdm.Plist, source: str, policy: Pkcs12Policy) -> Ident
         opened = pkcs12.open_container(data, password.encode())
     except pkcs12.WrongPassword:
         raise _failure(name, mdm.CERTIFICATE_ERRORS, mdm.INVALID_PASSWORD, wrong) from None
+    except pkcs12.CertificateUnusable as unusable:
+        text = f"“{file_name}” holds {unusable}."
+        raise _failure(name, mdm.CERTIFICATE_ERRORS, mdm.MALFORMED_CERTIFICATE, text) from None
     except pkcs12.NotPkcs12:
         text = f"“{file_name}” is not a PKCS#12 container."
         raise _failure(name, mdm.CERTIFICATE_ERRORS, mdm.MALFORMED_CERTIFICATE, text) from None

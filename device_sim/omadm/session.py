@@ -5,6 +5,7 @@ sources.md#syncml-sessions, sources.md#mdm-certificate-renewal.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,13 +14,14 @@ import aiohttp
 
 from pfxlab.device_sim.certstore import CertStore, write_private
 from pfxlab.device_sim.device import ManagedDevice
-from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.device_sim.errors import DeviceDamaged, EnrollmentRefused, SessionFailed
 from pfxlab.device_sim.identity import Enrolled
 from pfxlab.device_sim.omadm import mde2
 from pfxlab.device_sim.omadm.management_tree import Action, ManagementTree
 from pfxlab.device_sim.omadm.pfx_cert_install import BAD_REQUEST, OK, CommandResult, PfxCertInstall, Tree
 from pfxlab.device_sim.schedule import is_due_for_renewal
 from pfxlab.emulator.wire.clock import Clock
+from pfxlab.emulator.wire.files.damaged import reading
 from pfxlab.emulator.wire.omadm import syncml
 
 WIPE: Final = "./Vendor/MSFT/RemoteWipe/doWipe"
@@ -55,10 +57,12 @@ class OmaDmDevice(ManagedDevice):
         )
 
     def _saved_tree(self) -> Tree:
-        if self._tree_file is None or not self._tree_file.exists():
+        if self._tree_file is None or not os.path.lexists(self._tree_file):
             return {}
-        saved: Tree = json.loads(self._tree_file.read_text())
-        return saved
+        remedy = f"delete {self._tree_file} and let the device check in"
+        with reading(self._tree_file, "the device's node tree", remedy, DeviceDamaged):
+            saved = json.loads(self._tree_file.read_text("utf-8"))
+            return {uri: {str(node): str(value) for node, value in nodes.items()} for uri, nodes in saved.items()}
 
     def _pfx_cert_install(self) -> PfxCertInstall:
         return PfxCertInstall(self.identity, self.store, self._saved_tree())

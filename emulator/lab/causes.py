@@ -41,7 +41,7 @@ REMEDIES: Final = {
     "WrongPassword": "Import with the right password: this one does not open the PFX on the device. Older Apple"
     " versions report the same for a PFX with AES; export with 3DES for them.",
     "EncryptedForAnotherKey": "Request the certificate again with syncDevice: the device's key has changed.",
-    "NotAPfx": "Import a PKCS#12 file; the imported data is not one.",
+    "NotAPfx": "Import a PKCS#12 file whose certificate a device can read: the imported data is not one.",
     "StorageFull": "Free storage on the device, then retry with syncDevice.",
     "NoTpm": "In the profile, choose a key storage provider that needs no TPM.",
     "KeyStorageRefused": "Choose another key storage provider in the profile, or a key that the device supports.",

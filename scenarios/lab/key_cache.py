@@ -18,6 +18,7 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.tls import ServerTls
+from pfxlab.emulator.wire.files.damaged import Damaged
 from pfxlab.scenarios.lab.lab import KEY_NAME
 from pfxlab.scenarios.user_folder import data_folder
 
@@ -73,7 +74,7 @@ def kept_keys(size: int) -> Iterator[KeyPool]:
         yield pool
     finally:
         # A home that cannot be written costs time, nothing else.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Damaged):
             pool.keep()
 
 

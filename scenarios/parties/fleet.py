@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from pfxlab.device_sim.keys import KeyPool, NewKey, generate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.lab.control import PREFIX
 from pfxlab.emulator.secret_words import secret_word
+from pfxlab.emulator.wire.files.damaged import reading
 from pfxlab.scenarios.parties.hardware import hardware_of
 
 
@@ -52,7 +54,12 @@ class FleetUsers:
     def __init__(self, folder: Path, prefix: str = "fleet") -> None:
         """`prefix`: what the users' names begin with."""
         self._path, self._prefix = folder / "users.json", prefix
-        self.passwords: dict[str, str] = json.loads(self._path.read_text()) if self._path.exists() else {}
+        self.passwords: dict[str, str] = {}
+        if os.path.lexists(self._path):
+            remedy = "put it back from a copy, or enrol another fleet with another --data"
+            with reading(self._path, "the passwords of the fleet's users", remedy):
+                saved = json.loads(self._path.read_text("utf-8"))
+                self.passwords = {str(upn): str(password) for upn, password in saved.items()}
 
     async def make(self, facts: dict[str, Any], count: int, progress: ProgressCallback) -> list[str]:
         """Return so many user names of the lab, those that lack made over Graph and put into its mail users' group.

@@ -92,7 +92,7 @@ def test_key_file_with_other_numbers_is_refused(tmp_path: Path, rsa_key: rsa.RSA
     ksp = SoftwareKsp(tmp_path)
     ksp.path("k").write_bytes(pem.armor("PRIVATE KEY", info.dump(force=True)))
     with pytest.raises(
-        KeyStoreError, match="expected an RSA key in the file of 'k', got a modulus other than its primes' product"
+        KeyStoreError, match="expected the RSA key 'k', got an RSA key whose numbers do not fit together"
     ):
         ksp.open("k")
 

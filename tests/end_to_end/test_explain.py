@@ -33,9 +33,10 @@ from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.scenarios.commands.lab.explain_view import path_of
 from pfxlab.scenarios.lab import chain
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
-from pfxlab.scenarios.mail.authority import MailCertificate
+from pfxlab.scenarios.mail.authority import MailCertificate, export_pfx
 from pfxlab.scenarios.terminal import print_box
-from tests.conftest import self_signed
+from tests.conftest import KEYS, self_signed
+from tests.device_sim.test_odd_certificates import UNREADABLE, odd
 from tests.emulator.graph.client import PFX, Raw
 from tests.end_to_end.test_life import UPN, bring, call, history
 from tests.scenarios.test_terminal import Terminal
@@ -375,6 +376,13 @@ async def _no_pfx(_: Lab, __: History) -> dict[str, Any]:
     return {"encryptedPfxBlob": base64.b64encode(b"no PFX at all").decode()}
 
 
+async def _in_year_0(_: Lab, history: History) -> dict[str, Any]:
+    value = UNREADABLE["not before in year 0"][1]
+    key = KEYS()
+    pfx = export_pfx("n", key, odd(key, "validity", value), history[0].password)
+    return {"encryptedPfxBlob": base64.b64encode(pfx).decode()}
+
+
 async def _another_thumbprint(_: Lab, __: History) -> dict[str, Any]:
     return {"thumbprint": "ab" * 20}
 
@@ -382,12 +390,17 @@ async def _another_thumbprint(_: Lab, __: History) -> dict[str, Any]:
 @pytest.mark.parametrize("platform", ["windows", "ios"])
 @pytest.mark.parametrize(
     ("breaks", "code"),
-    [(_wrong_password, "WrongPassword"), (_no_pfx, "NotAPfx"), (_another_thumbprint, "AnotherCertificate")],
+    [
+        (_wrong_password, "WrongPassword"),
+        (_no_pfx, "NotAPfx"),
+        (_in_year_0, "NotAPfx"),
+        (_another_thumbprint, "AnotherCertificate"),
+    ],
 )
 async def test_wrong_imports_are_told(
     lab: Lab, history: History, platform: str, breaks: Callable[[Lab, History], Awaitable[dict[str, Any]]], code: str
 ) -> None:
-    """A wrong password, a blob that is no PFX and a foreign thumbprint show on the device, and are told."""
+    """A wrong password, a blob that is no PFX or one of the year 0, and a foreign thumbprint show on the device, and are told."""
     await lab.start_connector()
     device = await lab.device(platform, UPN)
     await profile(lab, platform)

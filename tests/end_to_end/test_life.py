@@ -171,7 +171,7 @@ async def test_unreadable_key_does_not_stop_the_connector(lab: Lab, history: lis
     await bring(lab, history[2])
     for device in devices:
         await device.check_in()
-    await until(lambda: all("expected to read the key" in (d.reason or "") for d in chain.deliveries_of(lab, devices)))
+    await until(lambda: all("got a folder" in (d.reason or "") for d in chain.deliveries_of(lab, devices)))
     path.rmdir()
     aside.rename(path)
     lab.clock.advance(timedelta(seconds=31))

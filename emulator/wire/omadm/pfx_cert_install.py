@@ -62,7 +62,7 @@ STATUS_TEXT: Final = {
     ERROR_INVALID_PASSWORD: "ERROR_INVALID_PASSWORD: the decrypted password does not open the PFX",
     ERROR_DISK_FULL: "ERROR_DISK_FULL: the device has no room left",
     NTE_PERM: "NTE_PERM: the device does not allow the key to be stored",
-    CRYPT_E_BAD_ENCODE: "CRYPT_E_BAD_ENCODE: the blob is not a PFX",
+    CRYPT_E_BAD_ENCODE: "CRYPT_E_BAD_ENCODE: the blob is not a PFX, or its certificate cannot be decoded",
     NTE_BAD_DATA: "NTE_BAD_DATA: the password could not be decrypted with this device's key",
     NTE_NOT_SUPPORTED: "NTE_NOT_SUPPORTED: the key storage does not take this key",
     TBS_E_TPM_NOT_FOUND: "TBS_E_TPM_NOT_FOUND: this device has no TPM",

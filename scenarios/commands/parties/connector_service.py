@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from cryptography import x509
 from filelock import FileLock, Timeout
 
 from pfxlab.connector_sim import identity, private_file
 from pfxlab.connector_sim.cmdlets import GraphClient
-from pfxlab.connector_sim.errors import ConnectorError
+from pfxlab.connector_sim.errors import ConnectorError, FileDamaged
 from pfxlab.connector_sim.eventlog import HEALTH, EventLogFile
 from pfxlab.connector_sim.service import Connector, Settings, enroll
 from pfxlab.connector_sim.validate import RESULT_FILE, validate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.wire.files.damaged import reading
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
@@ -90,6 +92,12 @@ def _enrolled(place: Path) -> identity.Identity:
     """Return the connector of a folder, or end the command."""
     with refusals():
         who = identity.find(place)
+        if who is None and (place / _PLACE).exists():
+            expected, remedy = (
+                "the connector's key and certificate beside service.json",
+                f"delete {place} and enrol again",
+            )
+            raise FileDamaged(place / "connector-….pem", expected, "no such file", remedy)
     if who is None:
         stop(
             USAGE,
@@ -100,12 +108,12 @@ def _enrolled(place: Path) -> identity.Identity:
 
 def _service(place: Path) -> tuple[str, str]:
     """Return the address of the service a connector belongs to, and the CA it trusts."""
-    try:
-        remembered = json.loads((place / _PLACE).read_text("utf-8"))
-        return str(remembered["service_url"]), str(remembered["ca_pem"])
-    except (OSError, ValueError, KeyError, TypeError):
-        text = f"expected the service's address in {place / _PLACE}, got none. Delete {place} and enrol again:"
-        stop(USAGE, f"{text} pfxlab connector enroll --data {place}")
+    path, remedy = place / _PLACE, f"delete {place} and enrol again: pfxlab connector enroll --data {place}"
+    with refusals(), reading(path, "the service's address and the CA to trust", remedy):
+        remembered = json.loads(path.read_text("utf-8"))
+        url, ca_pem = str(remembered["service_url"]), str(remembered["ca_pem"])
+        x509.load_pem_x509_certificate(ca_pem.encode())
+        return url, ca_pem
 
 
 def run(
@@ -119,7 +127,8 @@ def run(
         providers = installed(provider, folder, module, token_label, pin_file)
     who, (service_url, ca_pem) = _enrolled(place), _service(place)
     ca_file = place / "ca.pem"
-    ca_file.write_text(ca_pem)
+    with refusals(), reading(ca_file, "a file that can be written", "delete it"):
+        ca_file.write_text(ca_pem)
     settings = replace(Settings(service_url, ca_file), proxy=proxy, version=report_version, batch=batch, processes=jobs)
 
     async def serve() -> bool:
@@ -163,10 +172,11 @@ def status(data: Path | None, as_json: bool) -> None:
     counts: Counter[str] = Counter()
     last: dict[str, Any] = {}
     heartbeat: dict[str, Any] | None = None
-    for event in _logged(place):
-        counts[f"{event['id']} {event['name']}"] += 1
-        last = event
-        heartbeat = event if event["id"] in HEALTH else heartbeat
+    with refusals():
+        for event in _logged(place):
+            counts[f"{event['id']} {event['name']}"] += 1
+            last = event
+            heartbeat = event if event["id"] in HEALTH else heartbeat
     days = (who.ends - datetime.now(UTC)).days
     result = {
         "connectorId": who.connector_id,
@@ -186,12 +196,16 @@ def _logged(place: Path) -> Iterator[dict[str, Any]]:
     """Yield the events of a connector's log, oldest first; a torn line, as after a full disk, is passed over."""
     for path in (place / f"{_EVENTS}.1", place / _EVENTS):
         if path.exists():
-            with path.open("rb") as lines:
+            with reading(path, "the connector's event log", "delete it"), path.open("rb") as lines:
                 for line in lines:
                     with contextlib.suppress(ValueError):
                         event = jsontext.decode(line)
-                        if isinstance(event, dict) and {"id", "name", "time", "text"} <= event.keys():
+                        if _is_event(event):
                             yield event
+
+
+def _is_event(line: Any) -> bool:
+    return isinstance(line, dict) and {"id", "name", "time", "text"} <= line.keys() and isinstance(line["id"], int)
 
 
 def validate_(

@@ -11,11 +11,12 @@ import click
 
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.client import Device, DeviceClient
-from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.device_sim.errors import DeviceDamaged, SessionFailed
 from pfxlab.device_sim.fleet import Fleet, Member, ProgressCallback, Round
 from pfxlab.device_sim.keys import KeyPool
 from pfxlab.device_sim.mailbox import CannotOpen, NothingToSignWith, may_sign, open_mail, sign_mail
 from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.wire.files.damaged import Damaged
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import (
@@ -51,7 +52,7 @@ def _with_progress(work: Callable[[Stage], Coroutine[Any, Any, _T]], *, quiet: b
     try:
         with terminal.stages(quiet=quiet) as stage:
             return asyncio.run(work(stage))
-    except (GraphRefused, OSError) as error:
+    except (GraphRefused, OSError, Damaged) as error:
         stop(COULD_NOT_RUN, f"The devices could not do that: {error}")
 
 
@@ -108,7 +109,10 @@ def enroll(
 
 
 def _chosen(fleet: Fleet, names: tuple[str, ...]) -> list[Member]:
-    members = fleet.members()
+    try:
+        members = fleet.members()
+    except DeviceDamaged as error:
+        stop(COULD_NOT_RUN, str(error))
     if not members:
         stop(USAGE, f"expected a fleet in {fleet.folder}, got none. Next: pfxlab devices enroll --data {fleet.folder}")
     unknown = set(names) - {member.name for member in members}
@@ -166,21 +170,36 @@ def show(name: str | None, data: Path | None, as_json: bool) -> None:
             f"{name}, {device.hardware.device_name}, {device.hardware.os_version}: {counted(len(held), 'certificate')}"
         ]
         lines += [f"  {c['thumbprint']}  until {c['notAfter'][:10]}  {c['subject']}" for c in held]
-        result = {"name": name, "deviceId": device.identity.device_id, "certificates": held}
+        damaged = list(map(str, device.store.damaged.values()))
+        lines += [f"  DAMAGED  {problem}" for problem in damaged]
+        result = {"name": name, "deviceId": device.identity.device_id, "certificates": held, "damaged": damaged}
         tell(result, "\n".join(lines), as_json=as_json)
         return
     if as_json:
-        found = [{**vars(one), "certificates": len(_open(fleet, one).store.identities())} for one in chosen]
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps([{**vars(one), **_holds(fleet, one)} for one in chosen], indent=2))
         return
+    held_by = {one: _holds(fleet, one) for one in chosen[:_SHOWN]}
     rows = [
-        (one.name, one.platform, one.upn, str(len(_open(fleet, one).store.identities()))) for one in chosen[:_SHOWN]
+        (one.name, one.platform, one.upn, "DAMAGED" if holds["certificates"] is None else str(holds["certificates"]))
+        for one, holds in held_by.items()
     ]
     columns = ("device", "platform", "user", "certificates")
     terminal.print_rows(terminal.console(), terminal.Rows(columns, rows, ("certificates",)))
+    for one, holds in held_by.items():
+        for problem in holds["damaged"]:
+            click.echo(f"Damaged: {one.name}: {problem}")
     if len(chosen) > _SHOWN:
         click.echo(f"… and {len(chosen) - _SHOWN} more; --json shows all.")
     click.echo(f"Next: pfxlab devices show {chosen[0].name}")
+
+
+def _holds(fleet: Fleet, member: Member) -> dict[str, Any]:
+    """Return how many certificates a device holds, None when it is damaged itself, and what is damaged of it."""
+    try:
+        store = fleet.open(member).store
+    except SessionFailed as error:
+        return {"certificates": None, "damaged": [str(error)]}
+    return {"certificates": len(store.identities()), "damaged": list(map(str, store.damaged.values()))}
 
 
 def _open(fleet: Fleet, member: Member) -> Device:

@@ -14,8 +14,9 @@ from pfxlab.connector_sim import private_file
 from pfxlab.connector_sim.errors import ConnectorError, HsmUnavailable, KeyStoreError
 from pfxlab.connector_sim.keys import cng
 from pfxlab.connector_sim.keys.installed import InstalledProviders, Place, SoftwarePlace, TokenPlace
-from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
+from pfxlab.connector_sim.keys.provider import KeyInfo, KeyStorageProvider, Providers
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
+from pfxlab.emulator.wire.files.damaged import Damaged
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, stop, tell
 from pfxlab.scenarios.user_folder import data_folder
@@ -69,6 +70,8 @@ def refusals() -> Any:
     """End the command in one sentence when the key store refuses."""
     try:
         yield
+    except Damaged as error:
+        stop(COULD_NOT_RUN, str(error))
     except HsmUnavailable as error:
         stop(COULD_NOT_RUN, f"{error.code}: {error}")
     except ConnectorError as error:
@@ -125,10 +128,20 @@ def add(ksp: KeyStorageProvider, name: str, bits: str, make_exportable: bool, as
 def list_(ksp: KeyStorageProvider, as_json: bool) -> None:
     """List the keys of a provider."""
     found = ksp.list_keys()
-    lines = [f"{key.name}  RSA-{key.bits}{'  exportable' if key.exportable else ''}" for key in found]
+    lines = [_line(key) for key in found]
     empty = f"No keys in {ksp.name}. Next: pfxlab keys add --name NAME"
-    shown = [{"name": key.name, "bits": key.bits, "exportable": key.exportable} for key in found]
+    shown = [
+        {"name": key.name, "bits": key.bits, "exportable": key.exportable}
+        | ({} if key.damaged is None else {"damaged": str(key.damaged)})
+        for key in found
+    ]
     tell(shown, "\n".join(lines) or empty, as_json=as_json)
+
+
+def _line(key: KeyInfo) -> str:
+    if key.damaged is not None:
+        return f"{key.name}  DAMAGED  {key.damaged}"
+    return f"{key.name}  RSA-{key.bits}{'  exportable' if key.exportable else ''}"
 
 
 @keys.command(name="export-public")

@@ -136,7 +136,7 @@ def test_a_damaged_folder_says_what_to_do(tmp_path: Path, rsa_key: rsa.RSAPrivat
         if content is not None:
             (tmp_path / "service.json").write_text(content)
         result = command("run", "--data", str(tmp_path), "--keys", str(tmp_path / "keys"))
-        assert (result.exit_code, "enrol again" in result.stderr) == (2, True), result.output
+        assert (result.exit_code, "enrol again" in result.stderr) == (3, True), result.output
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_commands_without_a_connector_say_what_to_do(tmp_path: Path) -> None:
         assert (result.exit_code, "Next: pfxlab connector enroll" in result.stderr) == (2, True)
     (tmp_path / "connector-x.pem").write_text("canary")
     damaged = command("status", "--data", str(tmp_path))
-    assert (damaged.exit_code, "enrol again" in damaged.stderr, "canary" in damaged.output) == (2, True, False)
+    assert (damaged.exit_code, "enrol again" in damaged.stderr, "canary" in damaged.output) == (3, True, False)
 
 
 @pytest.fixture
