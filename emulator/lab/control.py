@@ -1,6 +1,6 @@
 """The control API: clock, faults, switches, seed data, snapshots, journal, explanations. Needs its own token.
 
-Every address is of a row of verbs.py; the routes and the OpenAPI description (openapi.py) are made of it.
+Routes and the OpenAPI description (openapi.py) are generated from the rows of verbs.py.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ _CHANGING = web.AppKey("changing", asyncio.Lock)
 _LONGEST_WAIT: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 _LOOKED_AT: Final = 1000
-"""Entries in which near misses are looked for, the newest."""
+"""How many of the newest entries are searched for near misses."""
 
 Json = Mapping[str, Any]
 
 
 class Refused(Exception):
-    """The control API refuses a request; the text says what was expected and what it got."""
+    """The control API refuses a request; the text says what was expected and what was received."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -50,23 +50,28 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """A request as a handler sees it: the cloud, its driver, path and query values, and the JSON body ({} without)."""
+    """The input of a handler: the cloud, its driver, query and path values, and the JSON body ({} if there is none)."""
 
     cloud: Cloud
     driver: Driver
     query: Mapping[str, str]
-    place: Mapping[str, str]
+    path_values: Mapping[str, str]
     body: Any
 
     def number(self, name: str, default: int) -> int:
-        """Return a whole number of the query."""
+        """Return a query value as a whole number.
+
+        Raises:
+            Refused: it is not one.
+
+        """
         text = self.query.get(name, str(default))
         if not (text.isascii() and text.isdigit() and len(text) < 16):
             raise Refused("BadQuery", f"expected a whole number as {name!r}, got {text[:40]!r}")
         return int(text)
 
     def filters(self) -> dict[str, Any]:
-        """Return the conditions on journal entries of the query."""
+        """Return the query's conditions on journal entries."""
         return {name: self.query[name] for name in FILTERS if name in self.query}
 
 
@@ -100,10 +105,10 @@ async def _set_clock(call: Call) -> Any:
     if len(body) != 1 or not set(body) <= {"freeze", "resume", "set", "advance"}:
         given = ", ".join(map(str, body)) or "nothing"
         raise Refused("BadClock", f"expected one of freeze, resume, set, advance, got {given[:80]}")
-    came: list[Json] = []
+    check_ins: list[Json] = []
     try:
         if "advance" in body:
-            came = list(await call.driver.pass_time(read_duration(str(body["advance"]))))
+            check_ins = list(await call.driver.pass_time(read_duration(str(body["advance"]))))
         elif "set" in body:
             clock.set(read_moment(str(body["set"])))
         elif "freeze" in body:
@@ -115,8 +120,8 @@ async def _set_clock(call: Call) -> Any:
     except ValueError as error:
         raise Refused("BadClock", str(error)) from None
     ((what, value),) = body.items()
-    call.cloud.journal.record("lab", "clock moved", how=what, value=str(value)[:60], checkIns=len(came))
-    return {**_clock_of(call.cloud), "checkIns": came}
+    call.cloud.journal.record("lab", "clock moved", how=what, value=str(value)[:60], checkIns=len(check_ins))
+    return {**_clock_of(call.cloud), "checkIns": check_ins}
 
 
 async def _faults(call: Call) -> Any:
@@ -131,15 +136,15 @@ async def _add_fault(call: Call) -> Any:
 
 
 async def _fault(call: Call) -> Any:
-    planned = call.cloud.faults.get(call.place["id"])
+    planned = call.cloud.faults.get(call.path_values["id"])
     if planned is None:
-        raise Refused("NoSuchFault", f"expected a planned fault, got {call.place['id'][:40]!r}", 404)
+        raise Refused("NoSuchFault", f"expected a planned fault, got {call.path_values['id'][:40]!r}", 404)
     return planned.to_json()
 
 
 async def _remove_fault(call: Call) -> Any:
     found = await _fault(call)
-    call.cloud.faults.remove(call.place["id"])
+    call.cloud.faults.remove(call.path_values["id"])
     return found
 
 
@@ -166,8 +171,8 @@ async def _seed(call: Call) -> Any:
 
 
 async def _settle(call: Call) -> Any:
-    came = await call.driver.settle()
-    return {"checkIns": came, "left": call.driver.left(), **_clock_of(call.cloud)}
+    check_ins = await call.driver.settle()
+    return {"checkIns": check_ins, "left": call.driver.left(), **_clock_of(call.cloud)}
 
 
 _SNAPSHOT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -186,7 +191,7 @@ async def _take(call: Call) -> Any:
 
 
 async def _restore(call: Call) -> Any:
-    await call.driver.restore(call.place["name"])
+    await call.driver.restore(call.path_values["name"])
     return _clock_of(call.cloud)
 
 
@@ -225,7 +230,7 @@ async def _wait(call: Call) -> Any:
 
 
 def _tenant_of(cloud: Cloud, call: Mapping[str, str]) -> str:
-    """Return the tenant that is asked for, else the one whose domain the user's name ends with, else the lab's own."""
+    """Return the id of the requested tenant, else of the one with the domain of the user's name, else of the first."""
     domain = call.get("user", "").rpartition("@")[2]
     found = cloud.directory.tenant(call.get("tenant", domain)) or cloud.directory.tenants()[0]
     return str(found["id"])
@@ -278,7 +283,7 @@ HANDLERS: Final[Mapping[str, Handle]] = {
     "explain": _explain,
     "bundle": _bundle,
 }
-"""Operation of an endpoint → what it does. `POST /do/NAME` is the driver's."""
+"""Operation of an endpoint → its handler. `POST /do/NAME` goes to the driver."""
 
 
 def _handle_of(verb: Verb, endpoint: Endpoint) -> Handle:
@@ -313,20 +318,20 @@ async def _read(request: web.Request, endpoint: Endpoint) -> Call:
     return Call(request.app[CLOUD], request.app[DRIVER], request.query, request.match_info, body)
 
 
-async def perform(app: web.Application, operation: str, body: Json, place: Mapping[str, str]) -> Any:
-    """Do what an operation that changes something does, for a page of the lab's own; `place`: the values of its path.
+async def perform(app: web.Application, operation: str, body: Json, path_values: Mapping[str, str]) -> Any:
+    """Carry out an operation that changes something, for the admin centre's pages.
 
     Raises:
-        Refused: the reason, as the control API would tell it.
-        ValueError: what is asked for cannot be.
+        Refused: the control API's reason.
+        ValueError: an argument is not valid.
 
     """
     endpoint = next(one for _, one in endpoints() if one.operation == operation)
     cloud, driver = app[CLOUD], app[DRIVER]
     async with app[_CHANGING]:
-        driver.note(endpoint.method, endpoint.path.format(**place), body)
+        driver.note(endpoint.method, endpoint.path.format(**path_values), body)
         try:
-            return await HANDLERS[operation](Call(cloud, driver, {}, place, body))
+            return await HANDLERS[operation](Call(cloud, driver, {}, path_values, body))
         except BadSnapshot as error:
             raise Refused("BadSnapshot", str(error), 409) from None
 
@@ -340,12 +345,12 @@ def _handler(verb: Verb, endpoint: Endpoint) -> Callable[[web.Request], Awaitabl
                 _check_token(request)
             call = await _read(request, endpoint)
             if endpoint.method == "GET":
-                answered = await handle(call)
+                result = await handle(call)
             else:
-                # One change at a time: time that passes in one must not pass again in another.
+                # One change at a time, or time that passes in one could pass again in another.
                 async with request.app[_CHANGING]:
                     call.driver.note(endpoint.method, request.path.removeprefix(PREFIX), call.body)
-                    answered = await handle(call)
+                    result = await handle(call)
         except Refused as refused:
             return _refusal(refused.code, str(refused), refused.status)
         except BadSnapshot as error:
@@ -356,7 +361,7 @@ def _handler(verb: Verb, endpoint: Endpoint) -> Callable[[web.Request], Awaitabl
             return _refusal("VerbFailed", str(error), 409)
         except ValueError as error:
             return _refusal("BadRequest", str(error), 400)
-        return answered if isinstance(answered, web.StreamResponse) else web.json_response(answered)
+        return result if isinstance(result, web.StreamResponse) else web.json_response(result)
 
     return answer
 

@@ -1,8 +1,8 @@
-"""The reproduction bundle: one file that says how a run began, what was done to the world, and what came of it.
+"""The reproduction bundle: one file with a run's starting state, the changes made to the lab, and the result.
 
-It holds seed, clock, switches, faults, configuration, the scenario or what the control API was asked, and the journal.
-No password, token or key is in it: a replay makes key material of its own, so thumbprints are told by number, and a
-scenario's passwords are replaced by others of the same shape.
+It holds seed, clock, switches, faults, configuration, the scenario or the requests to the control API, and the journal.
+No password, token or key is in it. A replay generates its own key material, so thumbprints are replaced by numbers, and
+a scenario's passwords by others of the same shape.
 """
 
 import io
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from pfxlab.scenarios.lab.world import World
 
 _FORMER_KIND: Final = "story"
-"""What bundles of earlier versions call a scenario; they are read as well."""
+"""The name of a scenario in bundles of earlier versions, which can still be read."""
 
 _FORMAT: Final = "pfxlab bundle 1"
 _DIGESTS: Final = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9A-F]{64}|[0-9A-F]{40})\b")
 _SIZES: Final = ("blob_bytes", "payload_bytes")
-"""Fields that measure key material."""
+"""Fields with the size of key material."""
 
 _ALL_ENTRIES: Final = 10_000_000
 _LARGEST: Final = 256 * 1024 * 1024
-"""Bytes of a member that are read; a journal of a million entries has about that."""
+"""The most bytes of a member that are read: about a journal of a million entries."""
 
 
 class BadBundle(ValueError):
-    """A file that is no bundle, or a damaged one; the text says what was expected and what to do."""
+    """A file that is not a bundle, or a damaged one; the text says what was expected and what to do."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A run as it can be passed on. `kind`: `scenario`, or `lab` for one that a tool drove.
+    """A run as it can be shared. `kind`: `scenario`, or `lab` for one that a tool drove.
 
-    `start`: seed, domain, time and parts it began with. `asked`: what the control API was asked, each with the number
-    of requests that had come before. `journal`: canonical lines. `timed`: its times can be compared.
+    `start`: seed, domain, time and parts at the beginning. `asked`: requests to the control API, each with the number
+    of Graph requests before it. `journal`: canonical lines. `timed`: whether its times can be compared.
     """
 
     kind: str
@@ -61,9 +61,9 @@ class Bundle:
 
 
 def canonical(entries: Iterable[Entry], *, timed: bool = True) -> list[str]:
-    """Return journal entries as lines that two runs of one seed share byte for byte.
+    """Return journal entries as lines that are equal, byte for byte, in two runs with the same seed.
 
-    Certificate and key digests are key material: each is told by the number of its first appearance.
+    Digests of certificates and keys differ between runs, so each is replaced by the number of its first appearance.
     """
     seen: dict[str, str] = {}
 
@@ -72,22 +72,22 @@ def canonical(entries: Iterable[Entry], *, timed: bool = True) -> list[str]:
 
     lines = []
     for entry in entries:
-        told = asdict(entry)
+        line = asdict(entry)
         if not timed:
-            del told["time"]
-        # Certificates and PFX of the same plan differ by a few bytes from key to key.
-        told["fields"] = {n: "…" if n in _SIZES else v for n, v in told["fields"].items()}
-        lines.append(_DIGESTS.sub(number, json.dumps(told, ensure_ascii=False)))
+            del line["time"]
+        # Sizes of certificates and PFX files of the same plan differ by a few bytes.
+        line["fields"] = {n: "…" if n in _SIZES else v for n, v in line["fields"].items()}
+        lines.append(_DIGESTS.sub(number, json.dumps(line, ensure_ascii=False)))
     return lines
 
 
 def _shape(secret: str) -> str:
-    """Return a text of the same length and kinds of characters, which is what a password does in a run."""
+    """Return a text of the same length and kinds of characters: a run depends on nothing else of a password."""
     return "".join("ü" if not c.isascii() else "x" if c.isalpha() else "0" if c.isdigit() else "-" for c in secret)
 
 
 def without_passwords(text: str) -> str:
-    """Return a scenario with each password replaced by one of the same shape; one without any is left as it is."""
+    """Return a scenario with each password replaced by one of the same shape, or unchanged if it has none."""
     body = read_yaml(text)
     masked = _masked(body)
     return text if masked == body else yaml.safe_dump(masked, allow_unicode=True, sort_keys=False, width=120)
@@ -101,14 +101,14 @@ def _masked(body: Any) -> Any:
 
 
 def of_run(run: Run) -> Bundle:
-    """Return the bundle of a scenario that has run."""
+    """Return the bundle of a finished scenario."""
     start = {"seed": run.seed, "time": run.scenario.start.isoformat(), "scenario": run.scenario.name}
     end = {"outcome": run.outcome, "why": run.why, **run.end}
     return Bundle("scenario", start, end, canonical(run.journal), scenario=without_passwords(run.scenario.text))
 
 
 def _without_secrets(tenants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the configured tenants with the names of users and applications, and nothing they sign in with."""
+    """Return the configured tenants without the credentials of users and applications."""
     return [
         {
             **{name: value for name, value in tenant.items() if name not in ("users", "apps")},
@@ -120,7 +120,7 @@ def _without_secrets(tenants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 
 
 def of_world(world: "World") -> Bundle:
-    """Return the bundle of a lab that a tool drove, up to now."""
+    """Return the bundle of a lab driven by a tool, up to now."""
     cloud, config = world.lab.cloud, world.lab.config
     start = {
         "seed": config.seed,
@@ -152,13 +152,13 @@ def pack(bundle: Bundle) -> bytes:
         "end": bundle.end,
         "asked": bundle.asked,
     }
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
         if bundle.scenario:
             archive.writestr("scenario.yaml", bundle.scenario)
         archive.writestr("journal.jsonl", "".join(f"{line}\n" for line in bundle.journal))
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> str:
@@ -171,7 +171,7 @@ def unpack(data: bytes) -> Bundle:
     """Return the bundle in the bytes of a file.
 
     Raises:
-        BadBundle: it is none, damaged, or of another version.
+        BadBundle: it is not a bundle, damaged, or of another version.
 
     """
     try:
@@ -212,7 +212,7 @@ def scenario_of(bundle: Bundle) -> Scenario:
     """Return the scenario of a bundle.
 
     Raises:
-        BadBundle: it holds none that can be told.
+        BadBundle: it holds no valid scenario.
 
     """
     try:
@@ -223,18 +223,18 @@ def scenario_of(bundle: Bundle) -> Scenario:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first place where a replay went another way: line number from 1, what was recorded, what came."""
+    """The first difference between a replay and the recorded run: line number from 1, and both lines."""
 
     line: int
     recorded: str
-    came: str
+    replayed: str
 
 
-def compare(recorded: Sequence[str], came: Sequence[str]) -> Difference | None:
-    """Return the first difference of two journals, or None when they are the same byte for byte."""
-    for number in range(max(len(recorded), len(came))):
+def compare(recorded: Sequence[str], replayed: Sequence[str]) -> Difference | None:
+    """Return the first difference between two journals, or None when they are equal byte for byte."""
+    for number in range(max(len(recorded), len(replayed))):
         before = recorded[number] if number < len(recorded) else "(nothing more)"
-        now = came[number] if number < len(came) else "(nothing more)"
+        now = replayed[number] if number < len(replayed) else "(nothing more)"
         if before != now:
             return Difference(number + 1, before, now)
     return None

@@ -1,4 +1,4 @@
-"""Drives a whole lab for the control API: the same verbs as scenarios have, snapshots kept as files of the lab."""
+"""The control API's driver for a whole lab: the verbs of scenarios, and snapshots as files in the lab's folder."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,21 +14,21 @@ from pfxlab.scenarios.scenario import steps
 
 
 class LabDriver:
-    """The control API's hand on a world."""
+    """Implements emulator/lab/driver.py for a world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     async def pass_time(self, step: timedelta) -> list[Mapping[str, Any]]:
-        """Let time pass; return the check-ins that fell into it."""
+        """Let time pass; return the check-ins in that time."""
         return [{**asdict(one), "time": one.time.isoformat()} for one in await self.world.pass_time(step)]
 
     async def settle(self) -> int:
-        """Let everything happen that is due now."""
+        """Carry out everything that is due now; return the number of check-ins."""
         return await self.world.settle()
 
     def left(self) -> int:
-        """Return how many deliveries wait for a connector that does not take them."""
+        """Return how many deliveries still wait for a connector."""
         lab = self.world.lab
         return lab.cloud.deliveries.count(lab.operator.credentials.tenant_id, State.REQUESTED, State.LEASED)
 
@@ -41,7 +41,7 @@ class LabDriver:
 
         Raises:
             VerbFailed: it could not be done, or something is not as expected.
-            ValueError: a name that nothing has, or a moment that cannot be.
+            ValueError: an unknown name, or a moment out of range.
 
         """
         try:
@@ -71,14 +71,14 @@ class LabDriver:
         await self.world.reset()
 
     def note(self, method: str, path: str, body: Any) -> None:
-        """Remember what the control API was asked to change, with how many requests had come before."""
-        asked = {
+        """Record a change requested through the control API, with the number of Graph requests before it."""
+        entry = {
             "afterRequests": self.world.requests(),
             "method": method,
             "path": path,
             "body": dict(body) if isinstance(body, Mapping) else body,
         }
-        self.world.asked.append({**asked, "byCommand": self.world.driven_by_command})
+        self.world.asked.append({**entry, "byCommand": self.world.driven_by_command})
 
     async def bundle(self) -> bytes:
         """Return the reproduction bundle of this run."""

@@ -1,4 +1,4 @@
-"""Opens a lab as commands do: with the parts asked for, the control API over all of it, a state to go back to."""
+"""Opens a lab for a command: with the requested parts, a control API for all of them, and a baseline for `reset`."""
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
@@ -14,10 +14,10 @@ _LARGEST_BASELINE: Final = 256 * 1024 * 1024
 
 @contextlib.asynccontextmanager
 async def open_lab(lab: Lab, parts: Sequence[str] = (), port: int = 0) -> AsyncIterator[World]:
-    """Start a lab with its parts and let it be driven over the control API; stop everything in the end.
+    """Start a lab with its parts, driven through the control API; stop everything when the block ends.
 
     Raises:
-        PortTaken: the port cannot be had.
+        PortTaken: the port is in use.
 
     """
     world = World(lab)

@@ -1,4 +1,4 @@
-"""Steps that every scenario of the lab is made of: import, assign, let devices and connector work until it is quiet."""
+"""Steps of the delivery chain through Graph: import a record, create and assign a profile, wait for the connector."""
 
 import asyncio
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def deliveries_of(lab: Lab, devices: Sequence[Device]) -> list[Delivery]:
 
 
 async def wait_for_connector(lab: Lab, devices: Sequence[Device], seconds: float = 30) -> bool:
-    """Wait until no delivery waits for the connector; return whether that came true in time."""
+    """Wait until no delivery waits for the connector; return False on timeout."""
     for _ in range(int(seconds / 0.05)):
         if not any(d.state in _AT_WORK for d in deliveries_of(lab, devices)):
             return True

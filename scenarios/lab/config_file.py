@@ -15,11 +15,11 @@ from pfxlab.emulator.wire.schemas import first_problem, validator
 from pfxlab.scenarios.nearest import near
 
 _DEEPEST: Final = 20
-"""Levels of values in the file; one that holds itself by an anchor has no end of them."""
+"""Maximum nesting of values; a value that contains itself through an anchor nests without end."""
 
 
 class ConfigProblem(ValueError):
-    """The file cannot be used; the text says where, what was expected, and what came."""
+    """The file cannot be used; the text says where, what was expected and what was found."""
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _at(place: str, name: object) -> str:
 
 
 def _not_json(value: Any, place: str = "", depth: int = 0) -> str | None:
-    """Return which value of a YAML file JSON does not have, and where, or None."""
+    """Return the first value that JSON does not have, with its place, or None."""
     where = place[:200] or "the file"
     if depth > _DEEPEST:
         return f"{where}: expected values of at most {_DEEPEST} levels, got more"
@@ -64,7 +64,7 @@ def _not_json(value: Any, place: str = "", depth: int = 0) -> str | None:
 
 
 def _unknown_key(value: Any, schema: Mapping[str, Any], place: str = "") -> str | None:
-    """Return the first name that a schema does not have, with its place and what is near, or None."""
+    """Return the first name that the schema does not have, with its place and similar names, or None."""
     if isinstance(value, list):
         parts = [(number, part, schema.get("items", {})) for number, part in enumerate(value)]
     elif isinstance(value, dict) and "properties" in schema:
@@ -92,7 +92,7 @@ def _switches(path: Path, given: dict[str, Any]) -> Switches:
 
 
 def read_config(path: Path | None, seed: int | None = None, *, explain: bool = False) -> Config:
-    """Return the configuration of a file, or the default one; `seed` and `explain` of the command line win.
+    """Return the configuration of a file, or the default one; `seed` and `explain` take precedence.
 
     Raises:
         ConfigProblem: not YAML, against the schema, an unknown switch, or a value it does not take.
@@ -123,7 +123,7 @@ def config_of(*, switches: Mapping[str, Any]) -> Config:
 
 
 def _check_users(path: Path, body: dict[str, Any]) -> None:
-    """Check that no two tenants share a domain, an id or an application, and that users are their tenant's."""
+    """Check that tenants share no domain, id or application, and that users belong to their tenant's domain."""
     tenants = body.get("tenants") or ()
     named = {
         "application": [app["id"].lower() for tenant in tenants for app in tenant.get("apps", ())],

@@ -1,4 +1,4 @@
-"""Keys of a lab that are costly to make and no secret of anybody's: made once, kept in the user's own folder.
+"""A cache, in the user's folder, of lab keys that are costly to generate and protect nothing.
 
 What is kept: the keys of a lab's authorities and token signing, the connector's key, the TLS authority. A lab that
 begins with them is ready in a fraction of the time. They are of test labs only, 0600, and can be deleted at any time.
@@ -27,7 +27,7 @@ _FILES: Final = tuple(
     f"cloud/{name}.pem" for name in ("token-signing", "device-ca", "connector-ca", "tls-ca", "tls-server")
 )
 VARIABLE: Final = "PFXLAB_CACHE"
-"""Environment variable that names another folder to keep them in."""
+"""Environment variable with another folder for the cache."""
 
 
 def _kept() -> Path:
@@ -36,7 +36,7 @@ def _kept() -> Path:
 
 
 def lay_out(folder: Path) -> None:
-    """Put the kept keys into the folder of a new lab; where they cannot be kept, the lab makes its own."""
+    """Copy cached keys into the folder of a new lab; where there is no cache, the lab generates its own."""
     try:
         kept = _kept()
         if not all((kept / name).is_file() for name in _FILES):
@@ -44,13 +44,13 @@ def lay_out(folder: Path) -> None:
             _make(kept)
         shutil.copytree(kept, folder, dirs_exist_ok=True)
     except OSError:
-        # A home that cannot be written costs time, nothing else; half of it would be worse than nothing.
+        # An unwritable home only costs time. A partial copy would be worse than none.
         for name in _FILES:
             (folder / name).unlink(missing_ok=True)
 
 
 def key_pool(size: int = 8) -> KeyPool:
-    """Return keys for simulated devices and test certificates, kept as the others are."""
+    """Return keys for simulated devices and test certificates, from the cache as well."""
     pool, path = _pool("keys.pem", size), _kept().with_name("keys.pem")
     with contextlib.suppress(OSError):
         if not path.exists():
@@ -59,7 +59,7 @@ def key_pool(size: int = 8) -> KeyPool:
 
 
 def _pool(name: str, size: int) -> KeyPool:
-    """Return the keys of a kept file; where it cannot be read, or holds something else, keys are made anew."""
+    """Return the keys of a cached file, or an empty pool if it cannot be read or holds something else."""
     try:
         return KeyPool(_kept().with_name(name), size)
     except (OSError, ValueError):
@@ -68,12 +68,12 @@ def _pool(name: str, size: int) -> KeyPool:
 
 @contextlib.contextmanager
 def kept_keys(size: int) -> Iterator[KeyPool]:
-    """Give up to so many keys for what one command makes; those it had to make are kept for the next one."""
+    """Yield a pool for one command; new keys, up to a number, are cached for the next command."""
     pool = _pool("run-keys.pem", size)
     try:
         yield pool
     finally:
-        # A home that cannot be written costs time, nothing else.
+        # An unwritable home only costs time.
         with contextlib.suppress(OSError, Damaged):
             pool.keep()
 

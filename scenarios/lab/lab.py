@@ -65,7 +65,12 @@ class Lab:
     def __init__(
         self, folder: Path, config: Config | None = None, *, at: datetime | None = None, stepped: bool = False
     ) -> None:
-        """`at`: the clock stands still at this moment. `stepped`: connectors work when told, not in the background."""
+        """`at`: the clock stands still at this moment. `stepped`: connectors work on demand, not in the background.
+
+        Raises:
+            DataUnusable: the folder is in use by another lab, or its data cannot be read.
+
+        """
         self.folder, self.config, self.stepped = folder, config or Config(), stepped
         self.clock = LabClock(at)
         for part in ("cloud", "connector", "devices", "operator"):
@@ -92,10 +97,10 @@ class Lab:
         self._exported: EncryptionKey | None = None
         self.connector: FaultyConnector | None = None
         self.installed: list[KeyStorageProvider] = []
-        """Key storage providers that connectors have beside the software one, such as an HSM's."""
+        """Key storage providers of connectors beside the software provider, such as an HSM's."""
 
         self.further: dict[str, FaultyConnector] = {}
-        """Connectors beside the first, by name."""
+        """Further connectors, by name."""
 
         self.connector_events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self.devices: dict[str, Device] = {}
@@ -121,12 +126,12 @@ class Lab:
         return operator
 
     def size(self) -> int:
-        """Return how many bytes the cloud's database has on the disk."""
+        """Return the size of the cloud's database on disk, in bytes."""
         return sum(path.stat().st_size for path in (self.folder / "cloud").glob("cloud.db*"))
 
     @property
     def cloud(self) -> Cloud:
-        """Return the emulated cloud: what a tenant's administrator never sees of it, for those who run the lab."""
+        """Return the emulated cloud, with internals that a tenant's administrator never sees."""
         return self.emulator.cloud
 
     @property
@@ -148,7 +153,7 @@ class Lab:
         """Start the emulator and write the operator's files.
 
         Raises:
-            PortTaken: the port cannot be had.
+            PortTaken: the port is in use.
 
         """
         write_public(self.ca_file, self.emulator.tls.ca_pem)
@@ -159,7 +164,7 @@ class Lab:
         await self.emulator.start(port)
 
     async def stop(self) -> None:
-        """Stop every party; data stays."""
+        """Stop every party; the data is kept."""
         self.pushes.cancel()
         try:
             for connector in self.connectors():
@@ -180,7 +185,7 @@ class Lab:
 
     @contextlib.contextmanager
     def switched(self, **switches: object) -> Iterator[None]:
-        """Let switches have other values within a `with` block: `with lab.switched(page_size=2): …`.
+        """Change switches for the length of a `with` block: `with lab.switched(page_size=2): …`.
 
         Raises:
             ValueError: no such switch, or a value it does not take.
@@ -202,20 +207,20 @@ class Lab:
             return self.ksp.add(KEY_NAME)
 
     def encryption_key(self) -> EncryptionKey:
-        """Return the public key with the names to put into records.
+        """Return the public key, with the provider and key names for records.
 
-        As on a workstation it is the one exported once, whatever has become of the connector's key since.
+        As on an administrator's workstation, it is exported once and does not follow later changes of the key.
         """
         if self._exported is None:
             self._exported = EncryptionKey(self.connector_key().public_key(), self.ksp.name, KEY_NAME)
         return self._exported
 
     def graph(self) -> GraphClient:
-        """Return a Graph client for this lab, not signed in yet."""
+        """Return a Graph client for this lab that is not signed in."""
         return GraphClient(self.emulator.origin, self.authority_url, self.ca_file)
 
     def admin_form(self) -> dict[str, str]:
-        """Return the token request of the administrator's application."""
+        """Return the form of the token request of the administrator's application."""
         made = self.operator.credentials
         return {
             "grant_type": "client_credentials",
@@ -230,7 +235,7 @@ class Lab:
             return await client.sign_in({**form, "client_id": self.operator.credentials.public_client_id})
 
     def add_user(self, upn: str) -> None:
-        """Make sure a user of that name exists, is in the mail users' group, and can sign in."""
+        """Make sure a user exists, is a member of the mail users' group, and can sign in."""
         made, cloud = self.operator.credentials, self.cloud
         known = cloud.directory.user(made.tenant_id, check_upn(upn))
         if known is None or known["user_principal_name"] not in self.operator.passwords:
@@ -247,7 +252,7 @@ class Lab:
         return self.operator.password_of(upn)
 
     def connectors(self) -> list[FaultyConnector]:
-        """Return the connectors that run."""
+        """Return the running connectors."""
         return [*([] if self.connector is None else [self.connector]), *self.further.values()]
 
     def key_store(self, name: str = FIRST) -> SoftwareKsp:
@@ -255,9 +260,9 @@ class Lab:
         return self.ksp if name == FIRST else SoftwareKsp(self.folder / "connectors" / name / "keys")
 
     async def start_connector(self, name: str = FIRST, batch: int = 500, *, own_keys: bool = False) -> FaultyConnector:
-        """Enrol a connector on first use, then let it work; one that works already is left alone.
+        """Start a connector, enrolled on first use; one that already runs is returned as it is.
 
-        `batch`: how many requests it takes at once. Further ones share the first one's keys unless told.
+        `batch`: how many requests it leases at once. `own_keys`: it does not share the first connector's key store.
         """
         running = self.connector if name == FIRST else self.further.get(name)
         if running is not None:
@@ -268,7 +273,7 @@ class Lab:
         settings = Settings(self.emulator.origin, self.ca_file, wait_seconds=wait, batch=batch)
         who = connector_identity.find(folder)
         if who is not None and self.cloud.connectors.get(who.connector_id) is None:
-            # It was deleted in the tenant: like an administrator, enrol anew.
+            # It was deleted in the tenant: enrol again, as an administrator would.
             who.path.unlink()
             who = None
         if who is None:
@@ -277,7 +282,7 @@ class Lab:
             shown = "PFX Lab connector" if name == FIRST else f"PFX Lab connector {name}"
             machine = "LAB-SERVER" if name == FIRST else f"LAB-{name}"[:64]
             who = await enroll(settings, token, folder, shown, machine, self.new_key)
-        # A provider of its own, as a connector in a process of its own has: what it remembers of keys is its own.
+        # Each connector has its own provider, as in separate processes, so that caches of keys are not shared.
         store = self.folder / "connector" / "keys" if name == FIRST or not own_keys else folder / "keys"
         providers = Providers([SoftwareKsp(store), *self.installed])
         made_connector = FaultyConnector(
@@ -291,7 +296,7 @@ class Lab:
         return made_connector
 
     async def stop_connector(self, name: str = FIRST) -> None:
-        """Stop a connector gracefully; one that does not run is left alone."""
+        """Stop a connector gracefully, if it runs."""
         if name == FIRST:
             stopped, self.connector = self.connector, None
         else:
@@ -300,9 +305,9 @@ class Lab:
             await stopped.stop()
 
     async def connectors_work(self, seconds: float = 20.0) -> bool:
-        """Let connectors do what is due at the lab's present moment; return whether nothing is left of it.
+        """Let connectors process what is due at the lab's present time; return whether nothing is left.
 
-        In a stepped lab they take turns; else they are waited for: while something moves, at most so many real seconds.
+        In a stepped lab they work in turn. Otherwise this waits for progress, at most `seconds` of real time.
         """
         if self.stepped:
             while [one for one in self.connectors() if await one.step()]:
@@ -329,37 +334,37 @@ class Lab:
             if now >= end or (now - moved > _STALLED and not leased):
                 break
             if now - moved > _STALLED / 2 and not woken:
-                # One that waits after a failure waits by the lab's clock, which may stand still.
+                # A connector backs off after a failure by the lab's clock, which may stand still.
                 woken = True
                 for connector in self.connectors():
                     connector.interrupt()
             await asyncio.sleep(0.02)
 
     def forget_devices(self) -> None:
-        """Let go of every device object; what their folders hold stays."""
+        """Drop every device object; their folders are kept."""
         self.devices.clear()
 
     def reopen_device(self, name: str) -> None:
-        """Open a device anew from its folder; one that has left management stays away."""
+        """Open a device again from its folder, unless it is no longer managed."""
         device = self.client.open(self.folder / "devices" / name)
         if device is not None:
             self.devices[name] = device
 
     def reload(self) -> None:
-        """Read what the administrator keeps anew, after a snapshot was put back."""
+        """Read the operator's file again, after a snapshot was restored."""
         self.operator, self._exported = self._operator(), None
 
     @property
     def client(self) -> DeviceClient:
-        """Return what opens and enrols devices of this lab."""
+        """Return a client that opens and enrols devices of this lab."""
         return DeviceClient(self.emulator.origin, self.emulator.tls.ca_pem, self.clock, self.new_key)
 
     async def device(
         self, platform: str, upn: str, os_version: str | None = None, *, name: str | None = None
     ) -> Device:
-        """Return the user's device of that platform, enrolled on first use; one for each version that is asked for.
+        """Return the user's device of a platform and OS version, enrolled on first use.
 
-        `name` makes it a device of its own, which is shown by that name.
+        `name`: a further device with this name, which is also its device name.
         """
         owner = upn.lower() if os_version is None else f"{upn.lower()} {os_version}"
         label = name or f"{platform}-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
@@ -382,14 +387,14 @@ class Lab:
         return made if os_version is None else replace(made, os_version=os_version)
 
     def name_of(self, device: Device) -> str:
-        """Return the name a device has in this lab, or its own."""
+        """Return a device's name in this lab, or else its device name."""
         return next((name for name, one in self.devices.items() if one is device), device.hardware.device_name)
 
     async def check_in(self, device: Device) -> int:
-        """Let a device check in, with the faults that are planned for it; return how many messages it sent.
+        """Let a device check in, with the faults planned for it; return the number of messages it sent.
 
         Raises:
-            SessionFailed: it is lost, or the service does not answer.
+            SessionFailed: the device is lost, or the service does not answer.
 
         """
         return await faulty_device.check_in(self.cloud, device, self.name_of(device))

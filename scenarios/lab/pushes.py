@@ -16,7 +16,7 @@ _DEBOUNCE: Final = 0.05
 
 
 class Pushes:
-    """Check-ins that pushes started. It is told of journal entries through `on_entry`."""
+    """Check-ins started by pushes. `on_entry` subscribes to the journal."""
 
     def __init__(self, devices: Mapping[str, Device], check_in: Callable[[Device], Awaitable[int]]) -> None:
         """`devices`: those of the lab, by name, kept current by their owner."""

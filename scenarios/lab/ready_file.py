@@ -1,4 +1,4 @@
-"""What a running lab tells the tools that use it: the ready file, and environment variables."""
+"""How tools find a running lab: the ready file, and environment variables."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where labs that run leave their ready files for further commands of the same user, and which of them still run.
+"""The user's folder of ready files, in which further commands find running labs.
 
 Each holds a lock beside its ready file for as long as it runs. The system releases it however the process ends, so the
 file of a dead lab is known at once, and removed by whoever looks next.
@@ -23,12 +23,12 @@ VARIABLE: Final = "PFXLAB_READY_FILE"
 """Environment variable that names the ready file of the lab to use."""
 
 _PATIENCE: Final = 10
-"""Seconds to wait for another command that looks at the folder; looking takes milliseconds."""
+"""Seconds to wait for another command's lock on the folder, which it needs for milliseconds."""
 
 
 @dataclass(frozen=True)
 class RunningLab:
-    """A lab that runs: its address and its ready file."""
+    """A running lab: its address and its ready file."""
 
     url: str
     ready_file: Path
@@ -43,7 +43,7 @@ def runtime_folder() -> Path:
 
 
 def _is_own(folder: Path) -> bool:
-    """Return whether a folder is there and belongs to this user; Windows gives each user folders of their own."""
+    """Return whether a folder exists and belongs to this user; Windows has separate folders for each user anyway."""
     try:
         return folder.is_dir() and (os.name != "posix" or folder.stat().st_uid == os.geteuid())
     except OSError:
@@ -52,7 +52,7 @@ def _is_own(folder: Path) -> bool:
 
 @contextmanager
 def announced(facts: dict[str, Any]) -> Iterator[Path]:
-    """Keep the ready file of this process's lab where further commands look; yield its path.
+    """Publish the ready file of this process's lab for further commands; yield its path.
 
     Raises:
         OSError: it cannot be written there.
@@ -75,7 +75,7 @@ def announced(facts: dict[str, Any]) -> Iterator[Path]:
 
 
 def running_labs() -> list[RunningLab]:
-    """Return the labs of this user that run and can be found; the ready files of dead ones are removed.
+    """Return this user's running labs; ready files of labs that no longer run are removed.
 
     Raises:
         OSError: the folder cannot be used.
@@ -89,14 +89,14 @@ def running_labs() -> list[RunningLab]:
 
 
 def _guard(folder: Path) -> "BaseFileLock":
-    """Return what keeps a lab from beginning while another command takes its lock for that of a dead one."""
+    """Return the folder's lock, which stops a lab from starting while another command removes stale files."""
     from filelock import FileLock
 
     return FileLock(folder / "lock", timeout=_PATIENCE)
 
 
 def _claim(folder: Path, name: str) -> tuple[Path, "BaseFileLock"]:
-    """Return a ready file's path and its lock, held; a lab in another network may have the same port."""
+    """Return a ready file's path and its acquired lock; a lab in another network namespace may have the same port."""
     from filelock import FileLock, Timeout
 
     for number in count():
@@ -124,7 +124,7 @@ def _runs(path: Path) -> bool:
 def _forget(path: Path) -> None:
     path.unlink(missing_ok=True)
     if os.name == "posix":
-        # Windows does not remove a file that is open; there the empty lock stays.
+        # Windows does not remove an open file, so the empty lock file stays.
         _lock_of(path).unlink(missing_ok=True)
 
 

@@ -1,6 +1,6 @@
-"""A hardware security module for a lab's connector: a SoftHSM token of its own, reached by PKCS#11 as any other HSM.
+"""An HSM for a lab's connector: a SoftHSM token, used through PKCS#11 like any other HSM.
 
-SoftHSM reads its configuration once for each process, so all labs of a process share one folder of tokens.
+SoftHSM reads its configuration once per process, so all labs of a process share one folder of tokens.
 """
 
 import atexit
@@ -42,10 +42,10 @@ def _tokens() -> Path:
 
 
 def use_hsm(world: World, key_name: str) -> str:
-    """Give the lab's connectors an HSM with a key in it; they must be started after this.
+    """Give the lab's connectors an HSM with a key in it, before they are started; return a sentence on the result.
 
     Raises:
-        NoHsm: this machine has none.
+        NoHsm: SoftHSM is not installed.
 
     """
     module, folder, label = _module(), _tokens(), f"lab {secrets.token_hex(4)}"

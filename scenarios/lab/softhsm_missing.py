@@ -1,4 +1,4 @@
-"""Said where an HSM is asked for and the machine has none: apart from hsm.py, which needs python-pkcs11."""
+"""The error for a machine without an HSM, apart from softhsm.py, which needs python-pkcs11."""
 
 
 class NoHsm(Exception):

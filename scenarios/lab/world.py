@@ -43,7 +43,7 @@ class World:
         self.kept = snapshot.KeptSnapshots(lab.folder / "snapshots")
 
         self.parts: tuple[str, ...] = ()
-        """What the lab was started with beside the cloud: connector, devices."""
+        """Parts that were started beside the cloud: connector, devices."""
 
         self.asked: list[Mapping[str, Any]] = []
         """Changes requested through the control API, for a bundle."""
@@ -69,12 +69,12 @@ class World:
     # Time and switches
 
     async def pass_time(self, step: timedelta, every: timedelta | None = None) -> list[schedule.CheckIn]:
-        """Let time pass; everything that is scheduled in between happens, in order. The clock stands still afterwards.
+        """Let time pass; everything scheduled in between happens, in order. The clock stands still afterwards.
 
-        `every`: devices are switched off but for one check-in in so much time, in place of their schedule.
+        `every`: devices check in once per this span, switched off in between, instead of by their schedule.
 
         Raises:
-            ValueError: the clock would leave the years it may stand in.
+            ValueError: a span is not positive, or the clock would leave its range of years.
 
         """
         if step < timedelta() or (every is not None and every <= timedelta()):
@@ -85,7 +85,7 @@ class World:
         return await schedule.pass_time(self.lab, step)
 
     async def settle(self) -> int:
-        """Let everything happen that is due now; return how many check-ins that took."""
+        """Carry out everything that is due now; return the number of check-ins."""
         return await schedule.settle(self.lab)
 
     async def check_in(self, name: str) -> schedule.CheckIn:
@@ -105,13 +105,23 @@ class World:
     # Questions
 
     def explain(self, user: str, device: str | None = None, certificate: str | None = None) -> list[Explanation]:
-        """Say why certificates of a user have, or have not, arrived; names as in this world."""
+        """Explain why certificates of a user have, or have not, arrived; device and certificate by name.
+
+        Raises:
+            Unknown: no such device or certificate.
+
+        """
         thumbprint = None if certificate is None else self.certificates.get(certificate).thumbprint
         device_id = None if device is None else self.devices.get(device).identity.device_id
         return explain(self.lab.cloud, self.lab.operator.credentials.tenant_id, user, device_id, thumbprint)
 
     def holds(self, device: str) -> list[str]:
-        """Return the names of the certificates a device holds; a thumbprint where nobody gave one."""
+        """Return the names of the certificates on a device; the thumbprint of one without a name.
+
+        Raises:
+            Unknown: no such device.
+
+        """
         names = {one.thumbprint: name for name, one in self.certificates.issued.items()}
         found = [one.thumbprint for one in self.devices.get(device).store.identities()]
         return sorted(names.get(thumbprint, thumbprint) for thumbprint in found)
@@ -162,7 +172,7 @@ class World:
         await self.restore(self._baseline)
 
     def requests(self) -> int:
-        """Return how many requests to Graph there have been, but for this world's own; a reset does not lower it."""
+        """Return the number of requests to Graph, without the lab's own; a reset does not lower it."""
         self.lab.cloud.journal.flush()
         return self._requests
 
@@ -171,7 +181,7 @@ class World:
             self._requests += 1
 
     def forget(self) -> None:
-        """Forget what was noted about a run that is over: faults taken back, snapshots, what was asked."""
+        """Discard what a finished run left: removed faults, snapshots, noted requests to the control API."""
         self.faults.removed.clear()
         self.kept.clear()
         self.asked.clear()

@@ -1,4 +1,4 @@
-"""How each condition that a scenario may expect is checked. The conditions: emulator/lab/expectations.py."""
+"""Checks the conditions that a scenario may expect, which are listed in emulator/lab/expectations.py."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +24,7 @@ _LOOKED_AT: Final = 1000
 
 
 class NotMet(Exception):
-    """Something is not as expected; the text says what was expected, what came, and what is known about why."""
+    """A condition is not met; the text says what was expected, what was found and, where known, why."""
 
 
 def _names(value: Any) -> list[str]:
@@ -32,7 +32,7 @@ def _names(value: Any) -> list[str]:
 
 
 def _why(world: World, device: str, certificate: str) -> str:
-    """Return what the lab can explain about a certificate on a device."""
+    """Return the lab's explanation of a certificate on a device, or an empty text."""
     try:
         upn = world.certificates.get(certificate).upn
         for results in world.explain(upn, device, certificate):
@@ -158,7 +158,7 @@ async def _active(world: World, given: Given) -> str:
 
 
 async def _processed(world: World, given: Given) -> str:
-    """How many requests a connector has taken: each once, however often it was told."""
+    """Check how many requests a connector has leased."""
     name = given["connector"]
     ids = [one.connector_id for one in world.lab.connectors() if one.name == name]
     took = Counter[str]()
@@ -192,7 +192,7 @@ async def _journal(world: World, given: Given) -> str:
 
 
 async def _secrets(world: World, _: Given) -> str:
-    """No password and no private key of the scenario's certificates in what the cloud keeps."""
+    """Check that no password or private key of the scenario's certificates is in the cloud's data."""
     watched = []
     for name, made in world.certificates.issued.items():
         if len(made.issued.password) >= canaries.SHORTEST:
@@ -225,10 +225,10 @@ CHECKS: Final[dict[str, Callable[[World, Given], Awaitable[str]]]] = {
 
 
 async def check(world: World, given: Given) -> str:
-    """Check everything that is expected; return what was found in a sentence.
+    """Check every condition; return what was found in a sentence.
 
     Raises:
-        NotMet: the first thing that is not so.
+        NotMet: the first condition that is not met.
 
     """
     results = []

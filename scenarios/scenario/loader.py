@@ -1,4 +1,4 @@
-"""Reads scenarios from YAML files and says with a line number what is wrong with one. See docs/scenarios.md."""
+"""Reads scenarios from YAML files; errors have the line. See docs/scenarios.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from pfxlab.scenarios.lab.config_file import config_of
 
 CATALOGUE: Final = files(__package__) / "catalogue"
 START: Final = "2026-03-02T08:00:00Z"
-"""When a scenario begins that does not say so: a Monday morning."""
+"""The default start of a scenario: a Monday morning."""
 
 
 class ScenarioProblem(ValueError):
-    """A file that is no scenario; the text says where, what was expected, and what came."""
+    """A file that is not a valid scenario; the text says where, what was expected and what was found."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read_scenario(path: Path, name: str | None = None) -> Scenario:
     """Return the scenario in a file.
 
     Raises:
-        ScenarioProblem: the file cannot be read, is not YAML, or is no scenario; with the line.
+        ScenarioProblem: the file cannot be read, is not YAML, or is not a scenario; with the line.
 
     """
     try:
@@ -78,10 +78,10 @@ def read_scenario(path: Path, name: str | None = None) -> Scenario:
 
 
 def parse_scenario(text: str, name: str, place: str) -> Scenario:
-    """Return the scenario of a text; `place` stands in what is said about it.
+    """Return the scenario in a text; errors name `place` as its source.
 
     Raises:
-        ScenarioProblem: it is not YAML, or no scenario; with the line.
+        ScenarioProblem: it is not YAML or not a scenario; with the line.
 
     """
     try:
@@ -104,7 +104,7 @@ def parse_scenario(text: str, name: str, place: str) -> Scenario:
 
 
 def _check_values(root: yaml.Node, body: Mapping[str, Any], place: str) -> None:
-    """Check what a schema cannot: moments that are, switches and faults that exist."""
+    """Check what a schema cannot: that moments are valid, and that switches and faults exist."""
     where: list[str | int] = ["start"]
     try:
         read_moment(body.get("start", START))
@@ -119,6 +119,6 @@ def _check_values(root: yaml.Node, body: Mapping[str, Any], place: str) -> None:
 
 
 def catalogue() -> dict[str, Scenario]:
-    """Return the scenarios that come with the lab, by name."""
+    """Return the scenarios shipped with the lab, by name."""
     found = sorted(Path(str(entry)) for entry in CATALOGUE.iterdir() if entry.name.endswith(".yaml"))
     return {path.stem: read_scenario(path) for path in found}

@@ -1,4 +1,4 @@
-"""Runs scenarios, each in a lab of its own that goes step by step: the same seed gives the same journal."""
+"""Runs scenarios, each in its own stepped lab: the same seed gives the same journal."""
 
 import asyncio
 import tempfile
@@ -25,7 +25,7 @@ _ALL_ENTRIES = 10_000_000
 
 @dataclass
 class Run:
-    """What came of a scenario: `why` says what failed, with the line; `idle_faults` never struck."""
+    """The result of a scenario. `why`: what failed, with the line; `idle_faults`: those that never struck."""
 
     scenario: Scenario
     seed: int
@@ -36,7 +36,7 @@ class Run:
     idle_faults: list[str] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
     end: dict[str, Any] = field(default_factory=dict)
-    """Clock, switches and faults as they were at the end."""
+    """Clock, switches and faults at the end."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -85,10 +85,10 @@ async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None,
                 done.outcome, done.why = "skipped", str(error)
                 break
             except Exception as error:
-                # A mistake of the lab's own ends one scenario, not all of them.
-                told_as = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                # An error in the lab itself fails one scenario, not all of them.
+                text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 done.outcome = "failed"
-                done.why = f"line {done.scenario.lines[number]}, {next(iter(step))}: {told_as}"
+                done.why = f"line {done.scenario.lines[number]}, {next(iter(step))}: {text}"
                 break
             done.steps.append(text)
             progress(text)
@@ -110,7 +110,7 @@ def run_all(
     *,
     strict: bool = False,
 ) -> list[Run]:
-    """Run scenarios one after the other; the keys of devices and certificates are made once for all of them."""
+    """Run scenarios one after the other; keys of devices and certificates are generated once for all of them."""
     with kept_keys(24) as keys:
 
         async def every() -> list[Run]:

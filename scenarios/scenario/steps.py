@@ -1,4 +1,4 @@
-"""What each verb of a scenario does to a lab with connectors and devices. The verbs: emulator/lab/verbs.py."""
+"""Functions of the verbs in emulator/lab/verbs.py, for a lab with connectors and devices."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -92,8 +92,8 @@ def _plan(given: Arguments) -> CertificatePlan:
 
 async def _certificate(world: World, given: Arguments) -> str:
     begins = read_moment(given["begins"]) if "begins" in given else world.lab.clock.now() - timedelta(days=1)
-    made = world.certificates.issue(given["name"], given["user"], _plan(given), begins)
-    ends = made.issued.certificate.not_valid_after_utc
+    certificate = world.certificates.issue(given["name"], given["user"], _plan(given), begins)
+    ends = certificate.issued.certificate.not_valid_after_utc
     return f"{given['name']} issued to {given['user']}, valid {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
 
 
@@ -114,15 +114,15 @@ def _check_import(name: str, done: ImportResult, refused: str | None) -> None:
         raise VerbFailed(f"expected the import of {name} to be refused with {refused}, got {got}")
 
 
-class _Hurried:
-    """The lab's clock for a tool that waits: waiting moves it, since nothing else happens meanwhile."""
+class _SkippingClock:
+    """The lab's clock for a tool that waits: a wait advances the clock, since nothing else happens meanwhile."""
 
     def __init__(self, world: World) -> None:
         self._clock = world.lab.clock
         self.now = self._clock.now
 
     async def sleep(self, seconds: float) -> None:
-        """Let that much time be over."""
+        """Advance the clock instead of waiting."""
         self._clock.freeze()
         self._clock.advance(timedelta(seconds=max(seconds, 0.001)))
 
@@ -131,7 +131,7 @@ async def _bulk_import(world: World, given: Arguments) -> str:
     count, template = given["count"], world.certificates.record(given["certificate"])
     items = [Item(upn, {**template, "userPrincipalName": upn}) for upn in world.directory.users(count)]
     begun, outcomes = world.lab.clock.now(), []
-    async for outcome in import_all(await world.administrator.client(), items, _Hurried(world), at_once=1):
+    async for outcome in import_all(await world.administrator.client(), items, _SkippingClock(world), at_once=1):
         outcomes.append(outcome)
     failed = [one for one in outcomes if one.state == "failed"]
     if failed:
@@ -156,7 +156,7 @@ async def _key(world: World, given: Arguments) -> str:
     if given["action"] == "add":
         world.keys.add(name)
         return f"key {name} made on the connector"
-    # As Export- and Import-IntunePublicKey with the private key: what a new server is given of the old one.
+    # As Export- and Import-IntunePublicKey with the private key, when a server is replaced.
     world.keys.move(name, given["to"])
     return f"key {name} exported, and imported on the server of the connector {given['to']}"
 
@@ -164,12 +164,11 @@ async def _key(world: World, given: Arguments) -> str:
 async def _pass(world: World, given: Any) -> str:
     wanted = {"time": given} if isinstance(given, str) else given
     every = read_duration(wanted["check_in_every"]) if "check_in_every" in wanted else None
-    came = await world.pass_time(read_duration(wanted["time"]), every)
-    failed = sum(one.failed is not None for one in came)
+    check_ins = await world.pass_time(read_duration(wanted["time"]), every)
+    failed = sum(one.failed is not None for one in check_ins)
     missed = f", {failed} of them failed" if failed else ""
-    return (
-        f"{wanted['time']} passed, {counted(len(came), 'check-in')}{missed}, now {world.lab.clock.now():%Y-%m-%d %H:%M}"
-    )
+    count, now = counted(len(check_ins), "check-in"), world.lab.clock.now()
+    return f"{wanted['time']} passed, {count}{missed}, now {now:%Y-%m-%d %H:%M}"
 
 
 async def _clock(world: World, given: Arguments) -> str:
@@ -182,16 +181,16 @@ async def _clock(world: World, given: Arguments) -> str:
 
 
 async def _settle(world: World, _: Any) -> str:
-    came = await world.settle()
-    return f"everything due is done, {counted(came, 'check-in')}"
+    check_ins = await world.settle()
+    return f"everything due is done, {counted(check_ins, 'check-in')}"
 
 
 async def _check_in(world: World, given: Any) -> str:
     results = []
     for name in _names(given):
-        came = await world.check_in(name)
+        done = await world.check_in(name)
         results.append(
-            f"{name} failed ({came.failed})" if came.failed else f"{name} with {counted(came.messages, 'message')}"
+            f"{name} failed ({done.failed})" if done.failed else f"{name} with {counted(done.messages, 'message')}"
         )
     return f"check-in: {', '.join(results)}"
 
@@ -276,7 +275,7 @@ FUNCTIONS: Final[Mapping[str, StepFunction]] = {
     "restore": _restore,
     "expect": _expect,
 }
-"""Name of a verb (emulator/lab/verbs.py) → what it does to a world."""
+"""Name of a verb (emulator/lab/verbs.py) → its function."""
 
 
 async def perform(world: World, step: Mapping[str, Any]) -> str:
@@ -284,7 +283,7 @@ async def perform(world: World, step: Mapping[str, Any]) -> str:
 
     Raises:
         VerbFailed: it could not be done, or something is not as expected.
-        ValueError: a name that nothing has, or a moment that cannot be.
+        ValueError: an unknown name, or a moment out of range.
 
     """
     ((name, given),) = step.items()

@@ -1,4 +1,4 @@
-"""Runs what a bundle recorded again."""
+"""Replays the run in a bundle."""
 
 import asyncio
 import contextlib
@@ -52,19 +52,22 @@ def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_
     command = command[1:] if command[:1] == ("--",) else command
     try:
         recorded = bundle.unpack(file.read_bytes())
-        came = _scenario(recorded) if recorded.kind == "scenario" else _lab(recorded, command, repeat=not command_asks)
+        if recorded.kind == "scenario":
+            replayed = _scenario(recorded)
+        else:
+            replayed = _lab(recorded, command, repeat=not command_asks)
     except BadBundle as error:
         stop(USAGE, f"{file}: {error}")
     except NoLab as error:
         stop(COULD_NOT_RUN, f"The replay could not go on: {error}")
     if journal is not None:
-        journal.write_text("".join(f"{line}\n" for line in came), "utf-8")
-    difference = bundle.compare(recorded.journal, came)
+        journal.write_text("".join(f"{line}\n" for line in replayed), "utf-8")
+    difference = bundle.compare(recorded.journal, replayed)
     if difference is None:
-        click.echo(f"The same: {len(came)} journal entries, byte for byte apart from key material.")
+        click.echo(f"The same: {len(replayed)} journal entries, byte for byte apart from key material.")
         return
     click.echo(f"Another way from journal entry {difference.line} on:")
-    click.echo(f"  recorded  {difference.recorded}\n  now       {difference.came}")
+    click.echo(f"  recorded  {difference.recorded}\n  now       {difference.replayed}")
     raise SystemExit(VERDICT_FAILED)
 
 
@@ -79,7 +82,7 @@ def _scenario(recorded: Bundle) -> list[str]:
 
 def _config(start: Mapping[str, Any]) -> Config:
     if start.get("tenants"):
-        # Their secrets are not in the bundle, so the recorded sign-ins cannot be repeated.
+        # A bundle has no secrets, so their sign-ins cannot be repeated.
         raise BadBundle("expected a run without configured tenants, got one; replay it with the tool and --config")
     try:
         made = config_of(switches=start["switches"])
@@ -104,10 +107,10 @@ def _lab(recorded: Bundle, command: Sequence[str], *, repeat: bool) -> list[str]
     click.echo(f"Replaying a lab with seed {config.seed}: {' '.join(command)}")
     with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
         lay_out(Path(folder))
-        return asyncio.run(_again(Path(folder), config, recorded, asked, command))
+        return asyncio.run(_replay(Path(folder), config, recorded, asked, command))
 
 
-async def _again(
+async def _replay(
     folder: Path, config: Config, recorded: Bundle, asked: Sequence[Mapping[str, Any]], command: Sequence[str]
 ) -> list[str]:
     lab = Lab(folder, config)
@@ -118,23 +121,23 @@ async def _again(
         ready_file = folder / "operator" / "ready.json"
         write_ready_file(ready_file, facts)
         first = list(itertools.takewhile(lambda one: one["afterRequests"] == 0, asked))
-        await _ask_again(facts, first, world.requests)
-        asking = asyncio.create_task(_ask_again(facts, asked[len(first) :], world.requests))
+        await _repeat_requests(facts, first, world.requests)
+        repeating = asyncio.create_task(_repeat_requests(facts, asked[len(first) :], world.requests))
         variables = {**os.environ, **environment(facts, ready_file)}
         process = await asyncio.create_subprocess_exec(*command, env=variables)
         await process.wait()
-        asking.cancel()
+        repeating.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await asking
+            await repeating
         return list(bundle.of_world(world).journal)
 
 
-async def _ask_again(facts: Mapping[str, Any], asked: Sequence[Mapping[str, Any]], requests: Any) -> None:
-    """Ask the control API what it was asked, each when as many requests have come as had then."""
+async def _repeat_requests(facts: Mapping[str, Any], asked: Sequence[Mapping[str, Any]], requests: Any) -> None:
+    """Repeat requests to the control API, each after the same number of Graph requests as in the recorded run."""
     control = ControlClient(facts)
     for one in asked:
         while requests() < one["afterRequests"]:  # noqa: ASYNC110 - the tool sends them, in a process of its own
             await asyncio.sleep(_POLL_SECONDS)
-        # What was refused then is refused again.
+        # A request that was refused is refused again.
         with contextlib.suppress(ControlRefused):
             await asyncio.to_thread(control.send, str(one["method"]), str(one["path"]), one["body"])

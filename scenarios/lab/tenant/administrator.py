@@ -8,7 +8,7 @@ from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.tenant.names import named
 
 AGENT: Final = "pfxlab-world"
-"""User agent that tells the lab's own requests from those of a tool under test."""
+"""User agent that distinguishes the lab's own requests from those of a tool under test."""
 
 _NATIONAL: Final = {
     "usGovernment": ("graph.microsoft.us", "login.microsoftonline.us"),
@@ -33,7 +33,12 @@ class Administrator:
             self._client = None
 
     async def national_cloud(self, name: str) -> None:
-        """Let the administrator's tool speak to the hosts of a cloud, through the lab's proxy; `lab` for its own."""
+        """Use the hosts of a national cloud, through the lab's proxy; `lab` returns to the lab's address.
+
+        Raises:
+            Unknown: no such cloud.
+
+        """
         await self.close()
         self._hosts = None if name == "lab" else named(_NATIONAL, name, "cloud")
 
@@ -67,5 +72,5 @@ class Administrator:
         return await (await self.client()).call(method, path, body)
 
     def use_own_hosts(self) -> None:
-        """Speak to the lab's own address again."""
+        """Use the lab's own address again."""
         self._hosts = None

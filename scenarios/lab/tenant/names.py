@@ -1,18 +1,18 @@
-"""Names that a caller gives to what is in a lab, and what is said of one that nothing has."""
+"""Names that a caller gives to things in a lab, and the error for an unknown one."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 class Unknown(ValueError):
-    """A name that nothing in this world has; the text says which there are."""
+    """A name that nothing in the lab has; the text lists the names there are."""
 
 
 def named(known: Mapping[str, Any], name: str, what: str) -> Any:
-    """Return what has a name.
+    """Return the value of a name; `what` is the kind of thing, for the error.
 
     Raises:
-        Unknown: nothing has it.
+        Unknown: there is no such name.
 
     """
     if name not in known:
