@@ -57,10 +57,10 @@ $(VENV)/.test-ready: pyproject.toml setup.py | $(BIN)/python
 	@touch $@ $(VENV)/.demo-ready
 
 # One import name, four folders: mypy and import-linter read this tree of links.
-build/typed/pfxlab: setup.py
+build/typed/pfxlab: setup.py $(wildcard pfxlab/*.py)
 	@mkdir -p $@
 	@for party in emulator connector_sim device_sim scenarios; do ln -sfn "../../../$$party" "$@/$$party"; done
-	@for file in __init__.py __main__.py py.typed; do ln -sfn "../../../pfxlab/$$file" "$@/$$file"; done
+	@for file in pfxlab/*.py pfxlab/py.typed; do ln -sfn "../../../$$file" "$@/$${file#pfxlab/}"; done
 	@touch $@
 
 # Microsoft's JavaScript clients, which the tests run unmodified; without npm those tests are skipped.

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from pfxlab import private_file
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.clock import Clock
 
@@ -141,7 +142,7 @@ class EventLogFile:
     def __init__(self, path: Path, clock: Clock, largest: int = _LARGEST) -> None:
         self._path, self._clock, self._largest = path, clock, largest
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = path.open("ab")
+        self._file = private_file.append(path)
 
     def __call__(self, event: Event) -> None:
         """Append an event."""
@@ -152,7 +153,7 @@ class EventLogFile:
         if self._file.tell() >= self._largest:
             self._file.close()
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            self._file = self._path.open("ab")
+            self._file = private_file.append(self._path)
 
     def close(self) -> None:
         """Close the file."""

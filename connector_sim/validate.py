@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pfxlab.connector_sim import private_file
+from pfxlab import private_file
 from pfxlab.connector_sim.errors import ConnectorError
 from pfxlab.connector_sim.keys.provider import Providers
 from pfxlab.emulator.wire.enums import PaddingScheme

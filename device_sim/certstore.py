@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pfxlab import private_file
 from pfxlab.device_sim.errors import DeviceDamaged
 from pfxlab.emulator.wire.files.damaged import Damaged, reading
 from pfxlab.emulator.wire.files.key_pem import read_identity, to_pem
@@ -106,8 +107,4 @@ def write_private(path: Path, data: bytes) -> None:
 
     """
     with reading(path, "a file that can be written", "make room for it", DeviceDamaged):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_name(f".{path.name}.part")
-        part.touch(mode=0o600)
-        part.write_bytes(data)
-        part.replace(path)
+        private_file.replace(path, data)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
+from pfxlab import private_file
 from pfxlab.emulator.wire.clock import Clock
 
 _FIVE_MINUTES = timedelta(minutes=5)
@@ -33,24 +34,6 @@ def thumbprint(certificate: x509.Certificate) -> str:
 def thumbprint_of_der(certificate: bytes) -> str:
     """Return the same of a certificate in DER."""
     return hashlib.sha1(certificate, usedforsecurity=False).hexdigest()
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, at once or not at all."""
-    _write_at_once(path, data, 0o600)
-
-
-def write_public(path: Path, data: bytes) -> None:
-    """Write a file that everybody may read, at once or not at all: another process may open it at any moment."""
-    _write_at_once(path, data, 0o644)
-
-
-def _write_at_once(path: Path, data: bytes, mode: int) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.touch(mode=0o600)
-    part.chmod(mode)
-    part.write_bytes(data)
-    part.replace(path)
 
 
 @dataclass(frozen=True)
@@ -164,7 +147,8 @@ def load_or_create(path: Path | None, common_name: str, clock: Clock) -> Authori
         return Authority(x509.load_pem_x509_certificate(pem), key)
     authority = new_authority(common_name, clock.now())
     if path is not None:
-        write_private(path, private_pem(authority.key) + authority.certificate.public_bytes(serialization.Encoding.PEM))
+        pem = authority.certificate.public_bytes(serialization.Encoding.PEM)
+        private_file.replace(path, private_pem(authority.key) + pem)
     return authority
 
 

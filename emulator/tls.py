@@ -7,7 +7,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pfxlab.emulator.pki import write_private
+from pfxlab import private_file
 from pfxlab.emulator.proxy import MICROSOFT_HOSTS
 
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: the lab's clock may stand years away from the machine's; the rooms that
@@ -38,7 +38,7 @@ class ServerTls:
         )
         if self._kept is not None:
             chain = b"".join(blob.bytes() for blob in self._leaf.cert_chain_pems)
-            write_private(self._kept, self._leaf.private_key_pem.bytes() + chain)
+            private_file.replace(self._kept, self._leaf.private_key_pem.bytes() + chain)
 
     @property
     def ca_pem(self) -> bytes:
@@ -78,7 +78,7 @@ def _load_or_create(folder: Path | None) -> trustme.CA:
         key, certificate = path.read_bytes().split(_CERTIFICATE)
         return trustme.CA.from_pem(_CERTIFICATE + certificate, key)
     ca = _new()
-    write_private(path, ca.private_key_pem.bytes() + ca.cert_pem.bytes())
+    private_file.replace(path, ca.private_key_pem.bytes() + ca.cert_pem.bytes())
     return ca
 
 

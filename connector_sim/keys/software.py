@@ -12,10 +12,11 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pfxlab.connector_sim import private_file
+from pfxlab import private_file
 from pfxlab.connector_sim.errors import DecryptFailed, FileDamaged, KeyExists, KeyNotFound, KeyStoreError, NotExportable
 from pfxlab.connector_sim.keys.padding import oaep
 from pfxlab.connector_sim.keys.provider import KeyInfo, check
+from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.emulator.wire.enums import PaddingScheme
 from pfxlab.emulator.wire.files.damaged import reading
 from pfxlab.emulator.wire.files.key_pem import read_key
@@ -103,7 +104,7 @@ class SoftwareKsp:
         check(key_name, key.key_size)
         head = f"{_HEAD}{json.dumps({'name': key_name, 'exportable': exportable})}\n".encode()
         try:
-            private_file.create(self.path(key_name), head + private_file.pkcs8_pem(key))
+            private_file.create(self.path(key_name), head + pkcs8_pem(key))
         except FileExistsError:
             raise self._exists(key_name) from None
         return self.open(key_name)

@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from pfxlab import private_file
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.pki import private_pem, write_private
+from pfxlab.emulator.pki import private_pem
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,7 +32,7 @@ class SigningKey:
         else:
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             if path is not None:
-                write_private(path, private_pem(key))
+                private_file.replace(path, private_pem(key))
         spki = key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pfxlab import private_file
 from pfxlab.emulator.store.migrations import migrations
 from pfxlab.emulator.store.sqlite_without_numpy import Database
 
@@ -24,10 +25,12 @@ class Store:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        if path is not None:
+            # Before SQLite opens it, which would follow a link and let others read until a chmod.
+            private_file.prepare(path)
         connection = sqlite3.connect(":memory:" if path is None else path, check_same_thread=False)
         self._db = Database(connection)
         if path is not None:
-            path.chmod(0o600)
             self._db.enable_wal()
             # In WAL mode NORMAL survives the death of the process, and commits without a disk flush each.
             self._db.execute("pragma synchronous = normal")

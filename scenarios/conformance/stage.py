@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pfxlab import private_file
 from pfxlab.connector_sim.cmdlets import COLLECTION, new_user_pfx_certificate
 from pfxlab.connector_sim.keys.software import SoftwareKey
 from pfxlab.emulator.graph.dispatch import build_router
 from pfxlab.emulator.graph.router import split_path
 from pfxlab.emulator.journal.exchanges import Exchange, Recorder
-from pfxlab.emulator.pki import private_pem, write_private
+from pfxlab.emulator.pki import private_pem
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
@@ -106,8 +107,8 @@ class Stage:
         """Write a certificate's files; return the arguments that name them. `password` may be a wrong one."""
         pfx, password_file = self.folder / f"{name}.pfx", self.folder / f"{name}.password.txt"
         told = given.password if password is None else password
-        write_private(pfx, given.pfx)
-        write_private(password_file, f"{told}\n".encode())
+        private_file.replace(pfx, given.pfx)
+        private_file.replace(password_file, f"{told}\n".encode())
         (self.folder / f"{name}.upn.txt").write_text(f"{given.upn}\n", "utf-8")
         return {
             "pfx": str(pfx),
@@ -177,9 +178,9 @@ class Stage:
         lab, folder = self.lab, self.folder / "own"
         folder.mkdir(mode=0o700, exist_ok=True)
         key_file, password_file = self.folder / "private-key.pem", self.folder / "operator.txt"
-        write_private(key_file, private_pem(lab.connector_key()._key))
+        private_file.replace(key_file, private_pem(lab.connector_key()._key))
         made = lab.operator.credentials
-        write_private(password_file, f"{made.operator_password}\n".encode())
+        private_file.replace(password_file, f"{made.operator_password}\n".encode())
         return {
             "folder": str(folder),
             "keys_dir": str(lab.folder / "connector" / "keys"),

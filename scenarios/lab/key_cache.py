@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from pfxlab import private_file
 from pfxlab.connector_sim.keys.software import SoftwareKsp
 from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.clock import LabClock
@@ -42,11 +43,15 @@ def lay_out(folder: Path) -> None:
         if not all((kept / name).is_file() for name in _FILES):
             shutil.rmtree(kept, ignore_errors=True)
             _make(kept)
-        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        shutil.copytree(kept, folder, dirs_exist_ok=True, copy_function=_copy)
     except OSError:
         # An unwritable home only costs time. A partial copy would be worse than none.
         for name in _FILES:
             (folder / name).unlink(missing_ok=True)
+
+
+def _copy(kept: str, target: str) -> None:
+    private_file.replace(Path(target), Path(kept).read_bytes())
 
 
 def key_pool(size: int = 8) -> KeyPool:

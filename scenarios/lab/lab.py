@@ -21,6 +21,7 @@ from typing import Final
 from cryptography.hazmat.primitives import serialization
 from filelock import FileLock, Timeout
 
+from pfxlab import private_file
 from pfxlab.connector_sim import identity as connector_identity
 from pfxlab.connector_sim.cmdlets import EncryptionKey, GraphClient
 from pfxlab.connector_sim.errors import KeyNotFound
@@ -35,7 +36,6 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config, switches_with
 from pfxlab.emulator.lab.seed import add_user, restore, seed, seed_tenants
-from pfxlab.emulator.pki import write_public
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
@@ -156,11 +156,11 @@ class Lab:
             PortTaken: the port is in use.
 
         """
-        write_public(self.ca_file, self.emulator.tls.ca_pem)
+        private_file.replace_public(self.ca_file, self.emulator.tls.ca_pem)
         pem = self.encryption_key().key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        write_public(self.public_key_file, pem)
+        private_file.replace_public(self.public_key_file, pem)
         await self.emulator.start(port)
 
     async def stop(self) -> None:

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from pfxlab import private_file
 from pfxlab.emulator.lab.seed import Credentials
-from pfxlab.emulator.pki import write_private
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Operator:
     def save(self, path: Path) -> None:
         """Write a file only its owner may read."""
         body = {"credentials": asdict(self.credentials), "passwords": self.passwords}
-        write_private(path, json.dumps(body, indent=2).encode())
+        private_file.replace(path, json.dumps(body, indent=2).encode())
 
     def password_of(self, upn: str) -> str:
         """Return a user's password, whatever the case of the name."""

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pfxlab import private_file
 from pfxlab.emulator.admin.page import PREFIX as ADMIN_PREFIX
 from pfxlab.emulator.lab.control import PREFIX
-from pfxlab.emulator.pki import write_private
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 from pfxlab.scenarios.lab.running_labs import VARIABLE
 
@@ -38,13 +38,13 @@ def ready(lab: Lab) -> dict[str, Any]:
 
 def write_ready_file(path: Path, facts: dict[str, Any]) -> None:
     """Write the ready file, complete or not at all, readable by its owner only."""
-    write_private(path, json.dumps(facts, indent=2).encode())
+    private_file.replace(path, json.dumps(facts, indent=2).encode())
 
 
 def remove_ready_file(path: Path, control_token: str) -> None:
     """Remove the ready file if it is still ours: another lab may have written its own there since."""
     try:
-        ours = json.loads(path.read_text())["control_token"] == control_token
+        ours = json.loads(private_file.read_no_link(path))["control_token"] == control_token
     except (OSError, ValueError, KeyError, TypeError):
         return
     if ours:

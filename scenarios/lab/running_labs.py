@@ -58,14 +58,14 @@ def announced(facts: dict[str, Any]) -> Iterator[Path]:
         OSError: it cannot be written there.
 
     """
-    from pfxlab.emulator.pki import write_private
+    from pfxlab import private_file
 
     folder = runtime_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
     with _guard(folder):
         path, lock = _claim(folder, f"lab-{urlsplit(str(facts['graph_url'])).port}")
-        write_private(path, json.dumps(facts, indent=2).encode())
+        private_file.replace(path, json.dumps(facts, indent=2).encode())
     try:
         yield path
     finally:

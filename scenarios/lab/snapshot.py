@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pfxlab import private_file
 from pfxlab.emulator.intune import deliveries
 from pfxlab.emulator.lab import snapshot as cloud_snapshot
 from pfxlab.emulator.lab.snapshot import BadSnapshot, CloudState
-from pfxlab.emulator.pki import write_private
 
 if TYPE_CHECKING:
     from pfxlab.scenarios.lab.lab import Lab
@@ -104,7 +104,7 @@ async def restore(lab: "Lab", state: Snapshot) -> None:
 def _put(path: Path, data: bytes | None) -> None:
     if data is not None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(path, data)
+        private_file.replace(path, data)
         return
     path.unlink(missing_ok=True)
     if path.parent.parent.name == "devices" and not any(path.parent.iterdir()):
@@ -132,7 +132,7 @@ def write(path: Path, state: Snapshot) -> None:
         archive.writestr("manifest.json", json.dumps({"format": _FORMAT, "parts": digests}))
         for name, data in parts.items():
             archive.writestr(name, data)
-    write_private(path, held.getvalue())
+    private_file.replace(path, held.getvalue())
 
 
 def read(path: Path) -> Snapshot:

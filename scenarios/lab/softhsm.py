@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from pfxlab import private_file
 from pfxlab.connector_sim.cmdlets import EncryptionKey
 from pfxlab.connector_sim.keys.pkcs11 import Pkcs11Ksp, TokenSettings
-from pfxlab.emulator.pki import write_private
 from pfxlab.scenarios.lab.softhsm_missing import NoHsm
 from pfxlab.scenarios.lab.world import World
 
@@ -36,7 +36,7 @@ def _tokens() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "tokens").mkdir(mode=0o700)
     text = f"directories.tokendir = {folder / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n"
-    (folder / "softhsm2.conf").write_text(text)
+    private_file.replace(folder / "softhsm2.conf", text.encode())
     os.environ["SOFTHSM2_CONF"] = str(folder / "softhsm2.conf")
     return folder
 
@@ -51,7 +51,7 @@ def use_hsm(world: World, key_name: str) -> str:
     module, folder, label = _module(), _tokens(), f"lab {secrets.token_hex(4)}"
     pin = secrets.token_hex(8)
     pin_file = folder / f"{label}.pin"
-    write_private(pin_file, f"{pin}\n".encode())
+    private_file.replace(pin_file, f"{pin}\n".encode())
     command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", secrets.token_hex(8)]
     subprocess.run([*command, "--pin", pin], check=True, capture_output=True)  # noqa: S603 - our own arguments
     ksp = Pkcs11Ksp(PROVIDER, TokenSettings(module, label, pin_file))

@@ -11,9 +11,9 @@ from typing import Any
 
 import aiohttp
 
+from pfxlab import private_file
 from pfxlab.connector_sim.cmdlets import GraphClient
 from pfxlab.connector_sim.errors import GraphRefused
-from pfxlab.device_sim.certstore import write_private
 from pfxlab.device_sim.client import DeviceClient
 from pfxlab.device_sim.fleet import Fleet, Member, ProgressCallback
 from pfxlab.device_sim.identity import Hardware
@@ -92,7 +92,7 @@ class FleetUsers:
         }
         user = await client.call("POST", "/v1.0/users", body)
         self.passwords[upn] = password
-        write_private(self._path, json.dumps(self.passwords).encode())
+        private_file.replace(self._path, json.dumps(self.passwords).encode())
         reference = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{user['id']}"}
         await client.call("POST", f"/v1.0/groups/{group_id}/members/$ref", reference)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from cryptography import x509
 
-from pfxlab.emulator.pki import write_private
+from pfxlab import private_file
 
 T = TypeVar("T")
 
@@ -44,8 +44,8 @@ class Certificate:
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write PFX and password (first line) into files only their owner may read; return both paths."""
         paths = folder / f"{self.name}.pfx", folder / f"{self.name}.password.txt"
-        write_private(paths[0], self.pfx)
-        write_private(paths[1], f"{self.password}\n".encode())
+        private_file.replace(paths[0], self.pfx)
+        private_file.replace(paths[1], f"{self.password}\n".encode())
         return paths
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfxlab.connector_sim.cms import RecipientUnusable, envelop
-from pfxlab.connector_sim.private_file import pkcs8_pem
+from pfxlab.connector_sim.pem import pkcs8_pem
 from tests.campaign import examples
 from tests.conftest import self_signed
 

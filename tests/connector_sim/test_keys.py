@@ -1,6 +1,8 @@
 import errno
+import io
 import stat
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -55,12 +57,12 @@ def test_key_removed_elsewhere_is_gone_here(tmp_path: Path, rsa_key: rsa.RSAPriv
 def test_no_half_key_is_left_on_a_full_disk(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     """When there is no room for a key's file, nothing of the key stays behind."""
 
-    def full(path: Path, data: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(data[:100])
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class FullDisk(io.FileIO):
+        def write(self, data: Any) -> int:
+            super().write(data[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    with patch.object(Path, "write_bytes", full), pytest.raises(OSError, match="No space left"):
+    with patch("pfxlab.private_file.os.fdopen", FullDisk), pytest.raises(OSError, match="No space left"):
         SoftwareKsp(tmp_path / "keys").store("k", rsa_key)
     assert list((tmp_path / "keys").iterdir()) == []
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pfxlab.connector_sim.errors import DecryptFailed, PaddingUnsupported
 from pfxlab.connector_sim.keys import padding
 from pfxlab.connector_sim.keys.software import SoftwareKey
-from pfxlab.connector_sim.private_file import pkcs8_pem
+from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.emulator.wire.enums import PaddingScheme
 
 SCHEMES = st.sampled_from(padding.SUPPORTED)

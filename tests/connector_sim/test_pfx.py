@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from pfxlab.connector_sim.errors import PfxProblem
+from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.connector_sim.pfx import check_validity, open_pfx, purpose_of
-from pfxlab.connector_sim.private_file import pkcs8_pem
 from pfxlab.emulator.wire.enums import IntendedPurpose
 from pfxlab.scenarios.mail.authority import MailAuthority, export_pfx
 from tests.conftest import self_signed

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pfxlab.connector_sim.keys.padding import encrypt
 from pfxlab.connector_sim.keys.provider import DecryptionKey
 from pfxlab.connector_sim.keys.software import SoftwareKey
-from pfxlab.connector_sim.private_file import pkcs8_pem
+from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.connector_sim.recrypt import partition, recrypt
 from pfxlab.emulator.wire.apple import mdm
 from pfxlab.emulator.wire.connector import (

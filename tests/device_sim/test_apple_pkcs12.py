@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.connector_sim.cms import envelop
-from pfxlab.connector_sim.private_file import pkcs8_pem
+from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.device_sim.apple.pkcs12 import is_modern, policy_of
 from pfxlab.device_sim.apple.profile import InstallRefused, install
 from pfxlab.device_sim.certstore import CertStore

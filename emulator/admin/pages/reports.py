@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from pfxlab import private_file
 from pfxlab.emulator.admin.page import Look, Shown, Table, not_found
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
@@ -34,6 +35,8 @@ def _read(folder: Path, name: str) -> dict[str, Any] | None:
         return None
     for path in (folder / name / "report.json", folder / f"{name}.json"):
         try:
+            if not _is_of(folder, path):
+                continue
             facts = path.stat()
             if facts.st_size > _LARGEST:
                 continue
@@ -50,7 +53,7 @@ def _read(folder: Path, name: str) -> dict[str, Any] | None:
 @lru_cache(maxsize=64)
 def _parsed(path: Path, _changed: int) -> Any:
     """Return what is in a file; it is read once for each time it was written."""
-    return json.loads(path.read_text("utf-8"))
+    return json.loads(private_file.read_no_link(path))
 
 
 def _kind(body: Any) -> str:
@@ -118,7 +121,12 @@ def _file(folder: Path, name: str, file: str) -> Path | None:
     path = folder / name / file
     if file == "report.html" and not path.is_file():
         path = folder / f"{name}.html"
-    return path if path.is_file() else None
+    return path if path.is_file() and _is_of(folder, path) else None
+
+
+def _is_of(folder: Path, path: Path) -> bool:
+    """Return whether a path stays in the folder: a link in it could show any file of whoever runs the lab."""
+    return path.resolve() == folder.resolve() / path.relative_to(folder)
 
 
 def file_of(look: Look) -> tuple[bytes, str] | None:
@@ -127,4 +135,4 @@ def file_of(look: Look) -> tuple[bytes, str] | None:
     if folder is None or not _NAME.fullmatch(name) or file not in FILES:
         return None
     path = _file(folder, name, file)
-    return None if path is None else (path.read_bytes(), FILES[file])
+    return None if path is None else (private_file.read_no_link(path), FILES[file])

@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 
 import click
 
+from pfxlab import private_file
 from pfxlab.emulator.config import Config
-from pfxlab.emulator.pki import write_private
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
@@ -38,7 +38,7 @@ def bundle_command(ready_file: Path | None, target: Path) -> None:
         data = ControlClient(facts_of(require_ready_file(ready_file))).send("GET", "/bundle")
     except NoLab as error:
         stop(COULD_NOT_RUN, f"The bundle could not be made: {error}")
-    write_private(target, data)
+    private_file.replace(target, data)
     made = bundle.unpack(data)
     entries = counted(len(made.journal), "journal entry", "journal entries")
     requests = counted(len(made.asked), "request")

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from pfxlab.emulator.pki import write_private
+from pfxlab import private_file
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands.common import USAGE, VERDICT_FAILED, can_be_written, stop
@@ -154,7 +154,7 @@ def _write_bundles(folder: Path, runs: Sequence[Run]) -> list[Path]:
     written = []
     for one in runs:
         written.append(folder / f"{one.scenario.name}.pfxlab.zip")
-        write_private(written[-1], bundle.pack(bundle.of_run(one)))
+        private_file.replace(written[-1], bundle.pack(bundle.of_run(one)))
     return written
 
 

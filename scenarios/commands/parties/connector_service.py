@@ -15,7 +15,8 @@ import click
 from cryptography import x509
 from filelock import FileLock, Timeout
 
-from pfxlab.connector_sim import identity, private_file
+from pfxlab import private_file
+from pfxlab.connector_sim import identity
 from pfxlab.connector_sim.cmdlets import GraphClient
 from pfxlab.connector_sim.errors import ConnectorError, FileDamaged
 from pfxlab.connector_sim.eventlog import HEALTH, EventLogFile
@@ -128,7 +129,7 @@ def run(
     who, (service_url, ca_pem) = _enrolled(place), _service(place)
     ca_file = place / "ca.pem"
     with refusals(), reading(ca_file, "a file that can be written", "delete it"):
-        ca_file.write_text(ca_pem)
+        private_file.replace(ca_file, ca_pem.encode())
     settings = replace(Settings(service_url, ca_file), proxy=proxy, version=report_version, batch=batch, processes=jobs)
 
     async def serve() -> bool:

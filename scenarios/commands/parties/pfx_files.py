@@ -12,7 +12,7 @@ import click
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pfxlab.connector_sim import private_file
+from pfxlab import private_file
 from pfxlab.connector_sim.bulk_import import ImportResult, Item, import_all
 from pfxlab.connector_sim.cmdlets import EncryptionKey, GraphClient, new_user_pfx_certificate
 from pfxlab.connector_sim.errors import ConnectorError, PaddingUnsupported, PfxProblem

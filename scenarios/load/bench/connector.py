@@ -26,7 +26,7 @@ from pfxlab.connector_sim.cms import envelop
 from pfxlab.connector_sim.keys.installed import InstalledProviders, SoftwarePlace
 from pfxlab.connector_sim.keys.padding import oaep
 from pfxlab.connector_sim.keys.software import SoftwareKey, SoftwareKsp
-from pfxlab.connector_sim.private_file import pkcs8_pem
+from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.connector_sim.recrypt import partition, recrypt
 from pfxlab.connector_sim.service import Connector, Settings, enroll
 from pfxlab.emulator.clock import LabClock

@@ -27,10 +27,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from cryptography.x509.oid import NameOID
 
+from pfxlab import private_file
 from pfxlab.connector_sim.pfx import open_pfx
 from pfxlab.device_sim import identity as identities
 from pfxlab.device_sim.apple.profile import InstalledProfile
-from pfxlab.device_sim.certstore import CertStore, Identity, write_private
+from pfxlab.device_sim.certstore import CertStore, Identity
 from pfxlab.device_sim.client import DeviceClient
 from pfxlab.device_sim.fleet import Fleet, Member
 from pfxlab.device_sim.identity import Enrolled, Management, MdmIdentity
@@ -127,7 +128,7 @@ class _EnrolledDevices:
                 tree[source] = {"Status": "0", "Thumbprint": one.thumbprint.upper()}
             store.install(Identity(source, one.certificate, one.key))
         name, content = ("profiles.json", profiles) if member.platform == "ios" else ("nodes.json", tree)
-        write_private(place / name, json.dumps(content).encode())
+        private_file.replace(place / name, json.dumps(content).encode())
 
 
 def member_of(number: int) -> Member:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pfxlab.emulator.pki import write_private
+from pfxlab import private_file
 from pfxlab.scenarios.load.plan_file import LoadPlan, Threshold
 from pfxlab.scenarios.load.shapes import Shape
 
@@ -84,7 +84,7 @@ class Kit:
 
     def save(self, name: str, value: object) -> None:
         """Write a value as JSON to a file of the kit that only its owner may read."""
-        write_private(self.folder / name, json.dumps(value).encode())
+        private_file.replace(self.folder / name, json.dumps(value).encode())
 
 
 def new_kit(folder: Path, plan: LoadPlan, facts: dict[str, Any] | None) -> Kit:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pfxlab import private_file
 from pfxlab.connector_sim.cmdlets import EncryptionKey, GraphClient, new_user_pfx_certificate
 from pfxlab.connector_sim.keys.software import SoftwareKsp
 from pfxlab.connector_sim.pfx import open_pfx
@@ -148,5 +149,4 @@ def crypto(kit: Kit, progress: Progress) -> None:
     SoftwareKsp(kit.keys).store(KEY_NAME, material.key)
     items = requests(material, material.ciphertexts(_BATCHES * plan.batch), plan.platforms)
     data = write_work("prepared", 120, items)
-    kit.work.touch(mode=0o600)
-    kit.work.write_bytes(data)
+    private_file.replace(kit.work, data)

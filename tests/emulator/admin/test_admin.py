@@ -19,13 +19,10 @@ from pfxlab.connector_sim.eventlog import VERSION_DEPRECATED, Event
 from pfxlab.connector_sim.pfx import open_pfx
 from pfxlab.emulator.admin.live import Live, as_event
 from pfxlab.emulator.admin.page import Look, Shown
-from pfxlab.emulator.admin.pages import journal, reports
+from pfxlab.emulator.admin.pages import journal
 from pfxlab.emulator.admin.pages.messages import pretty
-from pfxlab.emulator.clock import LabClock
-from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.journal.conversations import Conversations
-from pfxlab.emulator.lab.seed import seed
 from pfxlab.emulator.wire.enums import IntendedPurpose
 from pfxlab.emulator.wire.omadm import syncml
 from pfxlab.scenarios.lab import chain, key_cache
@@ -456,24 +453,6 @@ async def test_groups_that_are_gone_stay_in_the_form_of_a_profile(lab: Lab, admi
     text = (await admin.get(f"/admin/profiles/{profile.id}"))[1]
     assert f'name="included" value="{lab.operator.credentials.group_id}" checked' in text
     assert "a group that is gone" in text
-
-
-async def test_odd_files_among_the_reports_disturb_nothing(tmp_path: Path) -> None:
-    """Files that no command of ours wrote are not listed; those that are name plan, verdict and summary."""
-    folder = tmp_path / "reports"
-    folder.mkdir()
-    for name, text in (("a.json", "{"), ("b.json", '{"verdict": "PASS", "rules": null}'), ("c.json", "[" * 5000),
-                       ("d.json", '{"verdict": "PASS", "rules": [1]}'), ("good.json", '{"plan": "import", "verdict": "PASS", "rules": []}')):  # fmt: skip
-        (folder / name).write_text(text)
-    cloud = Cloud(Config(reports=folder), LabClock())
-    seed(cloud)
-    look = Look(cloud, cloud.directory.tenants()[0]["id"], "a@b.example", "", "/admin/reports")
-    table = reports.show_all(look).table
-    assert table is not None
-    assert [row["name"] for row in table.rows()] == ["good"]
-    for place in ({"name": "..", "file": "report.html"}, {"name": "good", "file": "../a.json"}):
-        assert reports.file_of(replace(look, place=place)) is None
-    cloud.close()
 
 
 def test_what_devices_said_is_kept_within_bounds() -> None:

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfxlab.connector_sim.private_file import pkcs8_pem
+from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.scenarios.mail.canaries import of_key, of_password, search
 
 
