@@ -1,7 +1,7 @@
-"""The error boundary of every HTTP component: what no handler answers gets the component's own error, and an entry.
+"""The error boundary of every HTTP component: what no handler answers gets the component's error and a journal entry.
 
-A component says in `Component` how its protocol reports an error. What nobody foresaw is a defect of the lab: the
-journal's entry has the rule `Defect`, the log the traceback, and the client neither of them.
+A component says in `Component` how its protocol reports an error. An unexpected exception is a bug in the lab: the
+journal entry has the rule `Defect`, the log has the traceback, and the client sees neither.
 """
 
 import logging
@@ -46,31 +46,33 @@ class Component:
 
 
 COMPONENTS: "web.AppKey[dict[web.AbstractResource, Component]]" = web.AppKey("components")
-"""Whose each route is."""
+"""Which component each route belongs to."""
 
 FALLBACK: "web.AppKey[Component]" = web.AppKey("fallback")
-"""Who answers at any other address."""
+"""The component that answers at any other address."""
 
 TOO_LARGE: Final = Problem(413, "BodyTooLarge", f"expected a body of at most {LARGEST_BODY} bytes, got more")
-_BAD_ENCODING: Final = Problem(400, "BadEncoding", "expected a body as its Content-Encoding says, got other bytes")
-_BAD_HOST: Final = Problem(400, "BadHost", "expected a Host header with a name and a port, got something else")
-_FULL: Final = Problem(507, "StorageFull", "the service has no room to write, come again later")
-_DEFECT: Final = Problem(500, "Defect", "a mistake of the lab, its log has the traceback")
+_BAD_ENCODING: Final = Problem(
+    400, "BadEncoding", "expected a body encoded as its Content-Encoding says, got other bytes"
+)
+_BAD_HOST: Final = Problem(400, "BadHost", "expected NAME or NAME:PORT in the Host header, got something else")
+_FULL: Final = Problem(507, "StorageFull", "the lab's disk is full: free space for its data folder, then retry")
+_DEFECT: Final = Problem(500, "Defect", "a bug in the lab; its log has the traceback")
 
 
 def defect_reason(error: Exception) -> str:
-    """Write the traceback of what nobody foresaw to the log, and return where it happened.
+    """Log the traceback of an unexpected exception, and return where it happened.
 
-    The error's own text stays out of it: it may hold a secret.
+    The exception's text is left out of the result: it may hold a secret.
     """
-    _LOG.error("unforeseen error", exc_info=error)
+    _LOG.error("unexpected error", exc_info=error)
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
-    return f"defect of the lab: {type(error).__name__}{place}"
+    return f"bug in the lab: {type(error).__name__}{place}"
 
 
 def register(app: web.Application, component: Component, add_routes: Callable[[web.Application], None]) -> None:
-    """Add a component's routes, and remember that they are its."""
+    """Add a component's routes, and record that they belong to it."""
     known = set(app.router.resources())
     add_routes(app)
     app[COMPONENTS] |= {resource: component for resource in app.router.resources() if resource not in known}
@@ -86,14 +88,14 @@ def _is_host(text: str) -> bool:
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer what no handler has answered in the form of the component that was asked."""
     try:
-        # RFC 9112, section 3.2: a Host that is none gets a 400. Beyond this line it is part of addresses.
+        # RFC 9112, section 3.2: an invalid Host gets a 400. Below this line it becomes part of addresses.
         if not _is_host(request.host):
             return _refused(request, _BAD_HOST)
         return await handler(request)
     except web.HTTPRequestEntityTooLarge:
         return _refused(request, TOO_LARGE)
     except RequestPayloadError:
-        # What is left of the body cannot be read: without an end to it the server would try, and log that it fails.
+        # The rest of the body cannot be read: without an end to it the server would try, and log the failure.
         request.content.feed_eof()
         answer = _refused(request, _BAD_ENCODING)
         answer.force_close()
@@ -120,13 +122,13 @@ def _refused(request: web.Request, problem: Problem) -> web.Response:
 def _unforeseen(request: web.Request, error: Exception) -> web.Response:
     _note(request, _DEFECT, "failed", defect_reason(error))
     if request.writer.output_size:
-        # An answer has begun: a second one would be read as part of it.
+        # The answer has begun: a second one would be read as part of it.
         raise ConnectionResetError("the answer cannot be completed") from error
     return _component(request).answer(request, _DEFECT)
 
 
 def _note(request: web.Request, problem: Problem, outcome: str, reason: str) -> None:
-    """Write the problem to the journal; a journal that cannot be written to leaves it to the log."""
+    """Write the problem to the journal, or to the log if the journal cannot be written."""
     client = whole_text(request.headers.get("User-Agent", ""))[:100]
     facts = {"method": request.method, "path": request.path[:500], "client": client, "told": str(problem.status)}
     try:
@@ -135,4 +137,4 @@ def _note(request: web.Request, problem: Problem, outcome: str, reason: str) -> 
             tip=tip(problem.code), **facts,
         )  # fmt: skip
     except sqlite3.Error:
-        _LOG.exception("the journal takes no entry")
+        _LOG.exception("cannot write to the journal")

@@ -15,18 +15,18 @@ from pfxlab.scenarios.commands.common import ENDING
 from pfxlab.scenarios.commands.suggest import Group
 
 COMMANDS: Final = {
-    "bench": ("load.bench:bench", "Measure the lab against a baseline of the same run."),
+    "bench": ("load.bench:bench", "Benchmark the lab against a baseline measured in the same run."),
     "bundle": (
         "lab.replay:bundle_command",
         "Write a running lab's seed, clock, faults, switches, configuration and journal to one file, without secrets.",
     ),
     "conformance": (
         "conformance:conformance",
-        "Judge a tool: which rules it keeps, which it breaks, with evidence and the sentence behind each.",
+        "Test whether a tool follows the rules of the real service, with evidence and a source for each verdict.",
     ),
     "connector": (
         "parties.connector:connector",
-        "Enrol and run certificate connectors beside a lab; start as many as you like.",
+        "Enrol certificate connectors in a running lab and run them.",
     ),
     "demo": (
         "lab.demo:demo",
@@ -34,45 +34,45 @@ COMMANDS: Final = {
     ),
     "devices": (
         "parties.devices:devices",
-        "Enrol a fleet of simulated devices in a running lab, let it check in, look at what it holds.",
+        "Enrol a fleet of simulated devices in a running lab, check them in, and list their certificates.",
     ),
     "exec": (
         "lab.up_exec:exec_command",
-        "Run COMMAND against a lab that lives as long as it; the exit code is the command's.",
+        "Run COMMAND against a temporary lab; the exit code is that of COMMAND.",
     ),
-    "explain": ("lab.ask:explain", "Say why a user's certificates have, or have not, arrived, and what to do."),
+    "explain": ("lab.ask:explain", "Explain why a user's certificates have or have not arrived, and what to do."),
     "journal": (
         "lab.ask:journal",
-        "Show what a running lab was asked, what it told the client, and why it really refused.",
+        "Show the requests to a running lab, its answers, and the true reason of each refusal.",
     ),
     "keys": (
         "parties.keys:keys",
-        "Make, list, export, import and remove the keys that PFX passwords are encrypted to.",
+        "Create, list, export, import and remove the keys that PFX passwords are encrypted to.",
     ),
     "load": (
         "load.load:load",
-        "Put a path of the lab under load and say where it saturates, what limits it, and whether that is good enough.",
+        "Run a load test: where the lab saturates, what limits it, and whether it meets the thresholds.",
     ),
     "load-worker": (
         "load.load:load_worker",
-        "Be a load generator for a `pfxlab load --workers N`, with a copy of its kit.",
+        "Run a load generator for `pfxlab load --workers N`, with a copy of its kit.",
     ),
-    "pfx": ("parties.pfx:pfx", "Import PFX certificates through Graph, and get, update and remove what is there."),
+    "pfx": ("parties.pfx:pfx", "Import PFX certificates through Graph; list, update and remove imported ones."),
     "plan": (
         "load.plan:plan",
-        "Say how many connectors a tenant needs when all its devices ask for their certificates within a window.",
+        "Estimate how many connectors a tenant needs if all its devices check in within a time window.",
     ),
-    "replay": ("lab.replay:replay", "Run what a bundle recorded again, and compare the journals."),
+    "replay": ("lab.replay:replay", "Repeat the run recorded in a bundle, and compare the journals."),
     "scenario": (
         "lab.scenario:scenario",
-        "Run scenarios: what happens in a lab, step by step, and what must be true at the end.",
+        "Run scenarios: scripted steps in a new lab, with the results they must have.",
     ),
     "soak": (
         "load.soak:soak",
-        "Run the whole lab for an hour of its own time at a high rate, and plot what memory and database take.",
+        "Run the whole lab at a high rate for an hour of lab time, and plot memory and database size.",
     ),
-    "up": ("lab.up_exec:up", "Run a lab that stays, for your own tool."),
-    "world": ("lab.world:world", "Move a running lab: its clock, its faults, its state."),
+    "up": ("lab.up_exec:up", "Run a lab until Ctrl-C or SIGTERM."),
+    "world": ("lab.world:world", "Control a running lab: its clock, its faults, its state."),
 }
 """Name → module of scenarios.commands with the command in it, and the first sentence of its help."""
 

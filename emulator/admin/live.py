@@ -98,7 +98,7 @@ class Live:
             text = render_live(channel.look, shown)
         except Exception:
             # A page that cannot be rendered is that page's matter; all others go on.
-            _LOG.exception("unforeseen error in %s", channel.look.path)
+            _LOG.exception("unexpected error in %s", channel.look.path)
             text = channel.text
         channel.seen, channel.rendered = state, time.perf_counter()
         channel.took = channel.rendered - began

@@ -12,7 +12,7 @@ TIPS: Final = {
     "SegmentUnknown": "Check the spelling of the path and its version; imported certificates exist in beta only.",
     "MethodUnknown": "Imported certificates support GET, POST, PATCH and DELETE.",
     "BodyUnreadable": "Send one JSON object as UTF-8 with Content-Type: application/json.",
-    "BodyTooLarge": "Check what is sent: a record with its PFX has a few kilobytes.",
+    "BodyTooLarge": "Check what is sent: a record with its PFX takes a few kilobytes.",
     "PropertyUnknown": "Leave the property out; keyAlgorithm in particular is not part of the type.",
     "ValueInvalid": "Send enums by name, dates with a UTC offset and binary data as base64.",
     "TypeUnknown": "Send the @odata.type of an imported-PFX profile, with its #microsoft.graph prefix.",
@@ -32,8 +32,8 @@ TIPS: Final = {
     "Changed": "Read the entity again and send the change with its current ETag.",
     "FaultInjected": "A planned fault caused this failure; `GET /lab/v1/faults` lists all planned faults.",
     "AddressTooLong": "Shorten the query, or split the request in several.",
-    "BadEncoding": "Send the body as its Content-Encoding says.",
-    "BadHost": "Send the Host that the address names.",
+    "BadEncoding": "Encode the body as Content-Encoding says, or leave the header out.",
+    "BadHost": "Send the host and port of the address in the Host header.",
     "Defect": "This is a bug in the lab; its log has the traceback.",
 }
 """Stable reason code → tip."""

@@ -12,7 +12,7 @@ from pfxlab.scenarios.conformance.offered import PLAN_NAMES, RIGHTS
 
 @click.group(cls=suggest.Group)
 def conformance() -> None:
-    """Judge a tool: which rules it keeps, which it breaks, with evidence and the sentence behind each."""
+    """Test whether a tool follows the rules of the real service, with evidence and a source for each verdict."""
 
 
 @conformance.command()

@@ -1,4 +1,4 @@
-"""Groups and choices that name what is near to a word that is not there."""
+"""Groups and choices that suggest near words for an unknown one."""
 
 import click
 
@@ -6,7 +6,15 @@ from pfxlab.scenarios.nearest import near
 
 
 class Group(click.Group):
-    """A group of commands that says which of them is near to one that is not there."""
+    """A group that suggests near commands for an unknown one and lists each with its whole first sentence."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands; click's own cuts each summary at 45 characters."""
+        listed = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, one.get_short_help_str(limit=500)) for name, one in listed if one is not None and not one.hidden]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -20,7 +28,7 @@ class Group(click.Group):
 
 
 class Choice(click.Choice[str]):
-    """A choice of words that says which of them is near to one that is not offered."""
+    """A choice of words that suggests near ones for an unknown one."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word."""

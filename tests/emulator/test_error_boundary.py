@@ -75,7 +75,7 @@ async def test_defect_is_the_protocols_own_error_and_an_entry(lab: Lab, monkeypa
         assert not any(word in body for word in (SECRET.encode(), b"Traceback"))
         (entry,) = wire.entries("Defect", before)
         assert (entry.party, entry.outcome, entry.fields["path"]) == (party, "failed", path.partition("?")[0])
-        assert (entry.reason or "").startswith("defect of the lab: RuntimeError in broken, line")
+        assert (entry.reason or "").startswith("bug in the lab: RuntimeError in broken, line")
         assert SECRET not in str(entry)
 
 
@@ -95,7 +95,7 @@ async def test_what_breaks_behind_graphs_dispatch_is_the_same_defect(lab: Lab, m
     status, body = await wire("POST", "/beta/$batch", batch, authorization, b"Content-Type: application/json")
     assert [answer["status"] for answer in json.loads(body)["responses"]] == [500]
     assert [entry.reason.partition(",")[0] for entry in wire.entries("Defect")] == [
-        "defect of the lab: RuntimeError in broken"
+        "bug in the lab: RuntimeError in broken"
     ] * 2
 
 

@@ -1,4 +1,4 @@
-"""Input that no honest client sends: refused in the protocol's own words, never a defect of the lab."""
+"""Input that no honest client sends: refused in the protocol's own words, never a bug in the lab."""
 
 import base64
 import json

@@ -26,7 +26,7 @@ from pfxlab.scenarios.terminal import console, print_box
 def journal(
     ready_file: Path | None, follow: bool, refused: bool, rule: str | None, part: str | None, as_json: bool
 ) -> None:
-    """Show what a running lab was asked, what it told the client, and why it really refused."""
+    """Show the requests to a running lab, its answers, and the true reason of each refusal."""
     out, after = console(), 0
     wanted = {"outcome": "refused" if refused else None, "rule": rule, "path": part}
     filters = {name: value for name, value in wanted.items() if value is not None}
@@ -61,7 +61,7 @@ def journal(
 def explain(
     user: str, device: str | None, thumbprint: str | None, ready_file: Path | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Say why a user's certificates have, or have not, arrived, and what to do. Exit code 1: one has not."""
+    """Explain why a user's certificates have or have not arrived, and what to do. Exit code 1: one has not."""
     wanted = {"user": user, "device": device, "thumbprint": thumbprint}
     try:
         query = {name: value for name, value in wanted.items() if value is not None}

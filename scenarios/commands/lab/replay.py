@@ -31,10 +31,10 @@ def bundle_command(ready_file: Path | None, target: Path) -> None:
 @click.argument("file", type=FILE)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_asks: bool) -> None:
-    """Run what a bundle recorded again, and compare the journals. Exit code 1: they differ.
+    """Repeat the run recorded in a bundle, and compare the journals. Exit code 1: they differ.
 
-    A scenario runs by itself. A lab that a tool drove needs the tool: `pfxlab replay FILE -- COMMAND`. What the control
-    API was asked from elsewhere is asked again, when as many requests have come as had come then.
+    A scenario needs no COMMAND. If a tool drove the lab, run it again: `pfxlab replay FILE -- COMMAND`. Recorded calls
+    of the control API are repeated, each after as many requests as had come before it.
     """
     from pfxlab.scenarios.commands.lab import replay_run as work
 

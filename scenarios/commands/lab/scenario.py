@@ -12,7 +12,7 @@ from pfxlab.scenarios.commands.completion import SCENARIOS
 
 @click.group(cls=suggest.Group)
 def scenario() -> None:
-    """Run scenarios: what happens in a lab, step by step, and what must be true at the end."""
+    """Run scenarios: scripted steps in a new lab, with the results they must have."""
 
 
 @scenario.command(name="list")

@@ -52,7 +52,7 @@ def up(
     reports: Path | None,
     as_json: bool,
 ) -> None:
-    """Run a lab that stays, for your own tool. SIGTERM or Ctrl-C ends it; --data keeps every record."""
+    """Run a lab until Ctrl-C or SIGTERM. With --data its records survive a restart."""
     from pfxlab.scenarios.commands.lab import serving as work
 
     work.up(port, data, ready_file, parts, config_file, seed, explain, reports, as_json)
@@ -69,7 +69,7 @@ def up(
 def exec_command(
     data: Path | None, parts: tuple[str, ...], config_file: Path | None, seed: int | None, command: tuple[str, ...]
 ) -> None:
-    """Run COMMAND against a lab that lives as long as it; the exit code is the command's."""
+    """Run COMMAND against a temporary lab; the exit code is that of COMMAND."""
     from pfxlab.scenarios.commands.lab import serving as work
 
     work.exec_command(data, parts, config_file, seed, command)

@@ -39,7 +39,7 @@ class _Verbs(suggest.Group):
 @options.as_json("answers")
 @click.pass_context
 def world(context: click.Context, ready_file: Path | None, *, as_json: bool) -> None:
-    """Move a running lab: its clock, its faults, its state."""
+    """Control a running lab: its clock, its faults, its state."""
     context.obj = (ready_file, as_json)
 
 
@@ -81,7 +81,7 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
     for one in came:
         failed = f"failed: {one['failed']}" if one["failed"] else counted(one["messages"], "message")
         _tell(context, f"{one['time'][:19]}  {one['device']}  {failed}")
-    still = ", standing still until `pfxlab world clock --resume`" if answer["frozen"] else ""
+    still = ", frozen until `pfxlab world clock --resume`" if answer["frozen"] else ""
     _tell(context, f"{answer['time']}{still}")
     if came:
         _tell(context, "Next: pfxlab explain --user UPN says what has arrived.")
@@ -93,7 +93,7 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
 def faults(context: click.Context, *, clear: bool) -> None:
     """List planned faults, with how often each matched and struck."""
     for one in _ask(context, "DELETE" if clear else "GET", "/faults")["faults"]:
-        _tell(context, f"{one['id']}  {one['kind']}  fitted {one['fitted']}, struck {one['struck']}")
+        _tell(context, f"{one['id']}  {one['kind']}  matched {one['fitted']}, struck {one['struck']}")
     if clear:
         _tell(context, "All faults are removed.")
 
@@ -117,7 +117,7 @@ def do(context: click.Context, file: Path) -> None:
 def reset(context: click.Context) -> None:
     """Reset the whole lab to its initial state."""
     answer = _ask(context, "POST", "/reset")
-    _tell(context, f"Back at the beginning, {answer['time']}, in {answer['milliseconds']} ms.")
+    _tell(context, f"Reset to the initial state in {answer['milliseconds']} ms; the lab's time is {answer['time']}.")
 
 
 def _typed(schema: Mapping[str, Any], text: str) -> Any:

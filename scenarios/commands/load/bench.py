@@ -1,4 +1,4 @@
-"""`pfxlab bench`: the lab against a baseline of the same run."""
+"""`pfxlab bench`: the lab against a baseline measured in the same run."""
 
 from pathlib import Path
 
@@ -10,25 +10,29 @@ from pfxlab.scenarios.commands.options import Duration
 
 @click.group(cls=suggest.Group)
 def bench() -> None:
-    """Measure the lab against a baseline of the same run."""
+    """Benchmark the lab against a baseline measured in the same run."""
 
 
 @bench.command(name="graph")
-@click.option("--imports", default=4000, show_default=True, type=click.IntRange(100), help="Imports per turn.")
+@click.option("--imports", default=4000, show_default=True, type=click.IntRange(100), help="Imports per measurement.")
 @click.option(
     "--records", default=1_000_000, show_default=True, type=click.IntRange(2000), help="Size of the large store."
 )
-@click.option("--turns", default=7, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option(
+    "--turns", default=7, show_default=True, type=click.IntRange(1), help="Measurements; the median ratio counts."
+)
 @options.as_json()
 def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
-    """Imports per second against a bare handler; lists and filters at a million records against a thousand."""
+    """Compare imports with a bare handler, and lists and filters of a million records with those of a thousand."""
     from pfxlab.scenarios.commands.load import bench_run as work
 
     work.bench_graph(imports, records, turns, as_json)
 
 
 @bench.command(name="connector")
-@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option(
+    "--turns", default=5, show_default=True, type=click.IntRange(1), help="Measurements; the median ratio counts."
+)
 @click.option(
     "--duration",
     default="2s",
@@ -37,11 +41,15 @@ def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:
     help="Length of each OpenSSL run, in whole seconds.",
 )
 @click.option(
-    "--requests", default=20_000, show_default=True, type=click.IntRange(1000), help="Requests of an end-to-end turn."
+    "--requests",
+    default=20_000,
+    show_default=True,
+    type=click.IntRange(1000),
+    help="Requests per end-to-end measurement.",
 )
 @options.as_json()
 def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -> None:
-    """Re-encryptions per second against `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
+    """Compare re-encryption with `openssl speed rsa2048`, in memory and end to end over mutual TLS."""
     from pfxlab.scenarios.commands.load import bench_run as work
 
     work.bench_connector(turns, duration, requests, as_json)
@@ -49,12 +57,12 @@ def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -
 
 @bench.command(name="devices")
 @click.option(
-    "--devices", "count", default=10_000, show_default=True, type=click.IntRange(10), help="Number in the store."
+    "--devices", "count", default=10_000, show_default=True, type=click.IntRange(10), help="Devices in the store."
 )
+@click.option("--sample", default=1000, show_default=True, type=click.IntRange(10), help="Devices that check in.")
 @click.option(
-    "--sample", default=1000, show_default=True, type=click.IntRange(10), help="Number of devices that check in."
+    "--turns", default=5, show_default=True, type=click.IntRange(1), help="Measurements; the median ratio counts."
 )
-@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
 @click.option(
     "--delivered", default=1000, show_default=True, type=click.IntRange(2), help="Devices that receive a certificate."
 )
@@ -65,7 +73,7 @@ def bench_connector(turns: int, duration: float, requests: int, as_json: bool) -
 def bench_devices(
     count: int, sample: int, turns: int, delivered: int, profile: Path | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Idle check-ins against a bare handler with the same client certificates; what a delivery's time goes into."""
+    """Compare idle check-ins with a bare handler and the same client certificates; profile a delivery."""
     from pfxlab.scenarios.commands.load import bench_run as work
 
     work.bench_devices(count, sample, turns, delivered, profile, as_json)
@@ -73,17 +81,19 @@ def bench_devices(
 
 @bench.command(name="admin")
 @click.option(
-    "--certificates", default=100_000, show_default=True, type=click.IntRange(100), help="Number in the store."
+    "--certificates", default=100_000, show_default=True, type=click.IntRange(100), help="Records in the store."
 )
-@click.option("--devices", default=10_000, show_default=True, type=click.IntRange(10), help="Number in the store.")
-@click.option("--viewers", default=50, show_default=True, type=click.IntRange(1, 500), help="Number of open overviews.")
-@click.option("--imports", default=6000, show_default=True, type=click.IntRange(100), help="Imports per turn.")
-@click.option("--turns", default=5, show_default=True, type=click.IntRange(1), help="Turns; the median ratio counts.")
+@click.option("--devices", default=10_000, show_default=True, type=click.IntRange(10), help="Devices in the store.")
+@click.option("--viewers", default=50, show_default=True, type=click.IntRange(1, 500), help="Open overview pages.")
+@click.option("--imports", default=6000, show_default=True, type=click.IntRange(100), help="Imports per measurement.")
+@click.option(
+    "--turns", default=5, show_default=True, type=click.IntRange(1), help="Measurements; the median ratio counts."
+)
 @options.as_json()
 def bench_admin(
     certificates: int, devices: int, viewers: int, imports: int, turns: int, as_json: bool
 ) -> None:  # fmt: skip
-    """Time pages of the admin centre over a large store; measure imports with open pages against without."""
+    """Time the admin centre's pages over a large store; compare imports with and without open pages."""
     from pfxlab.scenarios.commands.load import bench_run as work
 
     work.bench_admin(certificates, devices, viewers, imports, turns, as_json)

@@ -106,7 +106,7 @@ class _Table:
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.  [default: load-PLAN]"
 )
-@click.option("--ui", is_flag=True, help="Show Locust's own page on this machine while it runs, until Ctrl-C.")
+@click.option("--ui", is_flag=True, help="Serve Locust's web page on this machine until Ctrl-C.")
 @click.option("--ui-port", default=8089, show_default=True, type=click.IntRange(1, 65535), help="Port of that page.")
 @click.option(
     "--workers",
@@ -122,16 +122,16 @@ class _Table:
     type=click.IntRange(1, 65535),
     help="Port that the workers connect to.",
 )
-@click.option("--kit", type=click.Path(file_okay=False, path_type=Path), help="Folder for the workers' kit.")
+@click.option("--kit", type=click.Path(file_okay=False, path_type=Path), help="Folder to write the workers' kit to.")
 @options.as_json("the report")
 def load(
     plan: str | None, listing: bool, show_schema: bool, shape: str | None, rate: float | None, duration: float | None,
     users: int | None, jobs: int | None, ready_file: Path | None, against: str | None, out: Path | None, ui: bool,
     ui_port: int, expect: int, master_port: int, kit: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Put a path of the lab under load and say where it saturates, what limits it, and whether that is good enough.
+    """Run a load test: where the lab saturates, what limits it, and whether it meets the thresholds.
 
-    PLAN is one of `--list` or a YAML file. A lab is started for the run unless --ready-file names one that runs.
+    PLAN is a name from `--list` or a YAML file. A lab is started for the run unless --ready-file names one that runs.
     """
     if show_schema:
         click.echo(json.dumps(schema(), indent=2))
@@ -274,9 +274,9 @@ def _say_end(folder: Path, report: dict[str, Any]) -> None:
     "--master-port", default=5557, show_default=True, type=click.IntRange(1, 65535), help="Port of the master."
 )
 def load_worker(kit: Path, master_port: int) -> None:
-    """Be a load generator for a `pfxlab load --workers N`, with a copy of its kit.
+    """Run a load generator for `pfxlab load --workers N`, with a copy of its kit.
 
-    The master is reached on this machine; where it runs on another, forward its port and the lab's by a tunnel.
+    The master's address is on this machine. If it runs on another, forward its port and the lab's through a tunnel.
     """
     try:
         from pfxlab.scenarios.load.drive import kit as kits

@@ -67,7 +67,7 @@ def plan(
     users: int, devices_per_user: float, certs_per_user: float, window: float, arrivals: str, max_queue: float,
     bits: str, hsm_rate: float | None, cores: int | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Say how many connectors a tenant needs when all its devices ask for their certificates within a window.
+    """Estimate how many connectors a tenant needs if all its devices check in within a time window.
 
     One connector is measured on this machine first; the answer is then checked against a simulation that moves
     real deliveries through the lab's own queue.

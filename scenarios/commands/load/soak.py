@@ -32,9 +32,9 @@ from pfxlab.scenarios.commands.options import Duration
 def soak(
     duration: float, renewals: int, check_ins: int, devices: int, seed: int, out: Path, as_json: bool
 ) -> None:  # fmt: skip
-    """Run the whole lab for an hour of its own time at a high rate, and plot what memory and database take.
+    """Run the whole lab at a high rate for an hour of lab time, and plot memory and database size.
 
-    Ends with 1 when either grows by more than a twentieth after the first quarter.
+    Exit code 1: either grows by more than 5 % after the first quarter.
     """
     try:
         from pfxlab.scenarios.load.drive import soak as soaks

@@ -25,7 +25,7 @@ _JSON = options.as_json()
 
 @click.group(cls=suggest.Group)
 def connector() -> None:
-    """Enrol and run certificate connectors beside a lab; start as many as you like."""
+    """Enrol certificate connectors in a running lab and run them."""
 
 
 @connector.command(name="enroll")

@@ -31,7 +31,7 @@ def _platforms(_: click.Context, __: click.Parameter, value: str) -> tuple[str, 
 
 @click.group(cls=suggest.Group)
 def devices() -> None:
-    """Enrol a fleet of simulated devices in a running lab, let it check in, look at what it holds."""
+    """Enrol a fleet of simulated devices in a running lab, check them in, and list their certificates."""
 
 
 @devices.command(name="enroll")

@@ -107,7 +107,7 @@ _JSON = options.as_json()
 
 @click.group(cls=suggest.Group)
 def keys() -> None:
-    """Make, list, export, import and remove the keys that PFX passwords are encrypted to."""
+    """Create, list, export, import and remove the keys that PFX passwords are encrypted to."""
 
 
 @keys.command()

@@ -27,7 +27,7 @@ _PADDINGS: Final = suggest.Choice([scheme.name for scheme in SUPPORTED])
 
 @click.group(cls=suggest.Group)
 def pfx() -> None:
-    """Import PFX certificates through Graph, and get, update and remove what is there."""
+    """Import PFX certificates through Graph; list, update and remove imported ones."""
 
 
 @pfx.group()

@@ -408,7 +408,7 @@ async def test_a_page_that_cannot_be_rendered_stops_no_other(lab: Lab, caplog: p
     cloud.journal.record("lab", "tick", number=1)
     await asyncio.wait_for(good_event.wait(), 5)
     assert ("tick" in good.text, bad.text) == (True, "")
-    assert "unforeseen error in /admin/x" in caplog.text
+    assert "unexpected error in /admin/x" in caplog.text
     live.leave(bad, bad_event)
     live.leave(good, good_event)
     assert live.pages == 0

@@ -21,6 +21,19 @@ def test_list_of_commands_says_what_each_command_says() -> None:
         assert command.get_short_help_str(200) == summary, name
 
 
+@pytest.mark.parametrize("group", ["bench", "conformance", "connector", "devices", "keys", "pfx", "scenario", "world"])
+def test_list_of_a_group_cuts_no_sentence(group: str) -> None:
+    """The help of each group shows the whole first sentence of each command."""
+    command = main.get_command(click.Context(main), group)
+    assert isinstance(command, click.Group)
+    narrow = click.Context(command, info_name=group, terminal_width=80)
+    shown = "".join(command.get_help(narrow).split())
+    for name in command.list_commands(click.Context(command)):
+        one = command.get_command(click.Context(command), name)
+        assert one is not None
+        assert "".join(f"{name}{one.get_short_help_str(500)}".split()) in shown
+
+
 def test_help_imports_no_command() -> None:
     """`pfxlab --help` imports the list of commands and click, none of the packages that commands need."""
     script = (

@@ -388,7 +388,7 @@ async def test_body_too_large_is_413_in_graphs_form(lab: Lab) -> None:
 
 
 async def test_defect_is_graphs_500_with_the_truth_in_the_journal(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unforeseen error is Graph's 500 without its details; the journal names it."""
+    """An unexpected error is Graph's 500 without its details; the journal names it."""
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("canary")
