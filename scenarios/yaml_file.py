@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pfxlab.emulator.wire.json_schema import draft_2020_12
+from pfxlab.scenarios import bounded_yaml
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -36,14 +37,13 @@ def checked(text: str, schema: Mapping[str, Any], place: str, holds: str) -> tup
     """Return the nodes and the values of a YAML text; `place` and `holds` stand in what is said about it.
 
     Raises:
-        NotAsAsked: it is not YAML, empty, or against the schema; with the line.
+        InvalidYaml: it is not YAML, empty, or against the schema; with the line.
 
     """
     try:
-        root, body = yaml.compose(text, Loader=yaml.SafeLoader), read_yaml(text)
+        root, body = bounded_yaml.compose(text), bounded_yaml.load(text)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise InvalidYaml(f"{place}, line {line}: expected YAML, got {error.problem}") from None
+        raise InvalidYaml(f"{place}, {bounded_yaml.problem_of(error)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidYaml(f"{place}: expected YAML, got something else ({error})") from None
     if root is None:
@@ -92,23 +92,3 @@ def _sentence(error: "ValidationError") -> str:
         missing = [name for name in wanted if name not in error.instance]
         return f"expected {', '.join(missing)}, got none"
     return error.message[:300]
-
-
-class _Texts(yaml.SafeLoader):
-    """Leaves moments the texts that they are: YAML would make dates of some and lose their zone."""
-
-
-_Texts.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def read_yaml(text: str) -> Any:
-    """Return the values of a YAML text, with moments as the texts that they are.
-
-    Raises:
-        yaml.YAMLError: it is not YAML.
-
-    """
-    return yaml.load(text, Loader=_Texts)  # noqa: S506 - a SafeLoader

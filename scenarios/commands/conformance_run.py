@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
-from pfxlab.scenarios import terminal
+from pfxlab.scenarios import bounded_yaml, terminal
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.conformance import report, runner
 from pfxlab.scenarios.conformance.evidence import ToolRun
@@ -79,8 +79,8 @@ def _expected(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        body: Any = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        body: Any = bounded_yaml.load_with_dates(path.read_text("utf-8")) or {}
+    except (yaml.YAMLError, ValueError) as error:
         stop(USAGE, f"{path}: expected YAML with rule ids and reasons, got invalid YAML ({error})")
     if not isinstance(body, dict):
         stop(USAGE, f"{path}: expected rule ids with reasons, got {type(body).__name__}")

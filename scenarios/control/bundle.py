@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from pfxlab.emulator.store.journal_entries import Entry
+from pfxlab.scenarios import bounded_yaml
 from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, parse_scenario
 from pfxlab.scenarios.scenario.runner import Run
-from pfxlab.scenarios.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from pfxlab.scenarios.lab.world import World
@@ -88,7 +88,7 @@ def _shape(secret: str) -> str:
 
 def without_passwords(text: str) -> str:
     """Return a scenario with each password replaced by one of the same shape, or unchanged if it has none."""
-    body = read_yaml(text)
+    body = bounded_yaml.load(text)
     masked = _masked(body)
     return text if masked == body else yaml.safe_dump(masked, allow_unicode=True, sort_keys=False, width=120)
 

@@ -12,10 +12,11 @@ from cryptography import x509
 from pfxlab.emulator.config import Config, Switches, switches_with
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.emulator.wire.schemas import first_problem, validator
+from pfxlab.scenarios import bounded_yaml
 from pfxlab.scenarios.nearest import near
 
 _DEEPEST: Final = 20
-"""Maximum nesting of values; a value that contains itself through an anchor nests without end."""
+"""Maximum nesting of values."""
 
 
 class ConfigProblem(ValueError):
@@ -24,10 +25,9 @@ class ConfigProblem(ValueError):
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        body = yaml.safe_load(path.read_text("utf-8"))
+        body = bounded_yaml.load_with_dates(path.read_text("utf-8"))
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
-        raise ConfigProblem(f"{path}, line {line}: expected YAML, got {error.problem}") from None
+        raise ConfigProblem(f"{path}, {bounded_yaml.problem_of(error)}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigProblem(f"{path}: expected a YAML file, got one that cannot be read ({error})") from None
     body = {} if body is None else body

@@ -14,11 +14,11 @@ import yaml
 
 from pfxlab.emulator.lab.verbs import Verb, steps
 from pfxlab.emulator.wire.numbers import counted
+from pfxlab.scenarios import bounded_yaml
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
-from pfxlab.scenarios.yaml_file import read_yaml
 
 
 class _Verbs(suggest.Group):
@@ -104,8 +104,8 @@ def faults(context: click.Context, *, clear: bool) -> None:
 def do(context: click.Context, file: Path) -> None:
     """Run the steps of a YAML file (docs/scenarios.md) in the running lab: users, devices, profiles, imports."""
     try:
-        body = read_yaml(file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        body = bounded_yaml.load(file.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
         stop(USAGE, f"{file}: expected YAML, got invalid YAML ({error})")
     steps = body.get("steps") if isinstance(body, dict) else body
     for step in _ask(context, "POST", "/seed", {"steps": steps})["done"]:
@@ -129,8 +129,8 @@ def _typed(schema: Mapping[str, Any], text: str) -> Any:
     if takes_text and not text.startswith("["):
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return bounded_yaml.load_with_dates(text)
+    except (yaml.YAMLError, ValueError):
         return text
 
 

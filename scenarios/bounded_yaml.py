@@ -1,0 +1,108 @@
+"""YAML with bounds: a loader that counts what aliases repeat, how deep values lie, and how long numbers are.
+
+A few hundred bytes of aliases stand for more values than a machine has memory ("billion laughs"); PyYAML shares them,
+and whatever walks the result afterwards does not.
+"""
+
+from typing import Any, Final
+
+import yaml
+from yaml.composer import ComposerError
+
+_MOST_REPEATED: Final = 10_000
+"""Values that all aliases of a text stand for together."""
+
+_DEEPEST: Final = 50
+_LONGEST_NUMBER: Final = 100
+_NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+class BeyondBounds(ComposerError):
+    """YAML that repeats too much, lies too deep, or has too long a number; `problem` is a whole sentence."""
+
+
+class BoundedLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a text beyond its bounds while reading it, with the line."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._repeated = self._seen = 0
+        self._size: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose a node, its values and those of its aliases counted.
+
+        Raises:
+            BeyondBounds: nested too deep, too many values by aliases, an alias to what holds it, too long a number.
+
+        """
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            self._count_alias(node, event)
+            return node
+        before, self._depth = self._seen, self._depth + 1
+        if self._depth > _DEEPEST:
+            raise _refusal(f"values nested at most {_DEEPEST} deep, got more", event)
+        node = super().compose_node(parent, index)
+        self._depth, self._seen = self._depth - 1, self._seen + 1
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            raise _refusal(f"a number of at most {_LONGEST_NUMBER} characters, got one of {len(node.value)}", event)
+        if event.anchor is not None:
+            self._size[id(node)] = self._seen - before
+        return node
+
+    def _count_alias(self, node: yaml.Node, event: yaml.AliasEvent) -> None:
+        size = self._size.get(id(node))
+        if size is None:
+            raise _refusal(f"an alias to what stands before it, {event.anchor!r:.40} holds itself", event)
+        self._repeated, self._seen = self._repeated + size, self._seen + size
+        if self._repeated > _MOST_REPEATED:
+            raise _refusal(f"aliases for at most {_MOST_REPEATED:,} values, got more", event)
+
+
+def _refusal(wanted: str, event: yaml.Event) -> BeyondBounds:
+    return BeyondBounds(None, None, f"expected {wanted}", event.start_mark)
+
+
+class _TextLoader(BoundedLoader):
+    """Leaves moments the texts that they are: YAML would make dates of some and lose their zone."""
+
+
+_TextLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def compose(text: str) -> yaml.Node | None:
+    """Return the nodes of a YAML text, with their lines; None for an empty one.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or beyond the bounds.
+
+    """
+    return yaml.compose(text, Loader=_TextLoader)
+
+
+def load(text: str) -> Any:
+    """Return the values of a YAML text, with moments as the texts that they are.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or beyond the bounds.
+        ValueError: it holds a number that Python does not read.
+
+    """
+    return yaml.load(text, Loader=_TextLoader)  # noqa: S506 - a SafeLoader
+
+
+def problem_of(error: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong with a text, with its line."""
+    line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+    wrong = str(error.problem) if isinstance(error, BeyondBounds) else f"expected YAML, got {error.problem}"
+    return f"line {line}: {wrong}"
+
+
+def load_with_dates(text: str) -> Any:
+    """Return the values of a YAML text, with moments as dates; raises as `load` does."""
+    return yaml.load(text, Loader=BoundedLoader)  # noqa: S506 - a SafeLoader
