@@ -14,7 +14,8 @@ from typing import Final, TypeAlias
 from pfxlab.connector_sim.cms import RANDOM_BYTES, RecipientUnusable, envelop
 from pfxlab.connector_sim.errors import ConnectorError
 from pfxlab.connector_sim.keys.provider import DecryptionKey
-from pfxlab.emulator.wire.apple.mdm import PlistError, fill_pkcs12_payload
+from pfxlab.emulator.wire.apple.mdm import fill_pkcs12_payload
+from pfxlab.emulator.wire.apple.plist import PlistError
 from pfxlab.emulator.wire.connector import (
     RECIPIENT_UNUSABLE,
     TEMPLATE_UNUSABLE,

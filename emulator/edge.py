@@ -2,6 +2,7 @@
 
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
+from typing import Final
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -13,6 +14,8 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.journal.exchanges import Exchange
 from pfxlab.emulator.wire.text import whole_text
 
+_MOST_FIELDS: Final = 1000
+
 CLOUD = web.AppKey("cloud", Cloud)
 OBSERVER: "web.AppKey[Callable[[Exchange], None]]" = web.AppKey("observer")
 """Hears of every request but the lab's own, where somebody wants to (lab/observer.py)."""
@@ -22,7 +25,7 @@ CONNECTIONS: "web.AppKey[dict[int, TransportSocket]]" = web.AppKey("connections"
 
 
 async def read_form(request: web.Request) -> MultiDict[str]:
-    """Return the text fields of a form; a body that is no form has none.
+    """Return the text fields of a form; a body that is no form, or one of more fields than any page has, has none.
 
     Text is UTF-8, whatever a charset says (URL Standard, section 5.1); other bytes become U+FFFD.
 
@@ -32,7 +35,9 @@ async def read_form(request: web.Request) -> MultiDict[str]:
     """
     if request.content_type == "application/x-www-form-urlencoded":
         text = (await request.read()).decode("utf-8", "replace")
-        return MultiDict(parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="replace"))
+        # More fields than any page has would hold up the loop for seconds.
+        few = text.count("&") < _MOST_FIELDS
+        return MultiDict(parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="replace") if few else ())
     try:
         form = await request.post()
     except (ValueError, AssertionError, LookupError, RuntimeError, BadHttpMessage):

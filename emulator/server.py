@@ -155,7 +155,8 @@ async def _clean_up(runner: web.AppRunner) -> None:
     """Finish running requests, then end every connection: a TLS client may never answer the end of its session."""
     server = runner.server
     idle = [] if server is None else [one.transport for one in server.connections if one.transport is not None]
-    sockets = [one.get_extra_info("socket") for one in idle]
+    # A transport that has closed by itself has no socket any more.
+    sockets = [one for transport in idle if (one := transport.get_extra_info("socket")) is not None]
     await runner.cleanup()
     for one in (*sockets, *runner.app[CONNECTIONS].values()):
         # Not `transport.abort()`: it does nothing once `close()` was called twice, as aiohttp does.

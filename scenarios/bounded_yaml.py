@@ -29,30 +29,30 @@ class BoundedLoader(yaml.SafeLoader):
         self._depth = self._repeated = self._seen = 0
         self._size: dict[int, int] = {}
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         """Compose a node, its values and those of its aliases counted.
 
         Raises:
             BeyondBounds: nested too deep, too many values by aliases, an alias to what holds it, too long a number.
 
         """
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            node = super().compose_node(parent, index)
-            self._count_alias(node, event)
-            return node
+            aliased: Any = super().compose_node(parent, index)
+            self._count_alias(aliased, event)
+            return aliased  # type: ignore[no-any-return]
         before, self._depth = self._seen, self._depth + 1
         if self._depth > _DEEPEST:
             raise _refusal(f"values nested at most {_DEEPEST} deep, got more", event)
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         self._depth, self._seen = self._depth - 1, self._seen + 1
         if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
             raise _refusal(f"a number of at most {_LONGEST_NUMBER} characters, got one of {len(node.value)}", event)
         if event.anchor is not None:
             self._size[id(node)] = self._seen - before
-        return node
+        return node  # type: ignore[no-any-return]
 
-    def _count_alias(self, node: yaml.Node, event: yaml.AliasEvent) -> None:
+    def _count_alias(self, node: yaml.Node, event: Any) -> None:
         size = self._size.get(id(node))
         if size is None:
             raise _refusal(f"an alias to what stands before it, {event.anchor!r:.40} holds itself", event)
@@ -61,7 +61,7 @@ class BoundedLoader(yaml.SafeLoader):
             raise _refusal(f"aliases for at most {_MOST_REPEATED:,} values, got more", event)
 
 
-def _refusal(wanted: str, event: yaml.Event) -> BeyondBounds:
+def _refusal(wanted: str, event: Any) -> BeyondBounds:
     return BeyondBounds(None, None, f"expected {wanted}", event.start_mark)
 
 

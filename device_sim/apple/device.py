@@ -34,6 +34,7 @@ from pfxlab.emulator.wire.apple.enrollment import (
     is_enrollment,
     read,
 )
+from pfxlab.emulator.wire.apple.plist import PlistError
 from pfxlab.emulator.wire.files.damaged import reading
 
 _LONGEST_SESSION: Final = 500
@@ -211,7 +212,7 @@ class AppleDevice(ManagedDevice):
             message = mdm.parse_dict(body)
             uuid, command = str(message["CommandUUID"]), message["Command"]
             request_type = str(command["RequestType"])
-        except (mdm.PlistError, KeyError, TypeError) as error:
+        except (PlistError, KeyError, TypeError) as error:
             raise SessionFailed(f"expected a command, got something else ({error})") from None
         report: mdm.Plist = {"UDID": self.hardware.udid, "CommandUUID": uuid, "Status": "Acknowledged"}
         if self.locked and request_type in _WHEN_UNLOCKED:
@@ -267,7 +268,7 @@ class AppleDevice(ManagedDevice):
         """Replace the management profile, and with it the identity; server, topic and rights must stay."""
         try:
             wanted = read(profile)
-        except mdm.PlistError as error:
+        except PlistError as error:
             raise self._bad_replacement(str(error)) from None
         present = self.enrolled.management
         if (wanted.server_url, wanted.topic) != (present.server_url, present.topic):

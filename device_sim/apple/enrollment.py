@@ -21,6 +21,7 @@ from pfxlab.device_sim.keys import NewKey, generate
 from pfxlab.emulator.wire import scep
 from pfxlab.emulator.wire.apple import enrollment, mdm
 from pfxlab.emulator.wire.apple.enrollment import EnrollmentProfile
+from pfxlab.emulator.wire.apple.plist import PlistError
 from pfxlab.emulator.wire.enrollment import APPLE_ENROLL_PATH
 from pfxlab.emulator.wire.signed_data import SignatureProblem, verify
 
@@ -37,7 +38,7 @@ def read_profile(data: bytes) -> EnrollmentProfile:
     """
     try:
         return enrollment.read(mdm.parse_dict(verify(data).content))
-    except (SignatureProblem, mdm.PlistError) as error:
+    except (SignatureProblem, PlistError) as error:
         raise EnrollmentRefused(str(error)) from None
 
 

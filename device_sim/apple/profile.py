@@ -18,6 +18,7 @@ from pfxlab.device_sim.cms import CannotDecrypt, decrypt
 from pfxlab.device_sim.identity import MdmIdentity
 from pfxlab.device_sim.mailbox import may_sign
 from pfxlab.emulator.wire.apple import mdm
+from pfxlab.emulator.wire.apple.plist import PlistError
 from pfxlab.emulator.wire.signed_data import SignatureProblem, verify
 
 _LATEST_IPHONE: Final = Pkcs12Policy(modern=True, chain=False)
@@ -82,7 +83,7 @@ def open_profile(data: bytes) -> Opened:
         data = signed.content
     try:
         profile = mdm.parse_dict(data)
-    except mdm.PlistError as error:
+    except PlistError as error:
         raise InstallRefused((mdm.PROFILE_ERRORS, mdm.MALFORMED_PROFILE, str(error))) from None
     if profile.get("PayloadType") != "Configuration":
         text = "The profile is malformed."
@@ -99,7 +100,7 @@ def _payloads(profile: mdm.Plist, identity: MdmIdentity) -> list[mdm.Plist]:
     if isinstance(encrypted, bytes):
         try:
             payloads = mdm.parse_payloads(decrypt(encrypted, identity.certificate, identity.key))
-        except (CannotDecrypt, mdm.PlistError):
+        except (CannotDecrypt, PlistError):
             text = "The encrypted profile could not be decrypted with any identity of this device."
             raise InstallRefused((mdm.PROFILE_ERRORS, mdm.CANNOT_DECRYPT, text)) from None
     else:

@@ -19,6 +19,9 @@ from pfxlab.emulator.store.directory import App
 _SKEW: Final = 300
 """Seconds that a client's clock may be ahead."""
 
+_LONGEST: Final = 64 * 1024
+"""Characters of an assertion, which may carry its signer's chain (x5c)."""
+
 _LAST_MOMENT: Final = 253_402_300_799
 """The end of the year 9999."""
 
@@ -64,10 +67,14 @@ def verify(assertion: str, app: App, audiences: list[str], now: float) -> None:
         EntraError: AADSTS700027 with the reason for the journal.
 
     """
+    if len(assertion) > _LONGEST:
+        raise errors.bad_assertion(
+            f"expected a client assertion of at most {_LONGEST} characters, got {len(assertion)}"
+        )
     header = _header(assertion)
     key = _certificate(app, header).public_key()
     if header.get("alg") not in ("RS256", "PS256") or not isinstance(key, rsa.RSAPublicKey):
-        raise errors.bad_assertion(f"expected RS256 or PS256, got {header.get('alg')!r}")
+        raise errors.bad_assertion(f"expected RS256 or PS256, got {header.get('alg')!r:.40}")
     unpadded = ".".join(part.rstrip("=") for part in assertion.split("."))
     options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": ["exp", "iss", "sub"]}
     try:

@@ -13,8 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.bodies import MOST_VALUES
 from pfxlab.emulator.graph.odata.query import LONGEST_URL
 from pfxlab.emulator.graph.request import Answer, Incoming, Json, Outgoing
+from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.schemas import first_problem
 
 _METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
@@ -24,7 +26,9 @@ _LONGEST_TOGETHER: Final = 3 * LONGEST_URL
 
 def _parse(incoming: Incoming) -> list[Json]:
     try:
+        jsontext.check_size(incoming.body, MOST_VALUES)
         body = json.loads(incoming.body)
+        jsontext.check_values(body)
         # A lone surrogate passes the JSON parser and nothing after it.
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import jsonschema_rs
 
@@ -21,6 +21,9 @@ from pfxlab.emulator.wire.schemas import validator
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
+
+MOST_VALUES: Final = 5_000
+"""Values in a body; a batch of twenty records has 300."""
 
 _EDM_TYPES = {
     "edm-date-time-offset": "Edm.DateTimeOffset",
@@ -88,7 +91,7 @@ def read_json(request: GraphRequest) -> dict[str, Any]:
     if media != "application/json":
         raise errors.unreadable_payload(f"expected Content-Type application/json, got {media or 'none'}")
     try:
-        body = jsontext.decode(request.body)
+        body = jsontext.decode(request.body, MOST_VALUES)
     except ValueError:
         body = _explained(request.body)
     if not isinstance(body, dict):
@@ -104,7 +107,12 @@ def _explained(data: bytes) -> Any:
 
     """
     try:
+        jsontext.check_size(data, MOST_VALUES)
+    except ValueError as error:
+        raise errors.unreadable_payload(str(error)) from None
+    try:
         body = json.loads(data, parse_constant=_no_number, parse_float=_finite)
+        jsontext.check_values(body)
         # A lone surrogate passes the JSON parser and nothing after it.
         json.dumps(body, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:

@@ -22,6 +22,7 @@ from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.store.mdm_commands import MdmCommand
 from pfxlab.emulator.wire.apple import mdm
 from pfxlab.emulator.wire.apple.enrollment import IDENTIFIER
+from pfxlab.emulator.wire.apple.plist import PlistError
 from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH
 from pfxlab.emulator.wire.signed_data import verify
 
@@ -171,8 +172,8 @@ def _read(cloud: Cloud, device: Device, data: bytes) -> mdm.Plist | None:
     try:
         message = mdm.parse_dict(data)
         if message.get("UDID") != device.udid:
-            raise mdm.PlistError(f"expected the UDID {device.udid} of this identity, got {message.get('UDID')!r}")
-    except mdm.PlistError as error:
+            raise PlistError(f"expected the UDID {device.udid} of this identity, got {message.get('UDID')!r:.80}")
+    except PlistError as error:
         refused(cloud, "MDM message refused", str(error), device=device.id)
         return None
     return message
@@ -186,8 +187,8 @@ def authenticate(cloud: Cloud, certificate: x509.Certificate | None, data: bytes
     try:
         message = mdm.parse_dict(data)
         if message.get("MessageType") != "Authenticate" or not message.get("UDID"):
-            raise mdm.PlistError(f"expected Authenticate with a UDID first, got {message.get('MessageType')!r}")
-    except mdm.PlistError as error:
+            raise PlistError(f"expected Authenticate with a UDID first, got {message.get('MessageType')!r:.80}")
+    except PlistError as error:
         refused(cloud, "MDM message refused", str(error), device=expected.device_id)
         return False
     with cloud.store.atomic():
@@ -203,7 +204,7 @@ def answer_check_in(cloud: Cloud, device: Device, data: bytes) -> bool:
         return False
     kind = message.get("MessageType")
     if kind not in ("Authenticate", "TokenUpdate", "CheckOut"):
-        reason = f"expected Authenticate, TokenUpdate or CheckOut, got {kind!r}"
+        reason = f"expected Authenticate, TokenUpdate or CheckOut, got {kind!r:.80}"
         refused(cloud, "MDM message refused", reason, device=device.id)
         return False
     with cloud.store.atomic():

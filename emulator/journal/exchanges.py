@@ -63,7 +63,7 @@ class Exchange:
 
 def _json(data: bytes) -> Any:
     try:
-        return jsontext.decode(data)
+        return jsontext.decode(data, most=len(data))
     except ValueError:
         return None
 

@@ -14,6 +14,7 @@ from pfxlab.emulator.wire.clock import Clock
 
 _PIECE = 100
 _KEPT_WITHOUT_ROOM = 10_000
+_LONGEST_REASON = 4000
 _TRIM_SHARE = 10
 """The journal is cut when it is longer than it may be by one part in so many: seldom, and by much at once."""
 
@@ -34,7 +35,8 @@ class Journal:
         self._subscribers.append(subscriber)
 
     def record(self, party: str, event: str, *, outcome: str = "ok", reason: str | None = None, **fields: Any) -> None:
-        """Append an entry."""
+        """Append an entry; a reason that shows more of a client's values than anybody reads is cut."""
+        reason = None if reason is None else reason[:_LONGEST_REASON]
         self._remembered.append(Entry(to_text(self._clock.now()), party, event, outcome, reason, fields))
         self.flush()
 

@@ -27,6 +27,7 @@ from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.lab.snapshot import BadSnapshot
 from pfxlab.emulator.lab.verbs import Endpoint, Verb, VerbFailed, check, check_steps, endpoints
 from pfxlab.emulator.store.journal_entries import FILTERS
+from pfxlab.emulator.wire import jsontext
 
 CONTROL_TOKEN = web.AppKey("control_token", str)
 DRIVER: web.AppKey[Driver] = web.AppKey("driver")
@@ -36,6 +37,7 @@ _LONGEST_WAIT: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 _LOOKED_AT: Final = 1000
 """How many of the newest entries are searched for near misses."""
+_MOST_VALUES: Final = 200_000
 
 Json = Mapping[str, Any]
 
@@ -309,7 +311,9 @@ async def _read(request: web.Request, endpoint: Endpoint) -> Call:
     verb_alone = endpoint.path.startswith("/do/")
     if endpoint.body is not None:
         try:
-            body = json.loads(await request.read() or (b"null" if verb_alone else b"{}"), parse_constant=_no_constant)
+            data = await request.read() or (b"null" if verb_alone else b"{}")
+            jsontext.check_size(data, _MOST_VALUES)
+            body = json.loads(data, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise Refused("NotJson", f"expected a JSON object, got none ({error})") from None
         if not isinstance(body, dict) and not verb_alone:

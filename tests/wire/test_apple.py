@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pfxlab.emulator.wire.apple import mdm
+from pfxlab.emulator.wire.apple.plist import PlistError
 
 UUID = "11111111-2222-4333-8444-555555555555"
 
@@ -28,14 +29,14 @@ def test_template_itself_holds_no_secret() -> None:
 def test_payload_is_found_by_its_uuid() -> None:
     """A template without the named payload is refused, not filled by guess."""
     template = mdm.pkcs12_payload_template(UUID, "id", "name")
-    with pytest.raises(mdm.PlistError, match="99999999"):
+    with pytest.raises(PlistError, match="99999999"):
         mdm.fill_pkcs12_payload(template, "99999999-2222-4333-8444-555555555555", b"", "x")
 
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused(data: bytes) -> None:
     """Bytes that are no property list are refused with a PlistError and nothing else."""
-    with pytest.raises(mdm.PlistError):
+    with pytest.raises(PlistError):
         mdm.parse_dict(data)
 
 

@@ -15,6 +15,7 @@ from cryptography.x509.oid import AttributeOID, NameOID
 from pfxlab.emulator import pki
 from pfxlab.emulator.wire import scep, signed_data
 from pfxlab.emulator.wire.apple import mdm
+from pfxlab.emulator.wire.apple.plist import PlistError
 from pfxlab.emulator.wire.omadm import soap, syncml
 from tests.campaign import examples
 
@@ -61,8 +62,8 @@ def readers(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> dict[s
     return {
         "SyncML": Reader(SYNCML, syncml.parse, syncml.SyncMLError),
         "SOAP": Reader(SOAP, soap.parse_request, soap.SoapError),
-        "plist": Reader(plistlib.dumps(REPORT), mdm.parse_dict, mdm.PlistError),
-        "binary plist": Reader(plistlib.dumps(REPORT, fmt=plistlib.FMT_BINARY), mdm.parse_dict, mdm.PlistError),
+        "plist": Reader(plistlib.dumps(REPORT), mdm.parse_dict, PlistError),
+        "binary plist": Reader(plistlib.dumps(REPORT, fmt=plistlib.FMT_BINARY), mdm.parse_dict, PlistError),
         "CSR": Reader(request, lambda data: authority.issue(data, "n", NOW), pki.RequestRefused),
         "challenge": Reader(request, pki.challenge_of, pki.RequestRefused),
         "SignedData": Reader(signed, signed_data.verify, signed_data.SignatureProblem),

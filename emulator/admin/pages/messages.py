@@ -6,7 +6,7 @@ from typing import Final
 from defusedxml.ElementTree import fromstring
 
 from pfxlab.emulator.wire.omadm.syncml import USER_TOKEN
-from pfxlab.emulator.wire.xml import NOT_XML
+from pfxlab.emulator.wire.xml import NOT_XML, bounded
 
 _LONGEST: Final = 64
 """Characters of a word that are shown: ids and thumbprints are shorter, tokens and ciphertext longer."""
@@ -27,7 +27,7 @@ def pretty(data: bytes | None) -> str:
     if not data:
         return "(nothing: the session is over)"
     try:
-        root = fromstring(data)
+        root = fromstring(bounded(data))
     except NOT_XML:
         return f"({len(data):,} bytes that are no XML)"
     if not _mask(root, hidden=False, depth=0):

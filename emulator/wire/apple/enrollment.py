@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pfxlab.emulator.wire.apple import mdm
-from pfxlab.emulator.wire.apple.mdm import Plist, PlistError
+from pfxlab.emulator.wire.apple.mdm import Plist
+from pfxlab.emulator.wire.apple.plist import PlistError
 
 CONTENT_TYPE: Final = "application/x-apple-aspen-config"
 IDENTIFIER: Final = "Microsoft.Profiles.MDM"

@@ -8,12 +8,10 @@ sources.md#apple-profile-identifiers.
 import base64
 import plistlib
 import re
-import struct
 from typing import Any, Final, TypeAlias
-from xml.parsers.expat import ExpatError
 from xml.sax.saxutils import escape
 
-from pfxlab.emulator.wire.xml import NOT_XML
+from pfxlab.emulator.wire.apple.plist import PlistError, load
 
 Plist: TypeAlias = dict[str, Any]
 
@@ -56,21 +54,6 @@ INVALID_REQUEST_TYPE: Final = 12021
 PROFILE_NOT_FOUND: Final = 12075
 
 
-_NOT_PLIST: Final = (*NOT_XML, ExpatError, OverflowError, AttributeError, TypeError, struct.error)
-"""What plistlib raises over other bytes: binary lists have numbers and references of their own."""
-
-
-class PlistError(ValueError):
-    """The bytes are not the property list the protocol asks for."""
-
-
-def _load(data: bytes) -> Any:
-    try:
-        return plistlib.loads(data)
-    except _NOT_PLIST as error:
-        raise PlistError(f"expected a property list, got {len(data)} bytes that are not one ({error})") from None
-
-
 def parse_dict(data: bytes) -> Plist:
     """Return a property list whose top object is a dictionary.
 
@@ -78,7 +61,7 @@ def parse_dict(data: bytes) -> Plist:
         PlistError: not a property list, or another top object.
 
     """
-    value = _load(data)
+    value = load(data)
     if not isinstance(value, dict):
         raise PlistError(f"expected a dictionary as top object, got {type(value).__name__}")
     return value
@@ -97,7 +80,7 @@ def parse_payloads(data: bytes) -> list[Plist]:
         PlistError: not a property list, another top object, or something else than dictionaries in it.
 
     """
-    value = _load(data)
+    value = load(data)
     if not isinstance(value, list) or not all(isinstance(payload, dict) for payload in value):
         raise PlistError(f"expected an array of payload dictionaries, got {type(value).__name__}")
     return value

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from defusedxml.ElementTree import fromstring
 
-from pfxlab.emulator.wire.xml import NOT_XML
+from pfxlab.emulator.wire.xml import NOT_XML, bounded
 
 PROVIDER_ID: Final = "MS DM Server"
 
@@ -112,7 +112,7 @@ def parse(data: bytes) -> Provisioning:
 
     """
     try:
-        root = fromstring(data)
+        root = fromstring(bounded(data))
         mine = _certificates(_at(root, "CertificateStore", "My", "User"))
         provider = _at(root, "DMClient", "Provider", PROVIDER_ID)
         poll = _at(provider, "Poll")

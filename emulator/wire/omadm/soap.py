@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 
 from defusedxml.ElementTree import fromstring
 
-from pfxlab.emulator.wire.xml import NOT_XML
+from pfxlab.emulator.wire.xml import NOT_XML, bounded
 
 CONTENT_TYPE: Final = "application/soap+xml; charset=utf-8"
 ENVELOPE: Final = "http://www.w3.org/2003/05/soap-envelope"
@@ -111,7 +111,7 @@ def fault(relates_to: str, error: Fault, trace_id: str) -> bytes:
 
 def _root(data: bytes) -> Element:
     try:
-        root = fromstring(data)
+        root = fromstring(bounded(data))
     except NOT_XML as error:
         raise SoapError(f"expected a SOAP envelope, got {len(data)} bytes that are not ({error})") from None
     if root.tag != f"{{{ENVELOPE}}}Envelope":

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from defusedxml import ElementTree
 
-from pfxlab.emulator.wire.xml import NOT_XML
+from pfxlab.emulator.wire.xml import NOT_XML, bounded
 
 CONTENT_TYPE: Final = "application/vnd.syncml.dm+xml"
 NAMESPACE: Final = "SYNCML:SYNCML1.2"
@@ -256,6 +256,7 @@ def parse(data: bytes) -> Message:
 
     """
     try:
+        bounded(data)
         root = fromstring(data) if _is_plain(data) else ElementTree.fromstring(data)  # noqa: S314 - see _is_plain
     except NOT_XML as error:
         raise SyncMLError(f"expected a SyncML document, got {len(data)} bytes that are not ({error})") from None
