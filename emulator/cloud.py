@@ -1,6 +1,6 @@
 """What every component of the emulator shares: aggregates of the store, clock, randomness, journal, authorities."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -24,6 +24,8 @@ from pfxlab.emulator.store.lists.lists import Lists
 from pfxlab.emulator.store.mdm_commands import MdmCommands
 from pfxlab.emulator.store.pfx_certificates import PfxCertificates
 from pfxlab.emulator.store.tickets import Tickets
+from pfxlab.emulator.wire.files.damaged import DamagedEntry
+from pfxlab.emulator.wire.numbers import counted
 
 T = TypeVar("T")
 
@@ -41,6 +43,9 @@ class Cloud:
 
         self.conversations = Conversations()
         self.on_restore.append(self.conversations.clear)
+        self.damaged: Callable[[], Sequence[DamagedEntry]] = tuple
+        """Return the entries of the lab's folder that are damaged, for pages and answers; told by who opens them."""
+
         self._exchanges = 0
         self.tls_root = b""
         """DER of the CA of the TLS port, which enrolment tells devices to trust."""
@@ -69,12 +74,14 @@ class Cloud:
     @cached_property
     def device_ca(self) -> Authority:
         """Return the authority that issues devices' management identities."""
-        return load_or_create(self.file("device-ca.pem"), "PFX Lab MDM Device CA", self.clock)
+        issued = _identities(self.devices.count(), "device")
+        return load_or_create(self.file("device-ca.pem"), "PFX Lab MDM Device CA", self.clock, issued)
 
     @cached_property
     def connector_ca(self) -> Authority:
         """Return the authority that issues connectors' identities."""
-        return load_or_create(self.file("connector-ca.pem"), "PFX Lab Connector CA", self.clock)
+        issued = _identities(self.connectors.count(), "connector")
+        return load_or_create(self.file("connector-ca.pem"), "PFX Lab Connector CA", self.clock, issued)
 
     def component(self, kind: type[T], make: Callable[[], T]) -> T:
         """Return what a component of the emulator keeps for this cloud, by its class; made on first use."""
@@ -111,3 +118,7 @@ class Cloud:
         self.clock.on_set_back.remove(self._move_back)
         self.journal.flush()
         self.store.close()
+
+
+def _identities(count: int, owner: str) -> str:
+    return f"the identities of {counted(count, owner)}" if count else ""

@@ -4,6 +4,7 @@ Only certification requests reach them: device and connector keys are made, and 
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,8 @@ from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
 from pfxlab import private_file
 from pfxlab.emulator.wire.clock import Clock
+from pfxlab.emulator.wire.files.damaged import COPY_OR_NEW_LAB, reading
+from pfxlab.emulator.wire.files.key_pem import read_identity
 
 _FIVE_MINUTES = timedelta(minutes=5)
 _NO_REQUEST = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
@@ -136,15 +139,20 @@ def new_authority(common_name: str, now: datetime, key: rsa.RSAPrivateKey | None
     return Authority(certificate, key)
 
 
-def load_or_create(path: Path | None, common_name: str, clock: Clock) -> Authority:
-    """Return the authority kept in a PEM file (key and certificate, 0600), made on first use."""
-    if path is not None and path.exists():
-        pem = path.read_bytes()
-        # A key the lab wrote itself: checking it again would take longer than all else at a start.
-        key = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
-        if not isinstance(key, rsa.RSAPrivateKey):
-            raise ValueError(f"expected an RSA key in {path.name}, got {type(key).__name__}")
-        return Authority(x509.load_pem_x509_certificate(pem), key)
+def load_or_create(path: Path | None, common_name: str, clock: Clock, issued: str = "") -> Authority:
+    """Return the authority kept in a PEM file (key and certificate, 0600), made on first use.
+
+    `issued`: what it has issued that is in use, empty for nothing; without it that is worth nothing.
+
+    Raises:
+        Damaged: the file holds something else, or is missing although something in use was issued.
+
+    """
+    if path is not None and (issued or os.path.lexists(path)):
+        remedy = COPY_OR_NEW_LAB if issued else "delete it for a new one: nothing in use was issued by it"
+        with reading(path, f"key and certificate of the authority that issued {issued or 'nothing yet'}", remedy):
+            key, certificate = read_identity(path.read_bytes())
+        return Authority(certificate, key)
     authority = new_authority(common_name, clock.now())
     if path is not None:
         pem = authority.certificate.public_bytes(serialization.Encoding.PEM)

@@ -1,5 +1,6 @@
 """The tenant's token-signing key and its JWKS."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from jwt.algorithms import RSAAlgorithm
 from pfxlab import private_file
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.pki import private_pem
+from pfxlab.emulator.wire.files.damaged import reading
+from pfxlab.emulator.wire.files.key_pem import read_key
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,12 +26,16 @@ class SigningKey:
 
     @classmethod
     def load_or_create(cls, path: Path | None) -> "SigningKey":
-        """Return the key kept in a PEM file (0600), made on first use; without a path a fresh one."""
-        if path is not None and path.exists():
-            # A key the lab wrote itself: checking it again would take longer than all else at a start.
-            key = serialization.load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
-            if not isinstance(key, rsa.RSAPrivateKey):
-                raise ValueError(f"expected an RSA key in {path.name}, got {type(key).__name__}")
+        """Return the key kept in a PEM file (0600), made on first use; without a path a fresh one.
+
+        Raises:
+            Damaged: the file holds something else.
+
+        """
+        if path is not None and os.path.lexists(path):
+            remedy = "delete it for a new one: clients then sign in again"
+            with reading(path, "the key that signs tokens", remedy):
+                key = read_key(path.read_bytes())
         else:
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             if path is not None:

@@ -33,6 +33,8 @@ REMEDIES: Final = {
     "HsmUnavailable": "Restore the HSM: check its connection, slot and PIN.",
     "PinRefused": "Correct the PIN in the connector's PIN file.",
     "ConnectorFailed": "Check the connector's event log for events 2051 and 2052.",
+    "DeviceDamaged": "Repair the device's folder as the message says: it cannot check in; others can.",
+    "ConnectorDamaged": "Repair the connector's folder as the message says, then start it again.",
     "NotFetchedYet": "Wait for the device's next check-in, or trigger one with syncDevice.",
     "NotConfirmedYet": "Wait for the device's next check-in: it has the certificate but has not reported back.",
     "DeviceBusy": "Unlock the device: while locked it cannot use its keys, and it retries by itself.",

@@ -203,6 +203,10 @@ async def _reset(call: Call) -> Any:
     return {**_clock_of(call.cloud), "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
 
 
+async def _damaged(call: Call) -> Any:
+    return {"damaged": [entry.to_json() for entry in call.cloud.damaged()]}
+
+
 async def _journal(call: Call) -> Any:
     limit = min(call.number("limit", 1000), 10_000)
     entries = call.cloud.journal.entries(after=call.number("after", 0), limit=limit, **call.filters())
@@ -278,6 +282,7 @@ HANDLERS: Final[Mapping[str, Handle]] = {
     "takeSnapshot": _take,
     "restoreSnapshot": _restore,
     "reset": _reset,
+    "damaged": _damaged,
     "journal": _journal,
     "countEntries": _count,
     "waitForEntries": _wait,

@@ -4,7 +4,7 @@ Reads the store only. The links are those of sources.md#why-nothing-arrives; cod
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -213,6 +213,9 @@ def _delivery(cloud: Cloud, device: Device, record: Outline) -> Delivery | None:
 def _checked_in(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Link:
     """The device's check-in since a profile targets it."""
     delivery = _delivery(cloud, device, record)
+    damage = _damage(cloud, "device", [device.id])
+    if damage and (delivery is None or delivery.state is not State.INSTALLED):
+        raise _Broken("check-in", "DeviceDamaged", damage)
     if delivery is None or delivery.state in (State.SUPERSEDED, State.REMOVED):
         same = [one for one in cloud.certificates.of_user(user_id) if one.intended_purpose is record.intended_purpose]
         newest = max(same, key=lambda one: one.start_date)
@@ -228,6 +231,11 @@ def _checked_in(cloud: Cloud, device: Device, record: Outline, user_id: str) -> 
             raise _Broken("check-in", "UserNotSignedIn", "its user was not signed in at the last check-in")
         raise _Broken("check-in", "NotAskedYet", f"last check-in {device.last_sync:%Y-%m-%d %H:%M} UTC")
     return Link("check-in", "the device has requested it")
+
+
+def _damage(cloud: Cloud, kind: str, ids: Collection[str]) -> str:
+    """Return what is damaged of a device or connector by its id, empty for nothing."""
+    return next((str(one.problem) for one in cloud.damaged() if one.kind == kind and one.id in ids), "")
 
 
 def _latest_event(cloud: Cloud, device: Device) -> str | None:
@@ -261,6 +269,9 @@ def _recrypted(cloud: Cloud, device: Device, record: Outline, _: str) -> Link:
     active = [one for one in connectors if cloud.clock.now() - one.last_connection < silent]
     if not active:
         latest = max(one.last_connection for one in connectors)
+        damage = _damage(cloud, "connector", [one.id for one in connectors])
+        if damage:
+            raise _Broken("connector", "ConnectorDamaged", damage)
         evidence = f"{len(connectors)} enrolled, last contact {latest:%Y-%m-%d %H:%M} UTC"
         raise _Broken("connector", "ConnectorInactive", evidence)
     if reason:

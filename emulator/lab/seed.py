@@ -16,6 +16,7 @@ from pfxlab.emulator.store.database import to_text
 
 _NAMESPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122's namespace for URLs
 _CONFIGURATION = "DeviceManagementConfiguration.ReadWrite.All"
+_TENANT_NAME = "PFX Lab"
 _ADMIN_SCOPES = (
     _CONFIGURATION,
     "DeviceManagementManagedDevices.ReadWrite.All",
@@ -138,7 +139,7 @@ def seed(cloud: Cloud) -> Credentials:
         group_id=stable_id(cloud, "group/users"),
     )
     with cloud.store.atomic():
-        cloud.directory.add_tenant(made.tenant_id, domain, "PFX Lab")
+        cloud.directory.add_tenant(made.tenant_id, domain, _TENANT_NAME)
         for client_id in _applications(made):
             _add_application(cloud, made, client_id)
         for upn in (made.operator_upn, made.user_upn):
@@ -148,9 +149,11 @@ def seed(cloud: Cloud) -> Credentials:
 
 
 def restore(cloud: Cloud, made: Credentials) -> None:
-    """Put back what the ready file promises and somebody deleted since: applications, users, the group."""
+    """Put back what the ready file promises and somebody deleted since: tenant, applications, users, the group."""
     directory = cloud.directory
     with cloud.store.atomic():
+        if directory.tenant(made.tenant_id) is None:
+            directory.add_tenant(made.tenant_id, cloud.config.domain, _TENANT_NAME)
         for client_id in _applications(made):
             if directory.app(client_id) is None:
                 _add_application(cloud, made, client_id)

@@ -189,6 +189,8 @@ VERBS: Final = (
     # Questions
     Verb("health", "Return that the emulator is up, with its seed and the lab's time.",
          endpoint=Endpoint("health", "GET", "/health", _object(status=_TEXT, seed=_WHOLE, time=_MOMENT), public=True)),
+    Verb("damaged", "Return what of the lab's folder is damaged, with what to do; everything else goes on.",
+         endpoint=Endpoint("damaged", "GET", "/damaged", _object(damaged=_LIST))),
     Verb("journal", "Return journal entries, oldest first.",
          endpoint=Endpoint("journal", "GET", "/journal", _object(entries=_LIST),
                            {**_FILTERED, "limit": "largest number of entries"})),

@@ -64,6 +64,10 @@ class Connectors:
             self.save(connector_from_row(row))
         return connector_from_row(row)
 
+    def count(self) -> int:
+        """Return how many connectors all tenants have."""
+        return int(self._store.scalar("select count(*) from connectors"))
+
     def of_tenant(self, tenant_id: str) -> list[Connector]:
         """Return a tenant's connectors, first enrolled first."""
         rows = self._store.rows("select * from connectors where tenant_id = ? order by enrolled, id", (tenant_id,))

@@ -10,33 +10,62 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pfxlab import private_file
 from pfxlab.emulator.store.migrations import migrations
 from pfxlab.emulator.store.sqlite_without_numpy import Database
+from pfxlab.emulator.wire.files.damaged import COPY_OR_NEW_LAB, Damaged, reading
 
 Row: TypeAlias = dict[str, Any]
 Parameters: TypeAlias = Sequence[Any] | dict[str, Any]
+
+
+_LARGEST_CHECKED: Final = 64 * 2**20
+"""Bytes of a database whose pages are looked at when it is opened: a fraction of a second."""
 
 
 class Store:
     """An open database: rows in and out, transactions that nest."""
 
     def __init__(self, path: Path | None = None) -> None:
+        """Open a database, made on first use.
+
+        Raises:
+            Damaged: the file is not a database of a lab's, or damaged.
+            sqlite3.OperationalError: the disk is full.
+
+        """
         self.path = path
+        try:
+            self._open(path)
+        except sqlite3.DatabaseError as error:
+            if path is None or (isinstance(error, sqlite3.OperationalError) and is_full(error)):
+                raise
+            raise Damaged(path, "the database of a lab", f"a damaged one ({error})", COPY_OR_NEW_LAB) from None
+
+    def _open(self, path: Path | None) -> None:
         if path is not None:
-            # Before SQLite opens it, which would follow a link and let others read until a chmod.
-            private_file.prepare(path)
+            with reading(path, "the database of a lab", COPY_OR_NEW_LAB):
+                # Before SQLite opens it, which would follow a link and let others read until a chmod.
+                private_file.prepare(path)
         connection = sqlite3.connect(":memory:" if path is None else path, check_same_thread=False)
         self._db = Database(connection)
         if path is not None:
+            self._check(path)
             self._db.enable_wal()
             # In WAL mode NORMAL survives the death of the process, and commits without a disk flush each.
             self._db.execute("pragma synchronous = normal")
             # Folding the log into the file flushes the disk: seldom, in larger pieces (pages of 4 KiB).
             self._db.execute("pragma wal_autocheckpoint = 10000")
         migrations.apply(self._db)
+
+    def _check(self, path: Path) -> None:
+        """Let a database pass whose pages are sound; one too large to look at in a moment is taken as it is."""
+        if path.stat().st_size <= _LARGEST_CHECKED:
+            found = str(self.scalar("pragma quick_check(1)"))
+            if found != "ok":
+                raise sqlite3.DatabaseError(found.splitlines()[-1][:100])
 
     def size(self) -> int:
         """Return how many bytes the database has."""

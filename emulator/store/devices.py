@@ -115,6 +115,10 @@ class Devices:
         """Note that a user other than its own works on a device."""
         self._store.put("device_users", {"device_id": device_id, "user_id": user_id})
 
+    def count(self) -> int:
+        """Return how many devices all tenants have."""
+        return int(self._store.scalar("select count(*) from devices"))
+
     def of_tenant(self, tenant_id: str) -> list[Device]:
         """Return a tenant's devices, first enrolled first."""
         rows = self._store.rows("select * from devices where tenant_id = ? order by enrolled, id", (tenant_id,))

@@ -128,6 +128,10 @@ class Directory:
         """Return the tenant with that id or domain."""
         return self._store.row("select * from tenants where lower(?) in (id, lower(domain))", (name,))
 
+    def has_users(self, tenant_id: str) -> bool:
+        """Return whether a tenant has a user, whether or not its own record is there."""
+        return bool(self._store.scalar("select exists (select 1 from users where tenant_id = ?)", (tenant_id,)))
+
     def tenants(self) -> list[Row]:
         """Return all tenants, oldest first."""
         return self._store.rows("select * from tenants order by rowid")

@@ -10,6 +10,7 @@ folder/operator      what the administrator keeps: credentials, CA file, the con
 import asyncio
 import contextlib
 import hashlib
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
@@ -19,17 +20,19 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from filelock import FileLock, Timeout
 
 from pfxlab import private_file
 from pfxlab.connector_sim import identity as connector_identity
 from pfxlab.connector_sim.cmdlets import EncryptionKey, GraphClient
-from pfxlab.connector_sim.errors import KeyNotFound
+from pfxlab.connector_sim.errors import FileDamaged, KeyNotFound, KeyStoreError
 from pfxlab.connector_sim.eventlog import Event
 from pfxlab.connector_sim.keys.provider import KeyStorageProvider, Providers
 from pfxlab.connector_sim.keys.software import SoftwareKey, SoftwareKsp
 from pfxlab.connector_sim.service import Settings, enroll
 from pfxlab.device_sim.client import Device, DeviceClient
+from pfxlab.device_sim.errors import DeviceDamaged
 from pfxlab.device_sim.identity import Hardware
 from pfxlab.device_sim.keys import NewKey, generate
 from pfxlab.emulator.clock import LabClock
@@ -39,10 +42,12 @@ from pfxlab.emulator.lab.seed import add_user, restore, seed, seed_tenants
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.wire.files.damaged import COPY_OR_NEW_LAB, Damaged
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.scenarios.lab.operator import Operator, load_operator
 from pfxlab.scenarios.lab.pushes import Pushes
 from pfxlab.scenarios.parties import faulty_device
+from pfxlab.scenarios.parties.damaged_entries import LOST_KEY, DamagedEntries, read_public_key
 from pfxlab.scenarios.parties.faulty_connector import FaultyConnector
 from pfxlab.scenarios.parties.hardware import hardware_of
 
@@ -57,6 +62,12 @@ FIRST: Final = "main"
 
 class DataUnusable(Exception):
     """The data folder cannot be used; the text says why and what to do."""
+
+
+def _lost(folder: Path, got: str) -> Damaged:
+    return Damaged(
+        folder / "cloud" / "cloud.db", "the database of the tenant in operator/credentials.json", got, COPY_OR_NEW_LAB
+    )
 
 
 class Lab:
@@ -87,11 +98,17 @@ class Lab:
             raise DataUnusable(
                 f"expected a lab's database in {folder}/cloud, got one that does not open ({error})"
             ) from None
+        except Damaged as problem:
+            self._lock.release()
+            raise DataUnusable(str(problem)) from None
         except BaseException:
             self._lock.release()
             raise
 
     def _open(self, folder: Path) -> None:
+        database = folder / "cloud" / "cloud.db"
+        if (folder / "operator" / "credentials.json").exists() and not os.path.lexists(database):
+            raise _lost(folder, "no such file")
         self.emulator = Emulator(self.config, self.clock, folder / "cloud")
         self.ksp = SoftwareKsp(folder / "connector" / "keys")
         self._exported: EncryptionKey | None = None
@@ -108,13 +125,11 @@ class Lab:
         self.operator = self._operator()
         seed_tenants(self.cloud)
         self.pushes = Pushes(self.devices, self.check_in)
+        self.damaged = self.cloud.damaged = DamagedEntries(self.cloud.journal, self.devices)
 
     def _operator(self) -> Operator:
         path = self.folder / "operator" / "credentials.json"
-        try:
-            operator = load_operator(path)
-        except ValueError as error:
-            raise DataUnusable(str(error)) from None
+        operator = load_operator(path)
         if operator is None:
             operator = Operator(seed(self.cloud), {})
             made = operator.credentials
@@ -122,8 +137,15 @@ class Lab:
             operator.passwords[made.operator_upn] = made.operator_password
             operator.save(path)
         else:
+            self._check_tenant(operator.credentials.tenant_id)
             restore(self.cloud, operator.credentials)
         return operator
+
+    def _check_tenant(self, tenant_id: str) -> None:
+        """Let a database pass that still has the operator's tenant: without it, everything in it is lost."""
+        directory = self.cloud.directory
+        if directory.tenant(tenant_id) is None and not directory.has_users(tenant_id):
+            raise _lost(self.folder, f"one without the tenant {tenant_id}")
 
     def size(self) -> int:
         """Return the size of the cloud's database on disk, in bytes."""
@@ -212,8 +234,21 @@ class Lab:
         As on an administrator's workstation, it is exported once and does not follow later changes of the key.
         """
         if self._exported is None:
-            self._exported = EncryptionKey(self.connector_key().public_key(), self.ksp.name, KEY_NAME)
+            self._exported = EncryptionKey(self._public_key(), self.ksp.name, KEY_NAME)
         return self._exported
+
+    def _public_key(self) -> rsa.RSAPublicKey:
+        """Return the public half of the connector's key, or what was exported of one that is lost since."""
+        try:
+            return self.ksp.open(KEY_NAME).public_key()
+        except KeyStoreError as error:
+            exported = read_public_key(self.public_key_file)
+            if exported is None:
+                return self.connector_key().public_key()
+            path = self.ksp.path(KEY_NAME)
+            missing = Damaged(path, f"the RSA key {KEY_NAME!r}", "no such file", LOST_KEY)
+            self.damaged.note("key", KEY_NAME, error if isinstance(error, FileDamaged) else missing)
+            return exported
 
     def graph(self) -> GraphClient:
         """Return a Graph client for this lab that is not signed in."""
@@ -271,7 +306,12 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         wait = 0 if self.stepped else 10
         settings = Settings(self.emulator.origin, self.ca_file, wait_seconds=wait, batch=batch)
-        who = connector_identity.find(folder)
+        try:
+            who = connector_identity.find(folder)
+        except FileDamaged as problem:
+            self.damaged.note("connector", name, problem, problem.path.stem.removeprefix("connector-"))
+            raise
+        self.damaged.forget("connector", name)
         if who is not None and self.cloud.connectors.get(who.connector_id) is None:
             # It was deleted in the tenant: enrol again, as an administrator would.
             who.path.unlink()
@@ -345,10 +385,22 @@ class Lab:
         self.devices.clear()
 
     def reopen_device(self, name: str) -> None:
-        """Open a device again from its folder, unless it is no longer managed."""
-        device = self.client.open(self.folder / "devices" / name)
-        if device is not None:
-            self.devices[name] = device
+        """Open a device again from its folder, unless it is no longer managed, or damaged."""
+        with contextlib.suppress(DeviceDamaged):
+            device = self._open_device(name)
+            if device is not None:
+                self.devices[name] = device
+
+    def _open_device(self, name: str, serial_number: str = "") -> Device | None:
+        try:
+            device = self.client.open(self.folder / "devices" / name)
+        except DeviceDamaged as problem:
+            known = self.cloud.devices.of_tenant(self.operator.credentials.tenant_id) if serial_number else []
+            ids = [one.id for one in known if one.serial_number == serial_number]
+            self.damaged.note("device", name, problem, ids[0] if ids else "")
+            raise
+        self.damaged.forget("device", name)
+        return device
 
     def reload(self) -> None:
         """Read the operator's file again, after a snapshot was restored."""
@@ -365,17 +417,21 @@ class Lab:
         """Return the user's device of a platform and OS version, enrolled on first use.
 
         `name`: a further device with this name, which is also its device name.
+
+        Raises:
+            DeviceDamaged: its folder holds damaged files.
+            EnrollmentRefused: the service's reason.
+
         """
         owner = upn.lower() if os_version is None else f"{upn.lower()} {os_version}"
         label = name or f"{platform}-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
         if label in self.devices:
             return self.devices[label]
-        place = self.folder / "devices" / label
-        device = self.client.open(place)
+        hardware = self._hardware(platform, upn, os_version, name)
+        device = self._open_device(label, hardware.serial_number)
         if device is None:
             token = await self.user_token(upn, self.password_of(upn))
-            hardware = self._hardware(platform, upn, os_version, name)
-            device = await self.client.enroll(place, token, upn, hardware)
+            device = await self.client.enroll(self.folder / "devices" / label, token, upn, hardware)
         self.devices[label] = device
         return device
 
@@ -395,9 +451,15 @@ class Lab:
 
         Raises:
             SessionFailed: the device is lost, or the service does not answer.
+            DeviceDamaged: a file of it cannot be read or written.
 
         """
-        return await faulty_device.check_in(self.cloud, device, self.name_of(device))
+        name = self.name_of(device)
+        try:
+            return await faulty_device.check_in(self.cloud, device, name)
+        except DeviceDamaged as problem:
+            self.damaged.note("device", name, problem, device.identity.device_id)
+            raise
 
     def push_when_due(self) -> None:
         """From now on, wake a device when the service has something for it."""

@@ -1,11 +1,13 @@
 """What the person who runs a lab keeps in a file: the credentials of the seed, the passwords of users added later."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from pfxlab import private_file
 from pfxlab.emulator.lab.seed import Credentials
+from pfxlab.emulator.wire.files.damaged import reading
 
 
 @dataclass
@@ -29,18 +31,15 @@ def load_operator(path: Path) -> Operator | None:
     """Return what the file holds; None if there is none, or an earlier version's, which lacks credentials.
 
     Raises:
-        ValueError: the file holds something else.
+        Damaged: the file holds something else.
 
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        body = json.loads(path.read_text())
+    with reading(path, "the credentials of the lab's accounts", "delete that file to get new ones"):
+        body = json.loads(path.read_text("utf-8"))
         names = {field.name for field in fields(Credentials)}
         if not names <= set(body["credentials"]):
             return None
-        return Operator(Credentials(**{n: v for n, v in body["credentials"].items() if n in names}), body["passwords"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(
-            f"expected credentials in {path.name}, got something else; delete that file to get new ones"
-        ) from None
+        kept = {name: str(body["credentials"][name]) for name in names}
+        return Operator(Credentials(**kept), {str(upn): str(secret) for upn, secret in body["passwords"].items()})

@@ -5,6 +5,7 @@ A load run's is a folder with report.json (`pfxlab load … --out FOLDER/NAME`);
 """
 
 import json
+import os
 import re
 from collections import Counter
 from datetime import UTC, datetime
@@ -14,8 +15,11 @@ from typing import Any, Final
 
 from pfxlab import private_file
 from pfxlab.emulator.admin.page import Look, Shown, Table, not_found
+from pfxlab.emulator.wire.files.damaged import Damaged, reading
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+DAMAGED: Final = "damaged"
+_REMEDY: Final = "delete it and run the command again that wrote it"
 _LARGEST: Final = 32 * 1024 * 1024
 FILES: Final = {
     "throughput.svg": "image/svg+xml", "latency.svg": "image/svg+xml", "over-time.svg": "image/svg+xml",
@@ -30,20 +34,19 @@ _WORST_FIRST: Final = ("FAIL", "WARNING", "PASS", "SKIPPED", "NOT EXERCISED")
 
 
 def _read(folder: Path, name: str) -> dict[str, Any] | None:
-    """Return a report by its name, None when there is none of that name."""
+    """Return a report by its name, a damaged one as such; None when there is none of that name."""
     if not _NAME.fullmatch(name):
         return None
     for path in (folder / name / "report.json", folder / f"{name}.json"):
-        try:
-            if not _is_of(folder, path):
-                continue
-            facts = path.stat()
-            if facts.st_size > _LARGEST:
-                continue
-            body = _parsed(path, facts.st_mtime_ns)
-        except (OSError, ValueError, RecursionError):
+        if not os.path.lexists(path) or not _is_of(folder, path):
             continue
-        kind = _kind(body)
+        try:
+            facts = path.lstat()
+            with reading(path, "a report of a conformance or load run", _REMEDY):
+                body = None if facts.st_size > _LARGEST else _parsed(path, facts.st_mtime_ns)
+                kind = _kind(body)
+        except Damaged as problem:
+            kind, body = DAMAGED, {"verdict": "damaged", "problem": str(problem)}
         if kind:
             written = datetime.fromtimestamp(facts.st_mtime, UTC)
             return {"name": name, "kind": kind, "body": body, "written": written.isoformat()}
@@ -68,6 +71,8 @@ def _kind(body: Any) -> str:
 
 
 def _summary(kind: str, body: dict[str, Any]) -> str:
+    if kind == DAMAGED:
+        return str(body["problem"])
     if kind == "conformance":
         count = Counter(str(rule.get("outcome")) for rule in body["rules"])
         return ", ".join(f"{count[outcome]} {outcome}" for outcome in _WORST_FIRST if count[outcome])
@@ -106,6 +111,8 @@ def show_one(look: Look) -> Shown:
     if report is None or folder is None:
         return not_found("report", name)
     body = report["body"]
+    if report["kind"] == DAMAGED:
+        return Shown("report_damaged.html", {"report": _row(report)})
     values = {"report": _row(report), "body": body, "whole": _file(folder, name, "report.html") is not None}
     if report["kind"] == "load":
         values["plots"] = [file for file in FILES if file.endswith(".svg") and _file(folder, name, file) is not None]
@@ -126,7 +133,11 @@ def _file(folder: Path, name: str, file: str) -> Path | None:
 
 def _is_of(folder: Path, path: Path) -> bool:
     """Return whether a path stays in the folder: a link in it could show any file of whoever runs the lab."""
-    return path.resolve() == folder.resolve() / path.relative_to(folder)
+    try:
+        return path.resolve() == folder.resolve() / path.relative_to(folder)
+    except RuntimeError:
+        # A circle of links.
+        return False
 
 
 def file_of(look: Look) -> tuple[bytes, str] | None:

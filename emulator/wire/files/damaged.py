@@ -6,11 +6,14 @@ as such; what everything depends on ends a command with exit code 3. Pure: the f
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from pfxlab.private_file import NotOurs
 
 _D = TypeVar("_D", bound="Damaged")
 
@@ -30,6 +33,9 @@ UNREADABLE: Final = (
 )
 """What parsers raise over bytes that are not theirs: json, cryptography, and our own over the values in between."""
 
+COPY_OR_NEW_LAB: Final = "put it back from a copy, or start a new lab with another --data"
+"""What to do about a file that cannot be made again, and on which others depend."""
+
 _LONGEST_CAUSE: Final = 120
 
 
@@ -46,6 +52,25 @@ class Damaged(Exception):
     def __reduce__(self) -> tuple[type["Damaged"], tuple[PurePath, str, str, str]]:
         """Let it pass between processes."""
         return type(self), (self.path, self.expected, self.got, self.remedy)
+
+
+@dataclass(frozen=True)
+class DamagedEntry:
+    """An entry that is shown as damaged while everything else goes on.
+
+    `kind`: device, certificate, connector or key; `name`: as the lab calls it; `id`: the device's or connector's in the
+    service, empty when that is not known.
+    """
+
+    kind: str
+    name: str
+    problem: Damaged
+    id: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as JSON values."""
+        whole, problem = str(self.problem), self.problem
+        return {"kind": self.kind, "name": self.name, "id": self.id, "file": str(problem.path), "problem": whole}
 
 
 class Unusable(ValueError):
@@ -72,6 +97,8 @@ def reading(path: PurePath, expected: str, remedy: str, kind: type[Damaged] = Da
 
 
 def _problem(error: OSError) -> str:
+    if isinstance(error, NotOurs):
+        return "a link, a device or a pipe"
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):

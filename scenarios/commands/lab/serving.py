@@ -23,6 +23,7 @@ from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.device_sim.keys import generate
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.server import PortTaken
+from pfxlab.emulator.wire.files.damaged import Damaged
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, ENDING, USAGE, stop
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
@@ -54,11 +55,17 @@ def up(
         stopped = _stop_event()
         async with open_lab(lab, parts, port):
             facts = ready(lab)
+            _show_damaged(lab)
             with _written(ready_file, facts) as (place, found_by):
                 _announce(facts, parts, place, found_by, as_json=as_json)
                 await stopped.wait()
 
     _run_over(data, serve)
+
+
+def _show_damaged(lab: Lab) -> None:
+    for entry in lab.damaged():
+        click.echo(f"Damaged {entry.kind} {entry.name}: {entry.problem}. Everything else goes on.", err=True)
 
 
 @contextlib.contextmanager
@@ -105,7 +112,9 @@ def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, N
                 # A lab whose folder goes when it ends needs no keys of its own.
                 lay_out(Path(folder))
                 asyncio.run(serve(Path(folder)))
-    except (PortTaken, OSError, DataUnusable, sqlite3.Error, ConnectorError, EnrollmentRefused, SessionFailed) as error:
+    except (
+        PortTaken, OSError, DataUnusable, Damaged, sqlite3.Error, ConnectorError, EnrollmentRefused, SessionFailed,
+    ) as error:  # fmt: skip
         stop(COULD_NOT_RUN, f"The lab could not run: {error}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -165,6 +174,7 @@ def exec_command(
         lab.new_key = keys
         async with open_lab(lab, parts) as world:
             world.driven_by_command = True
+            _show_damaged(lab)
             facts = ready(lab)
             ready_file = folder / "operator" / "ready.json"
             write_ready_file(ready_file, facts)

@@ -13,7 +13,7 @@ from pfxlab.emulator.lab.seed import seed
 
 
 def test_odd_files_among_the_reports_disturb_nothing(tmp_path: Path) -> None:
-    """Files that no command of ours wrote are not listed; those that are name plan, verdict and summary."""
+    """Files that no command of ours wrote are not listed, damaged ones as such; the others name plan and verdict."""
     folder = tmp_path / "reports"
     folder.mkdir()
     for name, text in (("a.json", "{"), ("b.json", '{"verdict": "PASS", "rules": null}'), ("c.json", "[" * 5000),
@@ -24,7 +24,10 @@ def test_odd_files_among_the_reports_disturb_nothing(tmp_path: Path) -> None:
     look = Look(cloud, cloud.directory.tenants()[0]["id"], "a@b.example", "", "/admin/reports")
     table = reports.show_all(look).table
     assert table is not None
-    assert [row["name"] for row in table.rows()] == ["good"]
+    assert {row["name"]: row["verdict"] for row in table.rows()} == {"a": "damaged", "c": "damaged", "good": "PASS"}
+    (problem,) = [str(row["summary"]) for row in table.rows() if row["name"] == "a"]
+    assert problem.startswith(f"{folder}/a.json: expected a report")
+    assert reports.show_one(replace(look, place={"name": "a"})).values["report"]["summary"] == problem
     for place in ({"name": "..", "file": "report.html"}, {"name": "good", "file": "../a.json"}):
         assert reports.file_of(replace(look, place=place)) is None
     cloud.close()
