@@ -8,5 +8,5 @@ Platform = Literal["Windows", "iOS", "macOS", "Android"]
 
 
 def behaviour(topic: str, platform: Platform, what: str, *, source: str) -> pytest.MarkDecorator:
-    """Return the mark: on a topic, a platform does `what`, as the fact under an anchor of docs/sources.md says."""
+    """Return the mark for a platform's behaviour on a topic; `source` is the anchor of its fact in docs/sources.md."""
     return pytest.mark.behaviour(topic, platform, what, source=source)

@@ -1,4 +1,4 @@
-"""How long tests are: small in `make test`, whole in `make campaign`. conftest.py says which, before tests are read."""
+"""Sizes of tests: small in `make test`, full in `make campaign`. conftest.py chooses before tests are collected."""
 
 import os
 
@@ -11,5 +11,5 @@ def examples(small: int, many: int) -> int:
 
 
 def untraced() -> dict[str, str]:
-    """Return the environment of programs whose lines nobody counts: others', and ours where other tests count them."""
+    """Return the environment of programs without coverage: those of others, and ours where other tests cover them."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COV")}

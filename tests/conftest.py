@@ -101,7 +101,7 @@ def certificate(rsa_key: rsa.RSAPrivateKey) -> x509.Certificate:
 
 @pytest.fixture(scope="session", autouse=True)
 def kept_keys() -> Iterator[None]:
-    """Keep what labs share of costly keys in a folder of this checkout's, for commands that tests start as well."""
+    """Keep the shared key cache in a folder of this checkout, also for commands that tests start."""
     if not DEVICE_KEYS.exists():
         KEYS.fill()
     with pytest.MonkeyPatch.context() as patch:
@@ -111,7 +111,7 @@ def kept_keys() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let labs of this test run leave their ready files in a folder of its own, and find no other lab."""
+    """Keep the ready files of this test run in a separate folder, so that its commands find no other lab."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         patch.delenv("PFXLAB_READY_FILE", raising=False)
@@ -119,7 +119,7 @@ def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def new_lab(folder: Path, config: Config | None = None, **more: Any) -> Lab:
-    """Return a lab over a folder; a new one begins with the keys of this test run, which take longest to make."""
+    """Return a lab over a folder; a new one starts with the keys of this test run, which are costly to generate."""
     if not (folder / "cloud").exists():
         key_cache.lay_out(folder)
     made = Lab(folder, config, **more)

@@ -1,4 +1,4 @@
-"""The project's own rules, checked: docstrings of tests, documents that stay true, secrets that stay away."""
+"""Checks of the project's rules: docstrings of tests, documents that match the code, no secrets."""
 
 import ast
 import re
@@ -37,7 +37,7 @@ def test_every_switch_is_a_row_of_divergences() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_generated_pages_are_up_to_date(name: str) -> None:
-    """Each generated page is what the code makes now; `python -m pfxlab.scenarios.reference` writes it."""
+    """Each generated page is up to date; `python -m pfxlab.scenarios.reference` writes them."""
     assert (ROOT / "docs" / name).read_text("utf-8") == PAGES[name]()
 
 

@@ -26,7 +26,7 @@ ACTIVATE = INSTALL.splitlines()[-1]
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a terminal of 120 columns, with what the system has in its path and nothing else."""
+    """Return the environment of a terminal of 120 columns, with only the system's folders in PATH."""
     bare = {name: value for name, value in untraced().items() if name not in ("VIRTUAL_ENV", "PYTHONHOME")}
     return {**bare, "PATH": "/usr/local/bin:/usr/bin:/bin", "COLUMNS": "120"}
 
@@ -43,7 +43,7 @@ def blocks(marker: str, language: str) -> list[Any]:
 
 
 def on_terminal(script: str) -> str:
-    """Return what a script that ends with 0 shows on a terminal of 120 columns, without colours."""
+    """Return the output of a script that must succeed, on a terminal of 120 columns without colours."""
     command = ("sh", "-ec", f"{ACTIVATE}\n{script}")
     screen, end = pty.openpty()
     terminal = {**environment(), "TERM": "xterm", "NO_COLOR": "1"}
@@ -59,7 +59,7 @@ def on_terminal(script: str) -> str:
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Return a finished script, run after what the README said first."""
+    """Return the result of a script, run after the README's earlier blocks."""
     command = ("sh", "-ec", f"{ACTIVATE}\n{script}")
     return subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False, timeout=600, cwd=ROOT
@@ -67,7 +67,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def masked(text: str) -> list[str]:
-    """Return lines with times, ports, sizes and thumbprints made alike."""
+    """Return lines with times, ports, sizes and thumbprints replaced by placeholders."""
     lines = [re.sub(r"[0-9a-f]{8}\b|\d[\d,.]*", "#", line).strip() for line in text.splitlines()]
     return [line for line in lines if line]
 
@@ -86,14 +86,14 @@ def test_failing_blocks_fail(block: str) -> None:
 
 
 def test_python_block_runs() -> None:
-    """The Python snippet runs unchanged under `pfxlab exec` and prints what it promises."""
+    """The Python snippet runs unchanged under `pfxlab exec` and prints the documented output."""
     (block,) = blocks("run with", "python")
     done = run(f"pfxlab exec -- python -c {shlex.quote(block.values[0])}")
     assert done.stdout.strip() == "0 imported certificates", done.stderr
 
 
 def test_transcript_is_what_the_demo_prints() -> None:
-    """The transcript is the demo's output line by line, but for times, addresses, sizes and thumbprints."""
+    """The transcript is the demo's output line by line, except for times, addresses, sizes and thumbprints."""
     (transcript,) = re.findall(r"```text\n(PFX Lab demo, .*?)```", GUIDES["docs/demo.md"], re.DOTALL)
     assert masked(on_terminal("pfxlab demo"))[: len(masked(transcript))] == masked(transcript)
 
@@ -130,7 +130,7 @@ print(requests.post(url, json=record, headers={"Authorization": "Bearer " + toke
 
 
 def test_journal_box_is_what_the_command_shows() -> None:
-    """The guide's journal box is what `pfxlab journal` prints for that refusal, but for the time."""
+    """The guide's journal box is the output of `pfxlab journal` for that refusal, except for the time."""
     guide = GUIDES["docs/where-a-chain-breaks.md"]
     (shown,) = re.findall(r"one box for each request:\n\n```text\n(.*?)```", guide, re.DOTALL)
     script = f"export REFUSED={shlex.quote(REFUSED)}\n"

@@ -1,4 +1,4 @@
-"""The facts in scenarios/sources and their citations: every one says where it is from, and leads there."""
+"""The facts in scenarios/sources and their citations: each fact names its source, each citation resolves."""
 
 import ast
 import re
@@ -71,7 +71,7 @@ def test_fact_says_where_it_is_from(one: Fact) -> None:
 
 @pytest.mark.parametrize("one", facts().values(), ids=lambda one: one.anchor)
 def test_pages_are_public(one: Fact) -> None:
-    """Every page of a fact has a title and an https address on a host that is open to all."""
+    """Every page of a fact has a title and a public https address."""
     for page in one.pages:
         parts = urlsplit(page.address)
         assert (parts.scheme, parts.hostname in PUBLIC) == ("https", True), page.address
@@ -99,7 +99,7 @@ def test_no_fact_is_idle() -> None:
 
 
 def test_rules_and_scenarios_are_among_the_citations() -> None:
-    """The sources of rules and scenarios are read as citations, so that none escapes these tests."""
+    """The sources of rules and scenarios are parsed as citations, so that these tests cover them."""
     rules = set().union(*(cited for name, cited in CITED.items() if name.startswith("scenarios/conformance/rules/")))
     assert {rule.source for rule in RULES.values()} <= rules
     scenarios = {name for name in CITED if name.startswith("scenarios/scenario/catalogue/")}
@@ -113,7 +113,7 @@ def test_no_citation_leads_nowhere(form: str) -> None:
 
 
 def test_sources_of_a_docstring_are_anchors() -> None:
-    """What follows Source, Sources or Expected values in Python texts is the anchor of a fact."""
+    """The text after Source, Sources or Expected values in docstrings is an anchor of a fact."""
     form = r"\b(?:Sources?|Expected values|Layouts?): +\n? *(?!sources\.md#).{0,30}"
     python = {name: text for name, text in TEXTS.items() if name.endswith(".py")}
     assert [f"{name}: {found[0]}" for name, text in python.items() if (found := re.search(form, text))] == []
@@ -126,7 +126,7 @@ def test_unknown_anchor_is_named() -> None:
 
 
 def test_citation_shows_title_and_address() -> None:
-    """A documented fact is cited by its page, an assumed one by how it came about."""
+    """A documented fact is cited by its page, an assumed one by its reason."""
     assert fact("oaep-length").cited == [
         "RFC 8017, PKCS #1, section 7.1.1, https://www.rfc-editor.org/rfc/rfc8017#section-7.1.1"
     ]
@@ -134,7 +134,7 @@ def test_citation_shows_title_and_address() -> None:
 
 
 def test_every_switch_is_as_sure_as_its_fact() -> None:
-    """Each row of docs/divergences.md names its fact, and a switch is as sure as the fact says."""
+    """Each row of docs/divergences.md names its fact, and a switch has the fact's confidence."""
     page = (ROOT / "docs" / "divergences.md").read_text("utf-8")
     rows = [row for row in re.findall(r"^\| .*$", page, re.MULTILINE) if not row.startswith(("| switch |", "| what |"))]
     sources = [re.findall(r"\| \[([\w-]+)\]\(sources\.md#\1\) \|$", row) for row in rows]

@@ -24,7 +24,7 @@ print(page.status_code, page.json()["@odata.context"])
 
 
 def in_lab(*command: str) -> subprocess.CompletedProcess[str]:
-    """Return a command that ran in a lab of its own."""
+    """Return the result of a command run by `pfxlab exec`."""
     words = [*PFXLAB, "exec", "--", *command]
     return subprocess.run(words, env=untraced(), capture_output=True, text=True, check=False, timeout=600)
 
@@ -56,7 +56,7 @@ print(len(asyncio.run(client.users.get()).value), "users")
 
 
 def test_sdk_at_its_defaults_reaches_the_lab() -> None:
-    """Microsoft's Python SDK with no address given at all, doubled slash included, reaches the lab."""
+    """Microsoft's Python SDK reaches the lab with its built-in address, doubled slash included."""
     done = in_lab(sys.executable, "-c", SDK)
     assert done.stdout.strip() == "2 users", done.stderr
 
@@ -96,5 +96,5 @@ def test_what_the_proxy_lets_through(line: str, reason: Any) -> None:
     ],
 )
 def test_refused_target_is_named_without_secrets(line: str, host: str) -> None:
-    """Of a refused request only host and port go to the journal."""
+    """The journal has only host and port of a refused request."""
     assert host_of(line) == host

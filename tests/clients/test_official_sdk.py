@@ -52,7 +52,7 @@ def up(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 
 def sdk(facts: dict[str, Any], *arguments: str) -> dict[str, Any]:
-    """Return what the SDK client printed."""
+    """Return the SDK client's output."""
     environment = {**untraced(), "SSL_CERT_FILE": facts["ca_file"], "REQUESTS_CA_BUNDLE": facts["ca_file"]}
     command = [sys.executable, str(SCRIPT), json.dumps(facts), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
@@ -105,7 +105,7 @@ def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
 
 
 def test_ready_file_says_what_tools_need(up: dict[str, Any]) -> None:
-    """The ready file has every documented key, its files exist, and it is gone after the end."""
+    """The ready file has every documented key, its files exist, and it is removed when the lab ends."""
     wanted = {"graph_url", "authority_url", "tenant_id", "ca_file", "application", "limited_application", "mail_user"}
     assert wanted | {"connector_public_key_file", "control_url"} <= set(up)
     assert up["authority_url"] == f"{up['graph_url']}/{up['tenant_id']}"
@@ -114,7 +114,7 @@ def test_ready_file_says_what_tools_need(up: dict[str, Any]) -> None:
 
 
 def test_port_in_use_is_said(up: dict[str, Any]) -> None:
-    """A port that is taken ends with exit code 3 and a sentence that names it."""
+    """A port in use ends `up` with exit code 3 and a sentence that names the port."""
     port = up["graph_url"].rpartition(":")[2]
     done = subprocess.run([*PFXLAB, "up", "--port", port], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 3
@@ -131,7 +131,7 @@ def test_exec_runs_a_command_in_its_lab() -> None:
 
 
 def test_failed_start_touches_no_other_ready_file(tmp_path: Path, up: dict[str, Any]) -> None:
-    """An `up` that cannot start leaves a file of somebody else's alone, be it another lab's ready file."""
+    """An `up` that cannot start does not touch an existing file, not even another lab's ready file."""
     other = tmp_path / "other.json"
     other.write_text('{"control_token": "another lab"}')
     port = up["graph_url"].rpartition(":")[2]
@@ -142,7 +142,7 @@ def test_failed_start_touches_no_other_ready_file(tmp_path: Path, up: dict[str, 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_exec_ends_with_its_command(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """A signal to `exec` ends the command too, leaves no folder with keys behind, and is no success."""
+    """A signal to `exec` also ends its command, leaves no folder with keys, and gives a failure code."""
     child = (
         "import os, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "open(sys.argv[1], 'w').write(f\"{os.getpid()} {os.environ['PFXLAB_READY_FILE']}\");"

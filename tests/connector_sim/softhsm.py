@@ -1,4 +1,4 @@
-"""A SoftHSM token of its own for tests, as a real PKCS#11 module; made in a temporary folder, never the user's."""
+"""A SoftHSM token for tests, as a real PKCS#11 module, in a temporary folder instead of the user's."""
 
 import os
 import shutil

@@ -25,7 +25,7 @@ CERTIFICATES = {bits: self_signed(key).public_bytes(Encoding.DER) for bits, key 
 
 
 def by_library(content: bytes, certificate: bytes) -> bytes:
-    """Return what the builder of `cryptography` makes."""
+    """Return the CMS that the builder of `cryptography` creates."""
     return (
         PKCS7EnvelopeBuilder()
         .set_data(content)
@@ -51,7 +51,7 @@ def without_chance(der: bytes, bits: int) -> bytes:
 @settings(max_examples=examples(20, 300), deadline=None)
 @given(st.binary(max_size=9000), st.sampled_from([2048, 3072]))
 def test_structure_is_the_librarys(content: bytes, bits: int) -> None:
-    """For every content and key size the DER is that of the library's builder but for key, IV and content."""
+    """For every content and key size the DER equals that of the library's builder, except for key, IV and content."""
     ours, theirs = envelop(content, CERTIFICATES[bits]), by_library(content, CERTIFICATES[bits])
     assert len(ours) == len(theirs)
     assert without_chance(ours, bits) == without_chance(theirs, bits)
@@ -106,13 +106,13 @@ def test_no_two_envelopes_share_key_or_iv() -> None:
 
 @pytest.mark.parametrize("certificate", [b"", b"\x30\x03\x02\x01\x01", CERTIFICATES[2048][:-1], b"\xff" * 40])
 def test_what_is_no_certificate_is_refused(certificate: bytes) -> None:
-    """Bytes that are no certificate are refused by name."""
+    """Bytes that are not a certificate are refused with a named error."""
     with pytest.raises(RecipientUnusable, match="expected a DER certificate"):
         envelop(b"x", certificate)
 
 
 def test_elliptic_key_is_refused() -> None:
-    """A certificate with an elliptic-curve key is refused with what it has."""
+    """A certificate with an elliptic-curve key is refused, and the error names the kind of key."""
     key = ec.generate_private_key(ec.SECP256R1())
     base = self_signed(KEYS[2048])
     certificate = (

@@ -35,7 +35,7 @@ def test_full_blob_has_its_fields_in_order(rsa_key: rsa.RSAPrivateKey) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from([1024, 1031, 1500, 2048]), st.integers(0, 3), st.booleans())
 def test_private_key_survives_its_blob(bits: int, index: int, full: bool) -> None:
-    """A key of any size, odd widths included, comes back from its blob as the same key."""
+    """A key of any size, odd widths included, survives the round trip through its blob."""
     key = small_key(bits, index)
     loaded = cng.load_private(cng.private_blob(key, full=full)).private_numbers()
     before = key.private_numbers()
@@ -45,13 +45,13 @@ def test_private_key_survives_its_blob(bits: int, index: int, full: bool) -> Non
 
 @given(st.binary(max_size=64))
 def test_other_bytes_are_refused(data: bytes) -> None:
-    """Bytes that are no blob are refused with what was expected."""
+    """Bytes that are not a blob are refused with an error that says what was expected."""
     with pytest.raises(cng.BlobError, match="expected"):
         cng.load_private(data)
 
 
 def test_truncated_blob_is_refused_by_length(rsa_key: rsa.RSAPrivateKey) -> None:
-    """A blob cut short says how long its header promises it to be."""
+    """The error for a truncated blob has the length that its header declares."""
     with pytest.raises(cng.BlobError, match="expected 283 bytes"):
         cng.load_public(cng.public_blob(rsa_key.public_key())[:-1])
 

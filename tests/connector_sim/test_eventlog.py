@@ -1,4 +1,4 @@
-"""What of the event log the service is told, and that errors are not driven out."""
+"""Which events of the log are reported to the service, and that many events do not displace errors."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_errors_are_not_driven_out_by_good_news() -> None:
-    """After any number of other events an error is still told, in its place by time, and once only."""
+    """After any number of other events an error is still reported, in order of time and only once."""
     clock = LabClock()
     clock.freeze(NOW)
     unreported = PendingEvents(clock, most=10)
@@ -26,7 +26,7 @@ def test_errors_are_not_driven_out_by_good_news() -> None:
 
 
 def test_events_of_single_requests_stay_on_the_server() -> None:
-    """What comes once for each good request is not told, a request's failure is."""
+    """Events for each successful request are not reported; a failed request is."""
     unreported = PendingEvents(LabClock())
     for number in (2020, 2050, 2102, 2000, 2001):
         unreported.add(Event(number, "x" * 5000))

@@ -27,7 +27,7 @@ def test_key_is_there_for_the_next_process(tmp_path: Path) -> None:
 
 
 def test_key_file_is_its_owners_only(tmp_path: Path) -> None:
-    """The file of a key has mode 0600, and no half-written file stays beside it."""
+    """A key's file has mode 0600, and no partial file is left beside it."""
     SoftwareKsp(tmp_path / "keys").add("k")
     (file,) = (tmp_path / "keys").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -43,7 +43,7 @@ def test_existing_key_is_not_overwritten(tmp_path: Path, rsa_key: rsa.RSAPrivate
 
 
 def test_key_removed_elsewhere_is_gone_here(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    """A key that another process removed is missing for one that has used it, and a new one of its name is used."""
+    """A key that another process removed is missing even if it was used before, and a new key of that name is used."""
     running, other = SoftwareKsp(tmp_path), SoftwareKsp(tmp_path)
     first = other.add("k").public_key()
     assert running.open("k").public_key() == first
@@ -55,7 +55,7 @@ def test_key_removed_elsewhere_is_gone_here(tmp_path: Path, rsa_key: rsa.RSAPriv
 
 
 def test_no_half_key_is_left_on_a_full_disk(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    """When there is no room for a key's file, nothing of the key stays behind."""
+    """When the disk is full, no part of a new key is left behind."""
 
     class FullDisk(io.FileIO):
         def write(self, data: Any) -> int:
@@ -68,13 +68,13 @@ def test_no_half_key_is_left_on_a_full_disk(tmp_path: Path, rsa_key: rsa.RSAPriv
 
 
 def test_missing_key_is_named(tmp_path: Path) -> None:
-    """Opening a key that is not there names the key and the provider."""
+    """The error for a missing key names the key and the provider."""
     with pytest.raises(KeyNotFound, match=f"'absent' in {PROVIDER_NAME}"):
         SoftwareKsp(tmp_path).open("absent")
 
 
 def test_broken_key_file_is_refused(tmp_path: Path) -> None:
-    """A file that holds no key is refused as such, without its content in the message."""
+    """A file without a key is refused, and the message does not contain its content."""
     ksp = SoftwareKsp(tmp_path)
     ksp.path("k").write_text("canary")
     with pytest.raises(KeyStoreError) as refused:
@@ -100,7 +100,7 @@ def test_key_file_with_other_numbers_is_refused(tmp_path: Path, rsa_key: rsa.RSA
 
 
 def test_odd_key_size_is_refused(tmp_path: Path) -> None:
-    """A key size the import cmdlets do not offer is refused before a key is made."""
+    """A key size that the import cmdlets do not offer is refused before a key is generated."""
     with pytest.raises(KeyStoreError, match="got 1024"):
         SoftwareKsp(tmp_path).add("k", 1024)
 
@@ -119,5 +119,5 @@ def test_provider_names_match_in_any_case(tmp_path: Path) -> None:
 
 
 def test_key_does_not_show_itself(tmp_path: Path) -> None:
-    """The representation of an opened key tells its name and size only."""
+    """The repr of an opened key has only its name and size."""
     assert repr(SoftwareKsp(tmp_path).add("k")) == "SoftwareKey('k', RSA-2048)"

@@ -18,7 +18,7 @@ DIGESTS = {PaddingScheme.oaepSha256: "sha256", PaddingScheme.oaepSha384: "sha384
 
 @given(SCHEMES, st.data())
 def test_password_survives_its_padding(rsa_key: rsa.RSAPrivateKey, scheme: PaddingScheme, data: st.DataObject) -> None:
-    """A password of any bytes up to the limit comes back from encryption to the connector's key."""
+    """A password of any bytes up to the limit survives encryption and decryption with the connector's key."""
     password = data.draw(st.binary(max_size=padding.longest_password(2048, scheme)))
     encrypted = padding.encrypt(rsa_key.public_key(), password, scheme)
     assert SoftwareKey("k", rsa_key).decrypt(encrypted, scheme) == password
@@ -58,7 +58,7 @@ def test_retired_schemes_are_refused_by_name(rsa_key: rsa.RSAPrivateKey, scheme:
 
 
 def test_wrong_key_and_wrong_padding_look_the_same(rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey) -> None:
-    """A wrong key, a wrong hash and rubbish give one and the same refusal, so that it is no oracle."""
+    """A wrong key, a wrong hash and garbage give the same error, so that it is no padding oracle."""
     encrypted = padding.encrypt(rsa_key.public_key(), b"secret", PaddingScheme.oaepSha256)
     refusals = set()
     for key, ciphertext, scheme in (

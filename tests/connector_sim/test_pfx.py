@@ -30,7 +30,7 @@ def two_keys(first: bytes, second: bytes) -> bytes:
 
 @pytest.mark.parametrize("legacy", [True, False])
 def test_opens_both_forms(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, legacy: bool) -> None:
-    """3DES with SHA-1 and AES-256 with SHA-256 both open, and the bytes stay as they were."""
+    """PFX files with 3DES and SHA-1 and with AES-256 and SHA-256 both open, and their bytes stay unchanged."""
     data = export_pfx("n", rsa_key, certificate, PASSWORD, legacy=legacy)
     pfx = open_pfx(data, PASSWORD)
     assert (pfx.data, pfx.certificate, pfx.chain_length) == (data, certificate, 0)
@@ -74,24 +74,24 @@ def test_wrong_password_is_said(rsa_key: rsa.RSAPrivateKey, certificate: x509.Ce
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"-----BEGIN CERTIFICATE-----\n", bytes(2000), b"\x30\x80\x00\x00"])
 def test_something_else_is_said(data: bytes) -> None:
-    """A file that is no PFX is called that, whatever it is."""
+    """A file that is not a PFX is reported as such, whatever it contains."""
     assert "not a PFX" in problem(data)
 
 
 def test_truncated_pfx_is_no_pfx(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
-    """A PFX cut short is no PFX."""
+    """A truncated PFX is refused as not a PFX."""
     assert "not a PFX" in problem(export_pfx("n", rsa_key, certificate, PASSWORD)[:-20])
 
 
 def test_missing_key_is_said(certificate: x509.Certificate) -> None:
-    """A PFX with certificates only says so."""
+    """The error for a PFX without a key says that it has only certificates."""
     encryption = serialization.BestAvailableEncryption(PASSWORD.encode())
     data = pkcs12.serialize_java_truststore([pkcs12.PKCS12Certificate(certificate, b"n")], encryption)
     assert "no private key" in problem(data)
 
 
 def test_key_without_certificate_is_said(rsa_key: rsa.RSAPrivateKey) -> None:
-    """A PFX with a key only says so."""
+    """The error for a PFX without a certificate says that it has only a key."""
     encryption = serialization.BestAvailableEncryption(PASSWORD.encode())
     data = pkcs12.serialize_key_and_certificates(b"n", rsa_key, None, None, encryption)
     assert "no certificate for it" in problem(data)
@@ -107,7 +107,7 @@ def test_two_keys_are_counted(
 
 
 def test_expired_certificate_is_said(rsa_key: rsa.RSAPrivateKey) -> None:
-    """An expired certificate is refused with its date and with what else can be done."""
+    """An expired certificate is refused with its date and what to do instead."""
     expired = self_signed(rsa_key, days=-5)
     pfx = open_pfx(export_pfx("n", rsa_key, expired, PASSWORD), PASSWORD)
     with pytest.raises(PfxProblem, match=re.compile(f"expired on {pfx.end:%Y-%m-%d}.*--allow-expired", re.DOTALL)):
@@ -122,7 +122,7 @@ def test_future_certificate_is_said(rsa_key: rsa.RSAPrivateKey, certificate: x50
 
 
 def test_chain_is_counted(rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey) -> None:
-    """Certificates beside the leaf are counted, since iPhones refuse a PFX that has any."""
+    """Certificates beside the leaf are counted, since iPhones refuse a PFX with CA certificates."""
     encryption = serialization.BestAvailableEncryption(PASSWORD.encode())
     data = pkcs12.serialize_key_and_certificates(
         b"n", rsa_key, self_signed(rsa_key), [self_signed(other_key)], encryption
@@ -150,7 +150,7 @@ def test_key_store_made_by_openssl_opens(
 
 
 def test_purpose_follows_key_usage() -> None:
-    """A certificate that may encipher keys is for encryption, one that may only sign is for signing."""
+    """The purpose follows from the key usage: key encipherment is for encryption, digital signature alone for signing."""
     issued = MailAuthority(datetime.now(UTC)).history("user@pfxlab.example")
     assert [purpose_of(i.certificate) for i in issued] == [i.purpose for i in issued]
     assert IntendedPurpose.smimeSigning in {i.purpose for i in issued}

@@ -48,7 +48,7 @@ def hsm(token: TokenSettings) -> Pkcs11Ksp:
 
 
 def openssl_oaep(key: rsa.RSAPublicKey, plain: bytes, digest: str, folder: Path) -> bytes:
-    """Return what OpenSSL encrypts with OAEP, hash and MGF1 alike."""
+    """Return OpenSSL's OAEP ciphertext, with the same hash for OAEP and MGF1."""
     path = folder / "public.pem"
     path.write_bytes(key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
     options = [f"rsa_oaep_md:{digest}", f"rsa_mgf1_md:{digest}"]
@@ -63,7 +63,7 @@ def openssl_oaep(key: rsa.RSAPublicKey, plain: bytes, digest: str, folder: Path)
 def test_token_opens_what_openssl_encrypts(
     hsm: Pkcs11Ksp, tmp_path: Path, bits: int, scheme: PaddingScheme, digest: str
 ) -> None:
-    """A key made in the token decrypts OpenSSL's OAEP with each hash, at each size, whether or not the token can itself."""
+    """A key generated in the token decrypts OAEP with each hash and size, even where the token does not support it."""
     name = f"PFX key {bits} {digest}"
     key = hsm.add(name, bits)
     encrypted = openssl_oaep(key.public_key(), b"secret of a PFX", digest, tmp_path)
@@ -72,7 +72,7 @@ def test_token_opens_what_openssl_encrypts(
 
 
 def test_key_never_leaves_the_token(hsm: Pkcs11Ksp) -> None:
-    """A key of the token cannot be exported, nor be made exportable, and shows nothing of itself."""
+    """A key in the token cannot be exported or made exportable, and its repr shows no key material."""
     key = hsm.add("stays")
     with pytest.raises(NotExportable, match="stays in Test HSM"):
         key.private_key()
@@ -82,7 +82,7 @@ def test_key_never_leaves_the_token(hsm: Pkcs11Ksp) -> None:
 
 
 def test_names_are_kept_apart(hsm: Pkcs11Ksp, rsa_key: rsa.RSAPrivateKey) -> None:
-    """A name in use is refused, a missing one named, an imported key works, a removed one is gone; keys are listed."""
+    """Names in use are refused, missing keys are named, imported keys work, removed ones are gone, and keys are listed."""
     with pytest.raises(KeyNotFound, match="'absent' in Test HSM"):
         hsm.open("absent")
     hsm.store("imported", rsa_key)
@@ -112,7 +112,7 @@ def test_wrong_ciphertexts_look_alike(hsm: Pkcs11Ksp, other_key: rsa.RSAPrivateK
 
 
 def test_threads_share_a_token(hsm: Pkcs11Ksp) -> None:
-    """Eight threads decrypt at once, each what was meant for it."""
+    """Eight threads decrypt concurrently, and each gets its own plaintext."""
     key = hsm.add("threads")
     texts = [f"password {number}".encode() for number in range(64)]
     with ThreadPoolExecutor(8) as pool:
@@ -136,7 +136,7 @@ def test_token_removed_and_back(hsm: Pkcs11Ksp, token: TokenSettings) -> None:
 
 
 def test_wrong_pin_is_unavailable_without_the_pin(token: TokenSettings, tmp_path: Path) -> None:
-    """A wrong PIN, a missing PIN file, token or module is said without what was in the file."""
+    """Errors for a wrong PIN and for a missing PIN file, token or module do not contain the PIN."""
     wrong = tmp_path / "pin"
     wrong.write_text("canary-wrong")
     softhsm.provider(token).list_keys()
@@ -186,7 +186,7 @@ print(ksp.list_keys(), len(tries))
 
 
 def test_wrong_pin_is_tried_once(token: TokenSettings, tmp_path: Path) -> None:
-    """However often a key is asked for, a PIN the token refused is not sent again; one written anew is."""
+    """A PIN that the token refused is not sent again, until the PIN file is rewritten."""
     (tmp_path / "pin").write_text("canary-wrong")
     arguments = [str(token.module), token.token_label, str(tmp_path / "pin"), softhsm.PIN]
     command = [sys.executable, "-c", WRONG_PIN, *arguments]
@@ -209,7 +209,7 @@ KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def raw(ciphertext: bytes) -> bytes:
-    """Return the block a raw private operation gives."""
+    """Return the padded block that a raw private operation yields."""
     numbers = KEY.private_numbers()
     return pow(int.from_bytes(ciphertext, "big"), numbers.d, numbers.public_numbers.n).to_bytes(256, "big")
 
@@ -217,7 +217,7 @@ def raw(ciphertext: bytes) -> bytes:
 @settings(max_examples=examples(20, 300), deadline=None)
 @given(st.binary(max_size=126), st.sampled_from(SUPPORTED))
 def test_padding_is_taken_off_as_the_library_put_it_on(plain: bytes, scheme: PaddingScheme) -> None:
-    """What the library pads is read back byte for byte; with any bit of the block bent it is refused."""
+    """OAEP padding by the library is removed byte for byte; a block with a flipped bit is refused."""
     block = raw(encrypt(KEY.public_key(), plain, scheme))
     assert oaep.decode(block, scheme) == plain
     bent = bytearray(block)
@@ -227,5 +227,5 @@ def test_padding_is_taken_off_as_the_library_put_it_on(plain: bytes, scheme: Pad
 
 @given(st.binary(max_size=300), st.sampled_from(SUPPORTED))
 def test_any_other_block_is_refused(block: bytes, scheme: PaddingScheme) -> None:
-    """A block that nobody padded is refused, however long."""
+    """A block without padding is refused, whatever its length."""
     assert oaep.decode(block, scheme) is None

@@ -38,7 +38,7 @@ def one(item: WorkItem, key: DecryptionKey) -> Result:
 
 
 def openssl_opens(der: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certificate, folder: Path) -> bytes:
-    """Return what OpenSSL decrypts from CMS."""
+    """Return the plaintext that OpenSSL decrypts from CMS."""
     (folder / "device.pem").write_bytes(pkcs8_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
     command = ["openssl", "cms", "-decrypt", "-inform", "DER", "-binary", "-recip", str(folder / "device.pem")]
     return subprocess.run(command, input=der, capture_output=True, check=True).stdout
@@ -58,7 +58,7 @@ def der(certificate: x509.Certificate) -> bytes:
 def test_openssl_opens_the_password_for_windows(
     rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, device: x509.Certificate, tmp_path: Path
 ) -> None:
-    """What the connector makes of a password opens with OpenSSL and the device's key, byte for byte."""
+    """A password re-encrypted by the connector is decrypted byte for byte by OpenSSL with the device's key."""
     password = b"line\nfeed and 'quotes'"
     encrypted = encrypt(rsa_key.public_key(), password, SHA512)
     item = PasswordRecryption("r", "p", "k", SHA512, encrypted, der(device), "t")
@@ -70,7 +70,7 @@ def test_openssl_opens_the_password_for_windows(
 def test_openssl_opens_the_payload_for_apple(
     rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, device: x509.Certificate, tmp_path: Path
 ) -> None:
-    """For Apple the whole payload array is encrypted, with PKCS#12 and password in the payload that was named."""
+    """For Apple devices the whole payload array is encrypted, with PKCS#12 and password in the named payload."""
     encrypted = encrypt(rsa_key.public_key(), b"secret", SHA512)
     template = mdm.pkcs12_payload_template(UUID, "id", "name")
     item = PayloadEncryption("r", "p", "k", SHA512, encrypted, der(device), "t", template, UUID, b"pfx bytes")
@@ -81,7 +81,7 @@ def test_openssl_opens_the_payload_for_apple(
 
 
 def test_content_is_aes_256_for_issuer_and_serial(rsa_key: rsa.RSAPrivateKey, device: x509.Certificate) -> None:
-    """The CMS is what today's .NET writes: AES-256-CBC, PKCS#1 v1.5, recipient by issuer and serial number."""
+    """The CMS is as current .NET writes it: AES-256-CBC, PKCS#1 v1.5, recipient by issuer and serial number."""
     item = PasswordRecryption("r", "p", "k", SHA512, encrypt(rsa_key.public_key(), b"x", SHA512), der(device), "t")
     result = one(item, SoftwareKey("k", rsa_key))
     assert isinstance(result, Recrypted)
@@ -102,7 +102,7 @@ def test_wrong_key_is_a_reason(
 
 
 def test_unusable_device_certificate_is_a_reason(rsa_key: rsa.RSAPrivateKey) -> None:
-    """A device certificate that is none, or not RSA, ends as RecipientUnusable."""
+    """An invalid device certificate, or one without an RSA key, fails with RecipientUnusable."""
     encrypted = encrypt(rsa_key.public_key(), b"secret", SHA512)
     result = one(PasswordRecryption("r", "p", "k", SHA512, encrypted, b"rubbish", "t"), SoftwareKey("k", rsa_key))
     assert isinstance(result, NotRecrypted)
@@ -157,7 +157,7 @@ class Counting:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 4))
 def test_each_ciphertext_costs_one_operation(order: list[int], parts: int) -> None:
-    """Over a batch and over its shares, results keep the requests' order and each distinct ciphertext is decrypted once."""
+    """In a batch, whole or partitioned, results keep the requests' order and each ciphertext is decrypted once."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048) if not KEYS else KEYS[0]
     KEYS[:] = [key]
     certificate = der(self_signed(key))
@@ -180,7 +180,7 @@ def test_each_ciphertext_costs_one_operation(order: list[int], parts: int) -> No
 
 @given(st.text(max_size=20), st.binary(max_size=200), st.sampled_from(["name", "a & <b>", "Zertifikat für Änne"]))
 def test_template_is_filled_as_a_plist_library_would(password: str, pfx: bytes, name: str) -> None:
-    """Whatever the password, the filled template reads as one in which the two values were set; others are refused."""
+    """With any password the filled template parses with exactly the two values set; other templates are refused."""
     template = mdm.pkcs12_payload_template(UUID, "id", name)
     try:
         filled = mdm.fill_pkcs12_payload(template, UUID, pfx, password)

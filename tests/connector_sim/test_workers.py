@@ -1,4 +1,4 @@
-"""Worker processes: the same results as in threads, nothing lost when one dies, none left over."""
+"""Worker processes: the same results as in threads, no request lost when one dies, no process left over."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ def folder(tmp_path: Path, material: Material) -> Path:
 
 
 def work(material: Material, count: int, provider: str = PROVIDER_NAME, key: str = "k") -> list[WorkItem]:
-    """Return so many requests, each with a password of its own."""
+    """Return a number of requests, each with a different password."""
     public = material.key.public_key()
     return [
         PasswordRecryption(
@@ -76,7 +76,7 @@ def alive(process: int) -> bool:
 
 
 def opened(material: Material, results: list[Recrypted | NotRecrypted]) -> dict[str, bytes]:
-    """Return what the device reads of each result."""
+    """Return the password that the device decrypts from each result."""
     certificate = load_der_x509_certificate(material.devices[0])
     read = {}
     for result in results:
@@ -95,7 +95,7 @@ async def workers(folder: Path) -> AsyncIterator[Workers]:
 
 
 async def test_many_requests_are_computed_in_other_processes(workers: Workers, material: Material) -> None:
-    """A large lease comes back complete and right although this process opens no key for it."""
+    """A large lease is completed correctly although this process opens no key for it."""
     with patch.object(InstalledProviders, "open", side_effect=AssertionError("opened here")):
         results = await workers.recrypt(work(material, MANY))
     assert opened(material, results) == {str(number): password(number) for number in range(MANY)}
@@ -103,13 +103,13 @@ async def test_many_requests_are_computed_in_other_processes(workers: Workers, m
 
 
 async def test_few_requests_start_no_process(workers: Workers, material: Material) -> None:
-    """A small lease is computed here, since a process takes longer to start than it would save."""
+    """A small lease is computed in this process, since starting a worker takes longer than it saves."""
     assert len(opened(material, await workers.recrypt(work(material, 10)))) == 10
     assert children() == []
 
 
 async def test_a_killed_worker_loses_nothing(workers: Workers, material: Material) -> None:
-    """Requests of a worker that is killed meanwhile are computed all the same, and another takes its place."""
+    """The requests of a killed worker are computed anyway, and another worker replaces it."""
     await workers.recrypt(work(material, MANY))
     before = children()
     many = work(material, 4 * MANY)
@@ -125,7 +125,7 @@ async def test_a_killed_worker_loses_nothing(workers: Workers, material: Materia
 async def test_files_where_the_connector_runs_are_no_modules(
     workers: Workers, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file beside the user that is named like a module of Python's does not stop the workers."""
+    """A file in the working folder named like a standard library module does not stop the workers."""
     (tmp_path / "queue.py").write_text("raise SystemExit('taken for a module')")
     monkeypatch.chdir(tmp_path)
     with patch.object(InstalledProviders, "open", side_effect=AssertionError("opened here")):
@@ -141,7 +141,7 @@ async def test_a_worker_that_cannot_start_costs_only_speed(
 
 
 async def test_reasons_come_back_from_workers(workers: Workers, material: Material) -> None:
-    """What fails in a worker comes back with the same code and sentence as in a thread."""
+    """A failure in a worker has the same code and message as in a thread."""
     missing = await workers.recrypt(work(material, MANY, key="other"))
     few = await workers.recrypt(work(material, 1, key="other"))
     assert {result.code for result in missing if isinstance(result, NotRecrypted)} == {"KeyNotFound"}
@@ -163,7 +163,7 @@ async def test_providers_without_a_place_stay_here(folder: Path, material: Mater
 
 @pytest.mark.skipif(softhsm.missing, reason="SoftHSM2 is not installed")
 async def test_each_worker_has_its_own_session_on_a_token(tmp_path: Path, material: Material) -> None:
-    """Workers decrypt with a key that never leaves its token, each in a session of its own."""
+    """Workers decrypt with a key that never leaves its token, each in its own session."""
     with softhsm.token(tmp_path) as settings:
         softhsm.provider(settings).store("k", material.key)
         place = TokenPlace(softhsm.NAME, str(settings.module), settings.token_label, str(settings.pin_file))
@@ -178,7 +178,7 @@ async def test_each_worker_has_its_own_session_on_a_token(tmp_path: Path, materi
 
 @pytest.mark.parametrize("cut", [0, 3, 40, -1])
 def test_an_input_that_ends_within_a_message_ends_a_worker(folder: Path, material: Material, cut: int) -> None:
-    """A worker whose input breaks off answers the whole shares before and ends, without a word on half a share."""
+    """A worker whose input breaks off answers the complete shares and ends without answering the partial one."""
     whole = frame([SoftwarePlace(str(folder))]) + frame(work(material, 2))
     broken, answers = frame(work(material, 1)), io.BytesIO()
     serve(io.BytesIO(whole + broken[:cut]), answers)

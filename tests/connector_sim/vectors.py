@@ -1,4 +1,4 @@
-"""Fixed numbers made with the OpenSSL command line, and keys shared by tests."""
+"""Fixed numbers generated with the OpenSSL command line, and keys shared by tests."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md: complete lists of files, code that is real, samples that pass the checks.
+"""The recipes of CONTRIBUTING.md: complete lists of files, existing code, samples that pass the checks.
 
 `samples/` has a patch for each recipe. When one no longer applies: make its change by hand, then
 `git diff -U1 -- . ':!docs' > tests/contributing/samples/NAME.diff`.
@@ -33,7 +33,7 @@ class Recipe:
 
 
 def read(section: str) -> Recipe:
-    """Return the recipe of a section; what an item is about stands before its first colon."""
+    """Return the recipe of a section; the title of an item is the text before its first colon."""
     steps, _, command = section.partition("\n```sh\n")
     heads = re.findall(r"^\d+\. ([^:]+):", steps, re.MULTILINE)
     files = [name for head in heads for name in re.findall(r"`([^`]+)`", head)]
@@ -49,7 +49,7 @@ RECIPES: Final = {
 
 
 def run(checkout: Path, command: str) -> str:
-    """Return what a command prints in a checkout; it must end with 0."""
+    """Return the output of a command run in a checkout; it must succeed."""
     strange = ("COV", "GIT_", "PYTEST_", "PYTHONPATH")  # of the run that this test is part of
     held = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
@@ -72,7 +72,7 @@ def touched(patch: Path) -> list[str]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Callable[[], Path]:
-    """Return what copies this checkout, with what takes long to make: mypy's cache, the tests' keys, Node's packages."""
+    """Return a function that copies this checkout with its caches: mypy's, the tests' keys, Node's packages."""
 
     def copied() -> Path:
         there = tmp_path / "checkout"
@@ -100,14 +100,14 @@ def test_every_recipe_has_a_sample() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_lists_every_file(name: str) -> None:
-    """A recipe lists each file that its sample touches, and no other beside the generated pages."""
+    """A recipe lists exactly the files that its sample changes, apart from generated pages."""
     listed = [file for file in RECIPES[name].files if not file.startswith("docs/")]
     assert sorted(listed) == sorted(touched(SAMPLES / f"{name}.diff"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_code_of_a_recipe_is_real(name: str) -> None:
-    """Each line of code that a recipe shows is one that its sample adds."""
+    """Each line of code shown in a recipe is added by its sample."""
     added = re.findall(r"^\+(?!\+\+ )(.*)$", (SAMPLES / f"{name}.diff").read_text("utf-8"), re.MULTILINE)
     assert RECIPES[name].code
     assert sorted(set(RECIPES[name].code) - {line.strip() for line in added}) == []

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says about targets, hooks and pages is so."""
+"""The statements of CONTRIBUTING.md about targets, hooks and pages are true."""
 
 import re
 import subprocess
@@ -31,7 +31,7 @@ def test_hook_runs_make_check_and_downloads_nothing() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_links_between_files_lead_somewhere(name: str) -> None:
-    """Each relative link of a page leads to a file or folder of the repository."""
+    """Each relative link of a page points to a file or folder of the repository."""
     text = re.sub(r"^ *```.*?^ *```$", "", (ROOT / name).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
     assert [one for one in targets if not (ROOT / name).parent.joinpath(one).exists()] == []

@@ -1,4 +1,4 @@
-"""What versions of iOS and macOS open, with containers made by the OpenSSL command line: sources.md#pkcs12-on-apple."""
+"""Which PKCS#12 files versions of iOS and macOS open; made by the OpenSSL command line: sources.md#pkcs12-on-apple."""
 
 import subprocess
 from pathlib import Path
@@ -54,7 +54,7 @@ def identity(other_key: rsa.RSAPrivateKey) -> MdmIdentity:
 
 
 def outcome(identity: MdmIdentity, pfx: bytes, platform: str, version: str) -> list[int]:
-    """Return the codes of the ErrorChain a device reports, none when it installs."""
+    """Return the codes of the ErrorChain that a device reports, an empty list when it installs."""
     payloads = mdm.fill_pkcs12_payload(mdm.pkcs12_payload_template(UUID, "a", "n"), UUID, pfx, PASSWORD)
     recipient = identity.certificate.public_bytes(serialization.Encoding.DER)
     data = mdm.encrypted_profile("a", UUID, "n", envelop(payloads, recipient))
@@ -99,11 +99,11 @@ def test_only_a_mac_takes_a_chain(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey,
     certificate: x509.Certificate, platform: str, version: str, expected: list[int],
 ) -> None:  # fmt: skip
-    """A container with a CA certificate beside the identity is 9001 on an iPhone, and installed on a Mac."""
+    """A container with a CA certificate beside the identity fails with 9001 on an iPhone and installs on a Mac."""
     pfx = container(tmp_path, rsa_key, certificate, "classic", self_signed(other_key, "ca"))
     assert outcome(identity, pfx, platform, version) == expected
 
 
 def test_what_is_no_container_is_not_called_modern() -> None:
-    """Bytes that cannot be read are judged by whoever opens them, not by this table."""
+    """Unreadable bytes pass this table; they fail when they are opened."""
     assert not is_modern(b"rubbish")

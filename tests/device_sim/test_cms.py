@@ -16,7 +16,7 @@ TEXT = b"a password, or a mail\r\nwith two lines"
 
 
 def enveloped(certificate: x509.Certificate, folder: Path, *options: str, content: bytes = TEXT) -> bytes:
-    """Return DER or BER CMS that OpenSSL made."""
+    """Return CMS in DER or BER, created by OpenSSL."""
     (folder / "r.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     command = [
         "openssl",
@@ -60,7 +60,7 @@ def test_opens_what_openssl_encrypts(
 def test_another_certificate_is_no_recipient(
     other_key: rsa.RSAPrivateKey, certificate: x509.Certificate, tmp_path: Path
 ) -> None:
-    """A message to someone else is told apart before any key is used."""
+    """A message to another recipient is recognised before any key is used."""
     message, other = enveloped(certificate, tmp_path, "-aes256"), self_signed(other_key)
     assert not recipients_match(message, other)
     with pytest.raises(CannotDecrypt) as refused:
@@ -71,7 +71,7 @@ def test_another_certificate_is_no_recipient(
 def test_wrong_key_never_yields_the_text(
     other_key: rsa.RSAPrivateKey, certificate: x509.Certificate, tmp_path: Path
 ) -> None:
-    """With the right certificate and a wrong key the text does not come out; garbage is allowed by the RFC."""
+    """With the right certificate and a wrong key the plaintext is not returned; the RFC allows garbage instead."""
     message = enveloped(certificate, tmp_path, "-aes256")
     try:
         assert decrypt(message, certificate, other_key) != TEXT
@@ -82,7 +82,7 @@ def test_wrong_key_never_yields_the_text(
 def test_authenticated_data_is_refused_by_name(
     rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, tmp_path: Path
 ) -> None:
-    """AES-GCM, which needs AuthEnvelopedData, is refused with what was expected instead."""
+    """AES-GCM, which needs AuthEnvelopedData, is refused with an error that says what was expected."""
     message = enveloped(certificate, tmp_path, "-aes-256-gcm")
     with pytest.raises(CannotDecrypt) as refused:
         decrypt(message, certificate, rsa_key)
@@ -91,7 +91,7 @@ def test_authenticated_data_is_refused_by_name(
 
 @given(st.binary(max_size=300))
 def test_other_bytes_are_refused(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, data: bytes) -> None:
-    """Bytes that are no CMS are refused with CannotDecrypt and nothing else."""
+    """Bytes that are not CMS raise CannotDecrypt and no other error."""
     with pytest.raises(CannotDecrypt):
         decrypt(data, certificate, rsa_key)
 

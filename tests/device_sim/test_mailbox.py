@@ -25,7 +25,7 @@ def history(authority: MailAuthority) -> list[MailCertificate]:
 
 
 def store_of(certificates: list[MailCertificate]) -> CertStore:
-    """Return a store that holds these certificates."""
+    """Return a store with these certificates."""
     store = CertStore()
     for made in certificates:
         assert isinstance(made.key, rsa.RSAPrivateKey)
@@ -61,7 +61,7 @@ async def test_openssl_verifies_the_signature(authority: MailAuthority, history:
 
 
 async def test_changed_mail_does_not_verify(authority: MailAuthority, history: list[MailCertificate]) -> None:
-    """A signed mail whose text was changed on the way does not verify."""
+    """A signed mail with a modified text does not verify."""
     mail, _ = sign_mail(b"Signed text\r\n", store_of(history))
     with pytest.raises(OpenSslFailed):
         await OpenSsl().verify_mail(mail.replace(b"Signed text", b"Forged text"), authority.certificate)

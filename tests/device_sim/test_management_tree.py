@@ -86,7 +86,7 @@ def test_atomic_for_a_user_needs_one(tree: ManagementTree) -> None:
     ],
 )
 def test_check_ins_follow_the_schedule(poll: tuple[tuple[int, int], ...], minutes: list[int]) -> None:
-    """From enrolment on a device comes at the documented moments, and every 24 hours when no set goes on for ever."""
+    """After enrolment a device checks in on the documented schedule, then every 24 hours if no set is unlimited."""
     found, moment = [], ENROLLED
     for _ in minutes:
         moment = next_check_in(poll, ENROLLED, moment)

@@ -104,7 +104,7 @@ def test_order_inside_the_atomic_does_not_matter(tree: PfxCertInstall, nodes: di
 def test_failed_import_shows_its_reason_as_status(
     tree: PfxCertInstall, nodes: dict[str, str], node: str, value: str, status: int
 ) -> None:
-    """What PfxImportCertStore would say stands in Status, no thumbprint appears and nothing is stored."""
+    """On failure Status has the error of PFXImportCertStore, there is no thumbprint and nothing is stored."""
     whole, _ = tree.atomic(add({**nodes, node: value}))
     assert whole.code == "200"
     assert get(tree, "Status") == str(status)
@@ -172,7 +172,7 @@ def test_failed_import_is_taken_back_by_behaviour(mdm: MdmIdentity, nodes: dict[
 def test_password_for_a_certificate_of_a_store(
     tree: PfxCertInstall, nodes: dict[str, str], certificate: x509.Certificate
 ) -> None:
-    """Type 2 is decrypted with a certificate that is installed, and fails as long as that is missing."""
+    """Encryption type 2 is decrypted with an installed certificate, and fails while that is missing."""
     recipient = certificate.public_bytes(serialization.Encoding.DER)
     second = {**nodes, "PFXCertPasswordEncryptionType": "2", "PFXCertPasswordEncryptionStore": "My",
               "PFXCertPassword": b64(envelop(PASSWORD.encode(), recipient))}  # fmt: skip
@@ -191,7 +191,7 @@ def test_password_for_a_certificate_of_a_store(
 def test_atomic_that_is_taken_back_removes_nothing(
     tree: PfxCertInstall, nodes: dict[str, str], certificate: x509.Certificate
 ) -> None:
-    """A Delete inside an Atomic that fails leaves the certificate, its key and its nodes where they were."""
+    """A Delete in a failed Atomic keeps the certificate, its key and its nodes."""
     tree.atomic(add(nodes))
     delete = Verb("Delete", "9", (Item(target=f"{csp.USER_ROOT}/{ID}"),))
     whole, _ = tree.atomic(Atomic("1", (delete, *add({"KeyLocation": "9"}).commands)))
@@ -203,7 +203,7 @@ def test_atomic_that_is_taken_back_removes_nothing(
 
 @behaviour("change outside an Atomic", "Windows", "refused: 0x86000010", source="pfx-csp-rules")
 def test_change_outside_an_atomic_is_refused(tree: PfxCertInstall) -> None:
-    """A single Add below PFXCertInstall fails and says that it needs a transaction."""
+    """A single Add below PFXCertInstall fails with an error that demands a transaction."""
     outcome = tree.single(Verb("Add", "1", (Item(target=f"{csp.USER_ROOT}/{ID}/KeyLocation", data="3"),)))
     assert (outcome.code, outcome.original_error) == ("500", "0x86000010")
 
@@ -212,7 +212,7 @@ def test_change_outside_an_atomic_is_refused(tree: PfxCertInstall) -> None:
     "certificate is there already", "Windows", "Add fails with 418, the Atomic is taken back", source="pfx-csp-rules"
 )
 def test_second_add_fails_and_rolls_back(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
-    """Adding an existing node fails the Atomic: the failing one 418, earlier ones 216, later ones 215, whole 507."""
+    """Adding an existing node fails the Atomic: that command 418, earlier ones 216, later ones 215, the Atomic 507."""
     tree.atomic(add({"KeyLocation": "3", "PFXCertBlob": nodes["PFXCertBlob"]}))
     again = {"PFXKeyExportable": "false", "KeyLocation": "1", "PFXCertPassword": "x"}
     whole, parts = tree.atomic(add(again))
@@ -222,7 +222,7 @@ def test_second_add_fails_and_rolls_back(tree: PfxCertInstall, nodes: dict[str, 
 
 
 def test_replace_of_a_missing_blob_fails(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
-    """Replace on a PFXCertBlob that is not there fails, Replace on one that is there installs anew."""
+    """Replace on a missing PFXCertBlob fails; on an existing one it installs again."""
     whole, _ = tree.atomic(add(nodes, "Replace"))
     assert whole.code == "507"
     tree.atomic(add(nodes))
@@ -232,7 +232,7 @@ def test_replace_of_a_missing_blob_fails(tree: PfxCertInstall, nodes: dict[str, 
 
 @pytest.mark.parametrize("missing", ["KeyLocation", "PFXCertBlob", "PFXCertPassword", "PFXCertPasswordEncryptionStore"])
 def test_incomplete_delivery_is_rolled_back(tree: PfxCertInstall, nodes: dict[str, str], missing: str) -> None:
-    """Without KeyLocation, blob, the password or the store that its encryption type asks for nothing stays."""
+    """Without KeyLocation, blob, or the password or store that its encryption type requires, nothing is stored."""
     nodes |= {"PFXCertPasswordEncryptionStore": "My", "PFXCertPasswordEncryptionType": "2"}
     del nodes[missing]
     whole, _ = tree.atomic(add(nodes))
@@ -257,7 +257,7 @@ def test_delete_takes_certificate_and_key(tree: PfxCertInstall, nodes: dict[str,
 
 
 def test_missing_node_is_404_with_its_hresult(tree: PfxCertInstall) -> None:
-    """Get of a certificate that is not there answers 404 with originalerror 0x86000002."""
+    """Get of a missing certificate answers 404 with originalerror 0x86000002."""
     outcome = tree.single(Verb("Get", "1", (Item(target=f"{csp.USER_ROOT}/{ID}/Status"),)))
     assert (outcome.code, outcome.original_error) == ("404", "0x86000002")
 

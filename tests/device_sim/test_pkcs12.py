@@ -1,4 +1,4 @@
-"""What devices make of a password that no PKCS#12 can have."""
+"""How devices treat a password that no PKCS#12 can have."""
 
 import pytest
 from cryptography import x509

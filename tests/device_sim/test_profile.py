@@ -54,7 +54,7 @@ def codes(refused: pytest.ExceptionInfo[InstallRefused]) -> list[Any]:
 def test_profile_installs_its_identity(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
-    """An encrypted profile puts certificate and key into the store, and removal takes them out."""
+    """An encrypted profile installs certificate and key in the store, and its removal removes them."""
     store, installed = CertStore(), dict[str, InstalledProfile]()
     install(profile(identity, export_pfx("n", rsa_key, certificate, PASSWORD)), identity, store, installed)
     assert [identity.certificate for identity in store.identities()] == [certificate]
@@ -69,7 +69,7 @@ def test_profile_installs_its_identity(
 def test_same_identifier_replaces(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey
 ) -> None:
-    """A profile with the identifier of an installed one takes its place."""
+    """A profile with the identifier of an installed one replaces it."""
     store, installed = CertStore(), dict[str, InstalledProfile]()
     for key in (rsa_key, other_key):
         install(profile(identity, export_pfx("n", key, self_signed(key), PASSWORD)), identity, store, installed)
@@ -105,7 +105,7 @@ def test_wrong_password_is_9000(
 
 
 def test_rubbish_in_the_payload_is_9005(identity: MdmIdentity) -> None:
-    """A payload that is no PKCS#12 ends as malformed certificate."""
+    """A payload that is not PKCS#12 is refused as a malformed certificate."""
     with pytest.raises(InstallRefused) as refused:
         install(profile(identity, b"rubbish"), identity, CertStore(), {})
     assert codes(refused) == [4001, 9005]
@@ -126,14 +126,14 @@ def test_profile_for_another_device_is_1006(
 
 @pytest.mark.parametrize("data", [b"", b"rubbish", mdm.serialize({"PayloadType": "other"})])
 def test_malformed_profile_is_1000(identity: MdmIdentity, data: bytes) -> None:
-    """Something that is no profile is refused as malformed."""
+    """Bytes that are not a profile are refused as malformed."""
     with pytest.raises(InstallRefused) as refused:
         install(data, identity, CertStore(), {})
     assert codes(refused) == [1000]
 
 
 def plain(payloads: list[Any], identifier: str = "a", **more: Any) -> bytes:
-    """Return a profile that is not encrypted."""
+    """Return an unencrypted profile."""
     head = {"PayloadType": "Configuration", "PayloadVersion": 1, "PayloadIdentifier": identifier, "PayloadUUID": UUID}
     return mdm.serialize({**head, "PayloadContent": payloads, **more})
 
@@ -172,7 +172,7 @@ def test_signature_must_be_intact(
 
 
 def openssl_sign(data: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> bytes:
-    """Return SignedData that OpenSSL made."""
+    """Return SignedData created by OpenSSL."""
     with tempfile.TemporaryDirectory() as folder:
         pem = Path(folder) / "signer.pem"
         secret = key.private_bytes(
@@ -225,7 +225,7 @@ def test_mail_account_without_its_certificate(identity: MdmIdentity, rsa_key: rs
 
 @behaviour("profile with two payloads of one UUID", "iOS", "refused: 4002", source="apple-profiles")
 def test_doubled_uuid_is_4002(identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
-    """Two payloads with one UUID, a payload without, a profile without payloads or field: each has its own code."""
+    """Two payloads with the same UUID, one without, and a profile without payloads or a field each have their own code."""
     pfx = export_pfx("n", rsa_key, certificate, PASSWORD)
     one = pkcs12_payload("1", pfx)
     for data, expected in (

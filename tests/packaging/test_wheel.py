@@ -1,4 +1,4 @@
-"""The wheel beside other people's packages, and the one import name in a checkout and from a wheel."""
+"""The wheel beside packages of other projects, and the single import name in a checkout and from a wheel."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def build(source: Path, out: Path) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return this process's environment without what belongs to this test run."""
+    """Return this process's environment without the variables of this test run."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)} | more
 
 
@@ -103,7 +103,7 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project with packages of its own named as our folders are."""
+    """Return a project that has packages with the names of our folders."""
     folder = tmp_path_factory.mktemp("project")
     for name, text in _OWN.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -112,7 +112,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_has_one_top_level_package(wheel: Path) -> None:
-    """The wheel holds `pfxlab` and its metadata, no tests, and the files that the packages read."""
+    """The wheel contains `pfxlab` with its data files and metadata, and no tests."""
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0] for name in names} == {"pfxlab", "pfxlab-0.1.0.dist-info"}
     assert not [name for name in names if "/tests/" in name]
@@ -133,7 +133,7 @@ def test_wheel_has_one_top_level_package(wheel: Path) -> None:
 def test_project_with_packages_of_the_same_names_is_not_disturbed(
     site: Path, project: Path, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    """Beside a project's own `scenarios`, `emulator` and so on, and another distribution's, every way in works."""
+    """Every entry point works beside a project's and another distribution's `scenarios`, `emulator` and so on."""
     path = f"{site / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     name, *arguments = command
     program = site / "bin" / name
@@ -183,7 +183,7 @@ print(pfxlab.__file__, pfxlab.__version__)
 
 @pytest.mark.parametrize("where", ["checkout", "wheel"])
 def test_every_module_is_loaded_under_one_name(site: Path, tmp_path: Path, where: str) -> None:
-    """No module of ours is loaded at the top level or under two names, and `pfxlab.lab()` gives a lab."""
+    """None of our modules is loaded at the top level or under two names, and `pfxlab.lab()` returns a lab."""
     python = sys.executable if where == "checkout" else str(site / "bin" / "python")
     folder = ROOT if where == "checkout" else tmp_path
     done = subprocess.run(

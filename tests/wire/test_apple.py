@@ -12,7 +12,7 @@ UUID = "11111111-2222-4333-8444-555555555555"
 
 @given(st.binary(max_size=300), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
 def test_template_is_filled_with_exactly_what_was_given(pfx: bytes, password: str) -> None:
-    """The connector's filling of a template keeps PKCS#12 and password byte for byte, markup in it included."""
+    """A template filled by the connector keeps PKCS#12 and password byte for byte, markup included."""
     template = mdm.pkcs12_payload_template(UUID, "id", "name")
     (payload,) = plistlib.loads(mdm.fill_pkcs12_payload(template, UUID, pfx, password))
     assert payload["PayloadType"] == "com.apple.security.pkcs12"
@@ -20,7 +20,7 @@ def test_template_is_filled_with_exactly_what_was_given(pfx: bytes, password: st
 
 
 def test_template_itself_holds_no_secret() -> None:
-    """What the cloud sends as template has neither PKCS#12 nor password in it."""
+    """The cloud's template contains neither PKCS#12 nor password."""
     (payload,) = plistlib.loads(mdm.pkcs12_payload_template(UUID, "id", "name"))
     assert "PayloadContent" not in payload
     assert "Password" not in payload

@@ -26,7 +26,7 @@ RESULT = st.builds(contract.Recrypted, GUID, st.binary(min_size=1)) | st.builds(
 
 @given(st.lists(PASSWORD_ITEM | PAYLOAD_ITEM, max_size=4))
 def test_work_survives_the_wire(items: list[contract.WorkItem]) -> None:
-    """A lease passes its schema and reads back as itself, each item of its own kind."""
+    """A lease is valid by its schema and survives a round trip, with the kind of each item."""
     data = contract.write_work(LEASE if items else None, 1.5, items)
     contract.checked("work", json.loads(data))
     assert contract.read_work(data) == contract.Work(LEASE if items else None, 1.5, items)
@@ -57,7 +57,7 @@ DROP = st.sets(st.sampled_from(["requestId", "plistTemplate", "cert1PayloadUUID"
 
 
 def fits(name: str, body: object) -> bool:
-    """Return whether a body is what its schema asks for."""
+    """Return whether a body is valid by its schema."""
     try:
         contract.checked(name, body)
     except contract.ContractError:
@@ -69,7 +69,7 @@ def fits(name: str, body: object) -> bool:
 def test_reader_of_work_refuses_what_the_schema_refuses(
     item: contract.WorkItem, change: dict[str, Any], drop: set[str]
 ) -> None:
-    """The fast reader takes no lease that its schema refuses, and says so as a broken contract, never otherwise."""
+    """The fast reader accepts no lease that its schema refuses, and raises only ContractError."""
     body = json.loads(contract.write_work(LEASE, 1, [item]))
     body["items"][0] = {n: v for n, v in {**body["items"][0], **change}.items() if n not in drop}
     try:
@@ -83,7 +83,7 @@ def test_reader_of_work_refuses_what_the_schema_refuses(
 def test_reader_of_results_refuses_what_the_schema_refuses(
     result: contract.Result, change: dict[str, Any], drop: set[str]
 ) -> None:
-    """The fast reader takes no completion that its schema refuses, and says so as a broken contract, never otherwise."""
+    """The fast reader accepts no completion that its schema refuses, and raises only ContractError."""
     body = json.loads(contract.write_completion(LEASE, [result]))
     body["results"][0] = {n: v for n, v in {**body["results"][0], **change}.items() if n not in drop}
     try:
@@ -102,13 +102,13 @@ def test_reader_of_results_refuses_what_the_schema_refuses(
     ],
 )
 def test_broken_message_says_where_and_what(body: object, said: str) -> None:
-    """A message that breaks the contract is refused with its place, the rule, and the kind of value that came."""
+    """A message that breaks the contract is refused with the place, the rule, and the kind of value found."""
     with pytest.raises(contract.ContractError, match=said):
         contract.checked("lease", body)
 
 
 def test_secret_is_not_repeated_in_a_refusal() -> None:
-    """The refusal of a body does not quote what was in it."""
+    """The error for a refused body does not quote its content."""
     with pytest.raises(contract.ContractError) as refused:
         contract.checked("complete", {"leaseId": "canary-4711", "results": []})
     assert "canary" not in str(refused.value)
@@ -132,7 +132,7 @@ def test_key_storage_provider_numbers_are_not_key_locations() -> None:
 
 
 def test_long_message_is_cut_and_costs_no_other_result() -> None:
-    """A reason longer than the contract allows arrives cut, and the result beside it arrives whole."""
+    """A reason longer than the contract allows is truncated, and the other results are unaffected."""
     results: list[contract.Result] = [
         contract.NotRecrypted(LEASE, "KeyNotFound", "K" * 5000),
         contract.Recrypted(LEASE, b"content"),
@@ -163,7 +163,7 @@ def test_results_are_split_without_loss(sizes: list[tuple[int, bool]], most: int
 
 
 def test_a_result_larger_than_a_message_becomes_a_failure() -> None:
-    """A result that no message can hold is reported as that, in place of a message nobody takes."""
+    """A result too large for any message is reported as such instead of being sent."""
     ((result,),) = contract.split_results([contract.Recrypted(LEASE, bytes(5000))], 4000)
     assert isinstance(result, contract.NotRecrypted)
     assert (result.code, "at most 4000 bytes" in result.message) == ("ResultTooLarge", True)

@@ -29,7 +29,7 @@ def test_reads_every_clients_dates(text: str, expected: datetime) -> None:
 
 @given(MOMENTS)
 def test_date_survives_the_wire(moment: datetime) -> None:
-    """A moment written for the wire and read again is the same moment, whatever its offset was."""
+    """A moment with any offset survives formatting and parsing."""
     assert edm.parse_date_time(edm.format_date_time(moment)) == moment
     assert edm.parse_date_time(moment.isoformat()) == moment
 

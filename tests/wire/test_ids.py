@@ -19,19 +19,19 @@ def test_record_id_has_the_documented_form() -> None:
 
 @given(st.uuids(), THUMBPRINT, st.booleans())
 def test_record_id_reads_back_in_any_case(user: UUID, thumbprint: str, upper: bool) -> None:
-    """A record's key splits into the user and thumbprint it was made of, whatever case it comes in."""
+    """A record's key splits into user and thumbprint, in any case of letters."""
     text = ids.record_id(str(user), thumbprint)
     assert ids.parse_record_id(text.upper() if upper else text) == (str(user), thumbprint.lower())
 
 
 @given(st.text().filter(lambda text: not re.match(r"[0-9a-f]{32}-.", text.lower())))
 def test_other_keys_are_refused(text: str) -> None:
-    """A key of any other form is refused with what was expected."""
+    """A key of any other form is refused with an error that says what was expected."""
     with pytest.raises(ValueError, match="32 hexadecimal digits"):
         ids.parse_record_id(text)
 
 
 def test_upn_in_place_of_the_id_is_refused() -> None:
-    """A key made of a UPN, as Remove-IntuneUserPfxCertificate sends by mistake, is no record's key."""
+    """A key with a UPN, as Remove-IntuneUserPfxCertificate sends by mistake, matches no record."""
     with pytest.raises(ValueError, match="hexadecimal"):
         ids.parse_record_id("user@pfxlab.example-8c5b0f6f3b1d2a4e6c7f8091a2b3c4d5e6f70812")

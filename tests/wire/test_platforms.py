@@ -1,4 +1,4 @@
-"""The table of platforms: what each row needs elsewhere is there."""
+"""The table of platforms: everything that a row needs elsewhere exists."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_names_of_rows_are_those_of_no_other() -> None:
 
 
 def test_platforms_are_compared_by_name_in_their_own_modules_only() -> None:
-    """No module of the cloud lists platforms of its own: what depends on the platform stands in the table."""
+    """No module of the cloud lists platforms; differences between platforms are in the table."""
     lists = ('("ios", "macos")', '("windows", "macos")', '"ios": "iOS')
     found = [
         str(path.relative_to(ROOT))

@@ -41,7 +41,7 @@ def test_message_survives_the_wire(message: syncml.Message) -> None:
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused(data: bytes) -> None:
-    """Bytes that are no SyncML are refused with a SyncMLError and nothing else."""
+    """Bytes that are not SyncML raise SyncMLError and no other error."""
     with pytest.raises(syncml.SyncMLError):
         syncml.parse(data)
 
