@@ -1,4 +1,4 @@
-"""What no handler answers: each component's own error, a journal entry, and no traceback for the client."""
+"""Requests without a handler: each component's own error, a journal entry, and no traceback for the client."""
 
 import json
 from collections.abc import Callable
@@ -101,7 +101,7 @@ async def test_what_breaks_behind_graphs_dispatch_is_the_same_defect(lab: Lab, m
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
 async def test_junk_under_a_content_encoding_is_a_bad_request(lab: Lab, coding: str) -> None:
-    """A body that is not what its Content-Encoding says is refused in the protocol's form."""
+    """A body that does not match its Content-Encoding is refused in the protocol's form."""
     wire = RawWire(lab)
     token = f"Authorization: Bearer {lab.emulator.control_token}".encode()
     encoding = f"Content-Encoding: {coding}".encode()
@@ -139,7 +139,7 @@ async def test_junk_under_a_content_encoding_is_a_bad_request(lab: Lab, coding: 
     ],
 )
 async def test_host_that_is_none_is_a_bad_request(lab: Lab, host: bytes) -> None:
-    """A Host header that holds no name and port gets 400 from every component: RFC 9112, section 3.2."""
+    """A Host header without a valid name and port gets 400 from every component: RFC 9112, section 3.2."""
     wire = RawWire(lab)
     for method, path, _, _, _ in PLACES:
         status, body = await wire(method, path, b"", host=host)
@@ -150,7 +150,7 @@ async def test_host_that_is_none_is_a_bad_request(lab: Lab, host: bytes) -> None
 
 
 async def test_control_body_over_the_limit_is_too_large(lab: Lab) -> None:
-    """A control request of more bytes than the lab takes gets 413 and a code."""
+    """A control request over the size limit gets 413 and a code."""
     token = f"Authorization: Bearer {lab.emulator.control_token}".encode()
     body = b" " * (contract.LARGEST_BODY + 1)
     status, answer = await RawWire(lab)("POST", "/lab/v1/clock", body, token)

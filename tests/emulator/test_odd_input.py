@@ -57,7 +57,7 @@ BROKEN_PARTS = [
 
 
 def form_addresses(lab: Lab) -> list[tuple[str, set[int]]]:
-    """Return every address that reads a form, and the statuses of a form that says nothing."""
+    """Return every address that reads a form, with the expected statuses for an empty form."""
     tenant, client = lab.operator.credentials.tenant_id, lab.operator.credentials.public_client_id
     authorize = f"client_id={client}&redirect_uri=http://localhost&response_type=code"
     return [
@@ -71,7 +71,7 @@ def form_addresses(lab: Lab) -> list[tuple[str, set[int]]]:
 
 
 async def test_forms_of_any_charset_are_read_as_utf_8(lab: Lab) -> None:
-    """A form's charset, and bytes that are no UTF-8, never break an endpoint: the fields name nobody."""
+    """A form with a charset or bytes that are not UTF-8 never breaks an endpoint: its fields match no user."""
     wire = RawWire(lab)
     for path, expected in form_addresses(lab):
         for charset in CHARSETS:
@@ -92,7 +92,7 @@ async def test_broken_multipart_is_a_form_without_fields(lab: Lab) -> None:
 
 
 async def test_good_form_in_a_foreign_charset_signs_in(lab: Lab) -> None:
-    """A form whose charset says something else than UTF-8 is read all the same, so that its client gets a token."""
+    """A form with a charset other than UTF-8 is read anyway, so that its client gets a token."""
     made = lab.operator.credentials
     fields = {**lab.admin_form(), "scope": f"{GRAPH}/.default"}
     body = "&".join(f"{name}={value}" for name, value in fields.items()).encode()
@@ -103,7 +103,7 @@ async def test_good_form_in_a_foreign_charset_signs_in(lab: Lab) -> None:
 
 
 async def test_authorization_of_odd_bytes_is_no_token(lab: Lab) -> None:
-    """A token that is none, whatever its bytes, gets 401 from each service that takes tokens."""
+    """Any bytes that are not a token get 401 from each service that accepts tokens."""
     wire = RawWire(lab)
     csr = {"connectorName": "n", "machineName": "m", "connectorVersion": "6.2501.0.0", "certificateRequest": "AAAA"}
     for method, path, body in (
@@ -119,7 +119,7 @@ async def test_authorization_of_odd_bytes_is_no_token(lab: Lab) -> None:
 
 
 async def test_user_agent_outside_utf_8_can_be_exported(lab: Lab) -> None:
-    """A User-Agent with bytes that are no UTF-8 is in the journal with marks, and bundle and CSV hold it."""
+    """A User-Agent with bytes that are not UTF-8 is in the journal, bundle and CSV with replacement characters."""
     wire = RawWire(lab)
     await wire("GET", "/beta/users", b"", b"User-Agent: tool\xff\xed\xa0\x80", b"client-request-id: \xfe")
     entries = lab.cloud.journal.entries()
@@ -152,7 +152,7 @@ async def test_null_date_of_a_record_is_a_missing_property(lab: Lab, name: str) 
 
 
 async def test_password_outside_ascii_is_taken_with_a_note(lab: Lab) -> None:
-    """A record whose encrypted password has letters that base64 has not is imported, with a note that nobody reads it."""
+    """A record whose encrypted password is not base64 is imported, with a note that no connector can read it."""
     reply = await (await admin(lab))("POST", PFX, record(lab, encryptedPfxPassword="\N{SUPERSCRIPT TWO}"))
     assert reply.status == 201
     notes = [note for entry in lab.cloud.journal.entries() for note in entry.fields.get("notes", ())]
@@ -173,7 +173,7 @@ def signed(key: rsa.RSAPrivateKey, certificate: x509.Certificate, claims: str) -
 async def test_claim_that_is_no_moment_is_refused(
     lab: Lab, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
-    """A client assertion whose exp or nbf is no NumericDate is AADSTS700027: RFC 7519, section 2."""
+    """A client assertion whose exp or nbf is not a NumericDate gets AADSTS700027: RFC 7519, section 2."""
     app_id, later = with_certificate(lab, certificate), int(lab.clock.now().timestamp()) + 600
     names = {"iss": app_id, "sub": app_id, "aud": f"{lab.authority_url}/oauth2/v2.0/token"}
 
@@ -205,6 +205,6 @@ def test_status_of_a_device_is_a_decimal_number_or_none(text: str, number: int |
 
 @pytest.mark.parametrize("chain", [None, "text", 7, {"ErrorCode": 1}, ["text", 7, None], b"data"])
 def test_error_chain_of_another_type_holds_no_errors(chain: Any) -> None:
-    """What an Apple device sends in place of an array of dictionaries is left out."""
+    """A value that an Apple device sends instead of an array of dictionaries is ignored."""
     assert mdm.dictionaries({"ErrorChain": chain}, "ErrorChain") == []
     assert mdm.dictionaries({"ErrorChain": [{"ErrorCode": 1}, 7]}, "ErrorChain") == [{"ErrorCode": 1}]

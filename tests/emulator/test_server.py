@@ -1,4 +1,4 @@
-"""The emulator's port: what happens to connections when it stops."""
+"""Connections to the emulator's port when it stops."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ _REQUEST = b"GET /lab/v1/health HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 
 
 async def stop_with_silent_clients(folder: Path) -> list[ssl.SSLSocket]:
-    """Run a lab until clients have their answers, and stop it; none of them answers the end of its TLS session."""
+    """Run a lab until clients have their responses, and stop it; no client responds to the end of its TLS session."""
     async with new_lab(folder) as lab:
         return [
             await asyncio.to_thread(_connected, lab.emulator.port, request)
@@ -32,7 +32,7 @@ def _connected(port: int, request: bytes) -> ssl.SSLSocket:
 
 
 def test_stop_closes_connections_of_clients_that_do_not_answer(tmp_path: Path) -> None:
-    """A stopped emulator holds no connection, whether its clients end their TLS sessions or not."""
+    """A stopped emulator keeps no connection, whether its clients end their TLS sessions or not."""
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         clients = asyncio.run(stop_with_silent_clients(tmp_path / "lab"))

@@ -1,4 +1,4 @@
-"""A lab with a scenario behind it, and a Chromium that looks at its admin centre and notes what it should not do."""
+"""A lab after a scenario, and a Chromium that opens its admin centre and records errors and foreign requests."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ SCREENSHOTS: Final = "PFXLAB_SCREENSHOTS"
 
 @dataclass
 class Stage:
-    """The lab, and what a test needs to know of it."""
+    """The lab, and the facts of it that tests need."""
 
     lab: Lab
     history: list[MailCertificate]
@@ -61,7 +61,7 @@ class Stage:
 
 @asynccontextmanager
 async def staged(folder: Path) -> AsyncIterator[Stage]:
-    """Yield a lab in which a user's certificates have gone to an iPhone and a PC, one is expired, one was refused."""
+    """Yield a lab with a user's certificates on an iPhone and a PC, one expired certificate and a refused import."""
     key_cache.lay_out(folder)
     (folder / "reports").mkdir(parents=True)
     config = Config(reports=folder / "reports")
@@ -85,7 +85,7 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
 
 
 async def _waiting(stage: Stage) -> None:
-    """Let another user's Mac ask for a certificate that the connector has not come to yet."""
+    """Let another user's Mac request a certificate that the connector has not processed yet."""
     lab, upn = stage.lab, "second@pfxlab.example"
     lab.add_user(upn)
     await stage.import_one(MailAuthority(BEGIN, key_cache.key_pool()).history(upn)[2], upn)
@@ -113,7 +113,7 @@ class Watched:
             self.complaints.append(f"request to {request.url}")
 
     def watch(self) -> None:
-        """Begin to note."""
+        """Start recording."""
         self.page.on("console", self._console)
         self.page.on("request", self._request)
         self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
@@ -123,7 +123,7 @@ class Watched:
         await self.page.goto(f"{self.origin}{path}")
 
     async def axe(self) -> list[str]:
-        """Return what axe-core finds wrong with the page for people who cannot see it, or use no mouse."""
+        """Return the accessibility violations that axe-core finds on the page."""
         await self.page.evaluate(AXE.read_text("utf-8"))
         found: dict[str, Any] = await self.page.evaluate("axe.run(document)")
         return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:120]}" for one in found["violations"]]
@@ -139,7 +139,7 @@ class Watched:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Yield a Chromium without any wish of its own."""
+    """Yield a Chromium with default preferences."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         try:

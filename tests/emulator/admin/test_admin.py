@@ -74,7 +74,7 @@ async def test_session_ends_after_eight_hours(lab: Lab, admin: Browser) -> None:
 
 
 async def test_connector_and_its_event_log_are_shown(lab: Lab, admin: Browser) -> None:
-    """A connector stands in the list with its state; its page has the product's event ids, of one level when asked."""
+    """A connector is listed with its state; its page has the product's event ids, filtered by level on request."""
     connector = await started(lab)
     assert lab.connector is not None
     lab.connector._events(Event(VERSION_DEPRECATED, f"version {UNTRUSTED}"))
@@ -95,7 +95,7 @@ async def test_connector_and_its_event_log_are_shown(lab: Lab, admin: Browser) -
 
 
 async def test_tables_are_exported(lab: Lab, admin: Browser) -> None:
-    """The same rows come as JSON and as CSV, in which no text is a formula."""
+    """The same rows are served as JSON and as CSV, in which no text is a formula."""
     connector = await started(lab)
     assert lab.connector is not None
     lab.connector._events(Event(VERSION_DEPRECATED, "=1+1"))
@@ -113,20 +113,20 @@ async def test_tables_are_exported(lab: Lab, admin: Browser) -> None:
 
 
 async def test_unknown_connector_is_not_found(lab: Lab, admin: Browser) -> None:
-    """The page of a connector that the tenant does not have is 404, whatever its id holds."""
+    """The page of a connector that the tenant does not have is 404, whatever its id contains."""
     status, text, _ = await admin.get("/admin/connectors/%3Cb%3E")
     assert (status, "no connector" in text, "<b>" in text) == (404, True, False)
 
 
 async def test_style_is_served_here(lab: Lab, admin: Browser) -> None:
-    """The pages' style comes from the lab, so that they work without internet."""
+    """The pages' styles are served by the lab, so that they work without internet access."""
     status, text, headers = await admin.get("/admin/style.css")
     assert (status, "prefers-color-scheme: dark" in text) == (200, True)
     assert headers["Content-Type"].startswith("text/css")
 
 
 async def test_a_heartbeat_sent_again_tells_nothing_twice(lab: Lab) -> None:
-    """Events whose answer was lost are told again and kept once; a thousand of a connector are kept."""
+    """Events are sent again after a lost response and stored once; a connector's last thousand are stored."""
     connectors = lab.cloud.connectors
     lines = [
         {
@@ -207,7 +207,7 @@ async def test_no_page_shows_a_secret(lab: Lab, admin: Browser) -> None:
 
 
 async def test_each_page_has_a_strict_policy_and_each_table_is_exported(lab: Lab, admin: Browser) -> None:
-    """Every page allows only what the lab itself serves; every table comes as JSON and, with the same rows, as CSV."""
+    """Every page allows only the lab's own content; every table is served as JSON and, with the same rows, as CSV."""
     await with_a_scenario(lab)
     for path in pages(lab):
         _, text, headers = await admin.get(path)
@@ -247,7 +247,7 @@ async def test_forms_of_other_sites_do_nothing(lab: Lab, admin: Browser) -> None
 
 
 async def test_strangers_get_no_live_page_no_report_and_move_nothing(lab: Lab, browser: Browser) -> None:
-    """Without a session there is no event stream, no report's file, and no form that does anything."""
+    """Without a session there is no event stream and no report file, and no form has an effect."""
     assert (await browser.get("/admin/live?page=/admin"))[0] == 401
     assert "Sign in" in (await browser.get("/admin/reports/x/report.html"))[1]
     for path in ("/admin/world", "/admin/profiles/new", "/admin/profiles/x/delete", "/admin/devices/x/sync"):
@@ -257,7 +257,7 @@ async def test_strangers_get_no_live_page_no_report_and_move_nothing(lab: Lab, b
 
 
 async def test_live_page_sends_what_changed_and_ends_with_the_session(lab: Lab, admin: Browser) -> None:
-    """The event stream of a page begins with its present part, sends the next when something happens, and ends."""
+    """The event stream of a page sends its current content first, updates when something happens, and ends."""
     async with admin._session.get("/admin/live", params={"page": "/admin/journal?event=tick"}) as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"
         assert b"No entries match." in await stream.content.readuntil(b"\n\n")
@@ -270,7 +270,7 @@ async def test_live_page_sends_what_changed_and_ends_with_the_session(lab: Lab, 
 
 
 async def test_live_page_of_nothing_is_not_found(lab: Lab, admin: Browser) -> None:
-    """There is no event stream of an address that is no page."""
+    """There is no event stream for an address without a page."""
     for page in ("/beta/users", "/admin/nothing", "", "//x", "/admin/live"):
         async with admin._session.get("/admin/live", params={"page": page}) as response:
             assert response.status == 404
@@ -308,7 +308,7 @@ async def test_certificates_are_searched_filtered_and_paged(lab: Lab, admin: Bro
 
 
 async def test_bad_entries_for_a_profile_are_told_and_kept(lab: Lab, admin: Browser) -> None:
-    """What cannot be a profile is refused with its reason, and what was entered stands in the form again."""
+    """An invalid profile is refused with the reason, and the form keeps what was entered."""
     token = re.findall(r'name="csrf" value="([^"]+)"', (await admin.get("/admin/profiles/new"))[1])[0]
     good = {"csrf": token, "displayName": "Mail", "platform": "windows", "intendedPurpose": "smimeEncryption",
             "keyStorageProvider": "useSoftwareKsp", "validityYears": "1"}  # fmt: skip
@@ -339,7 +339,7 @@ async def test_bad_entries_for_a_profile_are_told_and_kept(lab: Lab, admin: Brow
 
 
 def test_messages_are_shown_without_what_is_secret() -> None:
-    """Of a message, long words and data are shown by their size; what is no XML is told as such."""
+    """In a message, long words and data are replaced by their size; a body that is not XML is labelled as such."""
     token = "eyJ" + "a" * 400
     text = pretty(f"<a xmlns='x'><b>short</b><c>{token}</c><data>QUJD</data></a>".encode())
     assert token[:40] not in text
@@ -366,7 +366,7 @@ def test_messages_are_shown_without_what_is_secret() -> None:
 
 
 async def test_another_tenants_administrator_sees_nothing_of_the_labs(tmp_path: Path) -> None:
-    """Journal, world and reports are the lab's own tenant's; the other pages show another tenant its own alone."""
+    """Journal, world and reports belong to the lab's own tenant; other pages show another tenant only its own data."""
     other = {"domain": "fabrikam.example", "users": [{"upn": "boss@fabrikam.example", "password": "only for tests",
              "roles": ["intune_administrator"]}]}  # fmt: skip
     key_cache.lay_out(tmp_path / "lab")
@@ -393,7 +393,7 @@ async def test_another_tenants_administrator_sees_nothing_of_the_labs(tmp_path: 
 
 
 async def test_a_page_that_cannot_be_rendered_stops_no_other(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
-    """A live page whose view fails is logged and left alone; the others are sent on, and who leaves is forgotten."""
+    """A live page whose view fails is logged and skipped; others are updated, and closed ones are dropped."""
     cloud = lab.cloud
     look = Look(cloud, lab.operator.credentials.tenant_id, "a@b.example", "", "/admin")
 
@@ -428,13 +428,13 @@ async def test_a_reader_that_has_gone_is_forgotten(lab: Lab, admin: Browser) -> 
 
 
 def test_events_end_their_lines_as_the_format_does() -> None:
-    """Whatever ends a line in a text, each line is one of the event's, and none can begin a field or another event."""
+    """With any line ending in a text, each line is data of the event, and none starts a field or another event."""
     assert as_event("a\rb\r\nc\nd") == b"data: a\ndata: b\ndata: c\ndata: d\n\n"
     assert as_event("x\r\rdata: gone") == b"data: x\ndata: \ndata: data: gone\n\n"
 
 
 async def test_time_that_an_administrator_lets_pass_signs_nobody_out_who_did(lab: Lab, admin: Browser) -> None:
-    """Who lets a day pass on the world page is still signed in afterwards; a form of a dead session leads to its page."""
+    """A day that passes on the world page does not end the session; a form of an expired session redirects to its page."""
     token = re.findall(r'name="csrf" value="([^"]+)"', (await admin.get("/admin/world"))[1])[0]
     async with admin._session.post("/admin/world", data={"csrf": token, "do": "advance", "step": "1d12h"}) as response:
         assert (response.status, str(response.url.query_string)) == (200, "did=advance")
@@ -445,7 +445,7 @@ async def test_time_that_an_administrator_lets_pass_signs_nobody_out_who_did(lab
 
 
 async def test_groups_that_are_gone_stay_in_the_form_of_a_profile(lab: Lab, admin: Browser) -> None:
-    """A profile that is assigned to a deleted group shows it ticked, so that assigning another takes nothing away unseen."""
+    """A profile assigned to a deleted group shows the group ticked, so that a new assignment does not silently drop it."""
     await with_a_scenario(lab)
     cloud, tenant = lab.cloud, lab.operator.credentials.tenant_id
     profile = cloud.profiles.all(tenant)[0]
@@ -456,7 +456,7 @@ async def test_groups_that_are_gone_stay_in_the_form_of_a_profile(lab: Lab, admi
 
 
 def test_what_devices_said_is_kept_within_bounds() -> None:
-    """Of each device the latest exchanges are kept, of all devices the latest heard, and never more than 32 MiB."""
+    """The latest exchanges of each device are kept, for the devices seen last, and never more than 32 MiB."""
     now, kept = datetime(2026, 3, 2, tzinfo=UTC), Conversations()
     for number in range(30):
         kept.note("one", now, str(number).encode(), b"answer")

@@ -127,7 +127,7 @@ async def test_dark_pages_have_enough_contrast(browser: Browser, stage: Stage, t
 
 
 async def test_overview_changes_without_a_reload(admin: Watched, stage: Stage) -> None:
-    """An import and a delivery show on the open overview by themselves, and what has the focus keeps it."""
+    """An import and a delivery appear on the open overview without a reload, and the focus stays where it is."""
     await admin.open("/admin")
     await expect(admin.page.locator("#live")).to_have_attribute("data-live", "yes")
     graph = admin.page.locator(".node", has_text="imported certificates")
@@ -191,7 +191,7 @@ async def test_why_is_answered_with_what_to_do(admin: Watched, stage: Stage) -> 
 
 
 async def test_keyboard_alone_is_enough(admin: Watched, stage: Stage) -> None:
-    """Tab and Enter lead past the navigation, to a certificate and back, with the focus visible all the way."""
+    """Tab and Enter skip the navigation and reach a certificate and return, with the focus always visible."""
     page = admin.page
     await admin.open("/admin")
     await page.keyboard.press("Tab")
@@ -269,7 +269,7 @@ async def test_world_is_moved_by_its_forms(admin: Watched, stage: Stage) -> None
 
 
 async def test_tour_leads_through_the_pages(browser: Browser, stage: Stage) -> None:
-    """On the first visit the tour is offered; Next leads step by step over seven pages, and later it is not offered."""
+    """The tour is offered on the first visit only; Next leads through its seven pages."""
     async with looking(browser, stage.lab) as admin:
         await signed_in(admin, stage.lab, to="/admin")
         page = admin.page
@@ -283,7 +283,7 @@ async def test_tour_leads_through_the_pages(browser: Browser, stage: Stage) -> N
 
 
 async def test_pages_work_without_scripts(browser: Browser, stage: Stage) -> None:
-    """With scripts switched off every page shows what was true when it was loaded, and forms work."""
+    """With scripts disabled every page shows its state at loading, and forms work."""
     async with looking(browser, stage.lab, java_script_enabled=False) as admin:
         await signed_in(admin, stage.lab)
         await admin.open("/admin/certificates")
@@ -293,7 +293,7 @@ async def test_pages_work_without_scripts(browser: Browser, stage: Stage) -> Non
 
 
 async def test_a_hidden_page_leaves_its_connection_and_a_dead_one_says_so(browser: Browser, stage: Stage) -> None:
-    """Eight tabs of one browser all load; when the session ends an open page says that it is no longer live."""
+    """Eight tabs of one browser all load; when the session ends, an open page shows that it is no longer live."""
     async with looking(browser, stage.lab) as admin:
         await signed_in(admin, stage.lab)
         tabs = [await admin.page.context.new_page() for _ in range(8)]
@@ -309,7 +309,7 @@ async def test_a_hidden_page_leaves_its_connection_and_a_dead_one_says_so(browse
 
 
 async def test_many_open_pages_share_one_rendering(browser: Browser, stage: Stage) -> None:
-    """Three browsers that look at the same page get the same change within seconds."""
+    """Three browsers on the same page get the same change within seconds."""
     async with (
         looking(browser, stage.lab) as one,
         looking(browser, stage.lab) as two,

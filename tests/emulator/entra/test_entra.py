@@ -25,7 +25,7 @@ def client_form(lab: Lab, **changes: str) -> dict[str, str]:
 
 
 async def test_documents_agree_with_each_other(lab: Lab) -> None:
-    """The OIDC document names this host and the tenant as asked for, and its keys verify a token."""
+    """The OIDC document names this host and the tenant as requested, and its keys verify a token."""
     raw = Raw(lab, None)
     for segment in (lab.operator.credentials.tenant_id, "pfxlab.example", "organizations"):
         document = (await raw("GET", f"/{segment}/v2.0/.well-known/openid-configuration")).json
@@ -100,7 +100,7 @@ async def test_unknown_tenant_is_refused(lab: Lab) -> None:
 
 
 async def test_discovery_for_clients_that_insist(lab: Lab) -> None:
-    """Instance discovery has both keys clients look for, user realm says managed."""
+    """Instance discovery has both keys that clients read, and the user realm is managed."""
     raw = Raw(lab, None)
     instance = (await raw("GET", "/common/discovery/instance?api-version=1.1")).json
     assert instance["tenant_discovery_endpoint"].startswith(raw.origin)

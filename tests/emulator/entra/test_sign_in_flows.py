@@ -35,7 +35,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def http(lab: Lab) -> requests.Session:
-    """Return MSAL's own kind of HTTP client, trusting the lab whatever the environment says."""
+    """Return an HTTP client for MSAL that trusts the lab regardless of the environment."""
     session = requests.Session()
     session.trust_env, session.verify = False, str(lab.ca_file)
     # MSAL never closes its session; a connection kept alive would outlive the lab.
@@ -60,7 +60,7 @@ def claims(token: str) -> dict[str, Any]:
 
 
 async def works(lab: Lab, token: str) -> bool:
-    """Return whether Graph takes a token."""
+    """Return whether Graph accepts a token."""
     return (await Raw(lab, token)("GET", PFX)).status == 200
 
 
@@ -95,7 +95,7 @@ async def test_device_code_waits_for_its_user(lab: Lab) -> None:
 
 
 async def test_device_code_can_be_approved_at_once(tmp_path: Path) -> None:
-    """With an automatic user the device flow needs nobody at a browser."""
+    """With an automatic user the device flow needs no browser."""
     async with new_lab(tmp_path, Config(auto_approve_upn="user@pfxlab.example")) as lab:
         app = await asyncio.to_thread(public_app, lab)
         flow = await asyncio.to_thread(app.initiate_device_flow, scopes=DELEGATED)
@@ -141,7 +141,7 @@ async def test_code_flow_posts_back_what_msal_wants(lab: Lab) -> None:
 
 
 async def test_code_in_the_query_for_older_clients(lab: Lab) -> None:
-    """Without form_post the code comes by redirect; it is worth one attempt, and only with the right verifier."""
+    """Without form_post the code is sent by redirect; it is valid for one attempt, with the right verifier only."""
     made = lab.operator.credentials
     query = {
         "client_id": made.public_client_id, "response_type": "code", "redirect_uri": "http://localhost/x?a=b",
@@ -194,7 +194,7 @@ async def test_code_in_the_query_for_older_clients(lab: Lab) -> None:
     ],
 )
 async def test_nothing_is_sent_elsewhere(lab: Lab, uri: str) -> None:
-    """A redirect address that is not on this machine is refused before anybody signs in."""
+    """A redirect address that is not on this machine is refused before sign-in."""
     query = urlencode(
         {"client_id": lab.operator.credentials.public_client_id, "response_type": "code", "redirect_uri": uri}
     )
@@ -204,7 +204,7 @@ async def test_nothing_is_sent_elsewhere(lab: Lab, uri: str) -> None:
 
 
 async def test_pages_do_not_run_what_they_are_given(lab: Lab) -> None:
-    """Markup in a query comes back escaped."""
+    """Markup in a query is escaped in the page."""
     query = (
         f"client_id={lab.operator.credentials.public_client_id}&response_type=code&redirect_uri=http%3A%2F%2Flocalhost&state="
         + quote('"><script>x</script>')
@@ -271,7 +271,7 @@ async def test_bad_assertion_is_refused(
 
 
 async def test_on_behalf_of_exchanges_a_users_token(lab: Lab) -> None:
-    """A token for a middle-tier application is exchanged for one of Graph's, for the same user; Graph's own is not."""
+    """A token for a middle-tier application is exchanged for the user's Graph token; a Graph token is refused."""
     made = lab.operator.credentials
     person = {
         "grant_type": "password",
@@ -379,7 +379,7 @@ async def test_id_token_is_no_assertion_and_other_resources_get_no_roles(lab: La
 
 @pytest.mark.parametrize("assertion", ['{"alg":"RS256","x5t":"\u00e9"}', "[" * 100_000])
 async def test_odd_assertions_are_refused_in_json(lab: Lab, certificate: x509.Certificate, assertion: str) -> None:
-    """A client assertion that is no JWT at all is AADSTS700027, not an error of ours."""
+    """A client assertion that is not a JWT is refused with AADSTS700027, not with an internal error."""
     head = base64.urlsafe_b64encode(assertion.encode()).decode()
     reply = await post_token(
         lab,
@@ -393,7 +393,7 @@ async def test_odd_assertions_are_refused_in_json(lab: Lab, certificate: x509.Ce
 
 
 async def test_form_that_is_none_is_answered_in_json(lab: Lab) -> None:
-    """A body that is no form is answered as a form without fields."""
+    """A body that is not a form is treated as a form without fields."""
     path = f"/{lab.operator.credentials.tenant_id}/oauth2/v2.0"
     for end in ("token", "devicecode"):
         reply = await Raw(lab, None)("POST", f"{path}/{end}", data=b"\xff=\xfe", headers=FORM)

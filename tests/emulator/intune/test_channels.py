@@ -1,4 +1,4 @@
-"""What the connector, enrolment, OMA-DM and Apple MDM endpoints refuse, and what they take twice."""
+"""Requests that the connector, enrolment, OMA-DM and Apple MDM endpoints refuse, and repeats that they accept."""
 
 import base64
 import ssl
@@ -70,7 +70,7 @@ async def test_bad_enrolment_is_told_why(lab: Lab, body: Any, code: str) -> None
 
 
 async def test_lease_needs_the_connectors_certificate(lab: Lab) -> None:
-    """Without a client certificate no work is given, and a device's certificate is not a connector's."""
+    """Work is leased only with a client certificate, and a device's certificate is not accepted."""
     body = {"max": 1, "waitSeconds": 0}
     reply = await Raw(lab, await operator_token(lab))("POST", contract.LEASE_PATH, body)
     assert (reply.status, reply.code) == (401, "NoClientCertificate")
@@ -108,7 +108,7 @@ async def as_device(device: Device, lab: Lab, method: str, path: str, data: byte
 
 
 async def test_broken_syncml_gets_an_empty_answer(lab: Lab) -> None:
-    """SyncML that does not parse is answered with nothing at all, as Intune does, and the journal says why."""
+    """Invalid SyncML gets an empty response, as from Intune, and the journal says why."""
     device = await lab.device("windows", UPN)
     assert await as_device(device, lab, "POST", OMADM_PATH, b"<SyncML") == (200, b"")
     last = lab.cloud.journal.entries()[-1]
@@ -143,7 +143,7 @@ async def test_odd_syncml_answers_do_no_harm(lab: Lab) -> None:
     ],
 )
 async def test_broken_mdm_message_is_400(lab: Lab, path: str, message: bytes) -> None:
-    """A message that is no plist, or speaks for another UDID than the certificate's, is refused."""
+    """A message that is not a plist, or has another UDID than the certificate, is refused."""
     device = await lab.device("ios", UPN)
     assert (await as_device(device, lab, "PUT", path, message))[0] == 400
 
@@ -156,7 +156,7 @@ async def test_unknown_check_in_is_400(lab: Lab) -> None:
 
 
 async def test_unknown_report_ends_the_session(lab: Lab) -> None:
-    """A report on a command nobody sent is taken and answered with nothing to do."""
+    """A report on a command that was never sent is accepted, and no command follows."""
     device = await lab.device("ios", UPN)
     message = mdm.serialize({"Status": "Acknowledged", "CommandUUID": "X", "UDID": device.hardware.udid})
     assert await as_device(device, lab, "PUT", APPLE_COMMAND_PATH, message) == (200, b"")
@@ -174,7 +174,7 @@ async def test_device_without_service_says_so(tmp_path: Path) -> None:
 
 
 async def test_iphone_refuses_what_it_does_not_know(lab: Lab) -> None:
-    """An unknown command is an error 12021, an unknown profile 12075, and lists come from what is there."""
+    """An unknown command fails with 12021, an unknown profile with 12075, and lists show what is installed."""
     device = await lab.device("ios", UPN)
     assert isinstance(device, AppleDevice)
 
@@ -218,7 +218,7 @@ MALICIOUS = {
 
 @pytest.mark.parametrize("platform", ["windows", "androidForWork", "ios"])
 async def test_malicious_messages_are_refused_without_harm(lab: Lab, platform: str) -> None:
-    """Bombs, entities, endless and truncated messages are refused by the protocol's own means, and nothing is changed."""
+    """XML bombs, entities, endless and truncated messages get the protocol's own error, and nothing changes."""
     device = await lab.device(platform, UPN)
     good = mdm.serialize({"Status": "Idle", "UDID": device.hardware.udid})
     if not isinstance(device, AppleDevice):

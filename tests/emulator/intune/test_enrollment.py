@@ -60,7 +60,7 @@ def reasons(lab: Lab) -> str:
 
 
 def client(lab: Lab) -> DeviceClient:
-    """Return what enrols devices."""
+    """Return a client that enrols devices."""
     return DeviceClient(lab.emulator.origin, lab.emulator.tls.ca_pem, lab.clock, lab.new_key)
 
 
@@ -93,7 +93,7 @@ async def soap_fault(lab: Lab, path: str, data: bytes, tls: ssl.SSLContext | Non
 @behaviour("enrolment", "Android", "the agent enrols as Windows does", source="android-agent")
 @pytest.mark.parametrize("platform", ["windows", "android", "androidForWork", "androidDeviceOwner"])
 async def test_mde2_enrols(lab: Lab, platform: str, tmp_path: Path) -> None:
-    """From discovery to the provisioning document a device gets an identity for its own key, its server and schedule."""
+    """From discovery to provisioning document a device gets an identity for its key, its server and its schedule."""
     made = await client(lab).enroll(tmp_path / "d", await token(lab), UPN, hardware(platform))
     (device,) = lab.cloud.devices.of_tenant(lab.operator.credentials.tenant_id)
     assert (device.platform, device.device_name, device.udid) == (platform, "A device", "UDID-1")
@@ -122,7 +122,7 @@ async def test_apple_enrols(lab: Lab, platform: str) -> None:
 
 
 def openssl(*arguments: str, data: bytes) -> bytes:
-    """Return what OpenSSL makes of its standard input."""
+    """Return OpenSSL's output for a given standard input."""
     return subprocess.run(["openssl", *arguments], input=data, capture_output=True, check=True).stdout
 
 
@@ -151,7 +151,7 @@ async def _download(lab: Lab, bearer: str, query: str = "") -> bytes:
 
 
 async def test_openssl_reads_scep(rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:
-    """OpenSSL verifies a SCEP request, decrypts what is inside and finds the PKCS#10."""
+    """OpenSSL verifies a SCEP request, decrypts it and finds the PKCS#10."""
     authority, mine = self_signed(rsa_key, "authority"), self_signed(other_key, "device")
     message = scep.pkcs_req(csr(other_key, "c"), authority, mine, other_key, "ABC", bytes(16))
     inner = openssl("cms", "-verify", "-inform", "DER", "-binary", "-noverify", data=message)
@@ -233,7 +233,7 @@ NOT_SOAP = (
 
 
 async def test_what_is_not_soap_is_a_fault(lab: Lab) -> None:
-    """Bytes that are no envelope, carry a document type, or ask for another action get a MessageFormat fault."""
+    """Bytes that are not an envelope, carry a document type, or request another action get a MessageFormat fault."""
     for path in (mde2.DISCOVERY_PATH, mde2.POLICY_PATH, mde2.ENROLLMENT_PATH):
         for data in NOT_SOAP:
             status, fault = await soap_fault(lab, path, data)
@@ -326,7 +326,7 @@ async def test_iphone_renews_its_identity(lab: Lab) -> None:
 
 
 async def test_expired_identity_is_not_renewed(lab: Lab) -> None:
-    """An identity that has expired opens nothing any more and cannot be renewed: the device has to enrol anew."""
+    """An expired identity is refused everywhere and cannot be renewed: the device has to enrol again."""
     pc = await client(lab).enroll(None, await token(lab), UPN, hardware("windows"))
     phone = await client(lab).enroll(None, await token(lab), UPN, hardware("ios"))
     lab.clock.advance(timedelta(days=366))
@@ -386,7 +386,7 @@ async def raw_bytes(
 
 
 async def test_scep_challenge_is_good_once(lab: Lab, rsa_key: rsa.RSAPrivateKey) -> None:
-    """A challenge gives one identity, within an hour; without, with a wrong or an old one there is none."""
+    """A challenge is valid for one identity within an hour; a missing, wrong or old one gives none."""
     profile = read_profile(await _download(lab, await token(lab)))
     assert "failInfo 1" in await scep_outcome(lab, csr(rsa_key, "guessed"), rsa_key)
     assert "failInfo 2" in await scep_outcome(lab, csr(rsa_key), rsa_key)
@@ -402,7 +402,7 @@ async def test_scep_challenge_is_good_once(lab: Lab, rsa_key: rsa.RSAPrivateKey)
 
 @pytest.mark.parametrize("data", [b"", b"rubbish", bytes(100)])
 async def test_broken_scep_is_400(lab: Lab, data: bytes) -> None:
-    """What is no SCEP message, or asks for no known operation, is refused and written down."""
+    """An invalid SCEP message, or an unknown operation, is refused and recorded in the journal."""
     assert (await raw_bytes(lab, f"{APPLE_SCEP_PATH}?operation=PKIOperation", data))[0] == 400
     assert (await raw_bytes(lab, f"{APPLE_SCEP_PATH}?operation=PKIOperation&message=%2A", None, "GET"))[0] == 400
     assert (await raw_bytes(lab, f"{APPLE_SCEP_PATH}?operation=Dance", data))[0] == 400
@@ -414,7 +414,7 @@ async def test_broken_scep_is_400(lab: Lab, data: bytes) -> None:
 
 
 async def test_identity_without_authenticate_manages_nothing(lab: Lab) -> None:
-    """Until Authenticate an identity is nobody's: commands are 401, another first message is 400."""
+    """Before Authenticate an identity belongs to no device: commands get 401, another first message 400."""
     bearer = await token(lab)
     made = await client(lab).enroll(None, bearer, UPN, hardware("ios"))
     profile = read_profile(await _download(lab, bearer))
@@ -450,7 +450,7 @@ async def test_oversized_message_is_413(lab: Lab, path: str) -> None:
 
 @behaviour("signed messages", "iOS", "Mdm-Signature on every message when the profile says so", source="apple-check-in")
 async def test_mdm_signature(lab: Lab) -> None:
-    """With sign_message on, a device signs; the signature alone proves who it is, and a broken one proves nothing."""
+    """With sign_message on, a device authenticates by its signature alone, and an invalid one is refused."""
     with lab.switched(sign_message="on"):
         made = await client(lab).enroll(None, await token(lab), UPN, hardware("ios"))
     assert isinstance(made, AppleDevice)
@@ -477,5 +477,5 @@ async def test_openssl_verifies_mdm_signature(lab: Lab, tmp_path: Path) -> None:
 
 
 async def test_discovery_answers_get(lab: Lab) -> None:
-    """A GET of the discovery service says that there is one."""
+    """A GET of the discovery service shows that it exists."""
     assert (await Raw(lab, None)("GET", mde2.DISCOVERY_PATH)).status == 200

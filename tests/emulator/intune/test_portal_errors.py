@@ -1,4 +1,4 @@
-"""The admin centre's numbers, by examples of its own texts: sources.md#portal-error-numbers."""
+"""The admin centre's error numbers, by examples from its own texts: sources.md#portal-error-numbers."""
 
 import pytest
 
@@ -24,6 +24,6 @@ def test_syncml_statuses_have_their_published_numbers(status: int, number: int) 
 
 
 def test_status_is_shown_as_hresult() -> None:
-    """ERROR_INVALID_PASSWORD is 0x80070056 as an HRESULT, and what is an HRESULT already stays."""
+    """ERROR_INVALID_PASSWORD is 0x80070056 as an HRESULT, and an HRESULT stays unchanged."""
     assert of_status(86) == 0x80070056 - 2**32
     assert of_status(-2146893819) == -2146893819

@@ -49,6 +49,6 @@ HISTORY = [
     ],
 )
 def test_which_certificates_are_delivered(purpose: IntendedPurpose, policy: str, expected: list[str]) -> None:
-    """All encryption certificates go out so that old mail stays readable, of other purposes the latest."""
+    """All encryption certificates are delivered so that old mail stays readable, of other purposes the latest."""
     chosen = select(purpose, HISTORY, policy)  # type: ignore[arg-type]  # the literals above
     assert [certificate.id for certificate in chosen] == expected

@@ -17,7 +17,7 @@ SWITCHES = "/lab/v1/switches"
 
 
 async def test_switch_holds_from_the_next_request_on(lab: Lab) -> None:
-    """A switch set over the control API changes what Graph answers at once, and all others keep their values."""
+    """A switch set through the control API affects Graph at once, and all others keep their values."""
     control, graph = Raw(lab, lab.emulator.control_token), await admin(lab)
     before = (await control("GET", SWITCHES)).json
     assert before["duplicate_post"] == "reject400"
@@ -39,7 +39,7 @@ async def test_switch_holds_from_the_next_request_on(lab: Lab) -> None:
     ],
 )
 async def test_bad_switch_changes_nothing(lab: Lab, changes: Any, said: str) -> None:
-    """An unknown switch, a wrong value or another body is refused with what was expected, and nothing is set."""
+    """An unknown switch, a wrong value or another body is refused with an explanation, and nothing is set."""
     control = Raw(lab, lab.emulator.control_token)
     before = (await control("GET", SWITCHES)).json
     reply = await control("PATCH", SWITCHES, changes)
@@ -49,7 +49,7 @@ async def test_bad_switch_changes_nothing(lab: Lab, changes: Any, said: str) -> 
 
 
 async def test_control_needs_its_token(lab: Lab) -> None:
-    """Neither nobody nor a Graph token may read or set switches."""
+    """Reading or setting switches is refused without a token and with a Graph token."""
     for client in (Raw(lab, None), await admin(lab)):
         assert (await client("GET", SWITCHES)).status == 401
         assert (await client("PATCH", SWITCHES, {"page_size": 1})).status == 401
@@ -76,7 +76,7 @@ async def control(tmp_path: Path) -> AsyncIterator[Raw]:
 
 
 async def test_clock_is_shown_and_moved(control: Raw) -> None:
-    """The clock stands still, is put to a moment, runs on from there; the answer says where it stands."""
+    """The clock is frozen, set to a moment and resumed from there; each response has its time."""
     assert (await control("GET", CLOCK)).json["frozen"] is False
     frozen = (await control("POST", CLOCK, {"freeze": True})).json
     assert frozen["frozen"] is True
@@ -88,7 +88,7 @@ async def test_clock_is_shown_and_moved(control: Raw) -> None:
 
 
 async def test_advancing_lets_everything_happen_in_order(control: Raw) -> None:
-    """In a day that is let pass the phone checks in by its schedule and holds the certificate at the end."""
+    """When a day passes the phone checks in by its schedule and has the certificate at the end."""
     done = (await control("POST", "/lab/v1/seed", {"steps": PREPARED})).json["done"]
     assert done[-1] == "mail imported"
     told = (await control("POST", CLOCK, {"advance": "P1D"})).json
@@ -102,7 +102,7 @@ async def test_advancing_lets_everything_happen_in_order(control: Raw) -> None:
 
 
 async def test_settle_lets_no_time_pass(control: Raw) -> None:
-    """Everything that is due happens at once, and the clock stands where it stood."""
+    """Settling carries out everything that is due without moving the clock."""
     await control("POST", CLOCK, {"freeze": True})
     before = (await control("GET", CLOCK)).json["time"]
     await control("POST", "/lab/v1/seed", {"steps": PREPARED})
@@ -126,7 +126,7 @@ async def test_settle_lets_no_time_pass(control: Raw) -> None:
     ],
 )
 async def test_impossible_clock_changes_nothing(lab: Lab, body: Any, said: str) -> None:
-    """A clock that cannot be is refused with what was expected, and time goes on as it did."""
+    """An invalid time is refused with an explanation, and the clock runs on unchanged."""
     control = Raw(lab, lab.emulator.control_token)
     before = lab.clock.now()
     reply = await control("POST", CLOCK, body)
@@ -146,7 +146,7 @@ async def test_clock_leaves_no_century(lab: Lab) -> None:
 
 
 async def test_faults_are_planned_listed_and_taken_back(lab: Lab) -> None:
-    """A planned fault tells how often it fitted and struck, and is gone when it is taken back."""
+    """A planned fault shows how often it matched and struck, and is gone once removed."""
     control, graph = Raw(lab, lab.emulator.control_token), await admin(lab)
     made = (await control("POST", FAULTS, {"kind": "status", "status": 418 + 100, "times": "always"})).json
     assert (made["id"], made["struck"]) == ("fault-1", 0)
@@ -162,7 +162,7 @@ async def test_faults_are_planned_listed_and_taken_back(lab: Lab) -> None:
 
 
 async def test_snapshot_brings_everything_back(control: Raw) -> None:
-    """After a restore devices, records, clock, switches and faults are those of the snapshot, and work goes on."""
+    """A restore brings back devices, records, clock, switches and faults of the snapshot, and the lab works on."""
     await control("POST", CLOCK, {"freeze": True})
     await control("POST", "/lab/v1/seed", {"steps": PREPARED})
     await control("POST", "/lab/v1/settle")
@@ -189,7 +189,7 @@ async def test_snapshot_brings_everything_back(control: Raw) -> None:
 
 
 async def test_reset_leads_to_the_beginning(control: Raw) -> None:
-    """After a reset nothing of what was done is left, the same ids come again, and it took milliseconds."""
+    """After a reset nothing is left of earlier changes and the same ids are used again; it takes milliseconds."""
     ids = []
     for _ in range(2):
         await control("POST", "/lab/v1/seed", {"steps": PREPARED})
@@ -224,13 +224,13 @@ async def test_damaged_snapshot_changes_nothing(tmp_path: Path, damage: str) -> 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "a/b", ".hidden", "x" * 65, 7])
 async def test_snapshot_names(lab: Lab, name: Any) -> None:
-    """A snapshot is named by letters and digits: no name leads to another folder."""
+    """A snapshot's name consists of letters and digits, so that no name leads to another folder."""
     reply = await Raw(lab, lab.emulator.control_token)("POST", "/lab/v1/snapshots", {"name": name})
     assert (reply.status, reply.code) == (400, "BadSnapshot")
 
 
 async def test_unknown_snapshot(control: Raw) -> None:
-    """A snapshot that was not taken is refused with the names of those that were."""
+    """Restoring an unknown snapshot is refused with the names of the existing ones."""
     reply = await control("POST", "/lab/v1/snapshots/two/restore")
     assert (reply.status, reply.message) == (409, "expected a snapshot (none), got 'two'")
 
@@ -248,7 +248,7 @@ async def test_journal_is_counted_and_waited_for(control: Raw) -> None:
 
 
 async def test_wait_in_vain_tells_what_nearly_fits(control: Raw) -> None:
-    """A wait that ends in vain says so and shows the nearest entries with what is different about them."""
+    """A wait that times out says so and shows the nearest entries with their differences."""
     graph = await admin(control.lab)
     await graph("GET", "/v1.0/users")
     told = (await control("GET", f"{JOURNAL}/wait?path=/v1.0/users&method=POST&seconds=0")).json
@@ -271,14 +271,14 @@ async def test_wait_in_vain_tells_what_nearly_fits(control: Raw) -> None:
     ],
 )
 async def test_steps_that_cannot_be(control: Raw, steps: Any, said: str) -> None:
-    """Steps are checked before the first is done; what is wrong is said with its number."""
+    """Steps are checked before the first is carried out; an error has the step's number."""
     reply = await control("POST", "/lab/v1/seed", {"steps": steps})
     assert reply.status == 400
     assert said in reply.message
 
 
 async def test_openapi_describes_what_is_served(lab: Lab) -> None:
-    """The OpenAPI document is valid by its own specification, and each operation in it is served and guarded."""
+    """The OpenAPI document is valid, and each of its operations is served and requires the token."""
     control, nobody = Raw(lab, lab.emulator.control_token), Raw(lab, None)
     document = (await nobody("GET", "/lab/v1/openapi.json")).json
     openapi_spec_validator.validate(document)
@@ -291,7 +291,7 @@ async def test_openapi_describes_what_is_served(lab: Lab) -> None:
 
 
 async def test_cloud_alone_has_no_devices_to_seed(lab: Lab) -> None:
-    """A cloud that nobody composed with devices moves its clock and its state, and says what it cannot do."""
+    """A cloud without devices and connectors changes its clock and state, and refuses what needs them."""
     control = Raw(lab, lab.emulator.control_token)
     reply = await control("POST", "/lab/v1/seed", {"steps": [{"user": USER}]})
     assert (reply.status, reply.code) == (409, "CannotDo")
@@ -309,7 +309,7 @@ async def test_cloud_alone_has_no_devices_to_seed(lab: Lab) -> None:
 
 
 async def test_restore_forgets_what_rooms_remember(control: Raw) -> None:
-    """Users, sign-ins to the admin centre and sessions of PCs that came after a snapshot are gone after the restore."""
+    """Users, admin centre sessions and sessions of PCs from after a snapshot are gone after its restore."""
     await control("POST", "/lab/v1/snapshots", {"name": "early"})
     graph = await admin(control.lab)
     steps: list[dict[str, Any]] = [
@@ -337,7 +337,7 @@ async def test_restore_forgets_what_rooms_remember(control: Raw) -> None:
 
 
 async def test_connectors_come_back_as_they_were(control: Raw) -> None:
-    """After a restore a connector has its own keys and batch again, and nothing of its farewell is in the journal."""
+    """After a restore a connector has its own keys and batch again, and the journal has no entry of its stop."""
     steps = [{"connector": {"name": "second", "batch": 3, "own_keys": True}}]
     await control("POST", "/lab/v1/seed", {"steps": steps})
     await control("POST", "/lab/v1/snapshots", {"name": "two"})
@@ -355,7 +355,7 @@ async def test_connectors_come_back_as_they_were(control: Raw) -> None:
 
 
 async def test_one_change_at_a_time(control: Raw) -> None:
-    """Time that is let pass twice at once passes one after the other, and never backwards."""
+    """Two requests to let time pass run one after the other, and the clock never goes backwards."""
     await control("POST", CLOCK, {"freeze": "2026-03-02T08:00:00Z"})
     await control("POST", "/lab/v1/seed", {"steps": [{"device": {"name": "pc", "platform": "windows", "user": USER}}]})
     told = await asyncio.gather(*(control("POST", CLOCK, {"advance": "2d"}) for _ in range(3)))
@@ -365,7 +365,7 @@ async def test_one_change_at_a_time(control: Raw) -> None:
 
 
 async def test_settle_ends_where_a_connector_does_not_get_on(control: Raw) -> None:
-    """With the clock frozen and the connector offline, settling ends in seconds and tells what is left; then it goes on."""
+    """With a frozen clock and an offline connector, settling ends in seconds with what is left; later it completes."""
     await control("POST", CLOCK, {"freeze": True})
     await control("POST", FAULTS, {"kind": "offline", "times": "always"})
     await control("POST", "/lab/v1/seed", {"steps": PREPARED})
@@ -393,14 +393,14 @@ async def test_settle_ends_where_a_connector_does_not_get_on(control: Raw) -> No
     ],
 )  # fmt: skip
 async def test_strange_input_gets_a_sentence(control: Raw, method: str, path: str, text: str) -> None:
-    """What no client should send is answered with a sentence, 409 where only Graph could refuse it, and the lab goes on."""
+    """Invalid requests are refused in a sentence, with 409 where only Graph could refuse them, and the lab runs on."""
     reply = await control(method, path, data=text.encode())
     assert (reply.status, bool(reply.message)) == (409 if "vpn" in text else 400, True)
     assert (await control("GET", "/lab/v1/health")).status == 200
 
 
 async def test_ready_file_survives_a_reset(control: Raw) -> None:
-    """A ready file in the lab's folder is no part of its state."""
+    """A ready file in the lab's folder is not part of a snapshot."""
     ready_file = control.lab.folder / "operator" / "ready.json"
     ready_file.write_text("{}")
     assert (await control("POST", "/lab/v1/reset")).status == 200

@@ -43,7 +43,7 @@ async def broken(client: Raw, method: str, path: str, body: Any = None) -> str:
 
 
 async def test_fails_twice_then_succeeds(lab: Lab) -> None:
-    """A fault with two times refuses two requests of its route in Graph's own shape, and lets the third through."""
+    """A fault with `times` 2 refuses two requests of its route in Graph's form, and not the third."""
     graph = await admin(lab)
     planned(lab, "status", route=POST, status=503, times=2)
     replies = [await graph("POST", PFX, record(lab)) for _ in range(3)]
@@ -66,7 +66,7 @@ async def test_fails_twice_then_succeeds(lab: Lab) -> None:
     ],
 )
 async def test_how_a_client_is_asked_to_wait(lab: Lab, form: str, headers: dict[str, str]) -> None:
-    """A 429 says when to come again in each form that services use, RFC 9110's date among them."""
+    """A 429 has Retry-After in each form that services use, RFC 9110's date included."""
     graph = await admin(lab)
     lab.clock.freeze()
     token_time = lab.clock.now()
@@ -79,7 +79,7 @@ async def test_how_a_client_is_asked_to_wait(lab: Lab, form: str, headers: dict[
 
 
 async def test_503_after_the_write(lab: Lab) -> None:
-    """With `after_write` the record is there although the client was told 503, and the journal says so once."""
+    """With `after_write` the record exists although the client got a 503, and the journal says so once."""
     graph = await admin(lab)
     planned(lab, "status", route=POST, status=503, after_write=True)
     assert (await graph("POST", PFX, record(lab))).status == 503
@@ -89,7 +89,7 @@ async def test_503_after_the_write(lab: Lab) -> None:
 
 
 async def test_one_request_of_a_batch_fails(lab: Lab) -> None:
-    """A fault strikes one request inside a $batch, and the others of it succeed."""
+    """A fault strikes one request inside a $batch, and its other requests succeed."""
     graph = await admin(lab)
     planned(lab, "status", route="*/users", status=500)
     requests = [{"id": str(n), "method": "GET", "url": url} for n, url in enumerate(("/users", "/groups"))]
@@ -98,7 +98,7 @@ async def test_one_request_of_a_batch_fails(lab: Lab) -> None:
 
 
 async def test_latency(lab: Lab) -> None:
-    """A late answer comes after the seconds that were asked for, real ones, although the lab's clock stands still."""
+    """A delayed response takes the configured seconds of real time, although the lab's clock stands still."""
     graph = await admin(lab)
     lab.clock.freeze()
     planned(lab, "latency", seconds=0.3)
@@ -148,7 +148,7 @@ async def test_expired_token(lab: Lab) -> None:
 
 
 async def pages(lab: Lab, variant: str) -> tuple[list[str], str]:
-    """Return the thumbprints that a client collects from a list of three pages, and the last link it was given."""
+    """Return the thumbprints that a client collects from a list of three pages, and the last link it got."""
     graph, link, found = await admin(lab), PFX, list[str]()
     for number in range(3):
         await graph("POST", PFX, record(lab, thumbprint=f"{number:040x}"))
@@ -170,7 +170,7 @@ async def pages(lab: Lab, variant: str) -> tuple[list[str], str]:
     [("same_page", ["0", "0", "1", "2"], ""), ("missing_page", ["0"], "there-is-no-such-page"), ("no_url", ["0"], "next page, please")],
 )  # fmt: skip
 async def test_damaged_next_link(lab: Lab, variant: str, seen: list[str], last: str) -> None:
-    """A damaged nextLink shows one page twice, leads to a page that is not there, or is no address at all."""
+    """A damaged nextLink repeats a page, points to a missing page, or is not an address."""
     found, link = await pages(lab, variant)
     assert found == seen
     assert link.endswith(last)
@@ -189,7 +189,7 @@ async def test_sign_in_fails_as_entra_says_it(lab: Lab) -> None:
 
 
 async def test_link_fault_waits_for_a_link(lab: Lab) -> None:
-    """A fault on links is not spent on an answer without one, nor one on answers by a batch as a whole."""
+    """A fault on links does not count for a response without one, nor does a fault on responses for a whole batch."""
     graph = await admin(lab)
     planned(lab, "next_link")
     planned(lab, "status", status=500)
@@ -212,14 +212,14 @@ async def test_odd_answer(lab: Lab, form: str, status: int) -> None:
 
 
 async def test_link_to_another_host(lab: Lab) -> None:
-    """A link to another host leads to another name of this very server, so that who follows it is seen."""
+    """A link to another host uses another name of this server, so that a client that follows it is seen."""
     found, link = await pages(lab, "other_host")
     assert found == ["0"]
     assert link.startswith("https://127.0.0.1:")
 
 
 async def test_link_to_another_host_through_the_proxy(lab: Lab) -> None:
-    """A client with Microsoft's built-in host is led to another host that the proxy leads to this server."""
+    """A client with Microsoft's built-in host gets a link to another host that the proxy maps to this server."""
     graph = await admin(lab)
     for number in range(2):
         await graph("POST", PFX, record(lab, thumbprint=f"{number:040x}"))
@@ -232,7 +232,7 @@ async def test_link_to_another_host_through_the_proxy(lab: Lab) -> None:
 
 
 async def test_actor_and_certificate(lab: Lab) -> None:
-    """A fault may name who and which certificate: other applications and other records are left in peace."""
+    """A fault for one application and certificate does not affect other applications and records."""
     made, graph = lab.operator.credentials, await admin(lab)
     async with lab.graph() as client:
         form = {**lab.admin_form(), "client_id": made.limited_client_id, "client_secret": made.limited_client_secret}
@@ -256,7 +256,7 @@ async def test_connector_and_device_rooms_fail_too(lab: Lab) -> None:
 
 
 async def test_control_api_is_out_of_reach_of_faults(lab: Lab) -> None:
-    """A fault on every route leaves the control API alone, which can take it back."""
+    """A fault on every route does not affect the control API, which can remove it."""
     planned(lab, "status", route="*", times="always")
     control = Raw(lab, lab.emulator.control_token)
     assert (await control("DELETE", "/lab/v1/faults")).json["faults"][0]["struck"] == 0
@@ -289,7 +289,7 @@ OCCASION = Occasion("http", "GET", "/beta/users", "tool", "")
 
 @given(after=st.integers(0, 5), times=st.integers(1, 5))
 def test_count_rules(after: int, times: int) -> None:
-    """A fault lets `after` occasions pass, strikes `times` in a row, and never again."""
+    """A fault skips `after` occasions, strikes `times` in a row, and never again."""
     faults = Faults(7)
     faults.add(Fault("status", after=after, times=times))
     struck = [faults.strike(OCCASION, ("status",)) is not None for _ in range(after + times + 5)]
@@ -298,7 +298,7 @@ def test_count_rules(after: int, times: int) -> None:
 
 @given(seed=st.integers(0, 2**32), probability=st.floats(0.05, 0.95))
 def test_chance_is_the_seed_s(seed: int, probability: float) -> None:
-    """The same seed gives the same throws, whatever other faults there are."""
+    """The same seed gives the same random decisions, whatever other faults are planned."""
     alone, among = Faults(seed), Faults(seed)
     for faults in (alone, among):
         faults.add(Fault("status", times=None, probability=probability))
@@ -345,7 +345,7 @@ def test_routes(route: str, method: str, path: str, fits: bool) -> None:
 
 
 def test_saved_faults_come_back() -> None:
-    """Faults that were saved as JSON go on counting where they stood."""
+    """Faults saved as JSON keep their counts when they are loaded."""
     faults = Faults(7)
     for kind in KINDS:
         faults.add(read_fault({"kind": kind, "times": 2, "after": 1}))
@@ -358,7 +358,7 @@ def test_saved_faults_come_back() -> None:
 
 
 async def test_tls_is_still_verified(lab: Lab) -> None:
-    """Faults change nothing about who may connect: a client without the lab's CA gets no answer."""
+    """Faults do not weaken TLS: a client without the lab's CA gets no response."""
     planned(lab, "latency", seconds=0)
     with pytest.raises(aiohttp.ClientConnectorCertificateError):
         async with aiohttp.ClientSession() as session:

@@ -1,4 +1,4 @@
-"""The journal: every request, what was told, and the truth."""
+"""The journal: every request, the response to the client, and the true reason."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def requests(lab: Lab) -> list[Any]:
 
 
 async def test_every_request_is_recorded_in_order(lab: Lab) -> None:
-    """Reading, writing and refused requests stand in the journal in the order they came, with client and request-id."""
+    """Reads, writes and refused requests are in the journal in order, with client and request-id."""
     graph = await admin(lab)
     replies = [
         await graph("GET", PFX, headers={"User-Agent": "tool/1"}),
@@ -108,7 +108,7 @@ async def test_explaining_lab_tells_the_client(tmp_path: Path) -> None:
     ],
 )
 async def test_accepted_import_that_cannot_work_is_noted(lab: Lab, changes: dict[str, Any], code: str) -> None:
-    """An import the service takes but nobody can use is created, and the journal says what will go wrong."""
+    """An import that the service accepts but no device can use is created, and the journal warns of the failure."""
     reply = await (await admin(lab))("POST", PFX, record(lab, **changes))
     assert reply.status == 201
     notes = requests(lab)[-1].fields["notes"]
@@ -127,7 +127,7 @@ async def test_journal_holds_no_secret(lab: Lab) -> None:
 
 
 async def test_command_shows_answer_and_reason(lab: Lab, tmp_path: Path) -> None:
-    """`pfxlab journal` shows what was told, the reason and the tip, and JSON lines when asked."""
+    """`pfxlab journal` shows the response, the reason and the tip, and with --json JSON lines."""
     await refusals(lab)
     ready_file = tmp_path / "ready.json"
     write_ready_file(ready_file, ready(lab))
@@ -152,7 +152,7 @@ async def test_command_shows_answer_and_reason(lab: Lab, tmp_path: Path) -> None
     "content", [None, "rubbish", '{"control_url": "https://localhost:9", "control_token": "", "ca_file": ""}']
 )
 def test_command_without_a_lab_says_so(tmp_path: Path, content: str | None) -> None:
-    """Without a running lab the command ends with exit code 3 and what it looked for."""
+    """Without a running lab the command ends with exit code 3 and says what it looked for."""
     arguments = ["journal"]
     if content is not None:
         (tmp_path / "r.json").write_text(content)
@@ -163,7 +163,7 @@ def test_command_without_a_lab_says_so(tmp_path: Path, content: str | None) -> N
 
 
 def test_journal_keeps_so_many_entries_and_forgets_the_oldest() -> None:
-    """A journal of at most 100 entries never holds more than a tenth above that, and always has the newest."""
+    """A journal limited to 100 entries never exceeds the limit by more than a tenth, and always has the newest."""
     cloud = Cloud(Config(journal_entries=100), LabClock())
     for number in range(350):
         cloud.journal.record("lab", "tick", number=number)

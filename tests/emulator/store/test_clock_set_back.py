@@ -1,4 +1,4 @@
-"""Stored deadlines after the lab's clock was set back: what was left of them stays what it was."""
+"""Stored deadlines after the lab's clock was set back: the time left until them stays the same."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ MOVES = st.lists(st.integers(-200_000, 200_000).filter(bool), max_size=6)
 
 
 class UnnoticedClock(LabClock):
-    """A clock that tells nobody when it jumps, as the machine's own."""
+    """A clock that does not report jumps, like the machine's own."""
 
     moment = START
 
@@ -66,7 +66,7 @@ def test_lease_lasts_as_long_as_it_was_given_for(moves: list[int]) -> None:
 @settings(max_examples=examples(10, 500))
 @given(moves=MOVES)
 def test_lease_ends_after_unnoticed_jumps(moves: list[int]) -> None:
-    """Whatever the machine's clock does, a lease is over when its seconds have passed since any connector asked."""
+    """Whatever the machine's clock does, a lease ends after its seconds, counted from any connector's request."""
     clock = UnnoticedClock()
     cloud, tenant_id = leased(clock)
     for move in moves:
@@ -77,7 +77,7 @@ def test_lease_ends_after_unnoticed_jumps(moves: list[int]) -> None:
 
 
 def test_lease_ends_in_a_lab_that_starts_with_an_earlier_clock(tmp_path: Path) -> None:
-    """A lease taken before a restart that lost the clock's lead is over after its seconds."""
+    """A lease taken before a restart that set the clock back ends after its seconds."""
     clock = LabClock(START)
     cloud, made, device = world(clock, folder=tmp_path, connector_lease_seconds=LEASE)
     cloud.certificates.save(certificate(cloud, made, 1, clock.now()))
@@ -92,7 +92,7 @@ def test_lease_ends_in_a_lab_that_starts_with_an_earlier_clock(tmp_path: Path) -
 
 
 def test_retry_waits_as_long_as_before() -> None:
-    """A failed attempt is repeated after its own pause, also when the clock is set back meanwhile."""
+    """A failed attempt is repeated after its pause, even if the clock is set back meanwhile."""
     clock = LabClock(START)
     cloud, tenant_id = leased(clock)
     (delivery,) = cloud.deliveries.of_device("d1")
@@ -120,7 +120,7 @@ def test_silence_of_a_connector_is_measured_over_the_change(hours: int) -> None:
 
 
 def test_throttling_forgets_what_is_still_to_come() -> None:
-    """Requests counted before the clock was set back refuse nobody for a day."""
+    """Requests counted before the clock was set back do not throttle later ones for a day."""
     throttle = Throttle({CONFIGURATION: Limits(20.0, app_any=1)})
     request = Request(CONFIGURATION, "tenant", "app", write=False)
     assert throttle.judge(100_000.0, request).wait is None
@@ -130,7 +130,7 @@ def test_throttling_forgets_what_is_still_to_come() -> None:
 
 @pytest.mark.parametrize("poll", [APPLE, ((3, 5), (15, 8), (480, 0))])
 def test_devices_come_every_eight_hours_before_their_enrolment(poll: tuple[tuple[int, int], ...]) -> None:
-    """A device that enrolled at a moment still to come checks in within eight hours, by the set that goes on for ever."""
+    """A device with an enrolment time in the future checks in within eight hours, by its unlimited set."""
     after, times = START - DAY_AND_MORE, []
     while after < START - timedelta(hours=8):
         after = next_check_in(poll, START, after)

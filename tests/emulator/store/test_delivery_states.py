@@ -31,7 +31,7 @@ PROFILE = "11111111-2222-4333-8444-555555555555"
 
 
 def test_every_state_can_end() -> None:
-    """From every state a way leads to removal, and from every state but the first one leads there."""
+    """Every state can reach removal, and every state but the first can be reached."""
     reachable = {State.WANTED} | set(TABLE.values())
     assert reachable == set(State)
     for state in State:
@@ -56,7 +56,7 @@ def test_illegal_step_is_refused_by_name() -> None:
 
 
 def test_diagram_is_drawn_from_the_table() -> None:
-    """The diagram in docs is the one the table gives now."""
+    """The diagram in docs is generated from the current table."""
     page = Path(__file__).parents[3] / "docs" / "delivery-states.md"
     assert f"```mermaid\n{mermaid()}```" in page.read_text()
 
@@ -92,7 +92,7 @@ def certificate(cloud: Cloud, made: Credentials, number: int, now: datetime) -> 
 
 
 class DeliveryHistory(RuleBasedStateMachine):
-    """Imports, check-ins, connectors and clock in any order; the model is what each delivery may become."""
+    """Imports, check-ins, connectors and clock in any order; the model has the allowed results of each step."""
 
     @initialize()
     def begin(self) -> None:
@@ -126,7 +126,7 @@ class DeliveryHistory(RuleBasedStateMachine):
 
     @rule()
     def check_in(self) -> None:
-        """Let the device ask for what it lacks and take what is ready."""
+        """Let the device request what it lacks and fetch what is ready."""
         known = deliveries.reconcile(self.cloud, self.device)
         deliveries.ask(self.cloud, known, self.device)
         for delivery in self.all():
@@ -138,7 +138,7 @@ class DeliveryHistory(RuleBasedStateMachine):
 
     @rule(trigger=st.sampled_from([Trigger.CONFIRMED, Trigger.REFUSED, Trigger.MISSING, Trigger.REMOVAL_CONFIRMED]))
     def report(self, trigger: Trigger) -> None:
-        """Let the device report on what it was sent."""
+        """Let the device report the result of what it was sent."""
         for delivery in self.all():
             if deliveries.possible(delivery, trigger):
                 deliveries.apply(self.cloud, delivery, trigger)
@@ -147,14 +147,14 @@ class DeliveryHistory(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def lease(self, limit: int) -> None:
-        """Let a connector take work."""
+        """Let a connector lease work."""
         lease_id, leased = deliveries.lease(self.cloud, self.made.tenant_id, "c1", limit)
         self.leases.append((lease_id, [delivery["id"] for delivery in leased]))
 
     @precondition(lambda self: bool(getattr(self, "leases", None)))
     @rule(data=st.data(), good=st.booleans())
     def complete(self, data: st.DataObject, good: bool) -> None:
-        """Let a connector answer for any lease it ever had, even twice: each request counts at most once."""
+        """Let a connector complete any lease it ever had, even twice: each request counts at most once."""
         lease_id, requests = data.draw(st.sampled_from(self.leases))
         results = [Recrypted(r, b"cms") if good else NotRecrypted(r, "KeyNotFound", "x") for r in requests]
         before = {delivery.id: delivery for delivery in self.all()}
@@ -169,7 +169,7 @@ class DeliveryHistory(RuleBasedStateMachine):
     @precondition(lambda self: bool(getattr(self, "leases", None)))
     @rule(data=st.data())
     def complete_as_another(self, data: st.DataObject) -> None:
-        """Let another connector answer for a lease: nothing changes."""
+        """Let another connector complete a lease: nothing changes."""
         lease_id, requests = data.draw(st.sampled_from(self.leases))
         before = self.all()
         told = deliveries.complete(self.cloud, "c2", lease_id, [Recrypted(r, b"other") for r in requests])
@@ -183,7 +183,7 @@ class DeliveryHistory(RuleBasedStateMachine):
 
     @rule()
     def renew_key(self) -> None:
-        """Let the device renew its key: what was made for the old one is made anew."""
+        """Let the device renew its key: deliveries for the old one are prepared again."""
         self.device = replace(self.device, key_thumbprint=f"{self.device.key_thumbprint}'")
         self.cloud.devices.save(self.device)
 
@@ -201,7 +201,7 @@ class DeliveryHistory(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_forgotten_on_the_device(self) -> None:
-        """What was sent to the device counts as removed only after the device said so."""
+        """A certificate sent to the device counts as removed only after the device reports it."""
         for delivery in self.all() if hasattr(self, "cloud") else ():
             assert delivery.maybe_on_device == (delivery.id in self.held)
             if delivery.state in (State.REMOVED, State.SUPERSEDED):
@@ -209,7 +209,7 @@ class DeliveryHistory(RuleBasedStateMachine):
 
     @invariant()
     def each_import_has_its_delivery(self) -> None:
-        """After every step each imported certificate has one delivery under way, and no other has."""
+        """After every step each imported certificate has one active delivery, and no other has any."""
         if not hasattr(self, "cloud"):
             return
         ended = (State.REMOVED, State.REMOVING, State.SUPERSEDED)
@@ -244,7 +244,7 @@ def test_failed_attempt_is_put_off_then_final() -> None:
 
 
 def test_lease_that_ends_returns_to_the_queue() -> None:
-    """Work of a connector that went silent is given to the next one, and its late answer changes nothing."""
+    """Work of a silent connector goes to the next one, and its late completion changes nothing."""
     clock = LabClock(START)
     cloud, made, device = world(clock, connector_lease_seconds=60)
     cloud.certificates.save(certificate(cloud, made, 1, START))
@@ -285,7 +285,7 @@ def held() -> Iterator[tuple[Cloud, Delivery]]:
 
 
 def singly(cloud: Cloud, before: Delivery, trigger: Trigger, **changes: Any) -> Delivery | None:
-    """Return what one step makes of a delivery, or the delivery where the table has no such step."""
+    """Return the delivery after one step, or unchanged where the table has no such step."""
     cloud.deliveries.save(before)
     if deliveries.possible(before, trigger):
         deliveries.apply(cloud, before, trigger, **changes)

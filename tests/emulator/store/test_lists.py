@@ -78,7 +78,7 @@ def store() -> Iterator[Store]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_condition_holds_where_it_should(store: Store, name: str) -> None:
-    """Each condition lets the values pass that were chosen by hand, and counts them."""
+    """Each condition selects the values listed by hand, and counts them."""
     condition, expected = CASES[name]
     listed = Lists(store).of(VALUES)
     assert listed.pick(condition, [], 10, 0) == expected
@@ -96,12 +96,12 @@ def test_condition_holds_where_it_should(store: Store, name: str) -> None:
     ],
 )
 def test_values_come_in_the_order_asked_for(store: Store, order: list[Order], expected: list[int]) -> None:
-    """Nulls come first, names sort whatever their case, moments by what they are; constants change nothing."""
+    """Nulls sort first, names without case, moments by time; constants change nothing."""
     assert Lists(store).of(VALUES).pick(None, order, 10, 0) == expected
 
 
 def test_indexed_text_is_compared_in_its_case_with_the_help_of_the_index(store: Store) -> None:
-    """A text with an index in lower case is found by its exact form only, and the index is what finds it."""
+    """A text with an index in lower case is found by its exact form only, through the index."""
     column = Column("user_principal_name", "cased")
     sql = Compare(column, "=", "Anna@x").sql()
     assert sql.parameters == ("anna@x", "Anna@x")
@@ -126,7 +126,7 @@ def ids(found: list[Numbered]) -> list[object]:
 
 
 def test_pages_follow_each_other_without_gap(users: Lists) -> None:
-    """A page after the last number of the one before goes on with the tenant's next row, and ends with the last."""
+    """A page continues with the tenant's next row after the previous page, and ends with the last row."""
     wanted = Wanted(USERS, "mine")
     first = users.page(wanted, [], 2)
     second = users.page(wanted, [], 2, after=first[-1].number)
@@ -136,7 +136,7 @@ def test_pages_follow_each_other_without_gap(users: Lists) -> None:
 
 
 def test_part_filter_order_and_skip_work_together(users: Lists) -> None:
-    """Only rows within the part that the filter lets pass are sorted, skipped and counted."""
+    """Only rows that match the filter are sorted, skipped and counted."""
     within = Compare(USERS["id"], "!=", "u0")
     wanted = Wanted(USERS, "mine", within, Compare(USERS["user_principal_name"], "<", "p5@x"))
     found = users.page(wanted, [Order(USERS["display_name"])], 5)
@@ -146,7 +146,7 @@ def test_part_filter_order_and_skip_work_together(users: Lists) -> None:
 
 
 def test_row_of_a_view_is_found_by_its_id(users: Lists) -> None:
-    """One row of a view is found by its id, and none by another."""
+    """A row of a view is found by its id, and by no other."""
     found = users.row(USERS, "u3")
     assert found is not None
     assert found["user_principal_name"] == "p3@x"

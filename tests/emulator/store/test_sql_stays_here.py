@@ -32,7 +32,7 @@ DATABASES = {"store", "_store", "db", "_db", "conn", "connection", "cursor"}
 
 
 def text_of(node: ast.AST) -> str:
-    """Return the text of a string, an f-string, or a sum of both; what is put in counts as one word."""
+    """Return the text of a string, an f-string, or a sum of both; an interpolated value counts as one word."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -100,7 +100,7 @@ def test_planted_sql_is_found(name: str) -> None:
 
 
 def test_the_baseline_needs_its_exemption() -> None:
-    """The one module that is exempt has SQL of its own."""
+    """The one exempt module does contain SQL."""
     assert list(sql_in(BARE.read_text())) != []
 
 
