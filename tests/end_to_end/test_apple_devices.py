@@ -1,4 +1,4 @@
-"""Macs, and iPhones of older versions, over the whole chain."""
+"""Macs, and iPhones of older versions, through the whole chain."""
 
 from datetime import UTC, datetime
 
@@ -31,7 +31,7 @@ async def assign(lab: Lab, platform: str) -> str:
 
 @behaviour("profile unassigned", "macOS", "stays", source="removal")
 async def test_mac_gets_its_certificates_and_keeps_them(lab: Lab, history: list[MailCertificate]) -> None:
-    """A Mac installs what a macOS profile delivers, and keeps it when the profile is unassigned; Graph says so."""
+    """A Mac installs the certificate of a macOS profile, keeps it when the profile is unassigned, and Graph shows both."""
     await lab.start_connector()
     mac = await lab.device("macos", UPN)
     profile = await assign(lab, "macos")

@@ -1,4 +1,4 @@
-"""What goes wrong around a connector, one test each: it says why, survives, and delivers once the cause is gone."""
+"""Failures around a connector, one test each: it reports why, survives, and delivers once the cause is gone."""
 
 import asyncio
 import errno
@@ -50,7 +50,7 @@ def states(lab: Lab) -> dict[str, int]:
 
 
 def reasons(lab: Lab) -> set[str]:
-    """Return why deliveries have not been made ready, by code."""
+    """Return the codes by which deliveries failed to become ready."""
     rows = lab.cloud.store.rows("select distinct reason from deliveries where reason is not null")
     return {str(row["reason"]).partition(":")[0] for row in rows}
 
@@ -73,7 +73,7 @@ async def working(lab: Lab, material: Material, change: Callable[[Lab], None] = 
 
 @pytest.fixture
 async def lab(tmp_path: Path, material: Material) -> Any:
-    """Return a running lab whose connector has the material's key, and which retries at once."""
+    """Return a running lab that retries at once, whose connector has the material's key."""
     SoftwareKsp(tmp_path / "lab" / "connector" / "keys").store(KEY_NAME, material.key)
     async with Lab(tmp_path / "lab") as running:
         with running.switched(connector_retry_seconds=0):
@@ -112,7 +112,7 @@ def devices(value: bytes) -> Callable[[Lab], None]:
     ],
 )
 async def test_poison_ends_as_failed_with_its_reason(lab: Lab, material: Material, change: Any, code: str) -> None:
-    """A request that can never succeed ends as failed after its attempts, with the stable code, and keeps no other waiting."""
+    """A request that can never succeed fails after its attempts with the stable code, and delays no other."""
     await working(lab, material, change)
     await until(lambda: states(lab) == {"failed": COUNT})
     assert reasons(lab) == {code}
@@ -125,7 +125,7 @@ async def test_poison_ends_as_failed_with_its_reason(lab: Lab, material: Materia
 
 
 async def test_key_file_without_access_is_said(lab: Lab, material: Material) -> None:
-    """A key the service account may not read is a reason of its own."""
+    """A key that the service account may not read has its own reason."""
     path = lab.ksp.path(KEY_NAME)
     if os.geteuid() == 0:
         # Root may read every file, but no folder as one.
@@ -140,7 +140,7 @@ async def test_key_file_without_access_is_said(lab: Lab, material: Material) -> 
 
 
 async def test_expired_device_certificate_is_encrypted_to(lab: Lab, material: Material) -> None:
-    """As .NET's EnvelopedCms, the connector does not look at the dates of a device's certificate."""
+    """Like .NET's EnvelopedCms, the connector ignores the validity of a device's certificate."""
     lab.clock.advance(timedelta(days=60))
     await working(lab, material)
     await until(lambda: states(lab) == {"ready": COUNT})
@@ -174,7 +174,7 @@ async def test_token_away_fails_attempts_and_back_delivers(lab: Lab, material: M
 
 
 async def test_disk_full_loses_nothing(lab: Lab, material: Material) -> None:
-    """With a full disk imports are 507 and results are not taken; with room again all that was answered is there and goes on."""
+    """With a full disk imports get 507 and results are refused; with space again, all acknowledged work is there."""
     cloud = lab.cloud
     graph = await admin(lab)
     assert (await graph("POST", PFX, record(lab, thumbprint="aa" * 20))).status == 201
@@ -194,7 +194,7 @@ async def test_disk_full_loses_nothing(lab: Lab, material: Material) -> None:
 
 
 async def test_clock_may_jump_both_ways(lab: Lab, material: Material) -> None:
-    """A day forward and a day back while the connector is at work: every request is delivered, and heartbeats go on."""
+    """When the clock moves a day forward and back while a connector works, it delivers everything and heartbeats go on."""
     await working(lab, material)
     lab.clock.advance(timedelta(days=1))
     await until(lambda: states(lab) == {"ready": COUNT})
@@ -204,7 +204,7 @@ async def test_clock_may_jump_both_ways(lab: Lab, material: Material) -> None:
 
 
 async def test_sleeper_is_not_held_by_a_clock_set_back() -> None:
-    """Who waits a tenth of a second while the clock is set back an hour wakes after a tenth of a second."""
+    """A wait of a tenth of a second ends on time, although the clock is set back an hour meanwhile."""
     clock = LabClock()
     sleeper = asyncio.create_task(clock.sleep(0.1))
     await asyncio.sleep(0.02)
@@ -305,7 +305,7 @@ async def test_certificate_is_renewed_in_time_and_the_old_one_dies(lab: Lab) -> 
 
 
 async def test_outbound_proxy_is_gone_through(lab: Lab, material: Material) -> None:
-    """A connector with an outbound proxy reaches the service through it, mutual TLS and all, and by no other way."""
+    """A connector with an outbound proxy reaches the service only through it, with mutual TLS."""
     tunnels: list[str] = []
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -338,7 +338,7 @@ async def test_outbound_proxy_is_gone_through(lab: Lab, material: Material) -> N
 
 
 async def test_keys_move_to_the_next_connector(lab: Lab, material: Material, tmp_path: Path) -> None:
-    """With the key moved as a CNG blob to a second connector and the first one gone, waiting requests are delivered as before."""
+    """After the key moved as a CNG blob to a second connector and the first is gone, waiting requests are delivered."""
     second = SoftwareKsp(tmp_path / "second" / "keys")
     second.store(KEY_NAME, cng.load_private(cng.private_blob(material.key)))
     await working(lab, material)
@@ -369,7 +369,7 @@ async def test_one_connector_for_each_tenant_by_switch(lab: Lab, tmp_path: Path)
 
 
 async def test_results_larger_than_a_message_go_in_several(lab: Lab, material: Material) -> None:
-    """Apple payloads that together are more than the service takes at once are all delivered."""
+    """Apple payloads that together exceed the service's message size are all delivered."""
     queue_up(lab, material, material.ciphertexts(COUNT), users=5)
     store = lab.cloud.store
     store.run("update devices set platform = 'ios'")
@@ -381,7 +381,7 @@ async def test_results_larger_than_a_message_go_in_several(lab: Lab, material: M
 
 
 async def test_connector_deleted_while_it_waits_is_told(lab: Lab) -> None:
-    """A lease that waits for work ends at once when its connector is deleted, and later requests are not given to it."""
+    """A long poll ends at once when its connector is deleted, and the connector gets no later requests."""
     made = lab.operator.credentials
     token = await lab.user_token(made.operator_upn, made.operator_password)
     settings = Settings(lab.emulator.origin, lab.ca_file, wait_seconds=30)
@@ -396,7 +396,7 @@ async def test_connector_deleted_while_it_waits_is_told(lab: Lab) -> None:
 
 
 async def test_message_too_large_is_told(lab: Lab) -> None:
-    """A message of more than the service takes is refused with its size, in the contract's form."""
+    """A message over the service's size limit is refused with its size, in the contract's form."""
     made = lab.operator.credentials
     token = await lab.user_token(made.operator_upn, made.operator_password)
     who = await enroll(Settings(lab.emulator.origin, lab.ca_file), token, lab.folder / "large", "large", "LARGE")
@@ -408,7 +408,7 @@ async def test_message_too_large_is_told(lab: Lab) -> None:
 
 
 async def test_farewell_without_an_answer_is_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connector that stops while the service hangs ends soon, and its log says that the service did not answer."""
+    """A connector that stops while the service hangs ends quickly, and its log says that the service did not answer."""
     monkeypatch.setattr("pfxlab.connector_sim.service._FAREWELL_SECONDS", 0.2)
     await lab.start_connector()
     connector = lab.connector
@@ -425,7 +425,7 @@ async def test_farewell_without_an_answer_is_given_up(lab: Lab, monkeypatch: pyt
 
 
 class FullDisk(deque[Event]):
-    """A place for events in which there is no room."""
+    """An event log on a full disk."""
 
     def append(self, _event: Event) -> None:
         """Fail as a write does."""
@@ -448,7 +448,7 @@ async def test_proxy_password_is_not_logged() -> None:
 
 
 async def test_heart_beats_on_after_a_renewal_that_could_not_be_written(lab: Lab) -> None:
-    """When there is no room for the renewed certificate, the next heartbeat renews it again."""
+    """When the renewed certificate cannot be stored, the next heartbeat renews it again."""
     await lab.start_connector()
     first = identity.find(lab.folder / "connector")
     assert first is not None

@@ -99,7 +99,7 @@ async def import_raw(lab: Lab, history: History, **changes: Any) -> None:
 
 
 async def test_everything_in_order(lab: Lab, history: History) -> None:
-    """A certificate that has arrived is told so, with each link of its way."""
+    """A certificate that has arrived is explained as such, with each link of the chain."""
     await lab.start_connector()
     device = await lab.device("ios", UPN)
     await profile(lab, "ios")
@@ -111,7 +111,7 @@ async def test_everything_in_order(lab: Lab, history: History) -> None:
 
 
 async def test_imports_and_devices_that_are_not_there(lab: Lab, history: History) -> None:
-    """No user, a refused import, nothing imported, a deleted record, no device and another's: each is told apart."""
+    """No user, a refused import, no import, a deleted record, no device and another user's device are distinguished."""
     lab.add_user("other@pfxlab.example")
     assert why(lab, "nobody@pfxlab.example") == "UserUnknown"
     assert why(lab) == "NothingImported"
@@ -133,7 +133,7 @@ async def test_imports_and_devices_that_are_not_there(lab: Lab, history: History
 
 
 async def test_profiles_that_do_not_reach(lab: Lab, history: History) -> None:
-    """No profile, another purpose, nobody assigned, another group, an excluded group: each is told with its evidence."""
+    """No profile, another purpose, no assignment, another group and an excluded group are explained with evidence."""
     await bring(lab, history[0])
     device = await lab.device("windows", UPN)
     await profile(lab, "ios")
@@ -158,7 +158,7 @@ async def test_profiles_that_do_not_reach(lab: Lab, history: History) -> None:
 
 
 async def test_connectors_that_do_not_work(lab: Lab, history: History) -> None:
-    """Without connector, with one that is silent or busy, and with the work done but not fetched: each is told."""
+    """A missing, silent or busy connector, and work that is done but not fetched, are explained."""
     device = await lab.device("windows", UPN)
     await profile(lab, "windows")
     await bring(lab, history[0])
@@ -214,7 +214,7 @@ async def _with_old_padding(_: Lab, __: History) -> dict[str, Any]:
 async def test_connector_that_cannot(
     lab: Lab, history: History, breaks: Callable[[Lab, History], Awaitable[dict[str, Any]]], code: str, attempts: int
 ) -> None:
-    """What the connector lacks is told after its first attempt, and still when it has given up."""
+    """What the connector lacks is explained after its first attempt and after the last."""
     changes = await breaks(lab, history)
     await lab.start_connector()
     with lab.switched(connector_attempts=attempts):
@@ -239,7 +239,7 @@ async def test_connector_that_cannot(
     ],
 )
 async def test_what_a_connector_reports(lab: Lab, history: History, code: str, told: str, final: bool) -> None:
-    """The reason a connector gives for a request stands in the explanation, whether it tries again or not."""
+    """The explanation has a connector's reason for a failed request, whether it retries or not."""
     await lab.start_connector()
     assert lab.connector is not None
     await lab.connector.stop()
@@ -268,7 +268,7 @@ async def ready(
 
 
 async def test_locked_phone_is_told(lab: Lab, history: History) -> None:
-    """A phone that answered NotNow is told as busy."""
+    """A phone that answered NotNow is explained as busy."""
     device = await ready(lab, "ios", history)
     assert isinstance(device, AppleDevice)
     device.locked = True
@@ -279,7 +279,7 @@ async def test_locked_phone_is_told(lab: Lab, history: History) -> None:
 async def test_device_that_has_not_answered_is_told(
     lab: Lab, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A PC that was sent its certificate and has not said how it went is told so."""
+    """A PC that was sent its certificate and has not reported a result is explained."""
     device = await ready(lab, "windows", history)
     assert isinstance(device, WindowsDevice)
     answered = device._answer
@@ -295,7 +295,7 @@ async def test_device_that_has_not_answered_is_told(
 
 
 async def test_signed_out_user_is_told(lab: Lab, history: History) -> None:
-    """A PC that came without its user's session has asked for nothing, and that is told."""
+    """A PC that checked in without its user's session, and so requested nothing, is explained."""
     await lab.start_connector()
     device = await lab.device("windows", UPN)
     assert isinstance(device, WindowsDevice)
@@ -307,7 +307,7 @@ async def test_signed_out_user_is_told(lab: Lab, history: History) -> None:
 
 
 async def test_full_device_is_told(lab: Lab, history: History) -> None:
-    """A phone without room for the certificate is told."""
+    """A phone without space for the certificate is explained."""
     device = await ready(lab, "ios", history)
     device.trouble = Trouble.STORAGE_FULL
     await worked(lab, device)
@@ -316,7 +316,7 @@ async def test_full_device_is_told(lab: Lab, history: History) -> None:
 
 @pytest.mark.parametrize(("answer", "code"), [("later", "UserAsked"), ("decline", "UserDeclined")])
 async def test_android_user_is_told(lab: Lab, history: History, answer: Any, code: str) -> None:
-    """A notification that waits, and one that was declined, are told."""
+    """A pending notification, and a declined one, are explained."""
     device = await ready(lab, "android", history)
     assert isinstance(device, AndroidDevice)
     device.owner.user_answers = answer
@@ -325,7 +325,7 @@ async def test_android_user_is_told(lab: Lab, history: History, answer: Any, cod
 
 
 async def test_android_without_lock_is_told(lab: Lab, history: History) -> None:
-    """An agent that may not use the key store is told."""
+    """An agent without access to the key store is explained."""
     device = await ready(lab, "androidForWork", history)
     assert isinstance(device, AndroidDevice)
     device.owner.screen_lock = False
@@ -341,7 +341,7 @@ async def test_android_without_lock_is_told(lab: Lab, history: History) -> None:
     ],
 )
 async def test_key_storage_is_told(lab: Lab, history: History, provider: str, behaviour: Behaviour, code: str) -> None:
-    """A PC without TPM, or without Hello container, under a profile that wants it, is told."""
+    """A PC without the TPM or Hello container that its profile requires is explained."""
     device = await ready(lab, "windows", history, keyStorageProvider=provider)
     assert isinstance(device, WindowsDevice)
     device.csp.behaviour = behaviour
@@ -350,7 +350,7 @@ async def test_key_storage_is_told(lab: Lab, history: History, provider: str, be
 
 
 async def test_chain_on_an_iphone_is_told(lab: Lab, history: History) -> None:
-    """A PFX with its chain on an iPhone is told, with the number the portal shows."""
+    """A PFX with its chain on an iPhone is explained, with the error number that the portal shows."""
     await lab.start_connector()
     device = await lab.device("ios", UPN)
     await profile(lab, "ios")
@@ -400,7 +400,7 @@ async def _another_thumbprint(_: Lab, __: History) -> dict[str, Any]:
 async def test_wrong_imports_are_told(
     lab: Lab, history: History, platform: str, breaks: Callable[[Lab, History], Awaitable[dict[str, Any]]], code: str
 ) -> None:
-    """A wrong password, a blob that is no PFX or one of the year 0, and a foreign thumbprint show on the device, and are told."""
+    """A wrong password, a blob that is not a PFX or of the year 0, and a wrong thumbprint fail on the device and are explained."""
     await lab.start_connector()
     device = await lab.device(platform, UPN)
     await profile(lab, platform)
@@ -411,7 +411,7 @@ async def test_wrong_imports_are_told(
 
 @pytest.mark.parametrize("platform", ["windows", "ios"])
 async def test_changed_key_is_told(lab: Lab, history: History, platform: str) -> None:
-    """A device that lost its key cannot open what was made for it, and that is told."""
+    """A device that lost its key cannot decrypt its delivery, which is explained."""
     device = await ready(lab, platform, history)
     stranger = MdmIdentity(device.identity.device_id, device.identity.certificate, lab.connector_key()._key)
     device._tls = device.identity.tls(lab.emulator.tls.ca_pem)
@@ -423,7 +423,7 @@ async def test_changed_key_is_told(lab: Lab, history: History, platform: str) ->
 
 
 async def test_other_refusals_are_told(lab: Lab, history: History) -> None:
-    """A refusal of another kind is told in the device's own words."""
+    """Any other refusal is explained with the device's own message."""
     device = await ready(lab, "ios", history)
     assert isinstance(device, AppleDevice)
     device.enrolled = replace(device.enrolled, management=replace(device.enrolled.management, access_rights=1))
@@ -434,7 +434,7 @@ async def test_other_refusals_are_told(lab: Lab, history: History) -> None:
 
 
 async def test_what_is_no_longer_wanted_is_told(lab: Lab, history: History) -> None:
-    """An older certificate that a newer one stands in for, one on its way out, and one that was left, are told."""
+    """A superseded certificate, one being removed, and one left on the device are explained."""
     await lab.start_connector()
     device = await lab.device("windows", UPN)
     made = await profile(lab, "windows")
@@ -474,7 +474,7 @@ async def test_refusal_of_another_is_not_mine(lab: Lab, history: History) -> Non
 
 
 async def test_readme_shows_an_explanation(lab: Lab, history: History) -> None:
-    """The guide's explanation is what the command shows, but for ids and thumbprints."""
+    """The guide's explanation is the command's output, except for ids and thumbprints."""
     await lab.device("ios", UPN)
     await bring(lab, history[0])
     await profile(lab, "ios", IntendedPurpose.vpn)

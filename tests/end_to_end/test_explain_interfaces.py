@@ -11,7 +11,7 @@ from tests.end_to_end.test_life import UPN
 
 
 def test_command_explains(tmp_path: Path) -> None:
-    """`pfxlab explain` shows the way up to the broken link with what to do, and ends with code 1 while it is broken."""
+    """`pfxlab explain` shows the chain up to the broken link with a remedy, and ends with code 1 while it is broken."""
     process, facts = start(tmp_path)
     try:
         command = [
@@ -33,7 +33,7 @@ def test_command_explains(tmp_path: Path) -> None:
 
 
 async def test_control_api_explains(lab: Lab) -> None:
-    """The control API explains to who has its token, and refuses a query without user or with more."""
+    """The control API explains to clients with its token, and refuses a query without user or with unknown names."""
     raw = Raw(lab, lab.emulator.control_token)
     reply = await raw("GET", f"/lab/v1/explain?user={UPN}")
     assert [one["broken"]["code"] for one in reply.json["explanations"]] == ["NothingImported"]

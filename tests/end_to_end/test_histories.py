@@ -1,4 +1,4 @@
-"""Random histories of imports, assignments, check-ins, losses and outages: in the end devices hold what they should.
+"""Random histories of imports, assignments, check-ins, losses and outages: in the end devices have the right certificates.
 
 The oracle is a model of a few lines, made from the rules of docs/divergences.md and not from the code. Devices speak
 their own protocols, SyncML and plists, straight to the service's functions; Graph is spoken over HTTP.
@@ -67,7 +67,7 @@ PROVIDER, KEY = "Microsoft Software Key Storage Provider", "PFXLabKey"
 
 
 class Phone(AppleDevice):
-    """An iPhone whose messages go straight to the service."""
+    """An iPhone that calls the service's functions directly."""
 
     world: "World"
 
@@ -82,7 +82,7 @@ class Phone(AppleDevice):
 
 
 class Computer(WindowsDevice):
-    """A PC whose messages go straight to the service."""
+    """A PC that calls the service's functions directly."""
 
     world: "World"
 
@@ -96,7 +96,7 @@ class Computer(WindowsDevice):
 
 
 class Agent(AndroidDevice):
-    """An Android work profile whose messages go straight to the service."""
+    """An Android work profile that calls the service's functions directly."""
 
     world: "World"
     _post = Computer._post
@@ -124,14 +124,14 @@ class World:
         self.run(self._start())
 
     def pass_on(self) -> None:
-        """Let an answer arrive, or lose it on the way."""
+        """Return a response, or lose it in transit."""
         if self.lost_after == 0:
             raise SessionFailed("the answer was lost")
         if self.lost_after is not None:
             self.lost_after -= 1
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Return what a coroutine returns."""
+        """Run a coroutine and return its result."""
         return self.loop.run_until_complete(work)
 
     async def _start(self) -> None:
@@ -157,7 +157,7 @@ class World:
         self.loop.close()
 
     def graph(self, method: str, path: str, body: Any = None) -> Any:
-        """Return Graph's answer to the administrator, which is no error."""
+        """Return Graph's response to the administrator, which must not be an error."""
 
         async def call() -> Any:
             since = None if self._signed_in_at is None else self.clock.now() - self._signed_in_at
@@ -218,7 +218,7 @@ class World:
         return self.cloud.device_ca.certificate.public_bytes(serialization.Encoding.PEM)
 
     def connect(self, most: int, *, complete: bool = True) -> int:
-        """Let a connector lease so many requests and, unless it dies, complete them; return how many it had."""
+        """Let a connector lease requests and, unless it dies, complete them; return how many it leased."""
         lease_id, rows = deliveries.lease(self.cloud, self.made.tenant_id, "connector", most)
         items = [item for item in (work_item(self.cloud, row) for row in rows) if item is not None]
         if complete and rows:
@@ -228,13 +228,13 @@ class World:
 
 @dataclass
 class Model:
-    """What should be, by the rules: which records there are, and which profiles reach the user."""
+    """The expected state by the rules: existing records, and profiles that reach the user."""
 
     records: dict[int, str] = field(default_factory=dict)
     reaches: set[tuple[str, IntendedPurpose]] = field(default_factory=set)
 
     def expected(self, world: World, platform: str) -> set[str]:
-        """Return the thumbprints a device should hold: all encryption certificates, the latest of signing."""
+        """Return the thumbprints that a device should have: all encryption certificates, the latest signing certificate."""
         wanted: set[str] = set()
         for purpose in (ENCRYPTION, SIGNING):
             if (platform, purpose) not in self.reaches:
@@ -247,7 +247,7 @@ class Model:
 
 
 class History(RuleBasedStateMachine):
-    """One user with two phones, a PC and a work profile; what happens to them is Hypothesis's choice."""
+    """One user with two phones, a PC and a work profile, and the events that Hypothesis chooses."""
 
     world: World
 
@@ -276,7 +276,7 @@ class History(RuleBasedStateMachine):
         unassigned=st.sampled_from(["documented", "removed"]),
     )
     def begin(self, records: set[int], units: set[tuple[str, IntendedPurpose]], at_rest: bool, unassigned: str) -> None:
-        """Begin with some records and assigned profiles, so that there is something to happen to."""
+        """Begin with some records and assigned profiles."""
         cloud = self.world.cloud
         cloud.config = replace(cloud.config, switches=switches_with(cloud.config.switches, {"unassigned": unassigned}))
         self.leaves = ("windows",) if unassigned == "documented" else ()
@@ -289,7 +289,7 @@ class History(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 3))
     def import_or_update(self, index: int) -> None:
-        """Import a certificate, or change the record that is there to another padding."""
+        """Import a certificate, or change the padding of its existing record."""
         made, pfx = self.world.issued[index], self.world.opened[index]
         record = new_user_pfx_certificate(pfx, made.password, self.upn, made.purpose, self.world.to, made.padding)
         if index in self.model.records:
@@ -341,12 +341,12 @@ class History(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(DEVICES)))
     def check_in(self, name: str) -> None:
-        """A device comes."""
+        """A device checks in."""
         self.world.run(self.devices[name].check_in())
 
     @rule(name=st.sampled_from(sorted(DEVICES)), after=st.integers(0, 4))
     def check_in_breaks(self, name: str, after: int) -> None:
-        """A device comes, and the answer to one of its messages is lost on the way."""
+        """A device checks in, and the response to one of its messages is lost."""
         self.world.lost_after = after
         with suppress(SessionFailed):
             self.world.run(self.devices[name].check_in())
@@ -361,12 +361,12 @@ class History(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 10))
     def connector_works(self, most: int) -> None:
-        """A connector takes some requests and completes them."""
+        """A connector leases some requests and completes them."""
         self.world.connect(most)
 
     @rule(most=st.integers(1, 10))
     def connector_dies(self, most: int) -> None:
-        """A connector takes some requests and is never heard of again."""
+        """A connector leases some requests and dies."""
         self.world.connect(most, complete=False)
 
     @rule(minutes=st.sampled_from([1, 5, 60, 8 * 60, 3 * 24 * 60]))
@@ -376,7 +376,7 @@ class History(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(DEVICES)), data=st.data())
     def user_removes(self, name: str, data: st.DataObject) -> None:
-        """The user takes a certificate off a device by hand."""
+        """The user removes a certificate from a device by hand."""
         store = self.devices[name].store
         held = sorted(identity.source for identity in store.identities())
         if held:
@@ -384,7 +384,7 @@ class History(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(DEVICES)))
     def wipe(self, name: str) -> None:
-        """A device is wiped and enrolled anew: empty, with another key."""
+        """A device is wiped and enrolled again: empty, with another key."""
         device = self.world.enrolled(self.devices[name].identity)
         with self.world.cloud.store.atomic():
             deliveries.device_gone(self.world.cloud, device)
@@ -392,7 +392,7 @@ class History(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(DEVICES)))
     def renew(self, name: str) -> None:
-        """A device gets a new key and certificate, good from their first use; what was made for the old key is not."""
+        """A device gets a new key and certificate, valid from their first use; deliveries for the old key are not."""
         device, cloud = self.devices[name], self.world.cloud
         before = self.world.enrolled(device.identity)
         self.number += 1
@@ -404,7 +404,7 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def come_to_rest(self) -> None:
-        """Phones are unlocked, devices come and a connector works until nothing moves any more."""
+        """Phones are unlocked, devices check in and a connector works until nothing changes any more."""
         for device in self.devices.values():
             if isinstance(device, Phone):
                 device.locked = False
@@ -416,7 +416,7 @@ class History(RuleBasedStateMachine):
                 pass
 
     def teardown(self) -> None:
-        """Let everything work until nothing moves; then devices, deliveries and Graph agree with the model."""
+        """Let everything work until nothing changes; then devices, deliveries and Graph match the model."""
         try:
             self.come_to_rest()
             for name, device in self.devices.items():
@@ -461,14 +461,14 @@ class History(RuleBasedStateMachine):
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """Return a world that all histories of a test share, each with a user of its own."""
+    """Return a world that all histories of a test share, each with its own user."""
     made = World()
     yield made
     made.close()
 
 
 def test_devices_hold_what_they_should_after_any_history(world: World, *, whole: bool) -> None:
-    """Whatever happened, once everything has come to rest devices hold what the rules say, and Graph says so too."""
+    """After any history devices have the certificates that the rules require, and Graph shows the same."""
     history = type("History", (History,), {"world": world})
     run_state_machine_as_test(
         history,

@@ -75,14 +75,14 @@ async def prepare(folder: Path, material: Material, requests: int) -> None:
 
 
 def free_port() -> int:
-    """Return a port nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Party:
-    """A process that is started, killed and started again."""
+    """A process that can be started, killed and started again."""
 
     def __init__(self, context: Any, target: Callable[[str, int], None], folder: Path, port: int) -> None:
         self._context, self._target, self._arguments = context, target, (str(folder), port)
@@ -100,7 +100,7 @@ class Party:
 
 
 def question(folder: Path, sql: str) -> int:
-    """Return a number from the emulator's file, whoever has it open."""
+    """Return a number from the emulator's database, even while it is open elsewhere."""
     connection = sqlite3.connect(f"file:{folder}/lab/cloud/cloud.db?mode=ro", uri=True, timeout=30)
     try:
         return int(connection.execute(sql).fetchone()[0])
@@ -146,14 +146,14 @@ def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
 
 
 def wait_for(folder: Path, ready: int, seconds: float = 300) -> None:
-    """Wait until so many requests are ready; the limit is for a defect, not for a slow machine."""
+    """Wait until a number of requests is ready; the time limit is for a defect, not for a slow machine."""
     deadline = time.monotonic() + seconds
     while question(folder, READY) < ready and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
 def judge(folder: Path, material: Material) -> tuple[int, int]:
-    """Return how many requests are ready and how many were made so twice; what is ready opens with the device's key."""
+    """Return how many requests are ready and how many became so twice; ready ones open with the device's key."""
     connection = sqlite3.connect(folder / "lab" / "cloud" / "cloud.db")
     rows = connection.execute(
         "select d.id, d.payload, v.certificate from deliveries d join devices v on v.id = d.device_id"

@@ -1,4 +1,4 @@
-"""What happens to a delivered certificate afterwards, and to one whose lab dies on the way."""
+"""The life of a delivered certificate, and of one whose lab dies during delivery."""
 
 import asyncio
 import base64
@@ -73,7 +73,7 @@ async def ready_lab(
 
 
 async def settle(lab: Lab, devices: list[Device]) -> list[State]:
-    """Let devices and connector work until it is quiet; return the states of all deliveries."""
+    """Let devices and connector work until nothing is left; return the states of all deliveries."""
     for _ in range(4):
         for device in devices:
             await device.check_in()
@@ -128,7 +128,7 @@ async def test_deleted_record_is_taken_back(lab: Lab, history: list[MailCertific
 
 
 async def test_nothing_stays_when_a_redelivery_is_cut_short(lab: Lab, history: list[MailCertificate]) -> None:
-    """A record changed and deleted at once still leaves both devices, although it was on its way there anew."""
+    """A record changed and then deleted is removed from both devices, although its new delivery had begun."""
     devices, _ = await ready_lab(lab)
     record = await bring(lab, history[2])
     await settle(lab, devices)
@@ -163,7 +163,7 @@ async def test_wrong_thumbprint_ends_with_the_reason(lab: Lab, history: list[Mai
 
 
 async def test_unreadable_key_does_not_stop_the_connector(lab: Lab, history: list[MailCertificate]) -> None:
-    """A key file that cannot be read fails the requests with that reason; the connector goes on working."""
+    """A key file that cannot be read fails the requests with that reason; the connector continues."""
     devices, _ = await ready_lab(lab)
     path = lab.ksp.path("PFXLabKey")
     aside = path.rename(path.with_suffix(".aside"))
@@ -179,7 +179,7 @@ async def test_unreadable_key_does_not_stop_the_connector(lab: Lab, history: lis
 
 
 async def test_checked_out_phone_is_forgotten(lab: Lab, history: list[MailCertificate]) -> None:
-    """After CheckOut a phone is no managed device any more, gets nothing, and its identity is refused."""
+    """After CheckOut a phone is no longer managed, gets nothing, and its identity is refused."""
     devices, _ = await ready_lab(lab)
     phone = devices[0]
     await bring(lab, history[2])
@@ -196,7 +196,7 @@ async def test_checked_out_phone_is_forgotten(lab: Lab, history: list[MailCertif
 
 
 async def test_repeated_message_gets_the_same_answer(lab: Lab, history: list[MailCertificate]) -> None:
-    """A PC whose answer was lost on the way repeats its message and receives the same commands again."""
+    """A PC that lost a response repeats its message and receives the same commands again."""
     devices, _ = await ready_lab(lab)
     pc = devices[1]
     assert isinstance(pc, WindowsDevice)
@@ -239,7 +239,7 @@ async def test_folder_serves_one_lab_at_a_time(lab: Lab) -> None:
     [("cloud/cloud.db", "database"), ("operator/credentials.json", "delete that file to get new ones")],
 )
 async def test_damaged_folder_is_said(tmp_path: Path, file: str, said: str) -> None:
-    """A data folder with a damaged file is refused with what is wrong, and nothing in it is changed."""
+    """A data folder with a damaged file is refused with the reason, and nothing in it changes."""
     async with new_lab(tmp_path):
         pass
     (tmp_path / file).write_bytes(b"rubbish" * 300)
@@ -270,7 +270,7 @@ async def test_certificate_removed_by_hand_comes_back(lab: Lab, history: list[Ma
 
 
 async def test_newer_signing_certificate_replaces_the_older(lab: Lab, history: list[MailCertificate]) -> None:
-    """Of two signing certificates the devices end up with the one that starts later, and with that only."""
+    """Of two signing certificates the devices keep only the one that starts later."""
     devices, _ = await ready_lab(lab, IntendedPurpose.smimeSigning)
     older, newer = sorted(history[1:3], key=lambda made: made.certificate.not_valid_before_utc)
     async with lab.graph() as client:
@@ -298,7 +298,7 @@ async def test_user_not_signed_in_gets_nothing_yet(lab: Lab, history: list[MailC
 
 
 async def test_failed_delivery_is_tried_again_on_sync(lab: Lab, history: list[MailCertificate]) -> None:
-    """After the administrator presses Sync a failed delivery is requested anew and arrives."""
+    """After the administrator's Sync a failed delivery is requested again and arrives."""
     devices, _ = await ready_lab(lab)
     pc = devices[1]
     assert isinstance(pc, WindowsDevice)
@@ -319,7 +319,7 @@ async def test_failed_delivery_is_tried_again_on_sync(lab: Lab, history: list[Ma
 
 
 async def test_devices_remember_over_restarts(tmp_path: Path, history: list[MailCertificate]) -> None:
-    """After a restart of the whole lab nothing is delivered twice: stores, nodes and profiles are still there."""
+    """After a restart of the whole lab nothing is delivered twice: stores, nodes and profiles persist."""
     async with new_lab(tmp_path) as lab:
         devices, _ = await ready_lab(lab)
         await bring(lab, history[2])

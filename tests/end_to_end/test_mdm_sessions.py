@@ -1,4 +1,4 @@
-"""MDM sessions as they really go: several messages, messages out of turn, NotNow, lost answers, leaving."""
+"""MDM sessions: several messages, messages out of order, NotNow, lost responses, unenrolment."""
 
 from dataclasses import replace
 from typing import Any
@@ -57,7 +57,7 @@ async def states(lab: Lab, device: Device) -> list[State]:
 async def test_large_delivery_takes_several_messages(
     lab: Lab, history: list[MailCertificate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What does not fit into one message comes with the session's next ones, and all of it is installed."""
+    """Commands that do not fit into one message follow in the session's next ones, and all are installed."""
     monkeypatch.setattr(omadm, "_LARGEST_ANSWER", 5000)
     device = await one_device(lab, "windows", history[:3])
     await states(lab, device)
@@ -72,7 +72,7 @@ async def _exchange(device: WindowsDevice, lab: Lab, *messages: syncml.Message) 
 
 
 async def test_message_out_of_turn_ends_the_session_only(lab: Lab, history: list[MailCertificate]) -> None:
-    """A later message too early, or one of another device, is refused in the header; the delivery goes on as if nothing was."""
+    """A message out of order, or of another device, is refused in the header; the delivery is not affected."""
     device = await one_device(lab, "windows", history[:1])
     assert isinstance(device, WindowsDevice)
     first = device._first_message(pushed=False)
@@ -93,7 +93,7 @@ async def test_message_out_of_turn_ends_the_session_only(lab: Lab, history: list
 @behaviour("device is locked", "macOS", "the same while the keychain is locked", source="apple-not-now")
 @pytest.mark.parametrize("platform", ["ios", "macos"])
 async def test_locked_device_says_not_now(lab: Lab, history: list[MailCertificate], platform: str) -> None:
-    """A locked device puts the profile off and nothing is reported as failed; unlocked, it asks again and installs."""
+    """A locked device defers the profile without a failure; unlocked, it asks again and installs."""
     device = await one_device(lab, platform, history[:1])
     assert isinstance(device, AppleDevice)
     assert await states(lab, device) == [State.READY]
@@ -109,7 +109,7 @@ async def test_locked_device_says_not_now(lab: Lab, history: list[MailCertificat
 async def test_lost_result_is_sent_again(
     lab: Lab, history: list[MailCertificate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A result whose answer never came is sent again first, and the profile is not installed a second time."""
+    """A result without a response is sent again first, and the profile is not installed twice."""
     device = await one_device(lab, "ios", history[:1])
     assert isinstance(device, AppleDevice)
     await states(lab, device)
@@ -192,7 +192,7 @@ async def test_android_without_screen_lock(lab: Lab, history: list[MailCertifica
 
 @behaviour("work profile paused", "Android", "its agent does not run", source="work-profile-paused")
 async def test_paused_work_profile(lab: Lab, history: list[MailCertificate]) -> None:
-    """A paused work profile does not check in, and takes up where it was when it runs again."""
+    """A paused work profile does not check in, and continues when it is resumed."""
     device = await one_device(lab, "androidForWork", history[:1])
     assert isinstance(device, AndroidDevice)
     device.owner.work_profile_paused = True
@@ -211,7 +211,7 @@ async def test_paused_work_profile(lab: Lab, history: list[MailCertificate]) -> 
 async def test_administrator_wipes_and_retires(
     lab: Lab, history: list[MailCertificate], platform: str, action: str
 ) -> None:
-    """Asked for by Graph it is pending until the device comes; then the device is empty, and Graph knows it no more."""
+    """A wipe or retire is pending until the check-in; then the device is empty and gone from Graph."""
     device = await one_device(lab, platform, history[:1])
     assert await settle(lab, [device]) == [State.INSTALLED]
     path = f"{DEVICES}/{device.identity.device_id}"
@@ -231,7 +231,7 @@ async def test_administrator_wipes_and_retires(
     source="user-tokens-in-sessions",
 )
 async def test_pc_of_several_users(lab: Lab, history: list[MailCertificate]) -> None:
-    """A colleague who signs in on a PC gets only their own certificates there, and a wipe takes those of both."""
+    """A colleague who signs in on a PC gets only their own certificates there, and a wipe removes those of both users."""
     device = await one_device(lab, "windows", history[:1])
     assert isinstance(device, WindowsDevice)
     assert await settle(lab, [device]) == [State.INSTALLED]
@@ -266,7 +266,7 @@ async def test_pc_of_several_users(lab: Lab, history: list[MailCertificate]) -> 
 @behaviour("user leaves management", "iOS", "CheckOut, then everything delivered is removed", source="apple-check-in")
 @pytest.mark.parametrize("platform", ["windows", "ios"])
 async def test_user_leaves_management(lab: Lab, history: list[MailCertificate], platform: str) -> None:
-    """A user who takes the device out of management loses what was delivered, and the service forgets the device."""
+    """When the user unenrols a device, it loses its certificates and the service forgets it."""
     device = await one_device(lab, platform, history[:1])
     assert await settle(lab, [device]) == [State.INSTALLED]
     await device.unenroll()
@@ -288,7 +288,7 @@ async def test_user_leaves_management(lab: Lab, history: list[MailCertificate], 
 )
 @pytest.mark.parametrize(("platform", "left"), [("ios", 0), ("windows", 1)])
 async def test_deleted_device(lab: Lab, history: list[MailCertificate], platform: str, left: int) -> None:
-    """A device deleted in Graph is not told; its next check-in is refused."""
+    """A device deleted in Graph is not notified; its next check-in is refused."""
     device = await one_device(lab, platform, history[:1])
     assert await settle(lab, [device]) == [State.INSTALLED]
     await call(lab, "DELETE", f"{DEVICES}/{device.identity.device_id}")
@@ -298,7 +298,7 @@ async def test_deleted_device(lab: Lab, history: list[MailCertificate], platform
 
 
 async def test_replaced_identity_makes_prepared_payloads_anew(lab: Lab, history: list[MailCertificate]) -> None:
-    """A certificate prepared for the key before a renewal is made again for the new key and installed."""
+    """A certificate prepared for the key before a renewal is prepared again for the new key and installed."""
     for platform in ("windows", "ios"):
         device = await one_device(lab, platform, history[:1] if platform == "windows" else [])
         assert await states(lab, device) == [State.READY]
@@ -313,7 +313,7 @@ async def test_replaced_identity_makes_prepared_payloads_anew(lab: Lab, history:
 
 
 async def _renew(lab: Lab, device: Device) -> None:
-    """Let a device get a new identity, as if the present one ended soon."""
+    """Let a device renew its identity, as if the present one were about to expire."""
     if isinstance(device, AppleDevice):
         cloud = lab.cloud
         record = cloud.devices.get(device.identity.device_id)

@@ -1,4 +1,4 @@
-"""Faults of connectors and devices: each kind, what becomes of the certificate, and that it arrives afterwards."""
+"""Faults of connectors and devices: each kind, its effect on the certificate, and the delivery afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Return a world that goes step by step, with a connector and a certificate imported for the lab's user."""
+    """Return a world over a stepped lab, with a connector and a certificate imported for the lab's user."""
     config = Config(switches=Switches(connector_retry_seconds=60))
     lab = new_lab(tmp_path / "lab", config, stepped=True)
     lab.new_key = KEYS
@@ -58,7 +58,7 @@ def state(world: World, name: str) -> tuple[State, str]:
 
 
 def cause(world: World, name: str, certificate: str = "mail") -> str:
-    """Return what the lab explains: a cause that the table of faults has for those that have struck."""
+    """Return the lab's explanation, which must be a cause that the table lists for the faults that struck."""
     (told,) = world.explain(USER, name, certificate)
     found = "arrived" if told.broken is None else told.broken.code
     struck = [planned.fault.kind for planned in world.lab.cloud.faults.all() if planned.struck]
@@ -79,7 +79,7 @@ def test_every_cause_of_a_fault_is_one_of_explain() -> None:
 
 
 def test_every_kind_is_executed_by_its_party() -> None:
-    """Each kind in the table of faults is executed by its party, and no party executes a kind that is not there."""
+    """Each kind in the table of faults is executed by its party, and no party executes another."""
     executed = {
         HTTP: {*injected.EXECUTORS, *http_faults.EXECUTORS},
         CONNECTOR: {*faulty_connector.EXECUTORS},
@@ -122,7 +122,7 @@ async def test_key_fault_for_one_certificate(world: World) -> None:
 
 
 async def test_offline_connector(world: World) -> None:
-    """A connector without network takes nothing, counts as inactive after an hour, and catches up afterwards."""
+    """A connector without network leases nothing, counts as inactive after an hour, and catches up afterwards."""
     phone = await device(world)
     await world.lab.connectors_work()
     with world.faults.during("offline", actor="main", times="always"):
@@ -135,7 +135,7 @@ async def test_offline_connector(world: World) -> None:
 
 
 async def test_offline_ends_a_poll_that_waits(lab: Lab) -> None:
-    """A connector that waits for work in the background loses its connection at once when the network goes down."""
+    """A connector with a long poll loses its connection at once when the network goes down."""
     connector = await lab.start_connector()
     world = World(lab)
     await lab.device("ios", USER)
@@ -156,7 +156,7 @@ async def test_offline_ends_a_poll_that_waits(lab: Lab) -> None:
 
 
 async def test_slow_hsm(world: World) -> None:
-    """A slow HSM holds a batch up for the seconds asked for and changes nothing else."""
+    """A slow HSM delays a batch by the configured seconds and changes nothing else."""
     phone, loop = await device(world), asyncio.get_running_loop()
     world.faults.plan(read_fault({"kind": "slow_hsm", "seconds": 0.3}))
     begin = loop.time()
@@ -170,7 +170,7 @@ async def test_slow_hsm(world: World) -> None:
     [("ios", "1006", "EncryptedForAnotherKey"), ("windows", "NTE_BAD_DATA", "EncryptedForAnotherKey")],
 )
 async def test_corrupt_result(world: World, platform: str, reason: str, code: str) -> None:
-    """What a connector damages is refused by the device with its own error, and arrives when it is asked for again."""
+    """A damaged result is refused by the device with its own error, and arrives when requested again."""
     name = await device(world, platform)
     with world.faults.during("corrupt_result"):
         await world.settle()
@@ -183,7 +183,7 @@ async def test_corrupt_result(world: World, platform: str, reason: str, code: st
 
 
 async def test_double_delivery(world: World) -> None:
-    """A result that is uploaded twice counts once: the second is stale, and the device gets one certificate."""
+    """A result uploaded twice counts once: the second is stale, and the device gets one certificate."""
     phone = await device(world)
     with world.faults.during("double_delivery") as struck:
         await world.settle()
@@ -196,7 +196,7 @@ async def test_double_delivery(world: World) -> None:
 
 
 async def test_lost_device(world: World) -> None:
-    """A lost device does not come, whatever is pushed; when it is found it gets what waited."""
+    """A lost device does not check in, even after a push; once found, it gets what was waiting."""
     phone = await device(world)
     with world.faults.during("lost", actor=phone, times="always"):
         assert (await world.check_in(phone)).failed == "ios does not answer: lost by fault-1"
@@ -210,7 +210,7 @@ async def test_lost_device(world: World) -> None:
     ("platform", "code"), [("ios", "DeviceBusy"), ("windows", "UserNotSignedIn"), ("androidForWork", "NotAskedYet")]
 )
 async def test_locked_device(world: World, platform: str, code: str) -> None:
-    """A locked device puts off what needs its keys, each platform in its own way, and takes it once unlocked."""
+    """A locked device defers what needs its keys, each platform in its own way, and installs it once unlocked."""
     name = await device(world, platform)
     with world.faults.during("not_now", times="always"):
         for _ in range(3):
@@ -232,7 +232,7 @@ async def test_locked_device(world: World, platform: str, code: str) -> None:
 async def test_device_that_does_not_install(
     world: World, platform: str, kind: str, code: str, reasons: tuple[str, str]
 ) -> None:
-    """A full or unwilling device says so in its platform's words, and installs when it is asked again later."""
+    """A full or refusing device reports its platform's error, and installs when asked again later."""
     name = await device(world, platform)
     with world.faults.during(kind, times="always"):
         await world.settle()
@@ -245,7 +245,7 @@ async def test_device_that_does_not_install(
 
 
 async def test_overlapping_check_ins(world: World) -> None:
-    """A fault of one check-in is over when another begins, and nothing of it stays on the device."""
+    """A fault of one check-in ends with it, and leaves nothing on the device."""
     phone = await device(world)
     with world.faults.during("not_now", times="always"), world.faults.during("wrong_os", times="always"):
         await asyncio.gather(*(world.check_in(phone) for _ in range(4)))
@@ -264,7 +264,7 @@ async def test_fault_waits_for_something_to_install(world: World) -> None:
 
 
 async def test_wrong_os(world: World) -> None:
-    """An iPhone that runs an old version for once refuses a PFX with AES, which it takes under its own version."""
+    """An iPhone with an old version for one check-in refuses a PFX with AES, which its own version accepts."""
     phone = await device(world)
     modern = CertificatePlan("aes", IntendedPurpose.smimeEncryption, PaddingScheme.oaepSha512, 1, 365, legacy=False)
     world.certificates.issue("aes", USER, modern)

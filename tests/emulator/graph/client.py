@@ -17,7 +17,7 @@ CONFIGURATIONS = "/beta/deviceManagement/deviceConfigurations"
 
 @dataclass
 class Reply:
-    """An answer as it came."""
+    """A response: status, headers and body."""
 
     status: int
     headers: Any

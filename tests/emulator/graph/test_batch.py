@@ -36,7 +36,7 @@ async def test_requests_run_in_the_order_of_their_dependencies(lab: Lab) -> None
 
 
 async def test_failed_dependency_is_424(lab: Lab) -> None:
-    """What depends on a refused request is not run and answered 424; others run."""
+    """Requests that depend on a refused one are not run and get 424; others run."""
     graph = await admin(lab)
     requests = [
         {"id": "1", **POST, "body": record(lab, intendedPurpose="cheese")},
@@ -67,7 +67,7 @@ GET = {"method": "GET", "url": "/users"}
     ids=["21 requests", "id twice", "no Content-Type", "unknown dependency", "circle", "no id", "none", "no list"],
 )
 async def test_bad_batch_is_refused_whole(lab: Lab, requests: Any) -> None:
-    """A batch that breaks a rule is 400 as a whole, and nothing of it has run."""
+    """A batch that breaks a rule gets 400 as a whole, and none of its requests is run."""
     graph = await admin(lab)
     if isinstance(requests, list) and requests and "id" in requests[0]:
         requests = [{"id": "import", **POST, "body": record(lab)}, *requests]
@@ -98,7 +98,7 @@ async def test_each_item_needs_its_permission(lab: Lab) -> None:
 
 
 async def test_bad_item_spoils_no_other(lab: Lab) -> None:
-    """An address that is none, and a batch in a batch however spelled, are refused for that item; others run."""
+    """An invalid address, and a batch within a batch in any spelling, are refused for that item; others run."""
     graph = await admin(lab)
     requests = [
         {"id": "1", **POST, "body": record(lab)},
@@ -133,7 +133,7 @@ async def test_addresses_in_a_batch_are_no_longer_than_on_a_request_line(lab: La
 
 
 async def test_addresses_of_a_batch_are_bounded_together(lab: Lab) -> None:
-    """Twenty of the longest addresses are refused as a whole: they are answered in one go, others wait for that."""
+    """A batch of twenty requests with the longest addresses is refused, since it would block other requests."""
     graph = await admin(lab)
     requests = [{"id": str(number), "method": "GET", "url": f"/users?$filter={'(' * 8000}"} for number in range(20)]
     reply = await graph("POST", BATCH, {"requests": requests})

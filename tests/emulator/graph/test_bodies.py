@@ -14,7 +14,7 @@ UNREADABLE = "Unable to read JSON request payload."
 
 
 def request(body: bytes, content_type: str = "application/json") -> GraphRequest:
-    """Return a request with a body; a body is all that is looked at."""
+    """Return a request with a body, the only part that matters here."""
     nothing: Any = None
     return GraphRequest(nothing, nothing, "POST", "", "", (), QueryOptions(""), content_type, body)
 
@@ -30,7 +30,7 @@ def refusal(body: bytes, content_type: str = "application/json") -> GraphError:
     "content_type", ["application/json", "Application/JSON; charset=utf-8", "application/json;odata=x"]
 )
 def test_objects_are_read(content_type: str) -> None:
-    """A JSON object is read whatever the parameters of its media type, with umlauts and escapes."""
+    """A JSON object with umlauts and escapes is read, whatever the parameters of its media type."""
     body = '{"a": [1, 2.5, null, true], "ü": "\\u00e4\\ud83d\\ude00"}'.encode()
     assert bodies.read_json(request(body, content_type)) == {"a": [1, 2.5, None, True], "ü": "ä😀"}
 
@@ -50,7 +50,7 @@ def test_objects_are_read(content_type: str) -> None:
     ],
 )
 def test_other_bodies_are_refused(body: bytes, message: str) -> None:
-    """What is no JSON object is a 400 with the sentence of the part of the service that finds it."""
+    """A body that is not a JSON object gets 400 with the message of the part of the service that finds it."""
     refused = refusal(body)
     assert refused.status == 400
     assert refused.text.startswith(message)
@@ -58,7 +58,7 @@ def test_other_bodies_are_refused(body: bytes, message: str) -> None:
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
 def test_other_media_types_are_refused(content_type: str) -> None:
-    """JSON that is not announced as JSON is not read."""
+    """JSON without a JSON Content-Type is not read."""
     refused = refusal(b"{}", content_type)
     assert refused.text.startswith(UNREADABLE)
     assert "expected Content-Type application/json" in refused.reason

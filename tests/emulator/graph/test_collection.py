@@ -51,7 +51,7 @@ class Graph:
 
 @pytest.fixture(scope="module")
 def graph() -> Iterator[Graph]:
-    """Return Graph with 25 users beside those of every lab."""
+    """Return Graph with 25 users in addition to those of every lab."""
     made = Graph()
     yield made
     made.cloud.close()
@@ -77,7 +77,7 @@ def test_order_and_filter_work_together(graph: Graph) -> None:
 
 
 def test_select_leaves_the_rest_out(graph: Graph) -> None:
-    """$select gives just what is named, in an answer whose context names it too."""
+    """$select returns only the named properties, and the context names them too."""
     _, body = graph.get("users", "$top=1&$select=userPrincipalName")
     (user,) = body["value"]
     assert {name for name in user if not name.startswith("@")} == {"userPrincipalName"}
@@ -85,7 +85,7 @@ def test_select_leaves_the_rest_out(graph: Graph) -> None:
 
 
 def test_count_of_the_directory_needs_consistency(graph: Graph) -> None:
-    """$count beside a list of users comes with ConsistencyLevel: eventual, as for every directory object."""
+    """$count of a list of users requires ConsistencyLevel: eventual, as for every directory object."""
     _, body = graph.get("users", "$count=true&$top=1", consistencylevel="eventual")
     assert body["@odata.count"] >= len(NAMES)
     _, without = graph.get("users", "$count=true&$top=1")
@@ -94,6 +94,6 @@ def test_count_of_the_directory_needs_consistency(graph: Graph) -> None:
 
 @pytest.mark.parametrize("query", ["$top=0", "$top=-1", "$top=x", "$orderby=nothing", "$filter=x"])
 def test_options_that_cannot_be_are_refused(graph: Graph, query: str) -> None:
-    """A value that an option does not take is a 400 with an error in Graph's form."""
+    """An invalid value of an option gets 400 with an error in Graph's form."""
     status, body = graph.get("users", query)
     assert (status, bool(body["error"]["code"])) == (400, True)

@@ -80,7 +80,7 @@ def fitting(template: str) -> str:
 
 
 def world() -> None:
-    """Put back whatever an example may have changed or deleted, so that the next one meets entities that exist."""
+    """Restore what an example changed or deleted, so that the next one finds existing entities."""
     add_user(CLOUD, MADE.tenant_id, MADE.user_upn, "fuzz", (INTUNE_ADMINISTRATOR,))
     CLOUD.directory.add_group(MADE.group_id, MADE.tenant_id, "Mail users", to_text(NOW))
     CLOUD.directory.add_member(MADE.group_id, USER)
@@ -203,7 +203,7 @@ QUERY = st.one_of(
 def test_no_request_breaks_the_service(
     route: tuple[str, str], method: str, key: str, other: str, query: str, body: bytes, own_method: bool, fits: bool
 ) -> None:
-    """Whatever is sent to whichever route, the answer is below 500, in Graph's form, with its request-id."""
+    """Any request to any route gets a status below 500, a body in Graph's form, and a request-id."""
     headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json", "user-agent": "fuzz"}
     world()
     first, second = key.replace("/", "%2F"), other.replace("/", "%2F")
@@ -247,6 +247,6 @@ def test_fuzzing_reaches_the_handlers() -> None:
 
 @given(st.text(max_size=200) | st.binary(max_size=100).map(lambda data: data.decode("latin-1")))
 def test_no_token_breaks_the_service(text: str) -> None:
-    """Whatever stands in the Authorization header, the answer is 401."""
+    """Any invalid Authorization header gets 401."""
     incoming = Incoming("GET", ORIGIN, "beta", "users", "", {"authorization": f"Bearer {text}"})
     assert dispatch(CLOUD, incoming).status == 401

@@ -17,7 +17,7 @@ from tests.emulator.graph.client import PFX, admin, record
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans(), st.sampled_from("ab")), max_size=120))
 def test_no_window_holds_more_than_its_limit(arrivals: list[tuple[float, bool, str]]) -> None:
-    """Whatever comes when, no 20 seconds let more pass than the limits, and a request that waits as told does pass."""
+    """No 20 seconds exceed the limits, whatever the requests, and a request after its Retry-After succeeds."""
     limits, now = Limits(20.0, app_writes=3, app_any=6, tenant_writes=5, tenant_any=9), 0.0
     throttle, passed = Throttle({"configuration": limits}), list[tuple[float, bool, str]]()
     for pause, write, app in arrivals:
@@ -68,7 +68,7 @@ def test_directory_requests_have_their_cost(path: str, options: dict[str, Any], 
 
 
 async def test_directory_tells_of_its_limits(tmp_path: Path) -> None:
-    """The directory shows each request's cost, the share from 0.8 on, then refuses with scope and kind and lets pass later."""
+    """The directory shows each request's cost, from a share of 0.8 that share, then throttles for a time."""
     async with new_lab(tmp_path, Config(switches=Switches(throttling="documented"))) as lab:
         graph, made = await admin(lab), lab.operator.credentials
         lab.clock.freeze()
@@ -96,7 +96,7 @@ async def test_directory_tells_of_its_limits(tmp_path: Path) -> None:
     ],
 )
 async def test_write_101_waits(tmp_path: Path, variant: Any, headers: dict[str, str]) -> None:
-    """The 101st write in 20 seconds is a 429 in Intune's form, with the header the switch asks for; 20 s later it passes."""
+    """The 101st write in 20 seconds gets 429 in Intune's form, with the header of the switch; 20 s later it succeeds."""
     switches = Switches(throttling="documented", retry_after=variant)
     async with new_lab(tmp_path, Config(switches=switches)) as lab:
         graph = await admin(lab)

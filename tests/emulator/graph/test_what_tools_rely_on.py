@@ -1,4 +1,4 @@
-"""What tools rely on in Graph and at sign-in, a test for each habit that one of them has.
+"""Behaviour of Graph and sign-in that tools rely on, a test for each.
 
 Expected values: sources.md#pfximport-2, sources.md#pfximport-3, sources.md#token-refusals, sources.md#routing-errors,
 sources.md#profile-operations, sources.md#status-rows, sources.md#json-batching.
@@ -108,7 +108,7 @@ async def test_next_link_has_the_requests_authority(lab: Lab) -> None:
 
 
 async def test_unknown_user_is_an_empty_list(lab: Lab) -> None:
-    """A look-up of a user nobody is answers 200 with an empty list."""
+    """A look-up of an unknown user returns 200 with an empty list."""
     reply = await (await admin(lab))("GET", "/beta/users?$filter=" + quote("userPrincipalName eq 'nobody@x.example'"))
     assert (reply.status, reply.json["value"]) == (200, [])
 
@@ -147,7 +147,7 @@ async def test_profile_without_a_type(lab: Lab) -> None:
 
 
 async def test_assign_replaces(lab: Lab) -> None:
-    """Assign replaces the set, an empty list clears it, ids are made of profile and (pseudo) group."""
+    """Assign replaces the set, an empty list clears it, and ids consist of profile and (pseudo) group."""
     graph, group = await admin(lab), lab.operator.credentials.group_id
     profile = (await graph("POST", CONFIGURATIONS, IOS)).json["id"]
     targets: list[Any] = [
@@ -186,7 +186,7 @@ async def test_routes_in_lower_case(lab: Lab) -> None:
 
 
 async def test_batches_refused_whole(lab: Lab) -> None:
-    """A batch of 21, with an id twice, or a body without Content-Type is refused whole; a failed dependency is 424."""
+    """A batch of 21, one with a repeated id, or a body without Content-Type is refused; a failed dependency is 424."""
     graph = await admin(lab)
 
     async def batch(*requests: dict[str, Any]) -> Any:
@@ -228,7 +228,7 @@ async def test_expired_certificate_is_listed(lab: Lab) -> None:
 
 
 def forged(token: str, kind: str) -> str:
-    """Return a token that says what the good one says, but is not to be trusted."""
+    """Return a token with the claims of a valid one, but not trustworthy."""
     claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     head, body, signature = token.split(".")
     match kind:
@@ -285,7 +285,7 @@ async def test_path_tricks_lead_nowhere(lab: Lab, path: str, status: int) -> Non
 
 
 async def test_headers_without_end_are_refused(lab: Lab) -> None:
-    """A header larger than a server takes is refused, and the lab goes on."""
+    """A header over the server's size limit is refused, and the lab runs on."""
     graph = await admin(lab)
     assert (await graph("GET", PFX, headers={"X-Long": "x" * 100_000})).status in (400, 431)
     assert (await graph("GET", PFX)).status == 200

@@ -21,7 +21,7 @@ async def test_user_is_found_by_name_in_any_case(lab: Lab) -> None:
 
 
 async def test_select_cuts_down(lab: Lab) -> None:
-    """$select leaves the named properties, and the context says so."""
+    """$select returns only the named properties, and the context lists them."""
     graph = await admin(lab)
     shown = (await graph("GET", "/v1.0/users?$select=id,userPrincipalName&$top=1")).json
     assert [sorted(user) for user in shown["value"]] == [["id", "userPrincipalName"]]
@@ -29,7 +29,7 @@ async def test_select_cuts_down(lab: Lab) -> None:
 
 
 async def test_group_shows_its_members(lab: Lab) -> None:
-    """A group's members come with their type, as directory objects."""
+    """A group's members are listed with their type, as directory objects."""
     graph, made = await admin(lab), lab.operator.credentials
     assert (await graph("GET", f"/beta/groups/{made.group_id}")).json["displayName"] == "Mail users"
     shown = (await graph("GET", f"/beta/groups/{made.group_id}/members")).json
@@ -67,7 +67,7 @@ async def test_device_is_listed(lab: Lab) -> None:
 
 @pytest.mark.parametrize("path", ["managedDevices/nothing", "ndesConnectors/nothing"])
 async def test_missing_entity_is_404_in_the_envelope(lab: Lab, path: str) -> None:
-    """A device or connector that is not there is Intune's 404."""
+    """A missing device or connector gets Intune's 404."""
     reply = await (await admin(lab))("GET", f"/beta/deviceManagement/{path}")
     assert (reply.status, reply.code) == (404, "ResourceNotFound")
     assert reply.envelope["Message"].startswith("An error has occurred")

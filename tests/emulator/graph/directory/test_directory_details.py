@@ -28,7 +28,7 @@ EVENTUAL = {"ConsistencyLevel": "eventual"}
 
 
 async def test_password_of_a_wrong_type_is_not_repeated(lab: Lab) -> None:
-    """A password that is no text is refused without being quoted in the answer or the journal."""
+    """A password that is not a string is refused without being quoted in the response or the journal."""
     graph = await setup(lab)
     reply = await graph("POST", "/beta/users", {**PERSON, "passwordProfile": {"password": 987654321}})
     assert reply.status == 400
@@ -80,7 +80,7 @@ async def test_groups_sort_by_what_is_the_same_for_all(lab: Lab) -> None:
 
 
 async def test_syntax_errors_tell_a_position_and_nothing_of_the_parser(lab: Lab) -> None:
-    """A filter that does not parse is answered with Graph's words; what the parser thinks is in the journal."""
+    """An invalid filter gets Graph's error; the parser's reason is in the journal."""
     reply = await (await admin(lab))("GET", "/beta/users?$filter=" + quote("displayName eq 'o'hara'"))
     assert reply.message == "Invalid filter clause: Syntax error at position 18 in 'displayName eq 'o'hara''."
     assert "Token" in str(lab.cloud.journal.entries(rule="FilterInvalid")[-1].reason)
@@ -98,7 +98,7 @@ async def test_search_needs_its_header(lab: Lab) -> None:
 
 
 async def test_consent_makes_the_principal(lab: Lab) -> None:
-    """An application that an administrator consents to signs in, also when nobody made its service principal before."""
+    """An application can sign in after an administrator's consent, even without an earlier service principal."""
     graph, made = await setup(lab), lab.operator.credentials
     app = await registered(graph)
     secret = (await graph("POST", f"/v1.0/applications/{app['id']}/addPassword", {})).json["secretText"]
@@ -131,7 +131,7 @@ async def test_disabled_user_is_out_everywhere(lab: Lab) -> None:
 
 
 async def test_links_of_guests_lead_on(lab: Lab) -> None:
-    """A nextLink below a user whose name needs escaping is escaped too, and leads to the next page."""
+    """A nextLink below a user whose name needs escaping is escaped too, and returns the next page."""
     guest = "guest_x.example#EXT#@pfxlab.example"
     lab.add_user(guest)
     for platform in ("ios", "windows"):
@@ -141,7 +141,7 @@ async def test_links_of_guests_lead_on(lab: Lab) -> None:
 
 
 async def test_certificates_survive_their_own_list(lab: Lab, certificate: x509.Certificate) -> None:
-    """Entries of keyCredentials read back, with one more or as they are, keep the certificates they name."""
+    """Entries of keyCredentials that are read and sent back, alone or with a new one, keep their certificates."""
     graph = await setup(lab)
     one = f"/v1.0/applications/{(await registered(graph))['id']}"
     new = {
@@ -170,7 +170,7 @@ async def test_device_belongs_to_its_user(lab: Lab) -> None:
 
 
 async def test_grants_are_made_where_they_belong(lab: Lab) -> None:
-    """A permission is granted and taken back only below its own principal, or below Graph's."""
+    """A permission is granted and revoked only below its own principal, or below Graph's."""
     graph = await setup(lab)
     principals = (await graph("GET", "/v1.0/servicePrincipals?$top=999")).json["value"]
     resource = next(p for p in principals if p["displayName"] == "Microsoft Graph")["id"]
@@ -206,7 +206,7 @@ async def test_restart_puts_back_what_the_ready_file_promises(tmp_path: Path) ->
 
 
 async def test_directory_pages_grow_up_to_999(lab: Lab) -> None:
-    """Users come by the hundred, and up to 999 when $top asks; v1.0 shows eleven properties, beta more."""
+    """Users are listed in pages of a hundred, with $top up to 999; v1.0 shows eleven properties, beta more."""
     cloud, made = lab.cloud, lab.operator.credentials
     for number in range(120):
         upn = f"p{number}@pfxlab.example"
@@ -224,7 +224,7 @@ async def test_directory_pages_grow_up_to_999(lab: Lab) -> None:
 
 
 async def test_members_are_filtered_and_counted(lab: Lab) -> None:
-    """Members of a group take $filter and, with ConsistencyLevel, $count."""
+    """Members of a group support $filter and, with ConsistencyLevel, $count."""
     graph, made = await setup(lab), lab.operator.credentials
     path = f"/v1.0/groups/{made.group_id}/members"
     none = await graph("GET", f"{path}?$filter=displayName%20eq%20'nobody'")
@@ -234,7 +234,7 @@ async def test_members_are_filtered_and_counted(lab: Lab) -> None:
 
 
 async def test_users_live_under_the_tenants_domain(lab: Lab) -> None:
-    """A user under a domain that is not the tenant's is refused in Entra's words."""
+    """A user under a domain that is not the tenant's is refused with Entra's error."""
     graph = await setup(lab)
     reply = await graph("POST", "/v1.0/users", {**PERSON, "userPrincipalName": "bob@other.example"})
     assert (reply.status, reply.message.split(".")[0]) == (
@@ -247,7 +247,7 @@ async def test_users_live_under_the_tenants_domain(lab: Lab) -> None:
     "text", ["contains(userPrincipalName,'z')", "tolower(userId) eq 'x'", "not (userId eq 'x')", "isEncrypted eq true"]
 )
 async def test_quirky_devices_pass_over_every_unknown_property(tmp_path: Path, text: str) -> None:
-    """With filter_quirks whatever stands around an unsupported property, all devices come back."""
+    """With filter_quirks a filter with an unsupported property returns all devices, whatever the rest of it is."""
     switches: Any = {"filter_quirks": "on"}
     async with new_lab(tmp_path, Config(switches=Switches(**switches))) as lab:
         await lab.device("ios", lab.operator.credentials.user_upn)

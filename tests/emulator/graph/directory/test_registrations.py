@@ -22,7 +22,7 @@ CONFIGURATION = "DeviceManagementConfiguration.ReadWrite.All"
 
 
 async def sign_in(lab: Lab, app_id: str, credential: Any) -> dict[str, Any]:
-    """Return what MSAL gets for an application's secret or certificate."""
+    """Return MSAL's result for an application's secret or certificate."""
 
     def acquire() -> dict[str, Any]:
         app = msal.ConfidentialClientApplication(
@@ -41,7 +41,7 @@ async def permission(graph: Raw, kind: str, name: str) -> tuple[str, str]:
 
 
 async def registered(graph: Raw, **more: Any) -> dict[str, Any]:
-    """Return a new application that asks for the permission to import."""
+    """Return a new application that requests the permission to import."""
     _, role = await permission(graph, "appRoles", CONFIGURATION)
     access = [{"resourceAppId": GRAPH, "resourceAccess": [{"id": role, "type": "Role"}]}]
     body = {"displayName": "PFX import", "requiredResourceAccess": access, **more}
@@ -83,7 +83,7 @@ async def test_tool_sets_itself_up(lab: Lab) -> None:
 
 
 async def test_secret_is_shown_once_and_ends(lab: Lab) -> None:
-    """A client secret is readable only when made; it is refused before its end is set, after its end, and once removed."""
+    """A client secret is shown only at creation, and refused before its start, after its end and once removed."""
     graph = await setup(lab)
     app = await registered(graph)
     await graph("POST", "/v1.0/servicePrincipals", {"appId": app["appId"]})
@@ -112,7 +112,7 @@ async def test_secret_is_shown_once_and_ends(lab: Lab) -> None:
 async def test_certificate_is_added_over_graph(
     lab: Lab, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
-    """A certificate in keyCredentials signs the application in; what is no certificate is refused and changes nothing."""
+    """An application signs in with a certificate in keyCredentials; an invalid one is refused and changes nothing."""
     graph = await setup(lab)
     app = await registered(graph)
     await graph("POST", "/v1.0/servicePrincipals", {"appId": app["appId"]})
@@ -132,7 +132,7 @@ async def test_certificate_is_added_over_graph(
 
 
 async def test_delegated_grant_decides_the_scopes(lab: Lab) -> None:
-    """Delegated permissions granted, changed and taken back over Graph are what a user's next token carries."""
+    """Delegated permissions granted, changed and revoked through Graph take effect in a user's next token."""
     graph, made = await setup(lab), lab.operator.credentials
     app = await registered(graph, isFallbackPublicClient=True)
     principal = (await graph("POST", "/v1.0/servicePrincipals", {"appId": app["appId"]})).json
@@ -165,7 +165,7 @@ async def test_delegated_grant_decides_the_scopes(lab: Lab) -> None:
 
 
 async def test_role_and_account_decide_what_a_user_may(lab: Lab) -> None:
-    """A user made over Graph may import only with the Intune role, and not sign in at all once disabled."""
+    """A user created through Graph may import only with the Intune role, and cannot sign in once disabled."""
     graph, upn = await setup(lab), "helpdesk@pfxlab.example"
     person = {
         "accountEnabled": True, "displayName": "Help desk", "mailNickname": "helpdesk", "userPrincipalName": upn,
@@ -201,7 +201,7 @@ async def test_role_and_account_decide_what_a_user_may(lab: Lab) -> None:
 
 
 async def test_user_and_group_come_and_go(lab: Lab) -> None:
-    """A renamed user keeps its records under the old name; deleted users and groups are gone from every list."""
+    """A renamed user's records keep the old name; deleted users and groups are in no list."""
     graph, made = await setup(lab), lab.operator.credentials
     async with lab.graph() as client:
         importer = Raw(lab, await client.sign_in(lab.admin_form()))
@@ -239,7 +239,7 @@ async def test_user_and_group_come_and_go(lab: Lab) -> None:
     ],
 )
 async def test_directory_refuses_in_its_own_words(lab: Lab, path: str, body: Any, message: str) -> None:
-    """A missing, unknown or impossible property is the directory's Request_BadRequest, and nothing is made."""
+    """A missing, unknown or invalid property gets the directory's Request_BadRequest, and nothing is created."""
     graph = await setup(lab)
     before = len((await graph("GET", f"/v1.0/{path}")).json["value"])
     reply = await graph("POST", f"/v1.0/{path}", body)
@@ -248,7 +248,7 @@ async def test_directory_refuses_in_its_own_words(lab: Lab, path: str, body: Any
 
 
 async def test_application_is_gone_with_its_principal(lab: Lab) -> None:
-    """Deleting the principal stops sign-in and takes the grants; deleting the application removes it from the list."""
+    """Deleting the principal stops sign-in and removes its grants; deleting the application removes it from the list."""
     graph = await setup(lab)
     app = await registered(graph)
     made = (await graph("POST", f"/v1.0/applications/{app['id']}/addPassword", {})).json

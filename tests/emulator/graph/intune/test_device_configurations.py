@@ -93,7 +93,7 @@ async def test_model_errors_have_microsofts_texts(lab: Lab, body: Any, message: 
 
 
 async def test_assign_replaces_the_whole_set(lab: Lab) -> None:
-    """A second assign takes the place of the first, an empty one clears, and ids have configuration and group."""
+    """A second assign replaces the first, an empty one clears it, and ids consist of configuration and group."""
     graph, group = await admin(lab), lab.operator.credentials.group_id
     profile = (await created(graph))["id"]
     path = f"{CONFIGURATIONS}('{profile}')"
@@ -126,7 +126,7 @@ async def test_legacy_assign_body_works(lab: Lab) -> None:
     ],
 )
 async def test_bad_targets_are_refused_whole(lab: Lab, targets: list[Any]) -> None:
-    """A target that is none, or one given twice, is refused and the old set stays."""
+    """An invalid target, or one given twice, is refused and the old set is kept."""
     graph = await admin(lab)
     path = f"{CONFIGURATIONS}/{(await created(graph))['id']}"
     everybody = {"target": {"@odata.type": "#microsoft.graph.allLicensedUsersAssignmentTarget"}}
@@ -137,7 +137,7 @@ async def test_bad_targets_are_refused_whole(lab: Lab, targets: list[Any]) -> No
 
 
 async def test_list_names_each_type(lab: Lab) -> None:
-    """The collection mixes types and says of each element what it is."""
+    """The collection mixes types and names the type of each element."""
     graph = await admin(lab)
     for odata_type in (IOS, WINDOWS):
         await created(graph, odata_type)
@@ -162,7 +162,7 @@ async def test_android_profiles_get_any_purpose_each_time(tmp_path: Path, switch
 
 
 async def test_metadata_none_leaves_annotations_out(lab: Lab) -> None:
-    """With odata.metadata=none an answer has no annotation but links and counts, at any depth."""
+    """With odata.metadata=none a response has no annotations but links and counts, at any depth."""
     graph = await admin(lab)
     await created(graph)
     headers = {"Accept": "application/json;odata.metadata=none"}

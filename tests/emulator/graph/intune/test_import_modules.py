@@ -1,4 +1,4 @@
-"""What PFXImport 2 and 3 send, in their exact forms: sources.md#pfximport-2, sources.md#pfximport-3."""
+"""Requests of PFXImport 2 and 3 in their exact form: sources.md#pfximport-2, sources.md#pfximport-3."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ def v3_body(lab: Lab, **changes: Any) -> dict[str, Any]:
 
 
 async def test_v2_imports_updates_and_removes(lab: Lab) -> None:
-    """Version 2: POST, user look-up and PATCH in bare parentheses, filter with raw quotes, DELETE that must be 204."""
+    """Version 2: POST, user look-up, PATCH with the id in bare parentheses, filter with raw quotes, DELETE with 204."""
     graph, upn = await admin(lab), lab.operator.credentials.user_upn
     expecting = {**JSON, "Expect": "100-continue"}
     assert (await graph("POST", PFX, data=v2_body(lab), headers=expecting)).status == 201
@@ -84,7 +84,7 @@ async def test_expired_certificate_is_still_listed(lab: Lab) -> None:
 
 @pytest.mark.parametrize("purpose", ["unassigned", "smimeEncryption", "smimeSigning", "vpn", "wifi"])
 async def test_purposes_match_by_name(lab: Lab, purpose: str) -> None:
-    """Record and profile call every purpose by the same name, whatever their numbers are."""
+    """Records and profiles have the same name for every purpose, although their numbers differ."""
     graph = await admin(lab)
     imported = await graph("POST", PFX, v3_body(lab, intendedPurpose=purpose))
     odata_type = "#microsoft.graph.iosImportedPFXCertificateProfile"

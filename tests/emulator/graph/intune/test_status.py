@@ -18,7 +18,7 @@ UPN = "user@pfxlab.example"
 
 
 async def test_profile_shows_what_became_of_it(lab: Lab, history: Any) -> None:
-    """Before the device asks everything is pending, afterwards compliant, in lists and overviews alike."""
+    """Before the check-in everything is pending, afterwards compliant, in lists and overviews alike."""
     devices, (ios, windows) = await ready_lab(lab)
     await bring(lab, history[2])
     graph = await admin(lab)
@@ -43,7 +43,7 @@ async def test_profile_shows_what_became_of_it(lab: Lab, history: Any) -> None:
 
 
 async def test_certificate_states_need_the_cast(lab: Lab, history: Any) -> None:
-    """Certificate states are read through the profile's own type, never without it or through another."""
+    """Certificate states are read through the profile's type, never without it or through another."""
     devices, (ios, _) = await ready_lab(lab)
     await bring(lab, history[2])
     graph, name = await admin(lab), "managedDeviceCertificateStates"
@@ -81,7 +81,7 @@ async def test_expand_shows_assignments(lab: Lab) -> None:
 
 
 async def test_group_membership_is_what_delivers(lab: Lab, history: Any) -> None:
-    """Taking the user out of the group ends the delivery as on each platform, putting it in again delivers it again."""
+    """Removing the user from the group ends the delivery as its platform does; adding the user again repeats it."""
     devices, _ = await ready_lab(lab)
     await bring(lab, history[2])
     await settle(lab, devices)
@@ -150,7 +150,7 @@ async def test_connector_details_have_the_connectors_id(lab: Lab) -> None:
 
 
 async def test_devices_of_a_user(lab: Lab) -> None:
-    """Below a user managedDevices lists that user's devices, by id or name, and 404 for nobody."""
+    """Below a user, by id or name, managedDevices lists that user's devices; an unknown user gets 404."""
     device = await lab.device("ios", UPN)
     graph = await admin(lab)
     shown = (await graph("GET", f"/beta/users/{UPN}/managedDevices")).json["value"]

@@ -21,7 +21,7 @@ THUMBPRINT = "8c5b0f6f3b1d2a4e6c7f8091a2b3c4d5e6f70812"
 
 
 async def created(lab: Lab, **changes: Any) -> tuple[Raw, dict[str, Any]]:
-    """Return a client and a record it made."""
+    """Return a client and a record it created."""
     graph = await admin(lab)
     reply = await graph("POST", PFX, record(lab, **changes))
     assert reply.status == 201, reply.text
@@ -84,7 +84,7 @@ async def test_every_key_spelling_works(lab: Lab, spelling: str, upper: bool) ->
     "path", ["/beta//deviceManagement/userPfxCertificates", "/BETA/DEVICEMANAGEMENT/userpfxcertificates/"]
 )
 async def test_odd_paths_are_the_same_collection(lab: Lab, path: str) -> None:
-    """Doubled slashes, a slash at the end and any case lead to the same collection."""
+    """Doubled slashes, a trailing slash and any case address the same collection."""
     graph, entity = await created(lab)
     assert [item["id"] for item in (await graph("GET", path)).json["value"]] == [entity["id"]]
 
@@ -142,7 +142,7 @@ async def test_broken_filter_is_refused(lab: Lab, text: str) -> None:
 
 
 async def test_pages_follow_their_links(tmp_path: Path) -> None:
-    """With a page size of two, five records come in three pages on the request's own host, each record once."""
+    """With a page size of two, five records fill three pages on the request's host, each record once."""
     async with new_lab(tmp_path, Config(switches=Switches(page_size=2))) as lab:
         graph = await admin(lab)
         for number in range(5):
@@ -162,7 +162,7 @@ async def test_pages_follow_their_links(tmp_path: Path) -> None:
 
 
 async def test_patch_keeps_what_it_does_not_name(lab: Lab) -> None:
-    """PATCH changes what it names; the read-back masks in it leave both secrets as they were."""
+    """PATCH changes only the properties it has; masked secrets that are sent back leave both secrets unchanged."""
     graph, entity = await created(lab)
     masked = {**entity, "keyName": "New"}
     masked.pop("@odata.context")
@@ -218,7 +218,7 @@ async def test_model_errors_have_microsofts_texts(lab: Lab, changes: Any, code: 
     ],
 )
 async def test_service_errors_hide_their_reason(lab: Lab, changes: Any, truth: str) -> None:
-    """What the Intune service refuses is a 400 with a generic envelope; the true reason is in the journal only."""
+    """A refusal of the Intune service is a 400 with a generic body; the true reason is in the journal only."""
     reply = await (await admin(lab))("POST", PFX, record(lab, **changes))
     assert (reply.status, reply.code) == (400, "BadRequest")
     message = reply.envelope["Message"]
@@ -262,7 +262,7 @@ async def test_documented_profile_answers_patch_with_the_entity(tmp_path: Path) 
 
 
 async def test_legacy_padding_switch(tmp_path: Path) -> None:
-    """Retired paddings are stored by default, and refused when the switch says so."""
+    """Retired paddings are stored by default, and refused with the switch."""
     async with new_lab(tmp_path, Config(switches=Switches(legacy_padding="reject400"))) as lab:
         reply = await (await admin(lab))("POST", PFX, record(lab, paddingScheme="pkcs1"))
         assert reply.status == 400
@@ -284,7 +284,7 @@ async def test_malformed_thumbprint_is_accepted(lab: Lab) -> None:
     ],
 )
 async def test_gateway_errors(lab: Lab, data: bytes, headers: dict[str, str], text: str) -> None:
-    """A body that is missing, not JSON, or not announced as JSON is refused by the gateway with 400, never 415."""
+    """A body that is missing, not JSON, or without a JSON Content-Type is refused by the gateway with 400, never 415."""
     reply = await (await admin(lab))("POST", PFX, data=data, headers=headers)
     assert (reply.status, reply.code) == (400, "BadRequest")
     assert reply.message.startswith(text)

@@ -58,7 +58,7 @@ OLD = Compare(AGE, ">", 9)
     ],
 )
 def test_filter_is_the_condition_that_it_says(text: str, expected: Condition) -> None:
-    """Comparisons, nulls, quotes, functions and lambdas are read as the specification says."""
+    """Comparisons, nulls, quotes, functions and lambdas are parsed as specified."""
     assert read_filter(text, FIELDS, "thing") == expected
 
 
@@ -93,7 +93,7 @@ def test_and_binds_closer_than_or() -> None:
     ],
 )
 def test_filter_that_cannot_be(text: str, code: str, said: str) -> None:
-    """What does not parse, or is about something that cannot be filtered, is refused with Graph's code."""
+    """An invalid filter, or one on a property without filters, is refused with Graph's code."""
     with pytest.raises(GraphError) as refused:
         read_filter(text, FIELDS, "thing")
     assert (refused.value.status, refused.value.code) == (400, code)
@@ -122,7 +122,7 @@ def test_search_joins_clauses() -> None:
     ids=("blanks", "blanks around AND", "AND", "quotes", "text"),
 )
 def test_search_of_any_text_is_read_in_one_pass(text: str) -> None:
-    """Reading a $search takes time that grows with its length, not with its square (that would be minutes here)."""
+    """Parsing a $search takes linear time in its length; quadratic time would take minutes here."""
     begin = time.thread_time()
     with pytest.raises(GraphError, match="search"):
         read_search(text, FIELDS, ("name",))
@@ -130,7 +130,7 @@ def test_search_of_any_text_is_read_in_one_pass(text: str) -> None:
 
 
 def test_longest_expressions_that_tools_write_are_read() -> None:
-    """Two hundred conditions and a list of as many ids as an address holds are no excess."""
+    """Two hundred conditions, and a list of as many ids as fit into an address, are accepted."""
     conditions = " or ".join(f"startswith(name,'{number}')" for number in range(200))
     assert isinstance(read_filter(conditions, FIELDS, "thing"), Either)
     ids = ",".join(f"'{number:08}-0000-0000-0000-000000000000'" for number in range(200))

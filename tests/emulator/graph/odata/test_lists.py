@@ -106,7 +106,7 @@ async def test_order_and_skip_page_too(tmp_path: Path) -> None:
 
 
 async def test_computed_lists_filter_order_and_page(lab: Lab, history: Any) -> None:
-    """Statuses and certificate states, which no table holds, take the same options as other lists."""
+    """Statuses and certificate states, which are in no table, support the same options as other lists."""
     devices, (ios, windows) = await ready_lab(lab)
     for item in history:
         await bring(lab, item)
@@ -167,13 +167,13 @@ async def test_profiles_are_found_by_type_tag_and_purpose(lab: Lab, text: str, f
      "roleScopeTagIds/any(t:cheese eq 'a')", "roleScopeTagIds/any(t:t eq t)"],
 )  # fmt: skip
 async def test_impossible_lambdas_are_refused(lab: Lab, text: str) -> None:
-    """A lambda over something that is no list, or isof of no type, is a clear 400."""
+    """A lambda over a property that is not a list, or isof without a type, gets a clear 400."""
     reply = await (await admin(lab))("GET", f"{CONFIGURATIONS}?$filter={quote(text)}")
     assert reply.status == 400
 
 
 async def test_devices_are_found_by_what_tools_ask_for(lab: Lab) -> None:
-    """Devices are found by user, system and serial number; a sync asked for is pending until the check-in."""
+    """Devices are found by user, system and serial number; a requested sync is pending until the check-in."""
     phone = await lab.device("ios", lab.operator.credentials.user_upn)
     await lab.device("windows", lab.operator.credentials.user_upn)
     graph, upn = await admin(lab), lab.operator.credentials.user_upn
@@ -221,7 +221,7 @@ async def test_filter_quirks_of_the_devices_service(tmp_path: Path) -> None:
 
 
 async def test_connector_shows_its_health(lab: Lab, history: Any) -> None:
-    """Health metrics count what the connector answered, in total and by the hour; it can be renamed and deleted."""
+    """Health metrics count a connector's results, in total and by the hour; a connector can be renamed and deleted."""
     devices, _ = await ready_lab(lab)
     await bring(lab, history[2])
     await settle(lab, devices)
@@ -249,7 +249,7 @@ async def test_connector_shows_its_health(lab: Lab, history: Any) -> None:
 
 
 async def test_large_group_is_paged(lab: Lab) -> None:
-    """Members come in pages of a hundred, without loss; $top makes pages smaller."""
+    """Members are listed in pages of a hundred, without loss; $top makes pages smaller."""
     cloud, made = lab.cloud, lab.operator.credentials
     graph = await setup(lab)
     body = {"displayName": "Large", "mailEnabled": False, "mailNickname": "large", "securityEnabled": True}

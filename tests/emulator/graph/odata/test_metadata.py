@@ -71,7 +71,7 @@ async def test_metadata_says_what_the_reference_says(lab: Lab) -> None:
     not installed and not os.environ.get("CI"), reason="needs node and the packages `make test` installs"
 )
 async def test_oasis_reads_the_metadata(lab: Lab, tmp_path: Path) -> None:
-    """The OData committee's own converter reads the document, and every type it names exists."""
+    """The OData committee's converter parses the document, and every type it names exists."""
     path = tmp_path / "metadata.xml"
     path.write_text((await Raw(lab, None)("GET", "/beta/$metadata")).text)
     code = (
@@ -95,7 +95,7 @@ def _types(kind: dict[str, Any]) -> list[str]:
 
 
 def conforms(entity: dict[str, Any], kind: str) -> list[str]:
-    """Return what in an entity the model does not have, or has as another type."""
+    """Return the properties of an entity that the model lacks, or has with another type."""
     problems = []
     types = properties_of(kind)
     for name, value in entity.items():
@@ -183,7 +183,7 @@ async def test_full_metadata_names_types_and_links(lab: Lab) -> None:
 
 
 async def test_if_match_is_ignored_by_default(lab: Lab) -> None:
-    """Without the switch no ETag is shown, and any If-Match lets a change pass."""
+    """Without the switch there is no ETag, and a change with any If-Match succeeds."""
     graph = await admin(lab)
     entity = (await graph("POST", PFX, record(lab))).json
     assert "@odata.etag" not in entity
