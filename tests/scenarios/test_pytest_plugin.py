@@ -1,4 +1,4 @@
-"""The pytest plugin as users meet it: fixtures in a project of theirs, what a failed test says, the example project."""
+"""The pytest plugin as users see it: fixtures in their project, the report of a failed test, the example project."""
 
 import json
 import os
@@ -23,7 +23,7 @@ USERS = "/v1.0/users"
 
 
 def run_tests(folder: Path, text: str, *options: str, counted: bool = False) -> subprocess.CompletedProcess[str]:
-    """Return what pytest says about a test file in a project of its own."""
+    """Return pytest's result for a test file in a separate project."""
     (folder / "test_theirs.py").write_text(textwrap.dedent(text))
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     environment = {**os.environ} if counted else {**untraced()}
@@ -34,7 +34,7 @@ def run_tests(folder: Path, text: str, *options: str, counted: bool = False) -> 
 
 
 def test_each_test_finds_the_lab_as_new(tmp_path: Path) -> None:
-    """What one test does is gone in the next, ids included, and the server is the same for all of them."""
+    """Changes of one test are gone in the next, ids included, and all tests share the server."""
     done = run_tests(
         tmp_path,
         """
@@ -55,7 +55,7 @@ def test_each_test_finds_the_lab_as_new(tmp_path: Path) -> None:
 
 
 def test_failed_test_explains(tmp_path: Path) -> None:
-    """A certificate that is not there fails the test with the first broken link, and the report has the rest."""
+    """A missing certificate fails the test with the first broken link, and the report has the rest."""
     done = run_tests(
         tmp_path,
         """
@@ -81,7 +81,7 @@ def test_failed_test_explains(tmp_path: Path) -> None:
 
 
 def test_marks_and_parameters(tmp_path: Path) -> None:
-    """The mark furnishes a lab; users and devices are parametrised; strict runs fail what never struck."""
+    """The mark prepares a lab; users and devices are parametrised; strict runs fail tests with idle faults."""
     text = """
         import pytest
         @pytest.mark.pfxlab(users=["a@pfxlab.example"], devices={"pc": "windows"}, switches={"page_size": 1},
@@ -190,7 +190,7 @@ def lab(session: TestLab) -> TestLab:
 
 
 def test_socket_and_no_socket_are_the_same_graph(lab: TestLab) -> None:
-    """What is written in process is read over HTTPS, and the other way round."""
+    """Data written in process is read over HTTPS, and vice versa."""
     import ssl
 
     assert lab.graph.get(USERS).status == 200
@@ -215,7 +215,7 @@ def test_graph_in_process_refuses_as_over_https(lab: TestLab) -> None:
 
 
 def test_journal_waits_and_tells_what_is_near(lab: TestLab) -> None:
-    """A wait ends with the entry, from whichever thread it comes; one in vain names the nearest."""
+    """A wait ends with the entry, from any thread; one that times out names the nearest entry."""
     timer = threading.Timer(0.1, lambda: lab.graph.get("/v1.0/groups"))
     timer.start()
     assert lab.journal.wait_for(path="groups").fields["method"] == "GET"
@@ -226,7 +226,7 @@ def test_journal_waits_and_tells_what_is_near(lab: TestLab) -> None:
 
 
 def test_state_time_and_switches(lab: TestLab) -> None:
-    """Snapshots lead back, the clock is put, switches hold for a block, verbs of scenarios are carried out."""
+    """Snapshots are restored, the clock is set, switches last for a block, and verbs of scenarios are carried out."""
     before = lab.snapshot()
     lab.add_group("Contractors", ["ben@pfxlab.example"])
     lab.profile("ios", name="p")
@@ -250,7 +250,7 @@ def test_state_time_and_switches(lab: TestLab) -> None:
 
 
 def test_devices_tell_what_they_hold(lab: TestLab) -> None:
-    """A device says what it has and why not; a locked one takes nothing until it is unlocked."""
+    """A device shows what it has and why not; a locked one installs nothing until it is unlocked."""
     mail = lab.certificate()
     lab.profile("ios")
     phone = lab.add_device()
@@ -278,7 +278,7 @@ def test_environment_points_tools_at_the_lab(lab: TestLab) -> None:
 
 
 async def test_verbs_are_awaited(lab: TestLab) -> None:
-    """From async code each verb is a coroutine that does not hold up the test's own loop."""
+    """In async code each verb is a coroutine that does not block the test's event loop."""
     mail = await lab.aio.certificate()
     await lab.aio.profile("ios")
     await lab.aio.add_device()

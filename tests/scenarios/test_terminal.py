@@ -1,4 +1,4 @@
-"""What a terminal is shown, and what a pipe."""
+"""Output on a terminal and in a pipe."""
 
 import io
 import re
@@ -16,7 +16,7 @@ LONG = "a fact of more words than a line of a narrow terminal has room for, told
 
 
 class Terminal(io.StringIO):
-    """What is written to a terminal."""
+    """Output as written to a terminal."""
 
     def isatty(self) -> bool:
         """Return true."""
@@ -31,7 +31,7 @@ def _shown(file: io.StringIO, box: Box, rows: Rows, width: int) -> str:
 
 
 def test_a_pipe_gets_one_fact_a_line() -> None:
-    """Where no terminal is, each fact is one line that names what it is about, however long, and nothing is drawn."""
+    """Without a terminal each fact is one line with its subject, however long, and no boxes are drawn."""
     box = Box("12:00", [Fact("told", "400"), Fact("reason", LONG.strip())], heading="POST /users")
     rows = Rows(("device", "state"), [("phone", "installed"), ("pc", "")], ("state",))
     assert _shown(io.StringIO(), box, rows, 40).splitlines() == [
@@ -52,7 +52,7 @@ def test_a_terminal_gets_boxes_of_its_width() -> None:
 
 @pytest.mark.parametrize(("variable", "coloured"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
 def test_colours_are_the_users_choice(variable: str, coloured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FORCE_COLOR colours what goes into a pipe and leaves it plain lines, NO_COLOR colours nothing."""
+    """FORCE_COLOR colours the plain lines in a pipe, NO_COLOR disables colour."""
     for name in ("FORCE_COLOR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, "1")

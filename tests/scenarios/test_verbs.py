@@ -1,4 +1,4 @@
-"""One table of verbs (emulator/lab/verbs.py), and everything that is made of it."""
+"""The table of verbs (emulator/lab/verbs.py), and everything generated from it."""
 
 import json
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def greets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(lab: TestLab, *words: str) -> Result:
-    """Return what `pfxlab world` says to a running lab."""
+    """Return the result of `pfxlab world` with a running lab."""
     return CliRunner().invoke(main, ["world", "--ready-file", lab.environment["PFXLAB_READY_FILE"], *words])
 
 
@@ -84,7 +84,7 @@ def test_verb_is_a_row_and_a_function(session: TestLab) -> None:
 
 @pytest.mark.usefixtures("greets")
 def test_new_verb_is_reached_over_the_control_api() -> None:
-    """A lab that starts with the new row serves `POST /do/NAME`, and `pfxlab world NAME` asks for it."""
+    """A lab that starts with the new row serves `POST /do/NAME`, and `pfxlab world NAME` calls it."""
     with LabSession(seed=3) as lab:
         assert run(lab, "greet", "phone", "warmly=true").output == "phone greeted warmly\n"
         refused = run(lab, "greet", "phone", "warmly=perhaps")
@@ -93,7 +93,7 @@ def test_new_verb_is_reached_over_the_control_api() -> None:
 
 
 def test_command_line_carries_out_every_kind_of_argument(session: TestLab) -> None:
-    """Bare values, lists, NAME=VALUE, flags and spans on the command line are what a scenario would write."""
+    """Bare values, lists, NAME=VALUE, flags and spans on the command line equal those of a scenario."""
     told = [
         run(session, *words.split()).output
         for words in (
@@ -119,7 +119,7 @@ def test_command_line_carries_out_every_kind_of_argument(session: TestLab) -> No
 
 
 def test_failed_expectation_is_a_failed_verdict(session: TestLab) -> None:
-    """`pfxlab world expect` ends with 1 when something is not so, and with 2 when it cannot be asked that way."""
+    """`pfxlab world expect` ends with 1 for an unmet condition, and with 2 for an invalid one."""
     failed = run(session, "expect", "records=5")
     assert (failed.exit_code, "expected 5 records, got 0" in failed.output) == (1, True)
     assert run(session, "expect", "nothing=5").exit_code == 2
@@ -135,7 +135,7 @@ def test_answers_are_json_when_asked(session: TestLab) -> None:
 
 
 def test_snapshots_of_scenarios_and_control_api_are_the_same(session: TestLab) -> None:
-    """A snapshot that a step took is listed and restored by the control API, and the other way round."""
+    """A snapshot taken by a step is listed and restored by the control API, and vice versa."""
     session.do("snapshot", "by-step")
     assert run(session, "snapshot", "by-command").exit_code == 0
     session.add_user("late@pfxlab.example")
@@ -147,7 +147,7 @@ def test_snapshots_of_scenarios_and_control_api_are_the_same(session: TestLab) -
 
 
 def test_scenario_schema_is_valid() -> None:
-    """The schema made of the table is itself valid JSON Schema, and so is each verb's part of it."""
+    """The schema generated from the table is valid JSON Schema, and so is each verb's part."""
     Draft202012Validator.check_schema(verbs.schema())
     for one in verbs.steps().values():
         Draft202012Validator.check_schema(one.arguments or {})

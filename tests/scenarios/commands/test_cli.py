@@ -1,4 +1,4 @@
-"""The `pfxlab` command itself: its list of commands, and what it takes to show it."""
+"""The `pfxlab` command itself: its list of commands, and the imports needed to show it."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def test_list_of_a_group_cuts_no_sentence(group: str) -> None:
 
 
 def test_help_imports_no_command() -> None:
-    """`pfxlab --help` imports the list of commands and click, none of the packages that commands need."""
+    """`pfxlab --help` imports the list of commands and click, and no package that only commands need."""
     script = (
         "import sys, json, contextlib, io\n"
         "from pfxlab.scenarios.cli import main\n"
@@ -59,7 +59,7 @@ def test_help_imports_no_command() -> None:
 
 
 def test_help_of_a_command_loads_nothing_that_works() -> None:
-    """Reading the options of every command loads no server, no client, no template and no plot: help comes at once."""
+    """Reading the options of every command loads no server, client, template or plotting library, so help is fast."""
     script = (
         "import sys, json, click\n"
         "from pfxlab.scenarios.cli import COMMANDS, main\n"
@@ -89,7 +89,7 @@ def test_help_of_a_command_loads_nothing_that_works() -> None:
 )
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completes_names(shell: str, line: str, offered: str) -> None:
-    """Each shell is offered commands, scenarios and plans that begin with what was typed."""
+    """Each shell completes commands, scenarios and plans from their first letters."""
     words = line.split()
     variables = {"_PFXLAB_COMPLETE": f"{shell}_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     if shell == "fish":

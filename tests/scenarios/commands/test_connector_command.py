@@ -1,4 +1,4 @@
-"""`pfxlab connector` beside a running lab, as an administrator types it."""
+"""`pfxlab connector` beside a running lab, as an administrator runs it."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ from tests.conftest import self_signed
 
 
 def command(*arguments: str) -> Result:
-    """Return what a command did."""
+    """Return the result of a command."""
     return CliRunner().invoke(main, ["connector", *arguments])
 
 
@@ -69,7 +69,7 @@ def test_connector_of_its_own_enrols_works_and_drains(tmp_path: Path) -> None:
 
 
 def test_a_deleted_connector_ends_and_says_so(tmp_path: Path) -> None:
-    """A connector that the service knows no more ends by itself with what to do, and its status shows why."""
+    """A connector that was deleted in the service ends by itself with a remedy, and its status shows why."""
     process, facts = start(tmp_path)
     folder = tmp_path / "connector"
     try:
@@ -98,7 +98,7 @@ def delete(facts: dict[str, Any], path: str) -> None:
 
 
 def test_enrolment_that_cannot_be_kept_is_not_begun(tmp_path: Path) -> None:
-    """Where the folder cannot be made, or a name is none, nobody enrols: the lab that would answer is not even there."""
+    """A folder that cannot be created, or an invalid name, ends the command before anything contacts the lab."""
     ready = tmp_path / "ready.json"
     ready.write_text(json.dumps({**NOBODY, "ca_file": str(tmp_path / "ca.pem")}))
     (tmp_path / "ca.pem").write_text("x")
@@ -125,7 +125,7 @@ NOBODY = {
 
 
 def test_a_damaged_folder_says_what_to_do(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    """A torn line in the log is passed over; a service file that is missing or torn ends with what to do."""
+    """A truncated line in the log is skipped; a missing or truncated service file ends with a remedy."""
     der = self_signed(rsa_key).public_bytes(serialization.Encoding.DER)
     identity.save(tmp_path, "0f1e2d3c-4b5a-4978-8796-a5b4c3d2e1f0", rsa_key, der)
     event = {"time": "t", "id": 5000, "name": "HealthMessageUploadSuccess", "text": "heartbeat accepted"}
@@ -143,7 +143,7 @@ def test_a_damaged_folder_says_what_to_do(tmp_path: Path, rsa_key: rsa.RSAPrivat
     "proxy", ["https://h:1", "h:3128", "http://proxy9", "http://user:canary@h:port", "http://:3128"]
 )
 def test_a_proxy_that_can_be_none_is_refused(tmp_path: Path, proxy: str) -> None:
-    """An address that is no http://host:port ends as usage, and is not repeated since it may hold a password."""
+    """An address that is not http://host:port is a usage error that does not quote it, since it may have a password."""
     result = command("run", "--data", str(tmp_path), "--proxy", proxy)
     assert (result.exit_code, "expected http://host:port" in result.stderr) == (2, True)
     assert proxy not in result.output
@@ -168,7 +168,7 @@ def test_only_administrators_enrol(tmp_path: Path) -> None:
 
 
 def test_commands_without_a_connector_say_what_to_do(tmp_path: Path) -> None:
-    """Run and status over an empty folder end as usage, and name the command that comes first."""
+    """Run and status over an empty folder end with a usage error that names the command to run first."""
     for arguments in (["run"], ["status"]):
         result = command(*arguments, "--data", str(tmp_path))
         assert (result.exit_code, "Next: pfxlab connector enroll" in result.stderr) == (2, True)
@@ -179,7 +179,7 @@ def test_commands_without_a_connector_say_what_to_do(tmp_path: Path) -> None:
 
 @pytest.fixture
 def lines(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> dict[str, str]:
-    """Return lines of a test file by what comes of them."""
+    """Return lines of a test file by their expected result."""
     ksp = SoftwareKsp(tmp_path / "keys")
     public = ksp.store("PfxKey", rsa_key).public_key()
     good = base64.b64encode(encrypt(public, b"canary-text", PaddingScheme.oaepSha512)).decode()
@@ -197,7 +197,7 @@ def lines(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> dict[str, str]:
 
 
 def test_validation_proves_the_account_can_decrypt(tmp_path: Path, lines: dict[str, str]) -> None:
-    """Each line of the test file passes or fails for its own reason, in the output and in the result file, without its texts."""
+    """Each line of the test file passes or fails for its own reason, in output and result file, without its secrets."""
     path = tmp_path / "PFXImportTestFile.txt"
     path.write_text("\n".join(lines.values()) + "\n")
     keys = ["--keys", str(tmp_path / "keys"), "--file", str(path)]

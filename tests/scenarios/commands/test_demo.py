@@ -20,7 +20,7 @@ PASSWORD = "correct horse battery"
 
 
 def demo(*arguments: str) -> Result:
-    """Return what `pfxlab demo` ended with."""
+    """Return the result of `pfxlab demo`."""
     return CliRunner().invoke(main, ["demo", *arguments])
 
 
@@ -60,7 +60,7 @@ def test_connector_without_its_key_fails_with_the_reason(sabotage: str, reason: 
 
 
 def test_closing_words_lead_on() -> None:
-    """The printed run shows each hop with its party, a table, the verdict and what to do next."""
+    """The output shows each hop with its party, a table, the verdict and the next step."""
     result = demo()
     assert result.exit_code == 0
     for text in ("admin", "connector", "device", "proof", "Result by device", "PASSED", "pfxlab up"):
@@ -68,7 +68,7 @@ def test_closing_words_lead_on() -> None:
 
 
 def own(folder: Path, pfx: bytes, password: str = PASSWORD, *options: str) -> Result:
-    """Return what the demo ended with for a user's own file."""
+    """Return the result of the demo with a user's own file."""
     (folder / "own.pfx").write_bytes(pfx)
     (folder / "password.txt").write_text(f"{password}\n")
     files = ["--pfx", str(folder / "own.pfx"), "--password-file", str(folder / "password.txt")]
@@ -108,7 +108,7 @@ def test_unusable_file_is_a_usage_error(
 
 
 def test_expired_certificate_needs_a_word(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    """An expired certificate is refused with the way to import it all the same, and that way works."""
+    """An expired certificate is refused with a way to import it anyway, and that way works."""
     pfx = export_pfx("n", rsa_key, self_signed(rsa_key, days=-5), PASSWORD)
     refused = own(tmp_path, pfx)
     assert refused.exit_code == 2
@@ -120,7 +120,7 @@ def test_expired_certificate_needs_a_word(tmp_path: Path, rsa_key: rsa.RSAPrivat
 def test_chain_in_the_pfx_is_refused_by_the_iphone(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey
 ) -> None:
-    """A PFX with a CA certificate installs on Windows and fails on the iPhone with Apple's own code."""
+    """A PFX with a CA certificate installs on Windows and fails on the iPhone with Apple's error code."""
     encryption = serialization.BestAvailableEncryption(PASSWORD.encode())
     chain = [self_signed(other_key, "CA")]
     pfx = pkcs12.serialize_key_and_certificates(b"n", rsa_key, self_signed(rsa_key), chain, encryption)
@@ -143,7 +143,7 @@ def test_chain_in_the_pfx_is_refused_by_the_iphone(
     ],
 )
 def test_incomplete_arguments_are_usage_errors(arguments: list[str], said: str) -> None:
-    """Arguments that do not fit together end with exit code 2 and say what is missing."""
+    """Incompatible arguments end with exit code 2 and an error that says what is missing."""
     result = demo(*arguments)
     assert result.exit_code == 2
     assert said in result.stderr
@@ -164,7 +164,7 @@ def test_missing_openssl_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_unusable_password_is_said_before_anything_starts(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, password: str, said: str
 ) -> None:
-    """A PFX whose own password no connector or device can use is refused with the reason and a remedy."""
+    """A PFX with a password that no connector or device can use is refused with the reason and a remedy."""
     if password:
         pfx = export_pfx("n", rsa_key, certificate, password)
     else:
@@ -185,7 +185,7 @@ def test_byte_order_mark_is_no_part_of_the_password(
 def test_short_password_is_not_claimed_to_be_searched(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
-    """A password too short to be searched for is named as such, in the table and in the JSON."""
+    """A password too short to be searched for is marked as such, in the table and in the JSON."""
     pfx = export_pfx("n", rsa_key, certificate, "abcd")
     assert told(own(tmp_path, pfx, "abcd", "--json"))["notSearchedFor"] == ["password of your certificate"]
     assert "not searched for: password of your" in own(tmp_path, pfx, "abcd").stdout

@@ -1,4 +1,4 @@
-"""`pfxlab devices`: a fleet beside a running lab, as a user drives it."""
+"""`pfxlab devices`: a fleet beside a running lab, as a user runs it."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ UPN = "fleet-00001@pfxlab.example"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Return the ready file of a running lab with a connector, and what it says."""
+    """Return the ready file of a running lab with a connector, and its facts."""
     folder = tmp_path_factory.mktemp("lab")
     process, facts = start(folder, "--with", "connector")
     yield folder / "ready.json", facts
@@ -33,7 +33,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[s
 
 
 def run(*arguments: object) -> Result:
-    """Return what a command does."""
+    """Return the result of a command."""
     return CliRunner().invoke(main, ["devices", *map(str, arguments)])
 
 
@@ -84,7 +84,7 @@ def test_fleet_gets_certificates_and_opens_mail(lab: tuple[Path, dict[str, Any]]
 
 
 async def _retire(facts: dict[str, Any], device_id: str) -> None:
-    """Let a device leave management at its next check-in."""
+    """Let a device unenrol at its next check-in."""
     async with GraphClient(facts["graph_url"], facts["authority_url"], Path(facts["ca_file"])) as client:
         await client.sign_in({"grant_type": "client_credentials", **facts["application"]})
         await client.call("POST", f"/beta/deviceManagement/managedDevices/{device_id}/retire", {})
@@ -118,7 +118,7 @@ def test_bad_use_is_told(lab: tuple[Path, dict[str, Any]], tmp_path: Path, argum
 
 
 def test_unknown_names_are_told(tmp_path: Path) -> None:
-    """A name that is not of the fleet, a fleet that is not there, and mail without a file end with code 2."""
+    """A name outside the fleet, a missing fleet, and mail without a file end with code 2."""
     assert run("show", "--data", tmp_path).exit_code == 2
     (tmp_path / "fleet.jsonl").write_text('{"name": "ios-1", "platform": "ios", "upn": "u"}\n{"name": "cut')
     (tmp_path / "devices" / "ios-1").mkdir(parents=True)

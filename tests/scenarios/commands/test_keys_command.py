@@ -20,7 +20,7 @@ from tests.connector_sim import softhsm
 
 
 def keys(folder: Path, *arguments: str) -> Result:
-    """Return what the command did over a folder."""
+    """Return the result of the command over a folder."""
     return CliRunner().invoke(main, ["keys", arguments[0], "--keys", str(folder / "keys"), *arguments[1:]])
 
 
@@ -32,7 +32,7 @@ def said(result: Result) -> Any:
 
 @pytest.mark.parametrize(("bits", "sizes"), [(2048, (283, 1179)), (3072, (411, 1755)), (4096, (539, 2331))])
 def test_blobs_have_the_documented_layout(tmp_path: Path, bits: int, sizes: tuple[int, int]) -> None:
-    """Exported blobs begin with RSA1 and RSA3 and the header of six numbers, and have the sizes the layout gives."""
+    """Exported blobs begin with RSA1 and RSA3 and the header of six numbers, and have the sizes of the layout."""
     assert keys(tmp_path, "add", "--name", "k", "--bits", str(bits), "--make-exportable").exit_code == 0
     for command, magic, size in (("export-public", b"RSA1", sizes[0]), ("export-private", b"RSA3", sizes[1])):
         path = tmp_path / command
@@ -60,7 +60,7 @@ def test_openssl_reads_the_pem_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["cng", "pem"])
 def test_key_moves_to_the_next_server(tmp_path: Path, form: str) -> None:
-    """A key exported on one server and imported on another opens what was encrypted before."""
+    """A key exported on one server and imported on another decrypts what was encrypted before."""
     first, second = tmp_path / "first", tmp_path / "second"
     keys(first, "add", "--name", "PFX Encryption Key", "--make-exportable")
     public = SoftwareKsp(first / "keys").open("PFX Encryption Key").public_key()
@@ -78,7 +78,7 @@ def test_key_moves_to_the_next_server(tmp_path: Path, form: str) -> None:
 
 
 def test_keys_are_listed_by_name(tmp_path: Path) -> None:
-    """The list shows name, size and whether a key may be exported; an empty store says what to do."""
+    """The list shows name, size and whether a key is exportable; for an empty store it shows the next step."""
     assert "Next: pfxlab keys add" in keys(tmp_path, "list").stdout
     keys(tmp_path, "add", "--name", "b", "--bits", "3072")
     keys(tmp_path, "add", "--name", "a", "--make-exportable")
@@ -112,7 +112,7 @@ def test_keys_are_listed_by_name(tmp_path: Path) -> None:
 def test_refusals_say_what_was_expected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
 ) -> None:
-    """Each thing that cannot be done ends with its code and one sentence, and leaves keys and files as they were."""
+    """Each refused action ends with its exit code and one sentence, and leaves keys and files unchanged."""
     monkeypatch.chdir(tmp_path)
     keys(tmp_path, "add", "--name", "there")
     for name, content in (("taken", b"old"), ("rubbish", b"rubbish"), ("pem", b"-----BEGIN NOTHING-----")):
@@ -136,7 +136,7 @@ def test_removal_asks_first(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(softhsm.missing, reason="needs Debian's softhsm2")
 def test_commands_work_on_an_hsm(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    """The same commands make, list and export the public half of a key in a token, and nothing else of it."""
+    """The same commands create and list a key in a token, and export only its public key."""
     with softhsm.token(tmp_path / "hsm") as token:
         hsm = ["--provider", softhsm.NAME, "--pkcs11", str(token.module), "--token", token.token_label,
                "--pin-file", str(token.pin_file)]  # fmt: skip

@@ -11,7 +11,7 @@ from pfxlab.scenarios.cli import main
 
 
 def commands(group: click.Group, name: str, above: click.Context | None = None) -> Iterator[tuple[str, click.Command]]:
-    """Yield every command below a group, with its whole name."""
+    """Yield every command below a group, with its full name."""
     context = click.Context(group, parent=above, info_name=name)
     yield name, group
     for below in group.list_commands(context):
@@ -24,7 +24,7 @@ def commands(group: click.Group, name: str, above: click.Context | None = None) 
 
 
 def test_an_option_takes_the_same_in_every_command() -> None:
-    """An option of one name takes one kind of value wherever it stands; `--out` is a file or a folder of files."""
+    """An option has the same kind of value in every command; `--out` is a file or a folder of files."""
     kinds = defaultdict[str, set[str]](set)
     for _, command in commands(main, "pfxlab"):
         for option in command.params:

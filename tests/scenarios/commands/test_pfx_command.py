@@ -43,7 +43,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[st
 
 @pytest.fixture
 def files(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> list[Path]:
-    """Return three PFX files and beside them their password."""
+    """Return three PFX files with the file of their password."""
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
     paths = [tmp_path / f"mail{number}.pfx" for number in range(3)]
     for path in paths:
@@ -52,7 +52,7 @@ def files(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> list[Path]:
 
 
 def pfx(up: tuple[Path, dict[str, Any]], *arguments: str, code: int = 0) -> Result:
-    """Return what a command did against the lab; it ended as expected and told no password."""
+    """Return the result of a command against the lab, after checking its exit code and that it prints no password."""
     ready = [] if arguments[0] in ("token", "base64") else ["--ready-file", str(up[0])]
     result = CliRunner().invoke(main, ["pfx", *arguments, *ready])
     assert result.exit_code == code, result.output
@@ -123,7 +123,7 @@ def test_manifest_imports_what_can_be_and_says_what_cannot(
 def test_update_does_what_an_earlier_import_did_not(
     up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
 ) -> None:
-    """A resume file of an import passes over nothing of an update; one that cannot be written stops before any import."""
+    """A resume file of an import skips nothing of an update; an unwritable one stops the command before any import."""
     some = [str(files[0]), "--password-file", str(tmp_path / "password"), "--user", UPN, "--json"]
     refused = pfx(up, "import", *some, "--progress-file", str(tmp_path / "missing" / "done"), code=3)
     assert "expected to read and write" in refused.stderr
@@ -140,7 +140,7 @@ def test_update_does_what_an_earlier_import_did_not(
 def test_torn_line_of_a_progress_file_is_repaired(
     up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
 ) -> None:
-    """A last line that a kill cut off counts for nothing, and the next run writes its lines whole below it."""
+    """A last line truncated by a kill is ignored, and the next run writes complete lines below it."""
     some = [str(files[0]), "--password-file", str(tmp_path / "password"), "--user", UPN, "--json"]
     resume = tmp_path / "done"
     assert said(pfx(up, "import", *some, "--progress-file", str(resume)))["created"] == 1
@@ -156,7 +156,7 @@ def test_torn_line_of_a_progress_file_is_repaired(
 def test_a_key_of_ones_own_needs_its_own_name(
     up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
 ) -> None:
-    """The lab's key name never goes with another public key, and the lab's provider goes with the lab's key."""
+    """The lab's key name is never used with another public key, and the lab's provider is used with the lab's key."""
     ksp = SoftwareKsp(tmp_path / "keys")
     pem = ksp.add("mine").public_key()
     (tmp_path / "mine.pem").write_bytes(
@@ -177,7 +177,7 @@ def test_a_key_of_ones_own_needs_its_own_name(
 def test_what_devices_will_refuse_is_said_beforehand(
     up: tuple[Path, dict[str, Any]], tmp_path: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    """A PFX without a password is imported as asked, with a warning on standard error."""
+    """A PFX without a password is imported, with a warning on standard error."""
     bare = pkcs12.serialize_key_and_certificates(
         b"n", rsa_key, self_signed(rsa_key), None, serialization.NoEncryption()
     )
@@ -192,7 +192,7 @@ def test_what_devices_will_refuse_is_said_beforehand(
 def test_this_commands_lab_comes_before_a_token_kept(
     up: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within `pfxlab exec` the lab is asked, not the tenant that a token from an earlier day belongs to."""
+    """Within `pfxlab exec` commands use the lab, not the tenant of an earlier token."""
     monkeypatch.setattr("click.get_app_dir", lambda _: str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     kept = {"graph_url": "https://127.0.0.1:9", "ca_file": None, "token": "canary-token"}
@@ -218,7 +218,7 @@ def test_this_commands_lab_comes_before_a_token_kept(
 def test_files_that_are_something_else_end_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, arguments: list[str], words: str
 ) -> None:
-    """A file of another kind is named, nothing in it is repeated, and no traceback comes."""
+    """The error for a file of another kind names it, does not quote it, and is no traceback."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("click.get_app_dir", lambda _: str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
@@ -249,7 +249,7 @@ def test_token_is_kept_for_the_next_commands(
 
 
 def test_record_is_made_without_graph(up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path) -> None:
-    """`new` prints the record as Graph would get it, and `base64` the file; both are what OpenSSL and the file say."""
+    """`new` prints the record for Graph, and `base64` the file; OpenSSL and the file confirm both."""
     record = said(pfx(up, "new", str(files[0]), "--password-file", str(tmp_path / "password"), "--user", UPN,
                       "--purpose", "smimeSigning", "--padding", "oaepSha256"))  # fmt: skip
     assert (record["intendedPurpose"], record["paddingScheme"]) == ("smimeSigning", "oaepSha256")
@@ -267,7 +267,7 @@ def test_record_is_made_without_graph(up: tuple[Path, dict[str, Any]], files: li
     ],
 )
 def test_wrong_use_says_what_is_expected(up: tuple[Path, dict[str, Any]], arguments: list[str], words: str) -> None:
-    """A command without what it needs ends as usage with one sentence."""
+    """A command without a required argument ends with a usage error of one sentence."""
     assert words in pfx(up, *arguments, code=2).stderr
 
 
@@ -288,12 +288,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     ],
 )
 def test_pauses_are_what_the_answer_says(headers: dict[str, str], seconds: float) -> None:
-    """Seconds, fractions, milliseconds and dates are understood, and what is none of them grows by itself."""
+    """Retry-After in seconds, fractions, milliseconds and dates is honoured; any other value gives a growing back-off."""
     assert pause_of(headers, 3, NOW) == seconds
 
 
 class Losing(GraphClient):
-    """A client whose answers are lost after the service has done its work, so many times."""
+    """A client that loses a number of responses after the service has done its work."""
 
     lost = 0
     posted = 0
@@ -354,7 +354,7 @@ async def test_lost_answer_is_looked_up_not_repeated(lab: Lab, rsa_key: rsa.RSAP
 
 
 async def test_lost_answer_that_cannot_be_looked_up_is_not_sent_again(lab: Lab, rsa_key: rsa.RSAPrivateKey) -> None:
-    """When neither the POST is answered nor the look-up, the record is reported as unclear after a single POST."""
+    """When neither the POST nor the look-up gets a response, the record is reported as unclear after a single POST."""
     client = await losing(lab, 1)
     try:
         with patch.object(client, "get_user_pfx_certificates", side_effect=GraphRefused("busy", 503)):
@@ -367,7 +367,7 @@ async def test_lost_answer_that_cannot_be_looked_up_is_not_sent_again(lab: Lab, 
 
 
 async def test_throttled_bulk_ends_complete(lab: Lab, rsa_key: rsa.RSAPrivateKey) -> None:
-    """An import of more than may come in a window waits as told and loses nothing."""
+    """A throttled import waits for its Retry-After and loses nothing."""
     clock = Leaping(lab)
     client = await losing(lab, 0)
     try:

@@ -1,4 +1,4 @@
-"""What a command says of a word that is not there."""
+"""Suggestions of commands for unknown words."""
 
 import pytest
 from click.testing import CliRunner
@@ -23,7 +23,7 @@ from pfxlab.scenarios.cli import main
     ],
 )  # fmt: skip
 def test_near_names_are_offered(words: str, said: str) -> None:
-    """A command, option, value, scenario or plan that is not there ends with 2, and what is near is named."""
+    """An unknown command, option, value, scenario or plan ends with code 2 and a suggestion."""
     done = CliRunner().invoke(main, words.split(), prog_name="pfxlab")
     assert (done.exit_code, said in " ".join(done.output.split())) == (2, True), done.output
 

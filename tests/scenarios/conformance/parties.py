@@ -38,7 +38,7 @@ class FlawedConnector(Connector):
     ca_file = Path()
 
     async def call(self, path: str, body: dict[str, Any] | bytes) -> bytes:
-        """Call the service, with what the flaw makes of it."""
+        """Call the service, changed by the flaw."""
         if self.flaw == "connector-contract" and path == contract.LEASE_PATH:
             with contextlib.suppress(ConnectorError):
                 await super().call(path, {"max": "many"})
@@ -62,7 +62,7 @@ class FlawedConnector(Connector):
             pass
 
     async def recrypt(self, items: Sequence[contract.WorkItem]) -> list[contract.Result]:
-        """Return the results, with what the flaw makes of them."""
+        """Return the results, changed by the flaw."""
         results = await super().recrypt(items)
         failed = any(isinstance(one, contract.NotRecrypted) for one in results)
         if self.flaw == "connector-usable":
@@ -93,7 +93,7 @@ class FlawedConnector(Connector):
 
 
 def replace_code(result: contract.Result) -> contract.Result:
-    """Return a result whose reason says nothing."""
+    """Return a result with a meaningless reason."""
     if isinstance(result, contract.NotRecrypted):
         return contract.NotRecrypted(result.request_id, "Error", "something went wrong")
     return result
@@ -138,7 +138,7 @@ class RunningConnector:
 
 @dataclass(frozen=True)
 class SmallConnector:
-    """Starts a connector with a flaw or none."""
+    """Starts a connector with one flaw or none."""
 
     flaw: str = ""
 
@@ -183,7 +183,7 @@ class FlawedPc(WindowsDevice):
 
 
 def lying(device: FlawedPc, flaw: str) -> None:
-    """Let a PC's nodes do what the flaw says."""
+    """Let a PC's nodes behave as the flaw says."""
     csp = device.csp
     settle, single = csp.settle, csp.single
     if flaw == "device-installs":
@@ -226,12 +226,12 @@ class RunningDevice:
 
 @dataclass(frozen=True)
 class SmallDevice:
-    """Enrols a PC with a flaw or none, and lets it check in."""
+    """Enrols a PC with one flaw or none, and lets it check in."""
 
     flaw: str = ""
 
     async def start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> RunningDevice:
-        """Enrol and begin."""
+        """Enrol and start checking in."""
         facts = json.loads(Path(arguments["ready_file"]).read_text())
         upn, ca = facts["mail_user"]["upn"], Path(facts["ca_file"]).read_bytes()
         token = await operator_token(arguments, upn, facts["mail_user"]["password"])

@@ -1,4 +1,4 @@
-"""What verdicts must not miss, and what they must not blame: tools that once passed or failed wrongly."""
+"""False verdicts of the past: tools that once passed or failed wrongly."""
 
 import base64
 import html
@@ -27,7 +27,7 @@ __all__ = ["stage"]
 
 
 class Batching(Run):
-    """Sends the record in a `$batch`, its password in PKCS#1 v1.5, and says that it is OAEP."""
+    """Sends the record in a `$batch`, with the password in PKCS#1 v1.5 declared as OAEP."""
 
     def encrypt(self, password: str) -> bytes:
         key = serialization.load_pem_public_key(Path(self.given["public_key_file"]).read_bytes())
@@ -51,7 +51,7 @@ class WithoutPfx(Run):
 
 
 class Impatient(Run):
-    """Makes the record anew for each attempt, and waits for nothing."""
+    """Creates a new record for each attempt, and never waits."""
 
     def import_one(self, record: dict[str, Any]) -> None:
         for _ in range(3):
@@ -63,7 +63,7 @@ class Impatient(Run):
 
 
 class LookingElsewhere(Run):
-    """Looks for somebody else's record before it sends one again."""
+    """Looks up another user's record before it sends one again."""
 
     def import_one(self, record: dict[str, Any]) -> None:
         answer = self.call("POST", PATH, record)
@@ -73,7 +73,7 @@ class LookingElsewhere(Run):
 
 
 class ReadingNothing(Run):
-    """Reads nothing, and says that it did."""
+    """Reads nothing, and claims that it did."""
 
     def main(self) -> int:
         return 0
@@ -87,7 +87,7 @@ class GivingUp(Run):
 
 
 class Annotating(Run):
-    """Sends OData annotations beside the values."""
+    """Sends OData annotations with the values."""
 
     def import_one(self, record: dict[str, Any]) -> None:
         kind = "#microsoft.graph.intendedPurpose"
@@ -95,7 +95,7 @@ class Annotating(Run):
 
 
 class Requoting(Run):
-    """Writes the address of the next page in its own way, as aiohttp does."""
+    """Encodes the address of the next page differently, as aiohttp does."""
 
     def call(self, method: str, url: str, body: Any = None) -> requests.Response | None:
         return super().call(method, url.replace("%27", "'"), body)
@@ -112,14 +112,14 @@ class ByThumbprint(Run):
 
 
 class Wide(Run):
-    """Encrypts the password as UTF-16, as a string in PowerShell or C# lies in memory."""
+    """Encrypts the password as UTF-16, the encoding of strings in PowerShell and C#."""
 
     def encrypt(self, password: str) -> bytes:
         return super().encrypt(password.encode("utf-16-le").decode("latin-1"))
 
 
 class Umlaut(Run):
-    """Names itself with bytes that are no UTF-8, as `requests` does with an umlaut."""
+    """Sends a User-Agent that is not UTF-8, as `requests` does with an umlaut."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -127,7 +127,7 @@ class Umlaut(Run):
 
 
 async def judged(stage: Stage, kind: type[Run], plan: str, *modules: str) -> Judgement:
-    """Return what comes of a tool."""
+    """Return the verdicts on a tool."""
     tool = SmallTool(plan, kind=kind)
     return await runner.run(PLANS[plan], tool, "tool", only=modules, stages=[stage])
 
@@ -144,7 +144,7 @@ async def judged(stage: Stage, kind: type[Run], plan: str, *modules: str) -> Jud
     ],
 )
 async def test_not_missed(stage: Stage, kind: type[Run], plan: str, module: str, rule: str) -> None:
-    """What a tool does wrong is found in a batch, in a record made anew, and where nothing was done at all."""
+    """A flaw is found in a batch, in a record created again, and where nothing was done at all."""
     judgement = await judged(stage, kind, plan, module)
     assert rule in broken_rules(judgement), broken_rules(judgement)
     assert judgement.verdict == "FAIL"
@@ -161,7 +161,7 @@ async def test_not_missed(stage: Stage, kind: type[Run], plan: str, module: str,
     ],
 )
 async def test_not_blamed(stage: Stage, kind: type[Run], plan: str, modules: tuple[str, ...], warned: set[str]) -> None:
-    """A tool that does a right thing in an unusual way is not failed for it."""
+    """A tool that does something right in an unusual way does not fail."""
     judgement = await judged(stage, kind, plan, *modules)
     assert (set(broken_rules(judgement)), judgement.verdict) == (warned, "PASS"), broken_rules(judgement)
     json.dumps(judgement.to_json(), ensure_ascii=False).encode()
@@ -187,14 +187,14 @@ async def test_password_in_utf_16(stage: Stage) -> None:
     ],
 )
 async def test_tool_that_never_came(stage: Stage, script: str, expected: str) -> None:
-    """A tool that ends before it reached the lab is quoted, one that a signal ended or that hung is called that."""
+    """The verdict quotes a tool that ends before it reaches the lab, and says if it was killed or hung."""
     tool = CommandTool(["sh", "-c", script])
     judgement = await runner.run(PLANS["import"], tool, "t", only=["plain"], seconds=1, stages=[stage])
     assert expected in broken_rules(judgement)["works"][0]
 
 
 async def test_last_words_hold_no_part_of_a_secret(stage: Stage) -> None:
-    """A password that stands where a quotation is cut off is left out whole."""
+    """A password at the point where a quotation is truncated is removed completely."""
     tool = CommandTool(["sh", "-c", 'printf "%0190d%s" 0 "$0"; exit 4', "{password}"])
     judgement = await runner.run(PLANS["import"], tool, "t", only=["plain"], stages=[stage])
     (evidence,) = broken_rules(judgement)["works"]
@@ -203,7 +203,7 @@ async def test_last_words_hold_no_part_of_a_secret(stage: Stage) -> None:
 
 
 async def test_hanging_tool_fails(stage: Stage) -> None:
-    """A tool that has to be stopped fails in every module, whatever else it keeps."""
+    """A tool that has to be stopped fails every module, whatever rules it keeps."""
     tool = CommandTool(["sleep", "3000"])
     begun = time.monotonic()
     judgement = await runner.run(PLANS["import"], tool, "t", only=["refused-400"], seconds=1, stages=[stage])
@@ -213,7 +213,7 @@ async def test_hanging_tool_fails(stage: Stage) -> None:
 
 @pytest.mark.parametrize("flaw", ["secret-password", "secret-url", "secret-graph", "secret-key", "secret-output"])
 async def test_reports_do_not_leak_what_the_tool_leaked(stage: Stage, flaw: str) -> None:
-    """No report holds a password, secret, token or private key that the tool sent or printed where it must not."""
+    """No report contains a password, secret, token or private key that the tool sent or printed where it must not."""
     judgement = await runner.run(PLANS["import"], SmallTool("import", flaw), "t", only=["plain"], stages=[stage])
     assert list(broken_rules(judgement)) == [flaw]
     run = judgement.runs[0]

@@ -1,4 +1,4 @@
-"""What a client really did to a password, found out whatever it declared; ciphertexts are made by OpenSSL."""
+"""What a client really did to a password, whatever it declared; ciphertexts are created by OpenSSL."""
 
 import base64
 import subprocess
@@ -14,7 +14,7 @@ PASSWORD = b"correct horse"
 
 
 def openssl(folder: Path, key: rsa.RSAPrivateKey, *options: str) -> str:
-    """Return what `openssl pkeyutl` makes of the password, base64."""
+    """Return the password encrypted by `openssl pkeyutl`, in base64."""
     pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (folder / "key.pem").write_bytes(pem)
     command = ["openssl", "pkeyutl", "-encrypt", "-pubin", "-inkey", str(folder / "key.pem")]
@@ -41,7 +41,7 @@ def test_padding_is_named(tmp_path: Path, rsa_key: rsa.RSAPrivateKey, options: t
 
 
 def test_other_key_and_other_things(tmp_path: Path, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey) -> None:
-    """Another key opens nothing; a password in clear, base64 twice and no base64 are told apart."""
+    """Another key decrypts nothing; a password in clear text, in double base64 and in no base64 are distinguished."""
     sent = openssl(tmp_path, rsa_key, "rsa_padding_mode:oaep", "rsa_oaep_md:sha512", "rsa_mgf1_md:sha512")
     assert examine_password(sent, {"K": other_key}, PASSWORD).key_name is None
     twice = base64.b64encode(sent.encode()).decode()
@@ -53,5 +53,5 @@ def test_other_key_and_other_things(tmp_path: Path, rsa_key: rsa.RSAPrivateKey, 
 
 @pytest.mark.parametrize("value", [None, 5, "", "AA==", "no base64!", base64.b64encode(b"-----BEGIN").decode()])
 def test_what_is_no_pfx(value: object) -> None:
-    """Whatever is sent as a PFX is looked at without an error."""
+    """Any bytes sent as a PFX are examined without an error."""
     assert not examine_pfx(value, [PASSWORD]).is_pfx

@@ -1,4 +1,4 @@
-"""Rules on connectors and devices: each can be broken, and our own keep all of them."""
+"""Rules on connectors and devices: each can be broken, and our own parties keep all of them."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ PARTY_RULES = [name for name, rule in RULES.items() if rule.plans[0] in TOOLS]
 
 @pytest.mark.parametrize("rule", PARTY_RULES)
 async def test_flaw_breaks_exactly_its_rule(rule: str) -> None:
-    """A connector or device with one flaw breaks the rule that is named after it, and no other."""
+    """A connector or device with one flaw breaks the rule of the flaw's name, and no other."""
     plan = RULES[rule].plans[0]
     module = MODULES.get(rule, "plain")
     for seconds in (6, 90):

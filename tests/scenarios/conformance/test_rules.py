@@ -1,4 +1,4 @@
-"""Each rule can be broken, and is kept by a tool that does everything right: bad small tools, one flaw each."""
+"""Each rule is kept by a correct tool and broken by a tool with one flaw."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -60,18 +60,18 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 async def judged(stage: Stage, plan: str, modules: tuple[str, ...] = (), flaw: str = "") -> Judgement:
-    """Return what comes of the small tool in a plan, or some modules of it."""
+    """Return the verdicts on the small tool in a plan, or in some of its modules."""
     return await runner.run(PLANS[plan], SmallTool(plan, flaw), "small tool", only=modules, stages=[stage])
 
 
 def broken_rules(judgement: Judgement) -> dict[str, list[str]]:
-    """Return the rules that were broken, with the evidence."""
+    """Return the broken rules, with the evidence."""
     return {v.rule.id: [str(s) for s in v.seen] for v in judgement.verdicts if v.outcome in ("FAIL", "WARNING")}
 
 
 @pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if "import" in rule.plans])
 async def test_flaw_breaks_exactly_its_rule(stage: Stage, rule: str) -> None:
-    """A tool with one flaw breaks the rule that is named after it, and no other."""
+    """A tool with one flaw breaks the rule of the flaw's name, and no other."""
     plan, modules = BROKEN_IN.get(rule, ("import", ("plain",)))
     bad = await judged(stage, plan, modules, rule)
     assert list(broken_rules(bad)) == [rule], broken_rules(bad)
@@ -82,7 +82,7 @@ async def test_flaw_breaks_exactly_its_rule(stage: Stage, rule: str) -> None:
 
 @pytest.mark.parametrize("plan", ["import", "bulk", "update", "remove", "read"])
 async def test_right_tool_passes_every_plan(stage: Stage, plan: str) -> None:
-    """The tool without a flaw breaks no rule in any module of any plan, and keeps each that its plan exercises."""
+    """The tool without a flaw breaks no rule in any module, and keeps each rule that its plan exercises."""
     judgement = await judged(stage, plan)
     assert broken_rules(judgement) == {}
     assert judgement.verdict == "PASS"

@@ -1,4 +1,4 @@
-"""What is told about a tool holds no secret, in none of the forms in which tools send them, and nothing unprintable."""
+"""Reports on a tool contain no secret, in any form in which tools send them, and nothing unprintable."""
 
 import base64
 from urllib.parse import quote
@@ -21,7 +21,7 @@ def test_each_form_is_taken_out(form: str) -> None:
 
 
 def test_shapes_are_taken_out() -> None:
-    """Private keys and tokens that nobody knew of are known by their shape."""
+    """Unknown private keys and tokens are recognised by their shape."""
     key = "-----BEGIN PRIVATE KEY-----\\nMIIE\\n-----END"
     assert Scrub([])(f'{{"key": "{key}'.removesuffix("-----END")) == '{"key": "[private key]'
     assert "eyJ" not in Scrub([])("x eyJ0eXAiOiJKV1Qi.eyJhdWQiOiJodHRw.c2lnbmF0dXJl y")
@@ -29,7 +29,7 @@ def test_shapes_are_taken_out() -> None:
 
 @given(st.text())
 def test_whatever_is_told_can_be_written(text: str) -> None:
-    """Every text becomes one that UTF-8 and XML can hold; what was clean stays as it is."""
+    """Every text becomes valid in UTF-8 and XML; a clean text stays unchanged."""
     told = Scrub([("empty", ""), ("none", None)])(text + "\udcfc\x1b\x01")
     told.encode("utf-8")
     assert "\x1b" not in told

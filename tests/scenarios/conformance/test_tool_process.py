@@ -1,4 +1,4 @@
-"""The command under test is a process of its own, and nothing of it outlives its run."""
+"""The command under test runs in its own process, and no part of it outlives its run."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from pfxlab.scenarios.conformance.tool import CommandTool
 
 
 def alive(number: int) -> bool:
-    """Return whether a process runs; one that has ended and was not waited for does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -20,7 +20,7 @@ def alive(number: int) -> bool:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds, at most thirty seconds."""
+    """Wait until a condition is true, at most thirty seconds."""
     for _ in range(1500):
         if holds():
             return
@@ -45,14 +45,14 @@ async def test_children_hold_nothing_up(tmp_path: Path) -> None:
 
 
 async def test_too_late() -> None:
-    """A command that does not end is stopped with its children, and what it said before is kept."""
+    """A command that does not end is stopped with its children, and its output until then is kept."""
     code, output, took = await ran("echo said before; sleep 30; true", 1)
     assert (code, output) == (None, "said before\n")
     assert took < 10
 
 
 async def test_flood() -> None:
-    """Of an endless output a first part is kept, and the rest is counted."""
+    """The first part of an endless output is kept, and the rest is counted."""
     code, output, _ = await ran("yes", 1)
     assert code is None
     assert 1024 * 1024 < len(output) < 1024 * 1024 + 100

@@ -1,4 +1,4 @@
-"""Verdicts on real tools by the command: our own passes every plan, a script with Microsoft's SDK gets what docs show."""
+"""Verdicts of the command on real tools: our own passes, a script with Microsoft's SDK gets the documented verdict."""
 
 import json
 import re
@@ -41,7 +41,7 @@ SDK = "examples/sdk_import/import_with_sdk.py"
 
 
 def command(*arguments: str) -> Result:
-    """Return what `pfxlab conformance` printed."""
+    """Return the output of `pfxlab conformance`."""
     return CliRunner().invoke(main, ["conformance", *arguments])
 
 
@@ -55,7 +55,7 @@ def judged(plan: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     "plan", ["update", *(pytest.param(one, marks=pytest.mark.campaign) for one in OWN if one != "update")]
 )
 def test_own_commands_pass(plan: str) -> None:
-    """Our own import commands pass every plan; all they are warned of is a right that one does not need."""
+    """Our own import commands pass every plan, with one warning: a right that is not needed."""
     done = judged(plan, "--json", "--", *PFXLAB, *OWN[plan])
     told = json.loads(done.stdout)
     broken = {rule["id"] for rule in told["rules"] if rule["outcome"] in ("FAIL", "WARNING")}
@@ -96,7 +96,7 @@ def test_sdk_script_gets_what_the_docs_show(tmp_path: Path) -> None:
 
 
 def test_tool_started_by_hand() -> None:
-    """Without a command the lab says with which arguments the tool is to be started, and asks for its exit code."""
+    """Without a command the lab shows the arguments to start the tool with, and asks for its exit code."""
     words = ["conformance", "run", "--plan", "import", "--module", "wrong-password", "--attach"]
     done = CliRunner().invoke(main, words, input="1\n")
     assert done.exit_code == 0, done.output
@@ -106,12 +106,12 @@ def test_tool_started_by_hand() -> None:
 
 
 def test_offered_plans_are_those_there_are() -> None:
-    """The names that the command offers before it loads a plan are the plans' own, in their order."""
+    """The plan names that the command offers before it loads any are those of the plans, in order."""
     assert list(PLANS) == list(PLAN_NAMES)
 
 
 def test_rules_and_plans_are_listed() -> None:
-    """The lists name every rule and plan, as text that leads on and as JSON."""
+    """The lists name every rule and plan, as text with the next step and as JSON."""
     assert [one["id"] for one in json.loads(command("rules", "--json").stdout)] == list(RULES)
     assert "Next: pfxlab conformance run" in command("rules").stdout
     plans = json.loads(command("plans", "--json").stdout)
@@ -137,13 +137,13 @@ def test_rules_and_plans_are_listed() -> None:
     ],
 )
 def test_bad_usage(arguments: tuple[str, ...], said: str) -> None:
-    """What cannot be run ends with 2 and a sentence before anything is started."""
+    """A command that cannot be run ends with code 2 and a sentence before anything is started."""
     done = command(*arguments)
     assert (done.exit_code, said in done.output) == (2, True), done.output
 
 
 def test_tool_that_cannot_be_started(tmp_path: Path) -> None:
-    """A file that the system cannot run ends with 3 and names the module; no verdict is given."""
+    """A file that the system cannot run ends with code 3 and the module's name, without a verdict."""
     script = tmp_path / "tool"
     script.write_text("echo no interpreter is named\n")
     script.chmod(0o755)
@@ -173,7 +173,7 @@ def test_interrupted(tmp_path: Path) -> None:
 
 
 def test_expected_failures(tmp_path: Path) -> None:
-    """A known failure passes the run, an unexpected pass of a whole plan fails it, and an unknown rule is refused."""
+    """A known failure passes the run, an unexpected pass of a complete plan fails it, and an unknown rule is refused."""
     known = tmp_path / "known.yaml"
     known.write_text(yaml.safe_dump({"works": "the tool is not written yet", "truth": "nor this"}))
     run = ("--module", "plain", "--expected-failures", str(known), "--", "sh", "-c", "exit 0")
@@ -191,7 +191,7 @@ def test_expected_failures(tmp_path: Path) -> None:
 
 
 def test_every_module_is_named() -> None:
-    """Evidence that is the same in several modules is told once, and names them all."""
+    """Identical evidence from several modules is shown once, with all their names."""
     runs = [
         ToolRun(name, [], 0, "", [], {}, facts={"reached": False}) for name in ("one-here", "two-here", "one-there")
     ]
@@ -200,7 +200,7 @@ def test_every_module_is_named() -> None:
 
 
 def test_verdicts_are_counted() -> None:
-    """A rule broken once is broken; one that nothing exercised says so; one whose modules were left out is skipped."""
+    """A rule broken once is broken; one without evidence is not exercised; one without its modules is skipped."""
     rule = RULES["bulk-continues"]
     assert judge(rule, []).outcome == "NOT EXERCISED"
     assert judge(rule, [], ["one-bad-file"]).outcome == "SKIPPED"
@@ -215,7 +215,7 @@ def test_verdicts_are_counted() -> None:
 
 @pytest.mark.parametrize(("outcome", "headline"), [("FAIL", "is not ASCII"), ("PASS", "is ASCII")])
 def test_headline_says_what_is_wrong(outcome: Outcome, headline: str) -> None:
-    """Terminal, JSON, JUnit and HTML name a broken rule by what is wrong, an unexpected pass by the rule."""
+    """Terminal, JSON, JUnit and HTML show what is wrong for a broken rule, and the rule for an unexpected pass."""
     one = Verdict(RULES["crypto-ascii"], outcome, [Seen("m", outcome == "PASS", "x", 0)], unexpected=outcome == "PASS")
     judgement = Judgement("import", "t", [one])
     console = Console(width=80, file=StringIO(), record=True)
@@ -227,7 +227,7 @@ def test_headline_says_what_is_wrong(outcome: Outcome, headline: str) -> None:
 
 
 def test_verdict_shows_title_and_address() -> None:
-    """Terminal, JSON, JUnit and HTML show the page a broken rule rests on, or how the lab came to assume it."""
+    """Terminal, JSON, JUnit and HTML show the source page of a broken rule, or why the lab assumes it."""
     broken = [Verdict(RULES[name], "FAIL", [Seen("m", False, "x", 0)], 1) for name in ("crypto-length", "no-duplicate")]
     judgement = Judgement("import", "t", broken)
     address = "https://www.rfc-editor.org/rfc/rfc8017#section-7.1.1"

@@ -1,4 +1,4 @@
-"""A small import tool that does everything right, and the same with one flaw at a time: what a verdict must find.
+"""A small import tool that does everything right, and its variants with one flaw each, which verdicts must find.
 
 It speaks HTTP by `requests` and runs in a thread of the test; each flaw is named after the rule it breaks.
 """
@@ -80,7 +80,7 @@ class Run:
             self.printed.append(f"token: {self.token}")
 
     def once(self, method: str, url: str, body: Any = None, **headers: Any) -> requests.Response | None:
-        """Send a request; None when no answer came."""
+        """Send a request; return None without a response."""
         if self.flaw == "signin-token-reused":
             self.sign_in()
         sent = {"Authorization": f"Bearer {self.token}", "client-request-id": str(uuid.uuid4()), **headers}
@@ -140,7 +140,7 @@ class Run:
     # Records
 
     def open(self, path: Path, password: str) -> Any:
-        """Return what a PFX holds, or end with a message."""
+        """Return the content of a PFX, or end with a message."""
         try:
             return pkcs12.load_pkcs12(path.read_bytes(), password.encode())
         except ValueError:
@@ -160,7 +160,7 @@ class Run:
         )
 
     def look(self, path: Path, opened: Any, purpose: str) -> None:
-        """Warn of what devices or connectors may refuse."""
+        """Warn about what devices or connectors may refuse."""
         if opened.additional_certs and self.flaw != "crypto-no-chain":
             self.printed.append(f"WARNING {path.name} brings a chain")
         if count_keys(path.read_bytes()) > 1:
@@ -187,7 +187,7 @@ class Run:
     def body(
         self, data: bytes, password: str, upn: str, purpose: str, thumbprint: str, start: datetime, end: datetime
     ) -> dict[str, Any]:
-        """Return the record, with what the flaw makes of it."""
+        """Return the record, changed by the flaw."""
         hours = {"identity-start": "startDateTime", "identity-end": "expirationDateTime"}
         dates = {
             "startDateTime": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -222,7 +222,7 @@ class Run:
         return base64.b64encode(done) if self.flaw == "crypto-base64" else done
 
     def first_tries(self, record: dict[str, Any]) -> None:
-        """Do what some flaws do before the right thing."""
+        """Carry out what some flaws do first."""
         without: dict[str, dict[str, Any]] = {
             "signin-bearer": {"Authorization": None},
             "signin-own-token": {"Authorization": "Bearer a.b.c"},
@@ -342,7 +342,7 @@ class Run:
             raise self.afterwards
 
     def bulk_plan(self) -> None:
-        """Import what a manifest names."""
+        """Import the files of a manifest."""
         self.sign_in()
         manifest, failed = Path(self.given["manifest"]), []
         with manifest.open(encoding="utf-8") as lines:
@@ -423,7 +423,7 @@ OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 @dataclass(frozen=True)
 class SmallTool:
-    """The tool, for one plan and with one flaw or none."""
+    """The tool for one plan, with one flaw or none."""
 
     plan: str
     flaw: str = ""

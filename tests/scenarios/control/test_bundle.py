@@ -1,4 +1,4 @@
-"""Reproduction bundles: a run in one file, without secrets, that runs again and says where it goes another way."""
+"""Reproduction bundles: a run in one file, without secrets, that can be replayed and compared."""
 
 import json
 import subprocess
@@ -33,13 +33,13 @@ for path in PATHS:
 
 
 def command(*arguments: str) -> Result:
-    """Return what a command printed."""
+    """Return the output of a command."""
     return CliRunner().invoke(main, list(arguments))
 
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
-    """Return the bundle of a scenario with a fault, a switch and a password of its own."""
+    """Return the bundle of a scenario with a fault, a switch and a chosen password."""
     scenario = tmp_path / "scenario.yaml"
     password = f"  - certificate: {{name: secret, user: user@pfxlab.example, password: {SECRET}}}\n"
     fault = "  - fault: {kind: key_missing, times: 1}\n"
@@ -58,7 +58,7 @@ def test_scenario_runs_again(recorded: Path, tmp_path: Path) -> None:
 
 
 def test_bundle_of_an_earlier_version_runs_again() -> None:
-    """A bundle written by commit 5b6d43b, which called a scenario a story, is read and gives the same journal."""
+    """A bundle written by commit 5b6d43b, which called a scenario a story, replays with the same journal."""
     done = command("replay", str(Path(__file__).with_name("wrong-purpose-of-5b6d43b.pfxlab.zip")))
     assert done.exit_code == 0, done.output
     assert "The same: 24 journal entries" in done.output
@@ -81,7 +81,7 @@ def test_bundle_tells_the_world_and_no_secret(recorded: Path) -> None:
 
 
 def test_another_way_is_told(recorded: Path, tmp_path: Path) -> None:
-    """A replay that goes another way ends with 1 and shows the first entry that differs."""
+    """A replay that differs ends with code 1 and shows the first different entry."""
     made = bundle.unpack(recorded.read_bytes())
     changed = [line.replace("delivery wanted", "delivery craved") for line in made.journal]
     other = tmp_path / "other.zip"
@@ -94,7 +94,7 @@ def test_another_way_is_told(recorded: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "version", "scenario"])
 def test_damaged_bundle(recorded: Path, tmp_path: Path, damage: str) -> None:
-    """A bundle that was cut, is of another version or another file is refused with what to do."""
+    """A truncated bundle, one of another version and another kind of file are refused with a remedy."""
     data = recorded.read_bytes()
     made = bundle.unpack(data)
     texts = {
@@ -118,7 +118,7 @@ def test_damaged_bundle(recorded: Path, tmp_path: Path, damage: str) -> None:
 
 
 def test_passwords_keep_their_shape() -> None:
-    """What stands for a password has its length, its digits, its signs and its other letters."""
+    """The replacement of a password has its length, with digits, signs and non-ASCII letters in the same places."""
     text = "steps:\n- {password: Grüße-12, name: password}\n- password: 'a b'\n- x: [{password: 12345}]\n"
     assert without_passwords(text) == (
         "steps:\n- password: xxüüx-00\n  name: password\n- password: x-x\n- x:\n  - password: '00000'\n"

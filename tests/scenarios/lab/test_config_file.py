@@ -1,4 +1,4 @@
-"""The configuration file: what it sets, what it refuses, and tenants that do not see each other."""
+"""The configuration file: its effects, its errors, and tenants that are isolated from each other."""
 
 import re
 from dataclasses import replace
@@ -25,7 +25,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_documented_example_is_read(tmp_path: Path) -> None:
-    """The example of the documentation sets what it says."""
+    """The example of the documentation has the documented effect."""
     config = read_config(written(tmp_path, EXAMPLE))
     assert (config.seed, config.explain, config.auto_approve_upn) == (7, True, "user@pfxlab.example")
     switches = config.switches
@@ -34,7 +34,7 @@ def test_documented_example_is_read(tmp_path: Path) -> None:
 
 
 async def test_own_tenant_takes_more(tmp_path: Path) -> None:
-    """An entry under the lab's own domain adds its users to the lab's tenant, where they sign in and are imported for."""
+    """An entry under the lab's own domain adds its users to the lab's tenant, for sign-in and imports."""
     async with new_lab(tmp_path / "lab", read_config(written(tmp_path, EXAMPLE))) as lab:
         lab.cloud.config = replace(lab.cloud.config, switches=Switches())
         graph = await admin(lab)
@@ -43,7 +43,7 @@ async def test_own_tenant_takes_more(tmp_path: Path) -> None:
 
 
 async def test_changes_over_graph_outlive_a_restart(tmp_path: Path) -> None:
-    """What was changed about a user over Graph is still so after a restart over the same file."""
+    """A user changed through Graph is still changed after a restart with the same file."""
     config = read_config(written(tmp_path, EXAMPLE))
     async with new_lab(tmp_path / "lab", config) as lab:
         graph = await setup(lab)
@@ -64,7 +64,7 @@ def test_command_line_wins(tmp_path: Path) -> None:
 
 
 def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
-    """A switch whose values are texts takes 404 and off without quotes, a number of seconds takes 1 and 0.5."""
+    """A switch with text values accepts 404 and off without quotes, one with seconds accepts 1 and 0.5."""
     text = "switches: {throttling: off, delete_missing: 404, connector_retry_seconds: 1, connector_lease_seconds: 0.5}"
     switches = read_config(written(tmp_path, text)).switches
     assert (switches.throttling, switches.delete_missing, switches.connector_retry_seconds) == ("off", "404", 1.0)
@@ -93,7 +93,7 @@ def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_unusable_file_says_where_and_what(tmp_path: Path, text: str, said: str) -> None:
-    """A file that cannot be used is refused with its place, what was expected and what came; the command ends with 2."""
+    """An invalid file is refused with the place, the expected and the actual value; the command ends with code 2."""
     path = written(tmp_path, text)
     with pytest.raises(ConfigProblem, match=re.escape(said)):
         read_config(path)
@@ -103,7 +103,7 @@ def test_unusable_file_says_where_and_what(tmp_path: Path, text: str, said: str)
 
 
 async def test_tenants_are_blind_to_each_other(tmp_path: Path) -> None:
-    """Two tenants sign in under their own domains and see neither each other's users nor certificates."""
+    """Two tenants sign in under their own domains and see no users or certificates of each other."""
     config = read_config(written(tmp_path, EXAMPLE.replace("throttling: documented", "throttling: off")))
     async with new_lab(tmp_path / "lab", config) as lab:
         ours = await admin(lab)
@@ -127,7 +127,7 @@ async def test_tenants_are_blind_to_each_other(tmp_path: Path) -> None:
 
 
 async def test_restart_keeps_consent_and_follows_the_file(tmp_path: Path) -> None:
-    """Over a restart consent stays, while roles and members are what the file says now."""
+    """After a restart consent is kept, while roles and members follow the file."""
     first = read_config(written(tmp_path, EXAMPLE.replace("roles: [intune_administrator]", "roles: []")))
     async with new_lab(tmp_path / "lab", first) as lab:
         directory = lab.cloud.directory
@@ -170,7 +170,7 @@ async def test_restart_keeps_consent_and_follows_the_file(tmp_path: Path) -> Non
     ],
 )
 def test_odd_value_is_refused_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
-    """What YAML can say and a configuration cannot mean is refused in a sentence that names file, place and what is near."""
+    """Valid YAML that is not a configuration is refused in a sentence with file, place and a suggestion."""
     path = written(tmp_path, text)
     with pytest.raises(ConfigProblem, match=sentence) as problem:
         read_config(path)

@@ -1,4 +1,4 @@
-"""What version 0.1 of commit 5b6d43b left on the disk opens: a lab's data, a snapshot, a connector, a fleet, a configuration.
+"""Data of version 0.1, commit 5b6d43b, can be opened: a lab, a snapshot, a connector, a fleet, a configuration.
 
 `of-5b6d43b` was made by that commit's own commands, with TEST ONLY keys: a lab of `config.yaml` whose phone holds an
 imported certificate, kept as the snapshot `kept`; after it a connector and a fleet beside the lab, and a laptop that
@@ -33,7 +33,7 @@ THUMBPRINT = "31e927001c0df1a26af4e295ad2a06c236435d2a"
 
 
 def unpack(name: str, folder: Path) -> Path:
-    """Return a folder with what an archive holds."""
+    """Return a folder with the content of an archive."""
     with zipfile.ZipFile(OLD / f"{name}.zip") as archive:
         archive.extractall(folder / name)
     return folder / name
@@ -50,7 +50,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 async def said(*arguments: str, code: int = 0) -> str:
-    """Return what a command prints."""
+    """Return the output of a command."""
     done = await asyncio.to_thread(
         subprocess.run, [*PFXLAB, *arguments], capture_output=True, text=True, check=False, timeout=60
     )
@@ -64,7 +64,7 @@ async def told(*arguments: str) -> Any:
 
 
 async def test_data_folder_goes_on(lab: Lab) -> None:
-    """Records, devices and what was under way are there: the laptop that waited gets its certificate."""
+    """Records, devices and pending deliveries are there: the waiting laptop gets its certificate."""
     assert [one["thumbprint"] for one in await told("pfx", "get", "--user", USER)] == [THUMBPRINT]
     await said("world", "device", "laptop", "platform=windows", f"user={USER}")
     await said("world", "settle")
@@ -83,7 +83,7 @@ async def test_snapshot_is_restored(lab: Lab) -> None:
 
 
 async def test_connector_folder_works_on(lab: Lab, tmp_path: Path) -> None:
-    """A connector enrolled then keeps its identity and event log, and the service takes its heartbeats."""
+    """A connector enrolled then keeps its identity and event log, and the service accepts its heartbeats."""
     folder = unpack("connector", tmp_path)
     service = folder / "service.json"
     # Its lab had another port; everything else is as it was.

@@ -21,7 +21,7 @@ UP = [sys.executable, "-m", "pfxlab", "up"]
 
 
 def facts(port: int) -> dict[str, Any]:
-    """Return what the ready file of a lab says that does not answer."""
+    """Return the facts of a lab that does not answer."""
     return {
         "graph_url": f"https://localhost:{port}", "control_url": f"https://localhost:{port}/lab/v1",
         "control_token": "TEST ONLY", "ca_file": "",
@@ -29,7 +29,7 @@ def facts(port: int) -> dict[str, Any]:
 
 
 def journal(*options: str) -> Result:
-    """Return what `pfxlab journal` did."""
+    """Return the result of `pfxlab journal`."""
     return CliRunner().invoke(main, ["journal", "--json", *options])
 
 
@@ -67,7 +67,7 @@ def test_the_only_lab_is_found_until_it_is_killed(folder: Path, up: subprocess.P
 
 
 def test_up_says_how_it_is_found_and_takes_its_file_along(folder: Path, up: subprocess.Popen[str]) -> None:
-    """The closing lines of `up` say that commands find it by themselves; a lab that ends leaves no file."""
+    """The last lines of `up` say that commands find the lab; a lab that ends leaves no file."""
     up.terminate()
     said, _ = up.communicate(timeout=60)
     assert "Further commands of pfxlab find this lab by themselves, as long as no other runs." in said
@@ -90,14 +90,14 @@ def test_several_labs_are_named(tmp_path: Path) -> None:
 
 
 def test_two_labs_with_one_port_have_files_of_their_own() -> None:
-    """A lab in another network namespace may have the same port; neither takes the other's file."""
+    """A lab in another network namespace may have the same port, and neither overwrites the other's file."""
     with announced(facts(1)) as one, announced(facts(1)) as two:
         assert one != two
         assert {lab.ready_file for lab in running_labs()} == {one, two}
 
 
 def test_a_broken_ready_file_of_a_dead_lab_does_not_count(folder: Path) -> None:
-    """A file that no process holds is no lab, whatever is in it."""
+    """A file that no process has locked is not a running lab, whatever its content."""
     folder.mkdir()
     (folder / "lab-9.json").write_text("{")
     assert running_labs() == []
@@ -108,7 +108,7 @@ def test_a_broken_ready_file_of_a_dead_lab_does_not_count(folder: Path) -> None:
 def test_without_a_runtime_folder_the_users_own_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None
 ) -> None:
-    """Where XDG_RUNTIME_DIR is unset, missing or another user's, ready files lie in a private folder of the user's."""
+    """If XDG_RUNTIME_DIR is unset, missing or another user's, ready files are in a private folder of the user."""
     monkeypatch.setattr("click.get_app_dir", lambda _: str(tmp_path / "home"))
     (tmp_path / "foreign").mkdir()
     if chosen is None:
@@ -126,7 +126,7 @@ def test_without_a_runtime_folder_the_users_own_serves(
 
 
 def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lab that can leave no ready file serves all the same, and says that commands do not find it, and why."""
+    """A lab that cannot write its ready file runs anyway, and says why commands do not find it."""
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     (tmp_path / "home").write_text("a file, no folder")
     environment = {**os.environ, "HOME": str(tmp_path / "home")}

@@ -1,4 +1,4 @@
-"""Check-ins on the lab's clock: bursts after enrolment, every eight hours, at once when asked for."""
+"""Check-ins on the lab's clock: bursts after enrolment, every eight hours, at once on request."""
 
 import asyncio
 from datetime import timedelta
@@ -15,7 +15,7 @@ __all__ = ["history"]
 
 
 async def test_day_of_a_pc_and_a_phone(lab: Lab) -> None:
-    """In the first day a PC comes 5 times in 15 minutes, 8 times in 2 hours and twice later, a phone 4 times and twice."""
+    """On its first day a PC checks in 5 times in 15 minutes, 8 times in 2 hours and twice later, a phone 4 times and twice."""
     lab.clock.freeze()
     begin = lab.clock.now()
     devices = {await lab.device(platform, UPN): platform for platform in ("windows", "ios")}
@@ -32,7 +32,7 @@ async def test_day_of_a_pc_and_a_phone(lab: Lab) -> None:
 
 
 async def test_certificate_arrives_with_the_second_check_in(lab: Lab, history: list[MailCertificate]) -> None:
-    """A certificate imported at noon is asked for by the next check-in and installed by the one eight hours later."""
+    """A certificate imported at noon is requested by the next check-in and installed by the one eight hours later."""
     await lab.start_connector()
     device = await lab.device("windows", UPN)
     await pass_time(lab, timedelta(days=1))
@@ -50,7 +50,7 @@ async def test_certificate_arrives_with_the_second_check_in(lab: Lab, history: l
 
 
 async def test_sync_wakes_the_device(lab: Lab, history: list[MailCertificate]) -> None:
-    """The action syncDevice in Graph brings the device at once, whatever its schedule."""
+    """The action syncDevice in Graph makes the device check in at once, whatever its schedule."""
     device = await lab.device("ios", UPN)
     lab.push_when_due()
     lab.clock.advance(timedelta(minutes=5))

@@ -1,4 +1,4 @@
-"""The benchmarks run and print the shape they promise; what they measure is for people, not for tests."""
+"""The benchmarks run and print the documented fields; their figures are not tested."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def test_connector_benchmark_prints_its_ratios() -> None:
 
 @pytest.mark.campaign
 def test_devices_benchmark_prints_its_ratios(tmp_path: Path) -> None:
-    """`pfxlab bench devices --json` prints ratios, kilobytes and what a delivery took, and writes its profile."""
+    """`pfxlab bench devices --json` prints ratios, kilobytes and the cost of a delivery, and writes its profile."""
     profile = tmp_path / "profile.txt"
     sizes = ["--devices", "20", "--sample", "10", "--turns", "1", "--delivered", "2"]
     command = [*PFXLAB, "bench", "devices", *sizes, "--profile", str(profile), "--json"]

@@ -30,7 +30,7 @@ def test_needed_capacity_of_even_arrivals_is_what_arithmetic_says() -> None:
 
 
 def test_an_hsm_takes_the_place_of_the_processor() -> None:
-    """With an HSM the private operations are its rate, as long as the processor keeps up with all else."""
+    """With an HSM the rate is that of its private operations, as long as the processor keeps up with the rest."""
     assert Rates(0.0004, 0.0001, 2).per_second == pytest.approx(4000)
     assert Rates(0.0004, 0.0001, 2, hsm=50).per_second == 50
     assert Rates(0.0004, 0.0001, 2, hsm=1e6).per_second == pytest.approx(20_000)
@@ -57,14 +57,14 @@ def test_planner_and_simulation_agree_within_a_tenth(number: int) -> None:
 
 
 def test_slow_hsms_of_large_tenants_are_simulated() -> None:
-    """A tenant that is simulated as a small share of itself, with connectors as slow, comes to an end all the same."""
+    """The simulation of a scaled-down tenant with slow connectors finishes."""
     seen = simulate(Tenant(500_000, 2, 3, 7200), 100.0, 5.0, largest=300)
     assert seen.flow.finished >= 7200 * 0.9
     assert seen.mean_wait > 0
 
 
 def test_assumptions_name_what_was_taken_for_granted() -> None:
-    """The assumptions speak of window, deliveries, queue, cores or HSM, and what is spared."""
+    """The assumptions mention window, deliveries, queue, cores or HSM, and the reserve."""
     tenant = Tenant(100, 2, 3, 7200)
     for rates, said in ((Rates(0.0003, 0.0001, 4), "300 µs of a core"), (Rates(0.0003, 0.0001, 4, 25), "HSM does 25")):
         text = " ".join(assumptions(tenant, rates, 600))
@@ -87,6 +87,6 @@ def test_plan_command_prints_one_json_object() -> None:
 
 @pytest.mark.parametrize("window", ["0h", "3x", "2d", "99h"])
 def test_a_strange_window_is_told(window: str) -> None:
-    """A window that is no time, or longer than a day, ends with code 2."""
+    """An invalid window, or one longer than a day, ends with code 2."""
     result = CliRunner().invoke(main, ["plan", "--users", "5", "--window", window])
     assert (result.exit_code, "expected a time up to 24h" in result.output) == (2, True)

@@ -1,4 +1,4 @@
-"""Load plans: what is wrong with one is said with its line; what the command line changes keeps its proportions."""
+"""Load plans: errors have the line; changes by the command line keep the plan's proportions."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ _GOOD = "title: t\npath: graph\nshape: {kind: constant, rate: 10, seconds: 5}\n"
     ],
 )
 def test_what_is_wrong_with_a_plan_is_said_with_its_line(text: str, said: str) -> None:
-    """Each mistake in a plan is told in a sentence with file, line and what was expected."""
+    """Each mistake in a plan is reported in a sentence with file, line and what was expected."""
     if not said:
         assert parse_plan(text, "p", "p.yaml").shape.lowest == 1
         return
@@ -58,7 +58,7 @@ def test_what_is_wrong_with_a_plan_is_said_with_its_line(text: str, said: str) -
 
 
 def test_a_plan_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """A file that is no text, and one that is not there, are told as such."""
+    """A file that is not text, and a missing file, are reported as such."""
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "x.yaml", tmp_path / "none.yaml"):
         with pytest.raises(PlanProblem, match="expected a plan as YAML text"):
@@ -66,7 +66,7 @@ def test_a_plan_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_built_in_plans_cover_every_path_and_shape() -> None:
-    """The plans that come with the lab load each path, and use each shape, at least once; each has thresholds."""
+    """The plans shipped with the lab use each path and each shape at least once, and each has thresholds."""
     plans = built_in().values()
     assert {plan.path for plan in plans} == set(PATHS)
     assert {plan.shape.kind for plan in plans} == set(KINDS)
@@ -74,7 +74,7 @@ def test_built_in_plans_cover_every_path_and_shape() -> None:
 
 
 def test_command_line_keeps_the_plans_proportions() -> None:
-    """Another highest rate moves the lowest along; so many users share the rate; the duration is what is asked."""
+    """A new highest rate scales the lowest, the given number of users shares it, and the duration is as given."""
     plan = parse_plan(_GOOD.replace("rate: 10", "rate: 10, start: 2"), "p", "p.yaml")
     assert isinstance(parse_plan(_GOOD + "users: 5.0\n", "p", "p.yaml").users, int)
     other = changed(plan, kind="wave", rate=50, seconds=9, users=25, processes=3)
@@ -84,7 +84,7 @@ def test_command_line_keeps_the_plans_proportions() -> None:
 
 
 def test_a_share_of_openssl_becomes_a_rate() -> None:
-    """A plan that names a share of OpenSSL's rate ramps up to it from its first step; a rate that is given wins."""
+    """A plan with a share of OpenSSL's rate ramps up to it from its first step; a given rate takes precedence."""
     text = "title: t\npath: crypto\nshape: {kind: ramp, openssl_share: 0.5, seconds: 15, steps: 5}\n"
     plan = parse_plan(text, "p", "p.yaml")
     real = with_rate(plan, 4000)
@@ -96,7 +96,7 @@ def test_a_share_of_openssl_becomes_a_rate() -> None:
 
 
 def test_a_ramp_has_no_more_steps_than_there_is_time_for() -> None:
-    """A shorter duration leaves out steps, and the first of them is a step's worth; other shapes become whole ramps."""
+    """A shorter duration drops steps, and the ramp starts with one step; other shapes become complete ramps."""
     plan = parse_plan(_GOOD.replace("constant", "ramp").replace("seconds: 5", "seconds: 60"), "p", "p.yaml")
     short = changed(plan, seconds=9).shape
     assert (short.steps, round(short.lowest, 3)) == (3, 3.333)
@@ -118,7 +118,7 @@ def test_a_ramp_has_no_more_steps_than_there_is_time_for() -> None:
     ],
 )
 def test_bad_use_of_the_command_is_told(arguments: tuple[str, ...], code: int, said: str) -> None:
-    """Options that do not go together end with code 2 and a sentence, before anything is started."""
+    """Incompatible options end with code 2 and a sentence, before anything is started."""
     result = CliRunner().invoke(main, ["load", *arguments])
     assert (result.exit_code, said in " ".join(result.output.split())) == (code, True), result.output
 
@@ -133,6 +133,6 @@ def test_plans_are_listed_and_their_schema_printed() -> None:
 
 
 def test_a_worker_needs_a_kit(tmp_path: Path) -> None:
-    """`load-worker` over a folder that is no kit ends with code 2."""
+    """`load-worker` with a folder that is not a kit ends with code 2."""
     result = CliRunner().invoke(main, ["load-worker", str(tmp_path)])
     assert (result.exit_code, "expected the kit of a load run" in result.output) == (2, True)

@@ -1,4 +1,4 @@
-"""What a run's seconds add up to, how it is judged, and who is said to have limited it."""
+"""Totals of a run, its verdict, and its bottleneck."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_a_ceiling_is_found() -> None:
 
 
 def test_a_run_that_ended_early_tells_of_its_whole_pieces() -> None:
-    """Pieces that a run did not come to are left out, and without any there is no saturation."""
+    """Pieces that a run did not reach are left out, and without any there is no saturation."""
     seen = Measured(_PLAN)
     assert seen.result()["saturation"] is None
     for second in range(5):
@@ -56,7 +56,7 @@ def test_a_run_that_ended_early_tells_of_its_whole_pieces() -> None:
 
 
 def test_what_ends_after_the_run_is_of_no_rate() -> None:
-    """Requests that end when the plan is over, or after a run was cut short, count for nothing; they were not sent."""
+    """Requests that end after the plan, or after an early end, do not count and are reported as unsent."""
     seen, cells = Measured(_PLAN), Cells()
     for second in (-1, 0, 15, 16, 20):
         cells.cell(second, PATH, "import").latencies.append(1.0)
@@ -76,7 +76,7 @@ def test_what_ends_after_the_run_is_of_no_rate() -> None:
 
 
 def test_failures_and_what_was_left_out_are_counted() -> None:
-    """Failed requests count by cause and add nothing to latency or rate; beats left out are told."""
+    """Failed requests count by cause and add nothing to latency or rate; skipped beats are reported."""
     seen, cells = Measured(_PLAN), Cells()
     cell = cells.cell(0, PATH, "import")
     cell.failures, cell.unsent = 2, 3
@@ -91,7 +91,7 @@ def test_failures_and_what_was_left_out_are_counted() -> None:
 
 @pytest.mark.parametrize("measure", sorted(MEASURES))
 def test_each_measure_is_judged(measure: str) -> None:
-    """Each measure is found in a run's result, kept by a bound on its right side and missed on the other."""
+    """Each measure is read from a run's result, and meets a bound on one side and misses it on the other."""
     result = {**measured(capacity=25), "openssl": {"ratio": 0.5}}
     (value,) = (one.measured for one in judge(_with(Threshold(measure, most=1e9)), result))
     assert value is not None
@@ -107,14 +107,14 @@ def test_each_measure_is_judged(measure: str) -> None:
 
 
 def test_what_was_not_measured_is_missed() -> None:
-    """A threshold about requests that did not occur is not kept."""
+    """A threshold on requests that did not occur is missed."""
     (judged,) = judge(_with(Threshold("p95_ms", of="nosuch", most=1)), measured())
     assert (judged.kept, judged.measured) == (False, None)
     assert "got nothing that measures it" in judged.text()
 
 
 def test_a_ratio_is_not_judged_without_openssl_or_saturation() -> None:
-    """Where OpenSSL does not run, or a run did not saturate, a threshold on the ratio is neither kept nor missed."""
+    """Without OpenSSL, or without saturation, a threshold on the ratio is neither kept nor missed."""
     for result, why in (
         ({**measured(capacity=25), "openssl": None}, "does not run here"),
         ({**measured(), "openssl": {"ratio": 0.01}}, "did not saturate"),
@@ -147,6 +147,6 @@ def test_processor_time_becomes_cores() -> None:
     ],
 )
 def test_what_limits_a_run_is_said(busy: dict[str, float], said: str) -> None:
-    """The sentence on the bottleneck follows from who was busy: event loop, machine, load generator or nobody."""
+    """The sentence on the bottleneck names what was busy: event loop, machine, load generator or nothing."""
     parties = {party: {"cores": cores, "cores_at_the_busiest": cores} for party, cores in busy.items()}
     assert said in bottleneck({"cores": 2, "parties": parties})

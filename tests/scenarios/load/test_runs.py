@@ -1,4 +1,4 @@
-"""Load runs as users start them: each path, many processes, workers by hand, and every way in which one ends."""
+"""Load runs as users start them: each path, several processes, workers by hand, and every kind of end."""
 
 import json
 import os
@@ -64,9 +64,9 @@ def report_of(folder: Path) -> dict[str, Any]:
     ["connector", *(pytest.param(one, marks=pytest.mark.campaign) for one in ("checkin", "enrollment", "graph"))],
 )
 def test_each_path_runs_by_one_command(tmp_path: Path, path: str) -> None:
-    """Each path runs from a plan file, each with another shape, does what is offered, and leaves a whole report.
+    """Each path runs from a plan file, each with another shape, keeps up with its load, and leaves a complete report.
 
-    The path crypto is run by those that follow.
+    The path crypto is run by the tests below.
     """
     processes = 2 if path == "connector" else 1
     done = load(tmp_path, plan_file(tmp_path, path), "--jobs", processes, "--json")
@@ -122,7 +122,7 @@ def test_two_workers_started_by_hand_share_the_load(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a run ends it in order with code 3 and writes what was measured until then."""
+    """Ctrl-C in the middle of a run ends it cleanly with code 3 and writes what was measured until then."""
     plan = plan_file(tmp_path, "graph")
     run = subprocess.Popen(
         command(tmp_path, plan, "--duration", "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
@@ -147,9 +147,9 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
 
 @pytest.mark.campaign
 def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
-    """A lab of a ready file is loaded; when it goes down the run ends with code 3, the reason and a partial report.
+    """A run against the lab of a ready file ends, when the lab goes down, with code 3, the reason and a partial report.
 
-    Afterwards nothing answers there, which is told before anything is prepared; so is a certificate of another CA.
+    A lab that no longer answers, and a certificate of another CA, are reported before anything is prepared.
     """
     process, facts = start(tmp_path)
     ready, plan = tmp_path / "ready.json", plan_file(tmp_path, "graph")
@@ -188,7 +188,7 @@ def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.campaign
 def test_locust_page_is_shown_while_a_run_goes_on(tmp_path: Path) -> None:
-    """With --ui Locust's page answers on loopback, and Ctrl-C after the run leaves a whole report and code 0."""
+    """With --ui Locust's page is served on loopback, and Ctrl-C after the run leaves a complete report and code 0."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]

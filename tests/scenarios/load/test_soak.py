@@ -1,4 +1,4 @@
-"""A soak: what grows is found, what does not is called flat."""
+"""A soak test: growth is found, and anything else is called flat."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ _HOUR = [float(minute) for minute in range(61)]
 
 
 def test_a_figure_that_fills_and_stays_is_flat() -> None:
-    """What rises in the first quarter and then stays, with some noise, does not grow."""
+    """A figure that rises in the first quarter and then stays level, with some noise, does not grow."""
     seen = growth(_HOUR, [100 + min(minute, 15) + minute % 2 for minute in _HOUR])
     assert seen.level == pytest.approx(115.5, abs=0.5)
     assert abs(seen.share) < 0.005
@@ -21,19 +21,19 @@ def test_a_figure_that_fills_and_stays_is_flat() -> None:
 
 
 def test_a_figure_that_grows_steadily_is_not_flat() -> None:
-    """What gains one in a hundred each minute gains 45 over the three quarters that count."""
+    """A figure that gains one percent a minute gains 45 over the three quarters that count."""
     seen = growth(_HOUR, [100 + minute for minute in _HOUR])
     assert seen.share * seen.level == pytest.approx(45)
     assert not seen.flat
 
 
 def test_what_falls_is_flat() -> None:
-    """A figure that shrinks is no growth."""
+    """A figure that shrinks is not growth."""
     assert Growth(100, -0.3).flat
 
 
 def test_too_short_a_soak_is_refused() -> None:
-    """Without three readings after settling there is nothing to say."""
+    """Fewer than three readings after settling are refused."""
     with pytest.raises(ValueError, match="expected a soak of several minutes"):
         growth([0, 1], [5, 5])
 

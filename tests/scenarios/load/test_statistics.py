@@ -1,4 +1,4 @@
-"""What load runs compute, against distributions and curves whose figures are known."""
+"""Statistics of load runs, against distributions and curves with known figures."""
 
 import math
 import random
@@ -55,7 +55,7 @@ def test_uniform_distribution_has_its_known_figures() -> None:
 
 @given(_LATENCIES, _LATENCIES)
 def test_merged_distributions_are_those_of_all_values(one: list[float], other: list[float]) -> None:
-    """What two load generators measured gives, put together, the figures of all their values."""
+    """The merged measurements of two load generators have the figures of all their values."""
     merged = Distribution(one)
     merged.add(other)
     assert merged.figures() == Distribution([*one, *other]).figures()
@@ -63,7 +63,7 @@ def test_merged_distributions_are_those_of_all_values(one: list[float], other: l
 
 @given(_LATENCIES)
 def test_figures_are_those_of_the_statistics_module(values: list[float]) -> None:
-    """Mean, deviation of the population, median and longest value agree with Python's own statistics."""
+    """Mean, population deviation, median and longest value agree with Python's statistics module."""
     seen = Distribution(values)
     assert seen.mean() == pytest.approx(statistics.fmean(values))
     assert seen.standard_deviation() == pytest.approx(statistics.pstdev(values), abs=1e-6)
@@ -89,21 +89,21 @@ def test_saturation_of_a_noisy_curve_is_its_ceiling(ceiling: float, steps: int, 
 
 
 def test_a_target_that_keeps_up_is_not_called_saturated() -> None:
-    """When all that was offered was done, the highest throughput is told, and that it is no ceiling."""
+    """When a run keeps up with all its load, the highest throughput is reported, and not as a ceiling."""
     found = saturation.find([(100, 100), (200, 199), (300, 297)])
     assert found == saturation.Saturation(297, reached=False, overloaded=297)
     assert "did not saturate" in found.text("imports")
 
 
 def test_overload_that_destroys_throughput_is_no_capacity() -> None:
-    """Of a target that sustains 4,300 and falls to 3,500 under twice the load, 4,300 is the ceiling, and the fall is told."""
+    """For a target that sustains 4,300 and falls to 3,500 under twice the load, 4,300 is the ceiling."""
     found = saturation.find([(3000, 3000), (4300, 4300), (4900, 4150), (5500, 3600), (6100, 3500)])
     assert found == saturation.Saturation(4300, reached=True, overloaded=3500)
     assert found.text("deliveries") == "saturates at 4,300 deliveries per second, and does 3,500 at the highest load"
 
 
 def test_same_load_at_different_times_counts_once() -> None:
-    """A constant load that is kept up with on average is not saturated by its slow moments."""
+    """A target that keeps up with a constant load on average is not saturated by slow moments."""
     found = saturation.find([(100, 92), (100, 108), (100, 99)])
     assert found is not None
     assert not found.reached
@@ -115,7 +115,7 @@ def test_no_points_have_no_saturation() -> None:
 
 
 def test_beats_keep_time_whatever_the_answers_take() -> None:
-    """Beats follow a fixed schedule: an answer that is late by less than a beat delays none of the later ones."""
+    """Beats follow a fixed schedule: a response late by less than a beat delays no later beat."""
     beat = Beat(1.0, 10.0)
     assert beat.next(10.75) == (0.25, 0)
     assert beat.next(11.5) == (0.5, 0)
@@ -123,7 +123,7 @@ def test_beats_keep_time_whatever_the_answers_take() -> None:
 
 
 def test_beats_that_are_past_are_left_out_and_counted() -> None:
-    """Who is late by whole beats goes on at once with the last of them and says how many were left out."""
+    """A user late by whole beats continues at once with the last of them and reports how many it skipped."""
     beat = Beat(1.0, 10.0)
     assert beat.next(14.5) == (0.0, 3)
     assert beat.due == 14.0
@@ -139,7 +139,7 @@ def test_users_begin_evenly_spread(count: int) -> None:
 
 @given(st.sampled_from(sorted(KINDS)), st.floats(1, 1000), st.floats(0, 1), st.floats(10, 600))
 def test_shapes_stay_between_start_and_rate(kind: str, rate: float, share: float, seconds: float) -> None:
-    """Every shape goes from its lowest to its highest rate and never outside, and ends when it should."""
+    """Every shape covers the range from its lowest to its highest rate, and ends on time."""
     shape = Shape(kind, rate, seconds, rate * share)
     seen = [shape.at(seconds * number / 500) for number in range(500)]
     assert all(one is not None and shape.lowest - 1e-9 <= one <= rate + 1e-9 for one in seen)
@@ -149,7 +149,7 @@ def test_shapes_stay_between_start_and_rate(kind: str, rate: float, share: float
 
 
 def test_morning_peaks_early_and_wave_in_the_middle() -> None:
-    """Monday morning has its peak at a quarter of the time, a roll-out at half of it."""
+    """The morning shape peaks at a quarter of the time, an enrolment wave at half of it."""
     for kind, peak in (("morning", 0.25), ("wave", 0.5)):
         shape = Shape(kind, 100, 1000)
         moments = [number / 10 for number in range(10_000)]

@@ -13,7 +13,7 @@ from pfxlab.scenarios.mail.canaries import of_key, of_password, search
 
 @given(st.binary(max_size=20), st.binary(max_size=20))
 def test_password_is_found_in_every_spelling(before: bytes, after: bytes) -> None:
-    """A password is found plain, as UTF-16, in hexadecimal, and in base64 whatever stands around it."""
+    """A password is found in plain text, as UTF-16, in hexadecimal, and in base64 at any offset."""
     secret = "correct-horse-battery"
     canary = [of_password("x", secret)]
     raw = secret.encode()
@@ -42,7 +42,7 @@ def test_key_is_found_in_its_usual_files(rsa_key: rsa.RSAPrivateKey) -> None:
 
 
 def test_other_content_is_clean(rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey) -> None:
-    """The public half and another key's file are no findings."""
+    """The public key and another key's file are not findings."""
     public = rsa_key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )

@@ -1,4 +1,4 @@
-"""Scenarios: the catalogue passes, what is no scenario is said with its line, a scenario that fails says why."""
+"""Scenarios: the catalogue passes, invalid files are refused with the line, a failed scenario says why."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ LATER = "  - import: mail\n  - pass: 1d\n"
 
 
 def scenario(more: str) -> Scenario:
-    """Return a scenario that goes on after the usual beginning."""
+    """Return a scenario with further steps after the common beginning."""
     return parse_scenario(BEGIN + more, "test", "test.yaml")
 
 
@@ -42,12 +42,12 @@ async def told(more: str, **options: Any) -> Run:
 
 
 def command(*arguments: str) -> Result:
-    """Return what `pfxlab scenario` printed."""
+    """Return the output of `pfxlab scenario`."""
     return CliRunner().invoke(main, ["scenario", *arguments])
 
 
 def test_scenario_of_an_hsm() -> None:
-    """The scenario of an HSM passes; SoftHSM is configured for a whole process, so that it has one of its own."""
+    """The HSM scenario passes in its own process, since SoftHSM is configured per process."""
     command = [*PFXLAB, "scenario", "run", "hsm-key", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     (told_as,) = json.loads(done.stdout)["scenarios"]
@@ -97,7 +97,7 @@ async def test_same_seed_gives_the_same_journal(name: str) -> None:
 
 
 async def test_steps_that_the_catalogue_does_not_use() -> None:
-    """Devices are locked, check in by name and get what they put off; snapshots lead back; clocks are put."""
+    """Devices are locked, check in by name and get what they deferred; snapshots are restored; the clock is set."""
     done = await told(
         LATER
         + """  - expect: {device: phone, holds: mail}
@@ -151,7 +151,7 @@ async def test_steps_that_the_catalogue_does_not_use() -> None:
     ],
 )  # fmt: skip
 async def test_scenario_that_fails_says_where_and_why(more: str, line: int, said: str) -> None:
-    """The first thing that is not as expected ends the scenario, with the line of its step, and what is known about why."""
+    """The first unmet expectation ends the scenario, with the line of its step and, where known, the cause."""
     done = await told(more)
     assert done.outcome == "failed"
     assert done.why.startswith(f"line {line}, ")
@@ -159,7 +159,7 @@ async def test_scenario_that_fails_says_where_and_why(more: str, line: int, said
 
 
 async def test_fault_that_never_struck_is_told() -> None:
-    """A fault that struck nothing is reported, and fails the scenario when that is asked for."""
+    """A fault that never struck is reported, and with --strict fails the scenario."""
     more = "  - fault: {kind: status, route: /nowhere}\n"
     done = await told(more)
     assert (done.outcome, done.idle_faults) == ("passed", ["fault-1 (status)"])
@@ -195,7 +195,7 @@ async def test_fault_that_never_struck_is_told() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_scenario_is_said_with_its_line(text: str, said: str) -> None:
-    """A file that is no scenario is refused before anything runs: line, place, what was expected, what came."""
+    """An invalid scenario is refused before anything runs, with line, place, expected and actual value."""
     with pytest.raises(ScenarioProblem) as caught:
         parse_scenario(text, "test", "test.yaml")
     assert str(caught.value).startswith(said)
@@ -208,7 +208,7 @@ def test_schema_is_one() -> None:
 
 
 def test_command_lists_and_shows() -> None:
-    """The list names every scenario; what `show` prints is a scenario again."""
+    """The list names every scenario; the output of `show` is a valid scenario."""
     listed = json.loads(command("list", "--json").stdout)
     assert [one["name"] for one in listed] == list(SCENARIOS)
     assert "Next: " in command("list").stdout
@@ -216,7 +216,7 @@ def test_command_lists_and_shows() -> None:
 
 
 def test_command_runs_scenarios(tmp_path: Path) -> None:
-    """A run ends with 0, 1 or 2 and tells people each step, programs JSON alone, and CI a JUnit file."""
+    """A run ends with 0, 1 or 2 and prints each step, or JSON alone, and writes a JUnit file for CI."""
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(BEGIN + LATER + "  - expect: {device: phone, holds: mail}\n")
     bad.write_text(BEGIN + "  - expect: {device: phone, holds: mail}\n")
@@ -256,7 +256,7 @@ def test_command_says_what_it_cannot_run(tmp_path: Path) -> None:
 
 
 async def test_refusal_is_not_one_of_before() -> None:
-    """An import of which no answer comes is not told by the reason of an earlier refusal."""
+    """An import without a response does not get the reason of an earlier refusal."""
     done = await told(
         "  - import: {certificate: mail, upn: nobody@pfxlab.example, refused: UserUnknown}\n"
         "  - fault: {kind: reset, route: POST */userPfxCertificates}\n"
@@ -266,7 +266,7 @@ async def test_refusal_is_not_one_of_before() -> None:
 
 
 async def test_five_years_pass_in_seconds() -> None:
-    """A scenario of four years and many check-ins takes seconds, since time passes by what is due in it."""
+    """A scenario of four years and many check-ins takes seconds, since time jumps from one event to the next."""
     done = await run(SCENARIOS["encryption-history"], keys=KEYS)
     assert done.outcome == "passed"
     assert done.journal[-1].time > "2025"
