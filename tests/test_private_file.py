@@ -22,7 +22,7 @@ SECRET = b"a secret of the lab"
     ("write", "mode"), [(private_file.replace, 0o600), (private_file.replace_public, 0o644)]
 )  # fmt: skip
 def test_a_reader_never_sees_half_a_file(tmp_path: Path, write: Callable[[Path, bytes], None], mode: int) -> None:
-    """Whoever has a file open goes on reading the whole old one; who opens it next gets the whole new one."""
+    """A reader with the file open still sees the complete old one; the next to open it gets the complete new one."""
     path = tmp_path / "ca.pem"
     write(path, b"old" * 1000)
     with path.open("rb") as reader:

@@ -35,7 +35,7 @@ def test_payload_is_found_by_its_uuid() -> None:
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused(data: bytes) -> None:
-    """Bytes that are no property list are refused with a PlistError and nothing else."""
+    """Bytes that are not a property list raise PlistError and no other error."""
     with pytest.raises(PlistError):
         mdm.parse_dict(data)
 
