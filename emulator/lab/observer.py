@@ -16,8 +16,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Tell an observer, where there is one, what was asked and what the client got."""
-    if request.transport is not None:
-        socket = request.transport.get_extra_info("socket")
+    socket = request.get_extra_info("socket")
+    if socket is not None:
         request.app[CONNECTIONS][socket.fileno()] = socket
     observer = request.app.get(OBSERVER)
     if observer is None or request.path.startswith(LABS_OWN):
