@@ -208,7 +208,7 @@ def _arguments(schema: Mapping[str, Any]) -> str:
     if "oneOf" in schema or schema.get("type") == "array":
         return "a name or a list of them"
     kinds = schema.get("type")
-    return {"string": "a text", "object": "names with values"}.get(str(kinds), "nothing")
+    return {"string": "text", "object": "names with values"}.get(str(kinds), "nothing")
 
 
 def control_page() -> str:
@@ -332,7 +332,7 @@ def load_page() -> str:
         "## What is measured, and how",
         "",
         "Simulated users act at a fixed interval (`pace`). Latency counts from the moment at which a request was due,",
-        "so that a slow target cannot hide its own delay (coordinated omission). Users that fall behind skip whole",
+        "so a slow target cannot hide its own delay (coordinated omission). Users that fall behind skip whole",
         "intervals; the report counts them. The saturation point is the mean throughput of the steps that do not keep",
         "up with their load, without the steps in which overload collapses throughput; those are reported separately.",
         "CPU-bound work (RSA, CMS, the devices' TLS) runs in a separate process beside each load generator. Emulator",
@@ -367,7 +367,7 @@ def load_page() -> str:
         "## How many connectors",
         "",
         "`pfxlab plan --users 10000 --devices-per-user 2 --certs-per-user 3 --window 2h` measures what one connector",
-        "does on this machine, says how many a tenant needs if all its devices check in within the window, and checks",
+        "does on this machine, estimates how many a tenant needs if all devices check in within the window, and checks",
         "the answer with a simulation that moves deliveries through the lab's own queue. `--hsm-rate R` models a",
         "connector whose private-key operations run in an HSM.",
         "",

@@ -97,7 +97,7 @@ DONE: Final = _object(done=_TEXT)
 
 VERBS: Final = (
     # What is in the lab
-    Verb("connector", "Start or stop a certificate connector; `batch`: requests at once; `own_keys`: a separate key"
+    Verb("connector", "Start or stop a certificate connector; `batch`: requests per lease; `own_keys`: a separate key"
          " store.",
          either(NAME, closed({"name": NAME, "action": {"enum": ["start", "stop"]}, "batch": _COUNT,
                               "own_keys": _FLAG}, [])),
@@ -108,7 +108,7 @@ VERBS: Final = (
     Verb("device", "Enrol a device of a user.",
          closed({"name": NAME, "platform": _PLATFORM, "user": UPN, "os_version": TEXT}, ["name", "platform", "user"]),
          first="name"),
-    Verb("action", "Ask Graph for an action on a device.",
+    Verb("action", "Request an action on a device over Graph.",
          closed({"device": NAME, "action": {"enum": ["syncDevice", "wipe", "retire", "delete"]}}), first="device"),
     Verb("profile", "Create a PKCS imported certificate profile and assign it, to the mail users if `groups` is left"
          " out.",
@@ -123,7 +123,7 @@ VERBS: Final = (
                  "pfx": {"enum": ["3des", "aes"]}, "chain": _FLAG,
                  "password": {"type": "string", "minLength": 1, "maxLength": 1000}}, ["name", "user"]),
          first="name"),
-    Verb("import", "Import certificates over Graph; `refused` names the rule that must refuse it.",
+    Verb("import", "Import certificates over Graph; `refused` names the rule that must refuse them.",
          either(NAME, _NAMES,
                 closed({"certificate": either(NAME, _NAMES), "upn": TEXT, "purpose": PURPOSE, "padding": _PADDING,
                         "key": NAME, "raw_password": _FLAG, "refused": TEXT}, ["certificate"])),
@@ -187,7 +187,7 @@ VERBS: Final = (
     Verb("bundle", "Return the reproduction bundle of this run, for `pfxlab replay`.",
          endpoint=Endpoint("bundle", "GET", "/bundle", {"type": "string", "format": "binary"})),
     # Questions
-    Verb("health", "Return that the emulator is up, with its seed and the lab's time.",
+    Verb("health", "Return the emulator's health, its seed and the lab's time.",
          endpoint=Endpoint("health", "GET", "/health", _object(status=_TEXT, seed=_WHOLE, time=_MOMENT), public=True)),
     Verb("damaged", "Return what of the lab's folder is damaged, with what to do; everything else goes on.",
          endpoint=Endpoint("damaged", "GET", "/damaged", _object(damaged=_LIST))),
@@ -232,7 +232,7 @@ def schema() -> dict[str, Any]:
 
 
 def check(name: str, given: Any) -> None:
-    """Let a verb with its arguments pass that the table has.
+    """Check a verb and its arguments against the table.
 
     Raises:
         ValueError: it has not, or not with these arguments; with the place.
@@ -251,7 +251,7 @@ def check(name: str, given: Any) -> None:
 
 
 def check_steps(given: Sequence[Any]) -> None:
-    """Let steps of a scenario pass that the table has.
+    """Check the steps of a scenario against the table.
 
     Raises:
         ValueError: the first that it has not, with its number.
@@ -271,7 +271,7 @@ def check_steps(given: Sequence[Any]) -> None:
 
 
 def check_values(name: str, given: Any) -> None:
-    """Check what a schema cannot say of a verb's arguments: faults, switches, spans and moments that can be.
+    """Check what a schema cannot express about a verb's arguments: faults, switches, spans and moments.
 
     Raises:
         ValueError: what was expected, and what came.

@@ -19,13 +19,16 @@ PATHS: Final = {
         "enrolments",
         "new devices, from enrolment to the first installed certificate, with a connector at work",
     ),
-    "connector": ("deliveries", "connectors that lease, re-encrypt and complete, against a queue that never ends"),
+    "connector": (
+        "deliveries",
+        "connectors that lease, re-encrypt and complete, against a queue that never runs empty",
+    ),
     "crypto": ("deliveries", "only the connector's re-encryption, in memory"),
 }
 """Path → the unit of its rate, and a description."""
 
 _BATCHED: Final = ("connector", "crypto")
-"""Paths on which a beat is a batch of deliveries."""
+"""Paths on which an action is a batch of deliveries."""
 
 _USUAL_BATCH: Final = 100
 _NO_RATE: Final = 1.0
@@ -77,7 +80,7 @@ class Threshold:
 class LoadPlan:
     """A load plan.
 
-    `pace`: beats per second of one simulated user; `batch`: deliveries in one of its beats, 1 but for connector and
+    `pace`: actions per second of one simulated user; `batch`: deliveries per action, 1 except for connector and
     crypto. `processes`: load generators, each with a process beside it for CPU-bound work.
     `openssl_share`: the highest rate is this share of OpenSSL's private operations per second on all cores of the
     machine, measured when the run begins; 0 when the plan gives a rate. `share_users`: how many simulated users share
@@ -173,17 +176,17 @@ def schema() -> dict[str, Any]:
         "title": "A load plan of PFX Lab",
         "type": "object",
         "properties": {
-            "title": {**text, "description": "what the run is to find out"},
+            "title": {**text, "description": "what the run should find out"},
             "path": {"enum": list(PATHS), "description": paths},
             "shape": {**shape, "description": "how the load goes over time"},
-            "pace": _number(above=True, description="beats per second of one simulated user; 1 when left out"),
+            "pace": _number(above=True, description="actions per second of one simulated user; 1 when left out"),
             "batch": {
                 **whole,
                 "maximum": 1000,
-                "description": "connector, crypto: deliveries in a beat; 100 when left out",
+                "description": "connector, crypto: deliveries per action; 100 when left out",
             },
             "processes": {**whole, "maximum": 64, "description": "load generators; 1 when left out"},
-            "seed": {"type": "integer", "minimum": 0, "description": "chances derive from it; 7 when left out"},
+            "seed": {"type": "integer", "minimum": 0, "description": "seed of random decisions; 7 when left out"},
             "platforms": {
                 **weights,
                 "properties": {name: {"type": "integer", "minimum": 0} for name in PLATFORMS},

@@ -52,7 +52,7 @@ def schema() -> dict[str, Any]:
                 "description": "what the scenario stands for: a document, a report, or an anchor of docs/sources.md",
             },
             "start": {**MOMENT, "description": f"when it begins on the lab's clock; {START} when left out"},
-            "seed": {"type": "integer", "minimum": 0, "description": "ids and chances derive from it; 7 when left out"},
+            "seed": {"type": "integer", "minimum": 0, "description": "seed of ids and random faults; 7 when left out"},
             "switches": {"type": "object", "description": "switches of docs/divergences.md"},
             "steps": {"type": "array", "minItems": 1, "items": verbs.schema()},
         },
