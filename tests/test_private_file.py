@@ -57,7 +57,7 @@ def test_a_new_file_does_not_take_a_name_that_is_a_link(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
 
 
-def test_nothing_stays_of_a_file_that_could_not_be_written(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_file(tmp_path: Path) -> None:
     """A name that is a folder cannot be replaced, and no half-written file stays beside it."""
     (tmp_path / "key.pem").mkdir()
     with pytest.raises(OSError, match=r"key\.pem"):
@@ -67,7 +67,7 @@ def test_nothing_stays_of_a_file_that_could_not_be_written(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])
 @pytest.mark.parametrize("use", [Store, lambda path: EventLogFile(path, LabClock())], ids=["store", "event log"])
-def test_a_file_that_is_no_file_is_not_opened(tmp_path: Path, use: Callable[[Path], object], kind: str) -> None:
+def test_special_file_is_not_opened(tmp_path: Path, use: Callable[[Path], object], kind: str) -> None:
     """The database and the connector's event log are not kept in what somebody else's link or pipe leads to."""
     path, elsewhere = tmp_path / "kept", tmp_path / "elsewhere"
     if kind == "link":

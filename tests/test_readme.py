@@ -92,7 +92,7 @@ def test_python_block_runs() -> None:
     assert done.stdout.strip() == "0 imported certificates", done.stderr
 
 
-def test_transcript_is_what_the_demo_prints() -> None:
+def test_transcript_matches_the_demo() -> None:
     """The transcript is the demo's output line by line, except for times, addresses, sizes and thumbprints."""
     (transcript,) = re.findall(r"```text\n(PFX Lab demo, .*?)```", GUIDES["docs/demo.md"], re.DOTALL)
     assert masked(on_terminal("pfxlab demo"))[: len(masked(transcript))] == masked(transcript)
@@ -106,7 +106,7 @@ def test_make_targets_exist() -> None:
     assert "pytest" in run("make --dry-run test").stdout
 
 
-def test_ci_runs_what_make_test_runs() -> None:
+def test_ci_runs_make_test() -> None:
     """The CI script ends in `make test` and adds no check of its own."""
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("exec make test")
 
@@ -129,7 +129,7 @@ print(requests.post(url, json=record, headers={"Authorization": "Bearer " + toke
 """
 
 
-def test_journal_box_is_what_the_command_shows() -> None:
+def test_journal_box_matches_the_command() -> None:
     """The guide's journal box is the output of `pfxlab journal` for that refusal, except for the time."""
     guide = GUIDES["docs/where-a-chain-breaks.md"]
     (shown,) = re.findall(r"one box for each request:\n\n```text\n(.*?)```", guide, re.DOTALL)

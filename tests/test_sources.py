@@ -57,7 +57,7 @@ CITED = {name: cited for name in TEXTS if (cited := _cited(name))}
 
 
 @pytest.mark.parametrize("one", facts().values(), ids=lambda one: one.anchor)
-def test_fact_says_where_it_is_from(one: Fact) -> None:
+def test_fact_names_its_source(one: Fact) -> None:
     """A fact is documented or observed on a dated public page, or says how it was measured or why it is assumed."""
     assert one.confidence in CONFIDENCES
     assert one.text.endswith(".")
@@ -88,7 +88,7 @@ def test_anchors_are_headings() -> None:
 
 
 @pytest.mark.parametrize("name", CITED)
-def test_every_citation_leads_to_a_fact(name: str) -> None:
+def test_every_citation_resolves(name: str) -> None:
     """Each anchor that a file cites is that of a fact."""
     assert sorted(CITED[name] - set(facts())) == []
 
@@ -107,7 +107,7 @@ def test_rules_and_scenarios_are_among_the_citations() -> None:
 
 
 @pytest.mark.parametrize("form", OLD_FORMS)
-def test_no_citation_leads_nowhere(form: str) -> None:
+def test_no_dead_citations(form: str) -> None:
     """No file cites anything in a form that names no anchor."""
     assert [f"{name}: {found[0]}" for name, text in TEXTS.items() if (found := re.search(form, text))] == []
 

@@ -81,7 +81,7 @@ def test_other_hosts_are_out_of_reach() -> None:
         ("", "expected CONNECT"),
     ],
 )
-def test_what_the_proxy_lets_through(line: str, reason: Any) -> None:
+def test_proxy_allows_only_microsoft_hosts(line: str, reason: Any) -> None:
     """Only CONNECT to port 443 of Microsoft's hosts is let through, and a refusal says what was expected."""
     decision = decide(line)
     assert decision is None if reason is None else reason in (decision or "")

@@ -104,7 +104,7 @@ def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
         stop(process)
 
 
-def test_ready_file_says_what_tools_need(up: dict[str, Any]) -> None:
+def test_ready_file_has_every_documented_key(up: dict[str, Any]) -> None:
     """The ready file has every documented key, its files exist, and it is removed when the lab ends."""
     wanted = {"graph_url", "authority_url", "tenant_id", "ca_file", "application", "limited_application", "mail_user"}
     assert wanted | {"connector_public_key_file", "control_url"} <= set(up)
@@ -113,7 +113,7 @@ def test_ready_file_says_what_tools_need(up: dict[str, Any]) -> None:
     assert Path(up["ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
 
 
-def test_port_in_use_is_said(up: dict[str, Any]) -> None:
+def test_port_in_use_is_reported(up: dict[str, Any]) -> None:
     """A port in use ends `up` with exit code 3 and a sentence that names the port."""
     port = up["graph_url"].rpartition(":")[2]
     done = subprocess.run([*PFXLAB, "up", "--port", port], capture_output=True, text=True, check=False, timeout=600)

@@ -105,7 +105,7 @@ def test_no_two_envelopes_share_key_or_iv() -> None:
 
 
 @pytest.mark.parametrize("certificate", [b"", b"\x30\x03\x02\x01\x01", CERTIFICATES[2048][:-1], b"\xff" * 40])
-def test_what_is_no_certificate_is_refused(certificate: bytes) -> None:
+def test_invalid_certificate_is_refused(certificate: bytes) -> None:
     """Bytes that are not a certificate are refused with a named error."""
     with pytest.raises(RecipientUnusable, match="expected a DER certificate"):
         envelop(b"x", certificate)

@@ -42,7 +42,7 @@ def test_existing_key_is_not_overwritten(tmp_path: Path, rsa_key: rsa.RSAPrivate
     assert SoftwareKsp(tmp_path).open("k").public_key() == before
 
 
-def test_key_removed_elsewhere_is_gone_here(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+def test_key_removed_by_another_process_is_missing(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     """A key that another process removed is missing even if it was used before, and a new key of that name is used."""
     running, other = SoftwareKsp(tmp_path), SoftwareKsp(tmp_path)
     first = other.add("k").public_key()

@@ -37,7 +37,7 @@ def test_longest_password_is_rfc_8017s(rsa_key: rsa.RSAPrivateKey, scheme: Paddi
 
 
 @pytest.mark.parametrize("scheme", padding.SUPPORTED)
-def test_decrypts_what_openssl_encrypted(rsa_key: rsa.RSAPrivateKey, scheme: PaddingScheme, tmp_path: Path) -> None:
+def test_decrypts_openssl_ciphertext(rsa_key: rsa.RSAPrivateKey, scheme: PaddingScheme, tmp_path: Path) -> None:
     """A password that OpenSSL encrypted with OAEP and the same hash for MGF1 is read."""
     (tmp_path / "key.pem").write_bytes(pkcs8_pem(rsa_key))
     digest = DIGESTS[scheme]

@@ -37,7 +37,7 @@ def test_opens_both_forms(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certific
 
 
 @pytest.mark.parametrize(("legacy", "shown"), [(True, "pbeWithSHA1And3-KeyTripleDES-CBC"), (False, "AES-256-CBC")])
-def test_forms_are_what_openssl_says(
+def test_public_key_formats_match_openssl(
     rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, legacy: bool, shown: str, tmp_path: Path
 ) -> None:
     """OpenSSL reads our exports and names the algorithms we claim."""
@@ -64,7 +64,7 @@ def problem(data: bytes, password: str = PASSWORD) -> str:
     return str(refused.value)
 
 
-def test_wrong_password_is_said(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+def test_wrong_password_is_reported(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
     """A wrong password is called that, and is not repeated."""
     for wrong in ("canary-4711", "canary\0", "canary".encode("utf-16-le").decode()):
         said = problem(export_pfx("n", rsa_key, certificate, PASSWORD), wrong)
@@ -73,24 +73,24 @@ def test_wrong_password_is_said(rsa_key: rsa.RSAPrivateKey, certificate: x509.Ce
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"-----BEGIN CERTIFICATE-----\n", bytes(2000), b"\x30\x80\x00\x00"])
-def test_something_else_is_said(data: bytes) -> None:
+def test_other_files_are_reported(data: bytes) -> None:
     """A file that is not a PFX is reported as such, whatever it contains."""
     assert "not a PFX" in problem(data)
 
 
-def test_truncated_pfx_is_no_pfx(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+def test_truncated_pfx_is_refused(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
     """A truncated PFX is refused as not a PFX."""
     assert "not a PFX" in problem(export_pfx("n", rsa_key, certificate, PASSWORD)[:-20])
 
 
-def test_missing_key_is_said(certificate: x509.Certificate) -> None:
+def test_missing_key_is_reported(certificate: x509.Certificate) -> None:
     """The error for a PFX without a key says that it has only certificates."""
     encryption = serialization.BestAvailableEncryption(PASSWORD.encode())
     data = pkcs12.serialize_java_truststore([pkcs12.PKCS12Certificate(certificate, b"n")], encryption)
     assert "no private key" in problem(data)
 
 
-def test_key_without_certificate_is_said(rsa_key: rsa.RSAPrivateKey) -> None:
+def test_key_without_certificate_is_reported(rsa_key: rsa.RSAPrivateKey) -> None:
     """The error for a PFX without a certificate says that it has only a key."""
     encryption = serialization.BestAvailableEncryption(PASSWORD.encode())
     data = pkcs12.serialize_key_and_certificates(b"n", rsa_key, None, None, encryption)
@@ -106,7 +106,7 @@ def test_two_keys_are_counted(
     assert "holds 2 private keys" in problem(two_keys(first, second))
 
 
-def test_expired_certificate_is_said(rsa_key: rsa.RSAPrivateKey) -> None:
+def test_expired_certificate_is_reported(rsa_key: rsa.RSAPrivateKey) -> None:
     """An expired certificate is refused with its date and what to do instead."""
     expired = self_signed(rsa_key, days=-5)
     pfx = open_pfx(export_pfx("n", rsa_key, expired, PASSWORD), PASSWORD)
@@ -114,7 +114,7 @@ def test_expired_certificate_is_said(rsa_key: rsa.RSAPrivateKey) -> None:
         check_validity(pfx, datetime.now(UTC))
 
 
-def test_future_certificate_is_said(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+def test_future_certificate_is_reported(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
     """A certificate that is not valid yet is refused with its date."""
     pfx = open_pfx(export_pfx("n", rsa_key, certificate, PASSWORD), PASSWORD)
     with pytest.raises(PfxProblem, match="not valid before"):
@@ -130,7 +130,7 @@ def test_chain_is_counted(rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateK
     assert open_pfx(data, PASSWORD).chain_length == 1
 
 
-def test_key_store_made_by_openssl_opens(
+def test_pfx_created_by_openssl_opens(
     rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, tmp_path: Path
 ) -> None:
     """A PFX that OpenSSL wrote, in its legacy form with RC2-40, opens."""

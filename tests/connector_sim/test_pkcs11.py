@@ -60,7 +60,7 @@ def openssl_oaep(key: rsa.RSAPublicKey, plain: bytes, digest: str, folder: Path)
 
 @pytest.mark.parametrize("bits", [2048, 3072, 4096])
 @pytest.mark.parametrize(("scheme", "digest"), [*zip(SUPPORTED, ["sha256", "sha384", "sha512"], strict=True)])
-def test_token_opens_what_openssl_encrypts(
+def test_token_decrypts_openssl_ciphertext(
     hsm: Pkcs11Ksp, tmp_path: Path, bits: int, scheme: PaddingScheme, digest: str
 ) -> None:
     """A key generated in the token decrypts OAEP with each hash and size, even where the token does not support it."""
@@ -196,7 +196,7 @@ def test_wrong_pin_is_tried_once(token: TokenSettings, tmp_path: Path) -> None:
     assert lines[6].endswith(" 2")
 
 
-def test_token_takes_no_key_that_the_product_would_not(hsm: Pkcs11Ksp) -> None:
+def test_token_refuses_unsupported_key_sizes(hsm: Pkcs11Ksp) -> None:
     """A key of another size or without a name is refused by the HSM's provider as by the software one."""
     small = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - small on purpose
     with pytest.raises(KeyStoreError, match="got 1024"):

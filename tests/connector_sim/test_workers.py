@@ -122,7 +122,7 @@ async def test_a_killed_worker_loses_nothing(workers: Workers, material: Materia
     assert before[0] not in children()
 
 
-async def test_files_where_the_connector_runs_are_no_modules(
+async def test_files_in_the_working_folder_are_not_imported(
     workers: Workers, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file in the working folder named like a standard library module does not stop the workers."""

@@ -95,7 +95,7 @@ def test_old_versions_call_new_algorithms_a_wrong_password(
 @pytest.mark.parametrize(("platform", "version", "expected"), [("ios", "18.1", TOO_MANY), ("macos", "15.1", [])])
 @behaviour("chain inside the PFX", "iOS", "refused: 9001", source="apple-pkcs12-payload")
 @behaviour("chain inside the PFX", "macOS", "taken", source="chain-on-a-mac")
-def test_only_a_mac_takes_a_chain(
+def test_only_a_mac_installs_a_chain(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey,
     certificate: x509.Certificate, platform: str, version: str, expected: list[int],
 ) -> None:  # fmt: skip
@@ -104,6 +104,6 @@ def test_only_a_mac_takes_a_chain(
     assert outcome(identity, pfx, platform, version) == expected
 
 
-def test_what_is_no_container_is_not_called_modern() -> None:
+def test_unreadable_container_is_not_called_modern() -> None:
     """Unreadable bytes pass this table; they fail when they are opened."""
     assert not is_modern(b"rubbish")

@@ -48,7 +48,7 @@ def enveloped(certificate: x509.Certificate, folder: Path, *options: str, conten
     ],
     ids=" ".join,
 )
-def test_opens_what_openssl_encrypts(
+def test_decrypts_openssl_messages(
     rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """Every cipher, key transport, recipient form and encoding that connectors and old mail use is read."""
@@ -57,7 +57,7 @@ def test_opens_what_openssl_encrypts(
     assert decrypt(message, certificate, rsa_key) == TEXT
 
 
-def test_another_certificate_is_no_recipient(
+def test_other_certificate_is_not_a_recipient(
     other_key: rsa.RSAPrivateKey, certificate: x509.Certificate, tmp_path: Path
 ) -> None:
     """A message to another recipient is recognised before any key is used."""

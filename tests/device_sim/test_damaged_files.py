@@ -140,7 +140,7 @@ def test_damaged_list_loses_no_device(fleet: Path, damage: Callable[[Path], None
 
 
 @pytest.mark.parametrize("damage", [make_folder, make_loop])
-def test_unreadable_list_is_told(fleet: Path, damage: Callable[[Path], None]) -> None:
+def test_unreadable_list_is_reported(fleet: Path, damage: Callable[[Path], None]) -> None:
     """A fleet's list that cannot be read ends the command with the file and what to do."""
     damage(fleet / "fleet.jsonl")
     ended = show(fleet)
@@ -148,7 +148,7 @@ def test_unreadable_list_is_told(fleet: Path, damage: Callable[[Path], None]) ->
 
 
 @pytest.mark.parametrize("damage", [empty, halve, flip])
-def test_damaged_pool_of_keys_begins_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_damaged_key_pool_is_rewritten(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     """A damaged file of shared keys is written anew: each device has its own copy of the key it was given."""
     path = tmp_path / "keys.pem"
     KeyPool(path, 1).fill()
@@ -159,7 +159,7 @@ def test_damaged_pool_of_keys_begins_anew(tmp_path: Path, damage: Callable[[Path
     assert KeyPool(path, 1)().public_key() is not None
 
 
-def test_what_cannot_be_written_is_told(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+def test_unwritable_file_is_reported(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     """A certificate that cannot be written fails its device's check-in in a sentence, and is not in the store."""
     store = CertStore(tmp_path)
     store.install(Identity("source", self_signed(rsa_key), rsa_key))

@@ -140,7 +140,7 @@ def test_unreadable_certificate_is_refused(
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_what_is_installed_is_read_again(
+def test_installed_certificate_can_be_read(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, name: str
 ) -> None:
     """A certificate that is odd but readable is installed, and there after a restart of the device."""

@@ -247,7 +247,7 @@ def test_read_only_and_odd_values_are_refused(tree: PfxCertInstall, nodes: dict[
 
 
 @behaviour("Delete of a node", "Windows", "certificate and key go, a second one is 404", source="pfx-csp-rules")
-def test_delete_takes_certificate_and_key(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
+def test_delete_removes_certificate_and_key(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
     """Deleting the UniqueID removes certificate and key; a second time there is nothing to delete."""
     tree.atomic(add(nodes))
     delete = Verb("Delete", "1", (Item(target=f"{csp.USER_ROOT}/{ID}"),))

@@ -79,7 +79,7 @@ async def test_defect_is_the_protocols_own_error_and_an_entry(lab: Lab, monkeypa
         assert SECRET not in str(entry)
 
 
-async def test_what_breaks_behind_graphs_dispatch_is_the_same_defect(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_defect_behind_graphs_dispatch_is_reported_alike(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resource that breaks, alone or in a batch, is Graph's 500 with the rule `Defect` in the journal."""
 
     def broken(*_: object) -> None:
@@ -138,7 +138,7 @@ async def test_junk_under_a_content_encoding_is_a_bad_request(lab: Lab, coding: 
         b"\xc2\xb2:1",
     ],
 )
-async def test_host_that_is_none_is_a_bad_request(lab: Lab, host: bytes) -> None:
+async def test_invalid_host_is_a_bad_request(lab: Lab, host: bytes) -> None:
     """A Host header without a valid name and port gets 400 from every component: RFC 9112, section 3.2."""
     wire = RawWire(lab)
     for method, path, _, _, _ in PLACES:

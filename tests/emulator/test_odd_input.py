@@ -102,7 +102,7 @@ async def test_good_form_in_a_foreign_charset_signs_in(lab: Lab) -> None:
     assert (status, json.loads(answer)["token_type"]) == (200, "Bearer")
 
 
-async def test_authorization_of_odd_bytes_is_no_token(lab: Lab) -> None:
+async def test_authorization_of_odd_bytes_is_refused(lab: Lab) -> None:
     """Any bytes that are not a token get 401 from each service that accepts tokens."""
     wire = RawWire(lab)
     csr = {"connectorName": "n", "machineName": "m", "connectorVersion": "6.2501.0.0", "certificateRequest": "AAAA"}
@@ -170,7 +170,7 @@ def signed(key: rsa.RSAPrivateKey, certificate: x509.Certificate, claims: str) -
     return f"{text}.{encoded(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
 
-async def test_claim_that_is_no_moment_is_refused(
+async def test_claim_that_is_not_a_date_is_refused(
     lab: Lab, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
     """A client assertion whose exp or nbf is not a NumericDate gets AADSTS700027: RFC 7519, section 2."""
@@ -204,7 +204,7 @@ def test_status_of_a_device_is_a_decimal_number_or_none(text: str, number: int |
 
 
 @pytest.mark.parametrize("chain", [None, "text", 7, {"ErrorCode": 1}, ["text", 7, None], b"data"])
-def test_error_chain_of_another_type_holds_no_errors(chain: Any) -> None:
+def test_error_chain_of_another_type_is_ignored(chain: Any) -> None:
     """A value that an Apple device sends instead of an array of dictionaries is ignored."""
     assert mdm.dictionaries({"ErrorChain": chain}, "ErrorChain") == []
     assert mdm.dictionaries({"ErrorChain": [{"ErrorCode": 1}, 7]}, "ErrorChain") == [{"ErrorCode": 1}]

@@ -124,7 +124,7 @@ async def test_poison_ends_as_failed_with_its_reason(lab: Lab, material: Materia
     )
 
 
-async def test_key_file_without_access_is_said(lab: Lab, material: Material) -> None:
+async def test_key_file_without_access_is_reported(lab: Lab, material: Material) -> None:
     """A key that the service account may not read has its own reason."""
     path = lab.ksp.path(KEY_NAME)
     if os.geteuid() == 0:
@@ -304,7 +304,7 @@ async def test_certificate_is_renewed_in_time_and_the_old_one_dies(lab: Lab) -> 
     await stale.stop()
 
 
-async def test_outbound_proxy_is_gone_through(lab: Lab, material: Material) -> None:
+async def test_outbound_proxy_is_used(lab: Lab, material: Material) -> None:
     """A connector with an outbound proxy reaches the service only through it, with mutual TLS."""
     tunnels: list[str] = []
 
@@ -380,7 +380,7 @@ async def test_results_larger_than_a_message_go_in_several(lab: Lab, material: M
     assert len(uploads) > 1
 
 
-async def test_connector_deleted_while_it_waits_is_told(lab: Lab) -> None:
+async def test_long_poll_of_a_deleted_connector_ends(lab: Lab) -> None:
     """A long poll ends at once when its connector is deleted, and the connector gets no later requests."""
     made = lab.operator.credentials
     token = await lab.user_token(made.operator_upn, made.operator_password)
@@ -395,7 +395,7 @@ async def test_connector_deleted_while_it_waits_is_told(lab: Lab) -> None:
             await asyncio.wait_for(waiting, 25)
 
 
-async def test_message_too_large_is_told(lab: Lab) -> None:
+async def test_message_too_large_is_refused(lab: Lab) -> None:
     """A message over the service's size limit is refused with its size, in the contract's form."""
     made = lab.operator.credentials
     token = await lab.user_token(made.operator_upn, made.operator_password)

@@ -238,7 +238,9 @@ async def test_connector_that_cannot(
         ("InternalError", "RetryLater", False),
     ],
 )
-async def test_what_a_connector_reports(lab: Lab, history: History, code: str, told: str, final: bool) -> None:
+async def test_reasons_of_connectors_are_explained(
+    lab: Lab, history: History, code: str, told: str, final: bool
+) -> None:
     """The explanation has a connector's reason for a failed request, whether it retries or not."""
     await lab.start_connector()
     assert lab.connector is not None
@@ -267,7 +269,7 @@ async def ready(
     return device
 
 
-async def test_locked_phone_is_told(lab: Lab, history: History) -> None:
+async def test_locked_phone_is_explained(lab: Lab, history: History) -> None:
     """A phone that answered NotNow is explained as busy."""
     device = await ready(lab, "ios", history)
     assert isinstance(device, AppleDevice)
@@ -276,7 +278,7 @@ async def test_locked_phone_is_told(lab: Lab, history: History) -> None:
     assert why(lab) == "DeviceBusy"
 
 
-async def test_device_that_has_not_answered_is_told(
+async def test_device_without_a_result_is_explained(
     lab: Lab, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A PC that was sent its certificate and has not reported a result is explained."""
@@ -294,7 +296,7 @@ async def test_device_that_has_not_answered_is_told(
     assert why(lab) == "NotConfirmedYet"
 
 
-async def test_signed_out_user_is_told(lab: Lab, history: History) -> None:
+async def test_signed_out_user_is_explained(lab: Lab, history: History) -> None:
     """A PC that checked in without its user's session, and so requested nothing, is explained."""
     await lab.start_connector()
     device = await lab.device("windows", UPN)
@@ -306,7 +308,7 @@ async def test_signed_out_user_is_told(lab: Lab, history: History) -> None:
     assert why(lab) == "UserNotSignedIn"
 
 
-async def test_full_device_is_told(lab: Lab, history: History) -> None:
+async def test_full_device_is_explained(lab: Lab, history: History) -> None:
     """A phone without space for the certificate is explained."""
     device = await ready(lab, "ios", history)
     device.trouble = Trouble.STORAGE_FULL
@@ -315,7 +317,7 @@ async def test_full_device_is_told(lab: Lab, history: History) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code"), [("later", "UserAsked"), ("decline", "UserDeclined")])
-async def test_android_user_is_told(lab: Lab, history: History, answer: Any, code: str) -> None:
+async def test_android_user_is_explained(lab: Lab, history: History, answer: Any, code: str) -> None:
     """A pending notification, and a declined one, are explained."""
     device = await ready(lab, "android", history)
     assert isinstance(device, AndroidDevice)
@@ -324,7 +326,7 @@ async def test_android_user_is_told(lab: Lab, history: History, answer: Any, cod
     assert why(lab) == code
 
 
-async def test_android_without_lock_is_told(lab: Lab, history: History) -> None:
+async def test_android_without_lock_is_explained(lab: Lab, history: History) -> None:
     """An agent without access to the key store is explained."""
     device = await ready(lab, "androidForWork", history)
     assert isinstance(device, AndroidDevice)
@@ -340,7 +342,9 @@ async def test_android_without_lock_is_told(lab: Lab, history: History) -> None:
         ("usePassportForWorkKspOtherwiseFail", Behaviour(), "KeyStorageRefused"),
     ],
 )
-async def test_key_storage_is_told(lab: Lab, history: History, provider: str, behaviour: Behaviour, code: str) -> None:
+async def test_key_storage_is_explained(
+    lab: Lab, history: History, provider: str, behaviour: Behaviour, code: str
+) -> None:
     """A PC without the TPM or Hello container that its profile requires is explained."""
     device = await ready(lab, "windows", history, keyStorageProvider=provider)
     assert isinstance(device, WindowsDevice)
@@ -349,7 +353,7 @@ async def test_key_storage_is_told(lab: Lab, history: History, provider: str, be
     assert why(lab) == code
 
 
-async def test_chain_on_an_iphone_is_told(lab: Lab, history: History) -> None:
+async def test_chain_on_an_iphone_is_explained(lab: Lab, history: History) -> None:
     """A PFX with its chain on an iPhone is explained, with the error number that the portal shows."""
     await lab.start_connector()
     device = await lab.device("ios", UPN)
@@ -397,7 +401,7 @@ async def _another_thumbprint(_: Lab, __: History) -> dict[str, Any]:
         (_another_thumbprint, "AnotherCertificate"),
     ],
 )
-async def test_wrong_imports_are_told(
+async def test_wrong_imports_are_explained(
     lab: Lab, history: History, platform: str, breaks: Callable[[Lab, History], Awaitable[dict[str, Any]]], code: str
 ) -> None:
     """A wrong password, a blob that is not a PFX or of the year 0, and a wrong thumbprint fail on the device and are explained."""
@@ -410,7 +414,7 @@ async def test_wrong_imports_are_told(
 
 
 @pytest.mark.parametrize("platform", ["windows", "ios"])
-async def test_changed_key_is_told(lab: Lab, history: History, platform: str) -> None:
+async def test_changed_key_is_explained(lab: Lab, history: History, platform: str) -> None:
     """A device that lost its key cannot decrypt its delivery, which is explained."""
     device = await ready(lab, platform, history)
     stranger = MdmIdentity(device.identity.device_id, device.identity.certificate, lab.connector_key()._key)
@@ -422,7 +426,7 @@ async def test_changed_key_is_told(lab: Lab, history: History, platform: str) ->
     assert why(lab) == "EncryptedForAnotherKey"
 
 
-async def test_other_refusals_are_told(lab: Lab, history: History) -> None:
+async def test_other_refusals_are_explained(lab: Lab, history: History) -> None:
     """Any other refusal is explained with the device's own message."""
     device = await ready(lab, "ios", history)
     assert isinstance(device, AppleDevice)
@@ -433,7 +437,7 @@ async def test_other_refusals_are_told(lab: Lab, history: History) -> None:
     assert "12007" in told.links[-1].evidence
 
 
-async def test_what_is_no_longer_wanted_is_told(lab: Lab, history: History) -> None:
+async def test_certificates_no_longer_wanted_are_explained(lab: Lab, history: History) -> None:
     """A superseded certificate, one being removed, and one left on the device are explained."""
     await lab.start_connector()
     device = await lab.device("windows", UPN)

@@ -467,7 +467,7 @@ def world() -> Iterator[World]:
     made.close()
 
 
-def test_devices_hold_what_they_should_after_any_history(world: World, *, whole: bool) -> None:
+def test_devices_have_the_right_certificates_after_any_history(world: World, *, whole: bool) -> None:
     """After any history devices have the certificates that the rules require, and Graph shows the same."""
     history = type("History", (History,), {"world": world})
     run_state_machine_as_test(

@@ -127,7 +127,7 @@ async def test_deleted_record_is_taken_back(lab: Lab, history: list[MailCertific
     assert [held(device) for device in devices] == [[], []]
 
 
-async def test_nothing_stays_when_a_redelivery_is_cut_short(lab: Lab, history: list[MailCertificate]) -> None:
+async def test_interrupted_redelivery_leaves_nothing(lab: Lab, history: list[MailCertificate]) -> None:
     """A record changed and then deleted is removed from both devices, although its new delivery had begun."""
     devices, _ = await ready_lab(lab)
     record = await bring(lab, history[2])
@@ -140,7 +140,7 @@ async def test_nothing_stays_when_a_redelivery_is_cut_short(lab: Lab, history: l
     assert [held(device) for device in devices] == [[], []]
 
 
-async def test_unchanged_patch_delivers_nothing_anew(lab: Lab, history: list[MailCertificate]) -> None:
+async def test_unchanged_patch_does_not_redeliver(lab: Lab, history: list[MailCertificate]) -> None:
     """A PATCH that changes nothing a device would see leaves installed certificates alone."""
     devices, _ = await ready_lab(lab)
     record = await bring(lab, history[2])
@@ -238,7 +238,7 @@ async def test_folder_serves_one_lab_at_a_time(lab: Lab) -> None:
     ("file", "said"),
     [("cloud/cloud.db", "database"), ("operator/credentials.json", "delete that file to get new ones")],
 )
-async def test_damaged_folder_is_said(tmp_path: Path, file: str, said: str) -> None:
+async def test_damaged_folder_is_reported(tmp_path: Path, file: str, said: str) -> None:
     """A data folder with a damaged file is refused with the reason, and nothing in it changes."""
     async with new_lab(tmp_path):
         pass
@@ -250,7 +250,7 @@ async def test_damaged_folder_is_said(tmp_path: Path, file: str, said: str) -> N
 
 @behaviour("removed by its user", "Windows", "delivered again", source="removal")
 @behaviour("removed by its user", "iOS", "delivered again", source="removal")
-async def test_certificate_removed_by_hand_comes_back(lab: Lab, history: list[MailCertificate]) -> None:
+async def test_certificate_removed_by_hand_is_delivered_again(lab: Lab, history: list[MailCertificate]) -> None:
     """A certificate its user deletes on the device is delivered again, the same one."""
     devices, _ = await ready_lab(lab)
     await bring(lab, history[2])

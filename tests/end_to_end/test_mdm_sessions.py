@@ -297,7 +297,7 @@ async def test_deleted_device(lab: Lab, history: list[MailCertificate], platform
     assert len(held(device)) == left
 
 
-async def test_replaced_identity_makes_prepared_payloads_anew(lab: Lab, history: list[MailCertificate]) -> None:
+async def test_renewed_identity_gets_new_payloads(lab: Lab, history: list[MailCertificate]) -> None:
     """A certificate prepared for the key before a renewal is prepared again for the new key and installed."""
     for platform in ("windows", "ios"):
         device = await one_device(lab, platform, history[:1] if platform == "windows" else [])

@@ -37,7 +37,7 @@ def test_yaml_beyond_its_bounds_is_refused_while_it_is_read(text: str, said: str
     assert said in bounded_yaml.problem_of(refused.value)
 
 
-def test_what_people_write_is_within_the_bounds() -> None:
+def test_common_yaml_is_within_the_bounds() -> None:
     """Aliases, merged mappings and fifty levels are read as PyYAML's own loader reads them."""
     text = "base: &base {a: 1, b: [x, y]}\nother: {<<: *base, c: 0x1f}\n"
     assert bounded_yaml.load(text) == yaml.safe_load(text)

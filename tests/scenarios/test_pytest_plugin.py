@@ -214,7 +214,7 @@ def test_graph_in_process_refuses_as_over_https(lab: TestLab) -> None:
     assert lab.graph.get("/v1.0/$metadata").body.startswith("<?xml")
 
 
-def test_journal_waits_and_tells_what_is_near(lab: TestLab) -> None:
+def test_journal_wait_names_the_nearest_entry(lab: TestLab) -> None:
     """A wait ends with the entry, from any thread; one that times out names the nearest entry."""
     timer = threading.Timer(0.1, lambda: lab.graph.get("/v1.0/groups"))
     timer.start()
@@ -249,7 +249,7 @@ def test_state_time_and_switches(lab: TestLab) -> None:
         lab.import_certificate(lab.certificate(), upn="nobody@pfxlab.example")
 
 
-def test_devices_tell_what_they_hold(lab: TestLab) -> None:
+def test_devices_show_their_certificates(lab: TestLab) -> None:
     """A device shows what it has and why not; a locked one installs nothing until it is unlocked."""
     mail = lab.certificate()
     lab.profile("ios")

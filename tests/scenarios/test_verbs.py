@@ -126,7 +126,7 @@ def test_failed_expectation_is_a_failed_verdict(session: TestLab) -> None:
     assert run(session, "lock", "phone", "locked=true").exit_code == 2
 
 
-def test_answers_are_json_when_asked(session: TestLab) -> None:
+def test_output_is_json_on_request(session: TestLab) -> None:
     """With --json a verb prints its answer and nothing else."""
     assert json.loads(run(session, "--json", "user", "ann@pfxlab.example").output) == {
         "done": "ann@pfxlab.example in the directory"

@@ -11,7 +11,7 @@ UUID = "11111111-2222-4333-8444-555555555555"
 
 
 @given(st.binary(max_size=300), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
-def test_template_is_filled_with_exactly_what_was_given(pfx: bytes, password: str) -> None:
+def test_template_is_filled_with_exactly_the_given_values(pfx: bytes, password: str) -> None:
     """A template filled by the connector keeps PKCS#12 and password byte for byte, markup included."""
     template = mdm.pkcs12_payload_template(UUID, "id", "name")
     (payload,) = plistlib.loads(mdm.fill_pkcs12_payload(template, UUID, pfx, password))
@@ -19,7 +19,7 @@ def test_template_is_filled_with_exactly_what_was_given(pfx: bytes, password: st
     assert (payload["PayloadContent"], payload["Password"]) == (pfx, password)
 
 
-def test_template_itself_holds_no_secret() -> None:
+def test_template_has_no_secret() -> None:
     """The cloud's template contains neither PKCS#12 nor password."""
     (payload,) = plistlib.loads(mdm.pkcs12_payload_template(UUID, "id", "name"))
     assert "PayloadContent" not in payload
@@ -40,7 +40,7 @@ def test_other_bytes_are_refused(data: bytes) -> None:
         mdm.parse_dict(data)
 
 
-def test_encrypted_profile_has_the_keys_apple_asks_for() -> None:
+def test_encrypted_profile_has_the_keys_apple_requires() -> None:
     """An encrypted profile carries EncryptedPayloadContent and no PayloadContent."""
     profile = plistlib.loads(mdm.encrypted_profile("id", UUID, "name", b"cms"))
     assert profile["EncryptedPayloadContent"] == b"cms"

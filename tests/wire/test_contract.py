@@ -66,9 +66,7 @@ def fits(name: str, body: object) -> bool:
 
 
 @given(PASSWORD_ITEM | PAYLOAD_ITEM, CHANGE, DROP)
-def test_reader_of_work_refuses_what_the_schema_refuses(
-    item: contract.WorkItem, change: dict[str, Any], drop: set[str]
-) -> None:
+def test_reader_of_work_agrees_with_the_schema(item: contract.WorkItem, change: dict[str, Any], drop: set[str]) -> None:
     """The fast reader accepts no lease that its schema refuses, and raises only ContractError."""
     body = json.loads(contract.write_work(LEASE, 1, [item]))
     body["items"][0] = {n: v for n, v in {**body["items"][0], **change}.items() if n not in drop}
@@ -80,7 +78,7 @@ def test_reader_of_work_refuses_what_the_schema_refuses(
 
 
 @given(RESULT, CHANGE, DROP)
-def test_reader_of_results_refuses_what_the_schema_refuses(
+def test_reader_of_results_agrees_with_the_schema(
     result: contract.Result, change: dict[str, Any], drop: set[str]
 ) -> None:
     """The fast reader accepts no completion that its schema refuses, and raises only ContractError."""
@@ -101,7 +99,7 @@ def test_reader_of_results_refuses_what_the_schema_refuses(
         ({"max": "1", "waitSeconds": 0}, "max: expected type"),
     ],
 )
-def test_broken_message_says_where_and_what(body: object, said: str) -> None:
+def test_broken_message_is_refused_with_its_place(body: object, said: str) -> None:
     """A message that breaks the contract is refused with the place, the rule, and the kind of value found."""
     with pytest.raises(contract.ContractError, match=said):
         contract.checked("lease", body)

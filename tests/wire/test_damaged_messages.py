@@ -96,7 +96,7 @@ def test_damaged_message_is_refused_in_the_readers_own_words(name: str, readers:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("name", ["SyncML", "SOAP", "plist"])
-def test_encoding_that_is_none_is_refused(name: str, encoding: str, readers: dict[str, Reader]) -> None:
+def test_unknown_encoding_is_refused(name: str, encoding: str, readers: dict[str, Reader]) -> None:
     """XML in an encoding that no parser knows, or that is for no text, is no message."""
     reader = readers[name]
     data = reader.whole.replace(b"utf-8", encoding.encode()).replace(b"UTF-8", encoding.encode())

@@ -58,7 +58,7 @@ def test_binary_is_read_in_every_spelling(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", ["====a", "a", "ab*d", "ä==="])
-def test_other_text_is_no_binary(text: str) -> None:
+def test_invalid_base64_is_refused(text: str) -> None:
     """Text that is not base64 is refused without repeating it."""
     with pytest.raises(ValueError, match="expected base64"):
         edm.parse_binary(text)

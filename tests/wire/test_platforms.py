@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_every_platform_has_what_its_row_needs(name: str) -> None:
+def test_every_platform_is_complete(name: str) -> None:
     """A row's profile type has a JSON Schema and stands in `$metadata`, and a simulated device plays the platform."""
     row = PLATFORMS[name]
     entity = row.profile_type.rpartition(".")[2]

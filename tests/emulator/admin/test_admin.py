@@ -52,7 +52,7 @@ async def test_strangers_see_the_sign_in_form_only(lab: Lab, browser: Browser) -
     assert "Sign in" in (await browser.get("/admin/connectors"))[1]
 
 
-async def test_sign_in_leads_to_the_page_asked_for_and_to_no_other_site(lab: Lab, browser: Browser) -> None:
+async def test_sign_in_redirects_to_the_requested_page_only(lab: Lab, browser: Browser) -> None:
     """After sign-in the browser is where it wanted to be, and never at an address outside the pages."""
     made = lab.operator.credentials
     for to, lands in (
@@ -125,7 +125,7 @@ async def test_style_is_served_here(lab: Lab, admin: Browser) -> None:
     assert headers["Content-Type"].startswith("text/css")
 
 
-async def test_a_heartbeat_sent_again_tells_nothing_twice(lab: Lab) -> None:
+async def test_repeated_heartbeat_reports_events_once(lab: Lab) -> None:
     """Events are sent again after a lost response and stored once; a connector's last thousand are stored."""
     connectors = lab.cloud.connectors
     lines = [
@@ -256,7 +256,7 @@ async def test_strangers_get_no_live_page_no_report_and_move_nothing(lab: Lab, b
     assert lab.cloud.journal.count(event="clock moved") == 0
 
 
-async def test_live_page_sends_what_changed_and_ends_with_the_session(lab: Lab, admin: Browser) -> None:
+async def test_live_page_sends_changes_until_the_session_ends(lab: Lab, admin: Browser) -> None:
     """The event stream of a page sends its current content first, updates when something happens, and ends."""
     async with admin._session.get("/admin/live", params={"page": "/admin/journal?event=tick"}) as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"
@@ -307,7 +307,7 @@ async def test_certificates_are_searched_filtered_and_paged(lab: Lab, admin: Bro
     assert len(exported) == 120
 
 
-async def test_bad_entries_for_a_profile_are_told_and_kept(lab: Lab, admin: Browser) -> None:
+async def test_invalid_profile_form_keeps_its_entries(lab: Lab, admin: Browser) -> None:
     """An invalid profile is refused with the reason, and the form keeps what was entered."""
     token = re.findall(r'name="csrf" value="([^"]+)"', (await admin.get("/admin/profiles/new"))[1])[0]
     good = {"csrf": token, "displayName": "Mail", "platform": "windows", "intendedPurpose": "smimeEncryption",
@@ -338,7 +338,7 @@ async def test_bad_entries_for_a_profile_are_told_and_kept(lab: Lab, admin: Brow
     assert lab.cloud.profiles.all(lab.operator.credentials.tenant_id) == []
 
 
-def test_messages_are_shown_without_what_is_secret() -> None:
+def test_messages_are_shown_without_secrets() -> None:
     """In a message, long words and data are replaced by their size; a body that is not XML is labelled as such."""
     token = "eyJ" + "a" * 400
     text = pretty(f"<a xmlns='x'><b>short</b><c>{token}</c><data>QUJD</data></a>".encode())
@@ -414,7 +414,7 @@ async def test_a_page_that_cannot_be_rendered_stops_no_other(lab: Lab, caplog: p
     assert live.pages == 0
 
 
-async def test_a_reader_that_has_gone_is_forgotten(lab: Lab, admin: Browser) -> None:
+async def test_closed_live_page_is_dropped(lab: Lab, admin: Browser) -> None:
     """When a browser closes a live page its stream ends within seconds, though nothing changes on the page."""
     stream = await admin._session.get("/admin/live", params={"page": "/admin/profiles"})
     await stream.content.readuntil(b"\n\n")
@@ -433,7 +433,7 @@ def test_events_end_their_lines_as_the_format_does() -> None:
     assert as_event("x\r\rdata: gone") == b"data: x\ndata: \ndata: data: gone\n\n"
 
 
-async def test_time_that_an_administrator_lets_pass_signs_nobody_out_who_did(lab: Lab, admin: Browser) -> None:
+async def test_passing_time_keeps_the_session(lab: Lab, admin: Browser) -> None:
     """A day that passes on the world page does not end the session; a form of an expired session redirects to its page."""
     token = re.findall(r'name="csrf" value="([^"]+)"', (await admin.get("/admin/world"))[1])[0]
     async with admin._session.post("/admin/world", data={"csrf": token, "do": "advance", "step": "1d12h"}) as response:
@@ -444,7 +444,7 @@ async def test_time_that_an_administrator_lets_pass_signs_nobody_out_who_did(lab
         assert 'name="to" value="/admin/profiles/x"' in await response.text()
 
 
-async def test_groups_that_are_gone_stay_in_the_form_of_a_profile(lab: Lab, admin: Browser) -> None:
+async def test_deleted_groups_stay_in_the_profile_form(lab: Lab, admin: Browser) -> None:
     """A profile assigned to a deleted group shows the group ticked, so that a new assignment does not silently drop it."""
     await with_a_scenario(lab)
     cloud, tenant = lab.cloud, lab.operator.credentials.tenant_id
@@ -455,7 +455,7 @@ async def test_groups_that_are_gone_stay_in_the_form_of_a_profile(lab: Lab, admi
     assert "a group that is gone" in text
 
 
-def test_what_devices_said_is_kept_within_bounds() -> None:
+def test_device_exchanges_are_bounded() -> None:
     """The latest exchanges of each device are kept, for the devices seen last, and never more than 32 MiB."""
     now, kept = datetime(2026, 3, 2, tzinfo=UTC), Conversations()
     for number in range(30):

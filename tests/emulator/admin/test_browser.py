@@ -179,7 +179,7 @@ async def test_steps_of_the_document_are_done_by_mouse(browser: Browser, stage: 
         assert admin.complaints == []
 
 
-async def test_why_is_answered_with_what_to_do(admin: Watched, stage: Stage) -> None:
+async def test_explanation_has_a_remedy(admin: Watched, stage: Stage) -> None:
     """A certificate whose purpose no profile has shows the broken link with its evidence and a remedy."""
     stage.lab.add_user("why@pfxlab.example")
     made = MailAuthority(BEGIN).history("why@pfxlab.example")[1]
@@ -292,7 +292,7 @@ async def test_pages_work_without_scripts(browser: Browser, stage: Stage) -> Non
         await expect(admin.page.get_by_label("Password")).to_be_visible()
 
 
-async def test_a_hidden_page_leaves_its_connection_and_a_dead_one_says_so(browser: Browser, stage: Stage) -> None:
+async def test_hidden_page_closes_its_connection(browser: Browser, stage: Stage) -> None:
     """Eight tabs of one browser all load; when the session ends, an open page shows that it is no longer live."""
     async with looking(browser, stage.lab) as admin:
         await signed_in(admin, stage.lab)

@@ -123,7 +123,7 @@ async def sign_in(lab: Lab, address: str, password: str | None = None) -> Any:
     return await post_form(lab, path, username=made.user_upn, password=password or made.user_password)
 
 
-async def test_code_flow_posts_back_what_msal_wants(lab: Lab) -> None:
+async def test_code_flow_posts_back_to_msal(lab: Lab) -> None:
     """MSAL's code flow with PKCE: sign-in form, form_post page with code and state, token with the nonce checked."""
     app = await asyncio.to_thread(public_app, lab)
     flow = app.initiate_auth_code_flow(DELEGATED, redirect_uri="http://localhost:12345", response_mode="form_post")
@@ -203,7 +203,7 @@ async def test_nothing_is_sent_elsewhere(lab: Lab, uri: str) -> None:
     assert "AADSTS50011" in reply.text
 
 
-async def test_pages_do_not_run_what_they_are_given(lab: Lab) -> None:
+async def test_pages_escape_markup(lab: Lab) -> None:
     """Markup in a query is escaped in the page."""
     query = (
         f"client_id={lab.operator.credentials.public_client_id}&response_type=code&redirect_uri=http%3A%2F%2Flocalhost&state="
@@ -292,7 +292,7 @@ async def test_on_behalf_of_exchanges_a_users_token(lab: Lab) -> None:
     assert not await works(lab, mine.json["access_token"])
 
 
-async def test_missing_consent_is_said_and_granted(lab: Lab) -> None:
+async def test_missing_consent_is_reported_and_granted(lab: Lab) -> None:
     """An application without consent gets consent_required; after an administrator's consent it gets its token."""
     made = lab.operator.credentials
     app_id = "bbbbbbbb-2222-4333-8444-555555555555"
@@ -355,7 +355,7 @@ async def test_consent_needs_an_administrator_and_a_safe_address(tmp_path: Path)
         assert app.app_roles == ()
 
 
-async def test_id_token_is_no_assertion_and_other_resources_get_no_roles(lab: Lab) -> None:
+async def test_id_token_is_not_an_assertion(lab: Lab) -> None:
     """An id token is refused on behalf of its user, and a token for another resource carries no Graph permission."""
     made = lab.operator.credentials
     person = {
@@ -392,7 +392,7 @@ async def test_odd_assertions_are_refused_in_json(lab: Lab, certificate: x509.Ce
     assert reply.json["error_codes"] == [700027]
 
 
-async def test_form_that_is_none_is_answered_in_json(lab: Lab) -> None:
+async def test_invalid_form_is_answered_in_json(lab: Lab) -> None:
     """A body that is not a form is treated as a form without fields."""
     path = f"/{lab.operator.credentials.tenant_id}/oauth2/v2.0"
     for end in ("token", "devicecode"):

@@ -16,7 +16,7 @@ from tests.emulator.graph.client import PFX, admin, record
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans(), st.sampled_from("ab")), max_size=120))
-def test_no_window_holds_more_than_its_limit(arrivals: list[tuple[float, bool, str]]) -> None:
+def test_no_window_exceeds_its_limit(arrivals: list[tuple[float, bool, str]]) -> None:
     """No 20 seconds exceed the limits, whatever the requests, and a request after its Retry-After succeeds."""
     limits, now = Limits(20.0, app_writes=3, app_any=6, tenant_writes=5, tenant_any=9), 0.0
     throttle, passed = Throttle({"configuration": limits}), list[tuple[float, bool, str]]()
@@ -67,7 +67,7 @@ def test_directory_requests_have_their_cost(path: str, options: dict[str, Any], 
     assert resource_units(path, **{"select": False, "expand": False, "top": None, **options}) == units
 
 
-async def test_directory_tells_of_its_limits(tmp_path: Path) -> None:
+async def test_directory_shows_its_limits(tmp_path: Path) -> None:
     """The directory shows each request's cost, from a share of 0.8 that share, then throttles for a time."""
     async with new_lab(tmp_path, Config(switches=Switches(throttling="documented"))) as lab:
         graph, made = await admin(lab), lab.operator.credentials

@@ -291,7 +291,7 @@ async def test_headers_without_end_are_refused(lab: Lab) -> None:
     assert (await graph("GET", PFX)).status == 200
 
 
-async def test_answers_are_packed_for_those_who_ask(lab: Lab) -> None:
+async def test_responses_are_compressed_on_request(lab: Lab) -> None:
     """A long answer is gzip'd when the client accepts it, and never unasked."""
     graph = await admin(lab)
     for number in range(10):

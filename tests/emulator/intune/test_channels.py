@@ -62,7 +62,7 @@ async def test_connector_needs_an_administrator(lab: Lab) -> None:
         ({**ENROLL, "certificateRequest": csr(), "more": 1}, "ContractBroken"),
     ],
 )
-async def test_bad_enrolment_is_told_why(lab: Lab, body: Any, code: str) -> None:
+async def test_bad_enrolment_gets_a_reason(lab: Lab, body: Any, code: str) -> None:
     """A connector's enrolment with a broken request or body is refused with a code and a sentence."""
     reply = await Raw(lab, await operator_token(lab))("POST", contract.ENROLL_PATH, body)
     assert (reply.status, reply.code) == (400, code)
@@ -83,7 +83,7 @@ async def test_lease_needs_the_connectors_certificate(lab: Lab) -> None:
         assert (response.status, (await response.json())["error"]["code"]) == (403, "UnknownConnector")
 
 
-async def test_body_that_is_not_json_is_told_so(lab: Lab) -> None:
+async def test_body_that_is_not_json_is_refused(lab: Lab) -> None:
     """A connector that sends something else than JSON learns that JSON was expected."""
     reply = await Raw(lab, await operator_token(lab))("POST", contract.ENROLL_PATH, data=b"{")
     assert (reply.status, reply.code) == (400, "NotJson")
@@ -162,7 +162,7 @@ async def test_unknown_report_ends_the_session(lab: Lab) -> None:
     assert await as_device(device, lab, "PUT", APPLE_COMMAND_PATH, message) == (200, b"")
 
 
-async def test_device_without_service_says_so(tmp_path: Path) -> None:
+async def test_device_without_service_fails(tmp_path: Path) -> None:
     """A device whose service is down ends its session with a sentence, on both platforms."""
     lab = new_lab(tmp_path)
     await lab.start()
@@ -173,7 +173,7 @@ async def test_device_without_service_says_so(tmp_path: Path) -> None:
             await device.check_in()
 
 
-async def test_iphone_refuses_what_it_does_not_know(lab: Lab) -> None:
+async def test_iphone_refuses_unknown_commands(lab: Lab) -> None:
     """An unknown command fails with 12021, an unknown profile with 12075, and lists show what is installed."""
     device = await lab.device("ios", UPN)
     assert isinstance(device, AppleDevice)

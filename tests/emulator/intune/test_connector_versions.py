@@ -26,6 +26,6 @@ def test_support_ends_after_the_next_release(version: str, days: int, expected: 
 
 
 @pytest.mark.parametrize("version", ["6.²", "", "x.y", "6..1", "٦"])
-def test_a_version_that_is_none_counts_as_the_oldest(version: str) -> None:
+def test_invalid_version_counts_as_the_oldest(version: str) -> None:
     """A part that is not an ASCII number, digits of other scripts included, counts as zero."""
     assert status(version, NEWEST + timedelta(days=4000)) == "unsupported"

@@ -24,7 +24,7 @@ INCLUDE, EXCLUDE = "groupAssignmentTarget", "exclusionGroupAssignmentTarget"
         ([("configurationManagerCollectionAssignmentTarget", "g1")], "ios", False),
     ],
 )
-def test_who_is_targeted(targets: list[tuple[str, str]], platform: str, expected: bool) -> None:
+def test_targeting_of_users_and_groups(targets: list[tuple[str, str]], platform: str, expected: bool) -> None:
     """A profile reaches devices of its platform that are included and not excluded; exclusion wins in any order."""
     profile = Profile("p", platform, ENCRYPTION, tuple(Target(*target) for target in targets))
     assert is_targeted(profile, Subject("ios", frozenset({"g1", "g2"}))) is expected

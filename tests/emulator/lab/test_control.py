@@ -16,7 +16,7 @@ from tests.emulator.graph.client import PFX, Raw, admin, record
 SWITCHES = "/lab/v1/switches"
 
 
-async def test_switch_holds_from_the_next_request_on(lab: Lab) -> None:
+async def test_switch_applies_from_the_next_request(lab: Lab) -> None:
     """A switch set through the control API affects Graph at once, and all others keep their values."""
     control, graph = Raw(lab, lab.emulator.control_token), await admin(lab)
     before = (await control("GET", SWITCHES)).json
@@ -87,7 +87,7 @@ async def test_clock_is_shown_and_moved(control: Raw) -> None:
     assert (running["time"][:16], running["frozen"]) == ("2026-12-31T23:00", False)
 
 
-async def test_advancing_lets_everything_happen_in_order(control: Raw) -> None:
+async def test_advancing_carries_out_everything_in_order(control: Raw) -> None:
     """When a day passes the phone checks in by its schedule and has the certificate at the end."""
     done = (await control("POST", "/lab/v1/seed", {"steps": PREPARED})).json["done"]
     assert done[-1] == "mail imported"
@@ -101,7 +101,7 @@ async def test_advancing_lets_everything_happen_in_order(control: Raw) -> None:
     assert (await control("POST", "/lab/v1/seed", {"steps": expected})).status == 200
 
 
-async def test_settle_lets_no_time_pass(control: Raw) -> None:
+async def test_settle_does_not_move_the_clock(control: Raw) -> None:
     """Settling carries out everything that is due without moving the clock."""
     await control("POST", CLOCK, {"freeze": True})
     before = (await control("GET", CLOCK)).json["time"]
@@ -188,7 +188,7 @@ async def test_snapshot_brings_everything_back(control: Raw) -> None:
     assert done.status == 200, done.text
 
 
-async def test_reset_leads_to_the_beginning(control: Raw) -> None:
+async def test_reset_restores_the_baseline(control: Raw) -> None:
     """After a reset nothing is left of earlier changes and the same ids are used again; it takes milliseconds."""
     ids = []
     for _ in range(2):
@@ -247,7 +247,7 @@ async def test_journal_is_counted_and_waited_for(control: Raw) -> None:
     assert (await control("GET", f"{JOURNAL}/count?path=users&method=POST")).json == {"count": 0}
 
 
-async def test_wait_in_vain_tells_what_nearly_fits(control: Raw) -> None:
+async def test_wait_that_times_out_shows_near_misses(control: Raw) -> None:
     """A wait that times out says so and shows the nearest entries with their differences."""
     graph = await admin(control.lab)
     await graph("GET", "/v1.0/users")
@@ -277,7 +277,7 @@ async def test_steps_that_cannot_be(control: Raw, steps: Any, said: str) -> None
     assert said in reply.message
 
 
-async def test_openapi_describes_what_is_served(lab: Lab) -> None:
+async def test_openapi_describes_the_served_operations(lab: Lab) -> None:
     """The OpenAPI document is valid, and each of its operations is served and requires the token."""
     control, nobody = Raw(lab, lab.emulator.control_token), Raw(lab, None)
     document = (await nobody("GET", "/lab/v1/openapi.json")).json
@@ -308,7 +308,7 @@ async def test_cloud_alone_has_no_devices_to_seed(lab: Lab) -> None:
     assert (await control("GET", "/lab/v1/bundle")).code == "CannotDo"
 
 
-async def test_restore_forgets_what_rooms_remember(control: Raw) -> None:
+async def test_restore_clears_state_of_components(control: Raw) -> None:
     """Users, admin centre sessions and sessions of PCs from after a snapshot are gone after its restore."""
     await control("POST", "/lab/v1/snapshots", {"name": "early"})
     graph = await admin(control.lab)

@@ -176,7 +176,7 @@ async def test_damaged_next_link(lab: Lab, variant: str, seen: list[str], last: 
     assert link.endswith(last)
 
 
-async def test_sign_in_fails_as_entra_says_it(lab: Lab) -> None:
+async def test_sign_in_fails_with_entra_errors(lab: Lab) -> None:
     """A fault on the token endpoint answers in OAuth's shape, for the application it names only."""
     made = lab.operator.credentials
     planned(lab, "status", route="*/oauth2/v2.0/token", status=503, actor=made.admin_client_id, retry_after="integer")

@@ -85,7 +85,7 @@ async def test_each_refusal_has_its_code_and_tip(lab: Lab) -> None:
     assert all("x-pfxlab-reason" not in reply.headers for reply in replies)
 
 
-async def test_explaining_lab_tells_the_client(tmp_path: Path) -> None:
+async def test_explaining_lab_shows_the_reason_to_clients(tmp_path: Path) -> None:
     """With explain the true reason stands in a header, the body stays as opaque as ever."""
     async with new_lab(tmp_path, Config(explain=True)) as lab:
         reply = await (await admin(lab))("POST", PFX, record(lab, userPrincipalName="nobody@pfxlab.example"))
@@ -115,7 +115,7 @@ async def test_accepted_import_that_cannot_work_is_noted(lab: Lab, changes: dict
     assert any(note.startswith(f"{code}: ") for note in notes)
 
 
-async def test_journal_holds_no_secret(lab: Lab) -> None:
+async def test_journal_has_no_secret(lab: Lab) -> None:
     """Neither token nor blob nor password of a request stands in the journal."""
     graph = await admin(lab)
     await graph("POST", PFX, record(lab, encryptedPfxPassword="Y2FuYXJ5LTQ3MTE="))
@@ -151,7 +151,7 @@ async def test_command_shows_answer_and_reason(lab: Lab, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "content", [None, "rubbish", '{"control_url": "https://localhost:9", "control_token": "", "ca_file": ""}']
 )
-def test_command_without_a_lab_says_so(tmp_path: Path, content: str | None) -> None:
+def test_command_without_a_lab_is_reported(tmp_path: Path, content: str | None) -> None:
     """Without a running lab the command ends with exit code 3 and says what it looked for."""
     arguments = ["journal"]
     if content is not None:

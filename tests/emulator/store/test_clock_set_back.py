@@ -119,7 +119,7 @@ def test_silence_of_a_connector_is_measured_over_the_change(hours: int) -> None:
     assert clock.now() - found.last_connection == timedelta(minutes=30)
 
 
-def test_throttling_forgets_what_is_still_to_come() -> None:
+def test_throttling_ignores_requests_from_the_future() -> None:
     """Requests counted before the clock was set back do not throttle later ones for a day."""
     throttle = Throttle({CONFIGURATION: Limits(20.0, app_any=1)})
     request = Request(CONFIGURATION, "tenant", "app", write=False)

@@ -77,7 +77,7 @@ def store() -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_condition_holds_where_it_should(store: Store, name: str) -> None:
+def test_condition_selects_the_expected_rows(store: Store, name: str) -> None:
     """Each condition selects the values listed by hand, and counts them."""
     condition, expected = CASES[name]
     listed = Lists(store).of(VALUES)
@@ -95,7 +95,7 @@ def test_condition_holds_where_it_should(store: Store, name: str) -> None:
         ([Order(constant(0, "boolean")), Order(AGE, descending=True)], [ANNA, ODD, NOBODY, BERT]),
     ],
 )
-def test_values_come_in_the_order_asked_for(store: Store, order: list[Order], expected: list[int]) -> None:
+def test_values_are_sorted_as_requested(store: Store, order: list[Order], expected: list[int]) -> None:
     """Nulls sort first, names without case, moments by time; constants change nothing."""
     assert Lists(store).of(VALUES).pick(None, order, 10, 0) == expected
 

@@ -12,7 +12,7 @@ from pfxlab.scenarios.cli import COMMANDS, main
 from tests.campaign import untraced
 
 
-def test_list_of_commands_says_what_each_command_says() -> None:
+def test_list_of_commands_matches_their_help() -> None:
     """The summary of each command in the list is the first sentence of its own help."""
     context = click.Context(main)
     for name, (_, summary) in COMMANDS.items():

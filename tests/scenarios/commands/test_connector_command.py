@@ -68,7 +68,7 @@ def test_connector_of_its_own_enrols_works_and_drains(tmp_path: Path) -> None:
         stop(process)
 
 
-def test_a_deleted_connector_ends_and_says_so(tmp_path: Path) -> None:
+def test_deleted_connector_ends_with_a_reason(tmp_path: Path) -> None:
     """A connector that was deleted in the service ends by itself with a remedy, and its status shows why."""
     process, facts = start(tmp_path)
     folder = tmp_path / "connector"
@@ -124,7 +124,7 @@ NOBODY = {
 }  # fmt: skip
 
 
-def test_a_damaged_folder_says_what_to_do(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+def test_damaged_folder_gets_a_remedy(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     """A truncated line in the log is skipped; a missing or truncated service file ends with a remedy."""
     der = self_signed(rsa_key).public_bytes(serialization.Encoding.DER)
     identity.save(tmp_path, "0f1e2d3c-4b5a-4978-8796-a5b4c3d2e1f0", rsa_key, der)
@@ -142,7 +142,7 @@ def test_a_damaged_folder_says_what_to_do(tmp_path: Path, rsa_key: rsa.RSAPrivat
 @pytest.mark.parametrize(
     "proxy", ["https://h:1", "h:3128", "http://proxy9", "http://user:canary@h:port", "http://:3128"]
 )
-def test_a_proxy_that_can_be_none_is_refused(tmp_path: Path, proxy: str) -> None:
+def test_invalid_proxy_is_refused(tmp_path: Path, proxy: str) -> None:
     """An address that is not http://host:port is a usage error that does not quote it, since it may have a password."""
     result = command("run", "--data", str(tmp_path), "--proxy", proxy)
     assert (result.exit_code, "expected http://host:port" in result.stderr) == (2, True)
@@ -167,7 +167,7 @@ def test_only_administrators_enrol(tmp_path: Path) -> None:
         stop(process)
 
 
-def test_commands_without_a_connector_say_what_to_do(tmp_path: Path) -> None:
+def test_commands_without_a_connector_name_the_first_command(tmp_path: Path) -> None:
     """Run and status over an empty folder end with a usage error that names the command to run first."""
     for arguments in (["run"], ["status"]):
         result = command(*arguments, "--data", str(tmp_path))

@@ -75,7 +75,7 @@ def own(folder: Path, pfx: bytes, password: str = PASSWORD, *options: str) -> Re
     return demo(*files, "--user", UPN, *options)
 
 
-def test_own_certificate_goes_the_same_way(
+def test_own_certificate_is_delivered(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
     """A user's own PFX is imported, delivered, opens mail and signs on both devices."""
@@ -149,7 +149,7 @@ def test_incomplete_arguments_are_usage_errors(arguments: list[str], said: str) 
     assert said in result.stderr
 
 
-def test_missing_openssl_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_openssl_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without the openssl command the demo cannot run: exit code 3 and how to get it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     result = demo()
@@ -161,7 +161,7 @@ def test_missing_openssl_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ("password", "said"),
     [("Schlüssel", "The password is not ASCII"), ("x" * 127, "127 characters, 126 fit"), ("", "an empty password")],
 )
-def test_unusable_password_is_said_before_anything_starts(
+def test_unusable_password_is_reported_before_anything_starts(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, password: str, said: str
 ) -> None:
     """A PFX with a password that no connector or device can use is refused with the reason and a remedy."""
@@ -174,7 +174,7 @@ def test_unusable_password_is_said_before_anything_starts(
     assert said in result.stderr
 
 
-def test_byte_order_mark_is_no_part_of_the_password(
+def test_byte_order_mark_is_not_part_of_the_password(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
     """A password file as Notepad writes it, with a byte order mark and CRLF, is read as the password."""

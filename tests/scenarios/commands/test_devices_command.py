@@ -111,13 +111,13 @@ async def _import(facts: dict[str, Any], history: list[Any]) -> None:
         (("checkin",), "expected a fleet in"),
     ],
 )
-def test_bad_use_is_told(lab: tuple[Path, dict[str, Any]], tmp_path: Path, arguments: Any, said: str) -> None:
+def test_usage_errors_are_reported(lab: tuple[Path, dict[str, Any]], tmp_path: Path, arguments: Any, said: str) -> None:
     """An unknown platform and a folder without a fleet end with code 2 and a sentence."""
     result = run(*arguments, "--ready-file", lab[0], "--data", tmp_path / "none")
     assert (result.exit_code, said in result.stderr) == (2, True)
 
 
-def test_unknown_names_are_told(tmp_path: Path) -> None:
+def test_unknown_names_are_reported(tmp_path: Path) -> None:
     """A name outside the fleet, a missing fleet, and mail without a file end with code 2."""
     assert run("show", "--data", tmp_path).exit_code == 2
     (tmp_path / "fleet.jsonl").write_text('{"name": "ios-1", "platform": "ios", "upn": "u"}\n{"name": "cut')
@@ -130,7 +130,7 @@ def test_unknown_names_are_told(tmp_path: Path) -> None:
     assert run("mail", "ios-1", "--data", tmp_path).exit_code == 2
 
 
-def test_lab_that_is_gone_is_told(lab: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_stopped_lab_is_reported(lab: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """A ready file of a lab that does not run any more ends with code 3 and a sentence."""
     facts = {**lab[1], "graph_url": "https://localhost:9", "authority_url": "https://localhost:9/t"}
     stale = tmp_path / "stale.json"

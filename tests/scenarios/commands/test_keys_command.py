@@ -109,7 +109,7 @@ def test_keys_are_listed_by_name(tmp_path: Path) -> None:
         (["remove", "--name", "absent", "--yes"], 2, "KeyNotFound"),
     ],
 )
-def test_refusals_say_what_was_expected(
+def test_refusals_name_the_expected_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, words: str
 ) -> None:
     """Each refused action ends with its exit code and one sentence, and leaves keys and files unchanged."""

@@ -23,7 +23,7 @@ def commands(group: click.Group, name: str, above: click.Context | None = None) 
             yield f"{name} {below}", command
 
 
-def test_an_option_takes_the_same_in_every_command() -> None:
+def test_option_has_the_same_kind_of_value_in_every_command() -> None:
     """An option has the same kind of value in every command; `--out` is a file or a folder of files."""
     kinds = defaultdict[str, set[str]](set)
     for _, command in commands(main, "pfxlab"):

@@ -91,7 +91,7 @@ def test_life_of_imported_certificates(up: tuple[Path, dict[str, Any]], files: l
     assert "No records" in pfx(up, "get").stdout
 
 
-def test_manifest_imports_what_can_be_and_says_what_cannot(
+def test_manifest_reports_files_that_cannot_be_imported(
     up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
 ) -> None:
     """Of a CSV the good rows are imported and the bad ones reported with their reasons; a second run does the rest only."""
@@ -120,7 +120,7 @@ def test_manifest_imports_what_can_be_and_says_what_cannot(
     pfx(up, "remove", "--user", UPN)
 
 
-def test_update_does_what_an_earlier_import_did_not(
+def test_update_ignores_the_resume_file_of_an_import(
     up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path
 ) -> None:
     """A resume file of an import skips nothing of an update; an unwritable one stops the command before any import."""
@@ -174,7 +174,7 @@ def test_a_key_of_ones_own_needs_its_own_name(
     assert ksp.open("mine").decrypt(encrypted, PaddingScheme.oaepSha512) == PASSWORD.encode()
 
 
-def test_what_devices_will_refuse_is_said_beforehand(
+def test_certificates_that_devices_refuse_get_a_warning(
     up: tuple[Path, dict[str, Any]], tmp_path: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     """A PFX without a password is imported, with a warning on standard error."""
@@ -189,7 +189,7 @@ def test_what_devices_will_refuse_is_said_beforehand(
     assert said(made)["thumbprint"]
 
 
-def test_this_commands_lab_comes_before_a_token_kept(
+def test_lab_takes_precedence_over_a_saved_token(
     up: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within `pfxlab exec` commands use the lab, not the tenant of an earlier token."""
@@ -248,7 +248,7 @@ def test_token_is_kept_for_the_next_commands(
     assert CliRunner().invoke(main, ["pfx", "get"]).exit_code == 2
 
 
-def test_record_is_made_without_graph(up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path) -> None:
+def test_record_is_created_without_graph(up: tuple[Path, dict[str, Any]], files: list[Path], tmp_path: Path) -> None:
     """`new` prints the record for Graph, and `base64` the file; OpenSSL and the file confirm both."""
     record = said(pfx(up, "new", str(files[0]), "--password-file", str(tmp_path / "password"), "--user", UPN,
                       "--purpose", "smimeSigning", "--padding", "oaepSha256"))  # fmt: skip
@@ -266,7 +266,9 @@ def test_record_is_made_without_graph(up: tuple[Path, dict[str, Any]], files: li
         (["token", "set", "--graph-url", "http://x", "--authority-url", "y", "--client-id", "z"], "expected an https"),
     ],
 )
-def test_wrong_use_says_what_is_expected(up: tuple[Path, dict[str, Any]], arguments: list[str], words: str) -> None:
+def test_usage_error_names_the_expected_argument(
+    up: tuple[Path, dict[str, Any]], arguments: list[str], words: str
+) -> None:
     """A command without a required argument ends with a usage error of one sentence."""
     assert words in pfx(up, *arguments, code=2).stderr
 
@@ -287,7 +289,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         ({}, 8),
     ],
 )
-def test_pauses_are_what_the_answer_says(headers: dict[str, str], seconds: float) -> None:
+def test_retry_after_is_honoured(headers: dict[str, str], seconds: float) -> None:
     """Retry-After in seconds, fractions, milliseconds and dates is honoured; any other value gives a growing back-off."""
     assert pause_of(headers, 3, NOW) == seconds
 

@@ -186,7 +186,7 @@ async def test_password_in_utf_16(stage: Stage) -> None:
         ("sleep 30; true", "had to be stopped after 0 requests"),
     ],
 )
-async def test_tool_that_never_came(stage: Stage, script: str, expected: str) -> None:
+async def test_tool_that_never_reaches_the_lab(stage: Stage, script: str, expected: str) -> None:
     """The verdict quotes a tool that ends before it reaches the lab, and says if it was killed or hung."""
     tool = CommandTool(["sh", "-c", script])
     judgement = await runner.run(PLANS["import"], tool, "t", only=["plain"], seconds=1, stages=[stage])
@@ -212,7 +212,7 @@ async def test_hanging_tool_fails(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("flaw", ["secret-password", "secret-url", "secret-graph", "secret-key", "secret-output"])
-async def test_reports_do_not_leak_what_the_tool_leaked(stage: Stage, flaw: str) -> None:
+async def test_reports_do_not_repeat_leaked_secrets(stage: Stage, flaw: str) -> None:
     """No report contains a password, secret, token or private key that the tool sent or printed where it must not."""
     judgement = await runner.run(PLANS["import"], SmallTool("import", flaw), "t", only=["plain"], stages=[stage])
     assert list(broken_rules(judgement)) == [flaw]

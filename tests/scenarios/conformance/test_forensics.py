@@ -52,6 +52,6 @@ def test_other_key_and_other_things(tmp_path: Path, rsa_key: rsa.RSAPrivateKey, 
 
 
 @pytest.mark.parametrize("value", [None, 5, "", "AA==", "no base64!", base64.b64encode(b"-----BEGIN").decode()])
-def test_what_is_no_pfx(value: object) -> None:
+def test_bytes_that_are_not_a_pfx(value: object) -> None:
     """Any bytes sent as a PFX are examined without an error."""
     assert not examine_pfx(value, [PASSWORD]).is_pfx

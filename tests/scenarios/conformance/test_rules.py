@@ -93,7 +93,7 @@ async def test_right_tool_passes_every_plan(stage: Stage, plan: str) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_rules_say_what_they_are() -> None:
+async def test_rules_are_documented() -> None:
     """There are at least 40 rules; each has a sentence, another for when it is broken, a source and a tip."""
     assert len(RULES) >= 40
     for rule in RULES.values():

@@ -28,7 +28,7 @@ def test_shapes_are_taken_out() -> None:
 
 
 @given(st.text())
-def test_whatever_is_told_can_be_written(text: str) -> None:
+def test_any_text_can_be_written(text: str) -> None:
     """Every text becomes valid in UTF-8 and XML; a clean text stays unchanged."""
     told = Scrub([("empty", ""), ("none", None)])(text + "\udcfc\x1b\x01")
     told.encode("utf-8")

@@ -64,7 +64,7 @@ def test_bundle_of_an_earlier_version_runs_again() -> None:
     assert "The same: 24 journal entries" in done.output
 
 
-def test_bundle_tells_the_world_and_no_secret(recorded: Path) -> None:
+def test_bundle_has_the_lab_and_no_secret(recorded: Path) -> None:
     """Seed, clock, switches, faults, scenario and journal are in the bundle; no password, token or key is."""
     with zipfile.ZipFile(recorded) as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
@@ -80,7 +80,7 @@ def test_bundle_tells_the_world_and_no_secret(recorded: Path) -> None:
     assert recorded.stat().st_mode & 0o777 == 0o600
 
 
-def test_another_way_is_told(recorded: Path, tmp_path: Path) -> None:
+def test_different_replay_is_reported(recorded: Path, tmp_path: Path) -> None:
     """A replay that differs ends with code 1 and shows the first different entry."""
     made = bundle.unpack(recorded.read_bytes())
     changed = [line.replace("delivery wanted", "delivery craved") for line in made.journal]

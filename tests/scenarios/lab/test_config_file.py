@@ -33,7 +33,7 @@ def test_documented_example_is_read(tmp_path: Path) -> None:
     assert [tenant["domain"] for tenant in config.tenants] == ["pfxlab.example", "fabrikam.example"]
 
 
-async def test_own_tenant_takes_more(tmp_path: Path) -> None:
+async def test_own_tenant_gets_further_users(tmp_path: Path) -> None:
     """An entry under the lab's own domain adds its users to the lab's tenant, for sign-in and imports."""
     async with new_lab(tmp_path / "lab", read_config(written(tmp_path, EXAMPLE))) as lab:
         lab.cloud.config = replace(lab.cloud.config, switches=Switches())
@@ -92,7 +92,7 @@ def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
         ("tenants: [{domain: a.example, groups: [{name: g, members: [b@a.example]}]}]", "group g: expected users of the tenant"),
     ],
 )  # fmt: skip
-def test_unusable_file_says_where_and_what(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_file_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     """An invalid file is refused with the place, the expected and the actual value; the command ends with code 2."""
     path = written(tmp_path, text)
     with pytest.raises(ConfigProblem, match=re.escape(said)):

@@ -12,7 +12,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.pem")}
 
 
-async def test_keys_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_are_generated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second lab finds the keys of the first, and generates none."""
     monkeypatch.setenv(key_cache.VARIABLE, str(tmp_path / "kept"))
     key_cache.lay_out(tmp_path / "one")
@@ -30,7 +30,7 @@ async def test_keys_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "content", [b"", b"rubbish", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
 )
-def test_damaged_keys_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+def test_damaged_keys_are_generated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     """A cached file without keys costs the time to generate them, and stops no command."""
     monkeypatch.setenv(key_cache.VARIABLE, str(tmp_path))
     (tmp_path / "run-keys.pem").write_bytes(content)

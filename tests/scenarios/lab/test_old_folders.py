@@ -63,7 +63,7 @@ async def told(*arguments: str) -> Any:
     return json.loads(await said(*arguments, "--json"))
 
 
-async def test_data_folder_goes_on(lab: Lab) -> None:
+async def test_old_data_folder_opens(lab: Lab) -> None:
     """Records, devices and pending deliveries are there: the waiting laptop gets its certificate."""
     assert [one["thumbprint"] for one in await told("pfx", "get", "--user", USER)] == [THUMBPRINT]
     await said("world", "device", "laptop", "platform=windows", f"user={USER}")
@@ -114,7 +114,7 @@ async def test_fleet_folder_checks_in(lab: Lab, tmp_path: Path) -> None:
     assert [one["name"] for one in await told("devices", "show", *fleet)] == ["ios-00000", "ios-00002", "windows-00001"]
 
 
-def test_configuration_means_what_it_meant() -> None:
+def test_old_configuration_has_the_same_effect() -> None:
     """The configuration of docs/configuration.md at that commit sets the same seed, switches and tenants."""
     config = read_config(OLD / "config.yaml", None)
     switches = config.switches

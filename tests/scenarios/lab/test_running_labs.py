@@ -66,7 +66,7 @@ def test_the_only_lab_is_found_until_it_is_killed(folder: Path, up: subprocess.P
     assert sorted(path.name for path in folder.iterdir()) == ["lock"]
 
 
-def test_up_says_how_it_is_found_and_takes_its_file_along(folder: Path, up: subprocess.Popen[str]) -> None:
+def test_up_removes_its_ready_file(folder: Path, up: subprocess.Popen[str]) -> None:
     """The last lines of `up` say that commands find the lab; a lab that ends leaves no file."""
     up.terminate()
     said, _ = up.communicate(timeout=60)
@@ -125,7 +125,7 @@ def test_without_a_runtime_folder_the_users_own_serves(
         assert json.loads(ready_file.read_text()) == facts(1)
 
 
-def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_home_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab that cannot write its ready file runs anyway, and says why commands do not find it."""
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     (tmp_path / "home").write_text("a file, no folder")

@@ -66,7 +66,7 @@ async def test_sync_wakes_the_device(lab: Lab, history: list[MailCertificate]) -
     assert held(device) == []
 
 
-async def test_device_that_cannot_come_is_told_and_comes_again(lab: Lab) -> None:
+async def test_failed_check_in_is_reported_and_repeated(lab: Lab) -> None:
     """A check-in that fails stands in the list with its reason, and the next one is on time all the same."""
     device = await lab.device("androidForWork", UPN)
     device.owner.work_profile_paused = True  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from pfxlab.scenarios.load.capacity.model import ARRIVALS, Rates, Tenant, assump
 from pfxlab.scenarios.load.capacity.simulation import simulate
 
 
-def test_a_queue_that_arrives_evenly_is_what_arithmetic_says() -> None:
+def test_queue_of_even_arrivals_matches_arithmetic() -> None:
     """Of 7,200 deliveries in an hour by 1.5 a second, 1,800 are queued at the end: 20 minutes of work."""
     seen = flow(7200, 3600, spread("constant"), 1.5)
     assert seen.longest_queue == pytest.approx(1800)
@@ -20,7 +20,7 @@ def test_a_queue_that_arrives_evenly_is_what_arithmetic_says() -> None:
     assert seen.busy == pytest.approx(1)
 
 
-def test_needed_capacity_of_even_arrivals_is_what_arithmetic_says() -> None:
+def test_needed_capacity_of_even_arrivals_matches_arithmetic() -> None:
     """Arrivals a for w seconds fit connectors of c = a·w/(w+q) with a queue of q seconds; a fifth is spared."""
     tenant = Tenant(1000, 2, 3.6, 3600, "constant")
     answer = needed(tenant, Rates(1.0, 0.0, 1), 1200)
@@ -29,7 +29,7 @@ def test_needed_capacity_of_even_arrivals_is_what_arithmetic_says() -> None:
     assert answer.peak_per_second == pytest.approx(2)
 
 
-def test_an_hsm_takes_the_place_of_the_processor() -> None:
+def test_hsm_replaces_the_processor() -> None:
     """With an HSM the rate is that of its private operations, as long as the processor keeps up with the rest."""
     assert Rates(0.0004, 0.0001, 2).per_second == pytest.approx(4000)
     assert Rates(0.0004, 0.0001, 2, hsm=50).per_second == 50
@@ -63,7 +63,7 @@ def test_slow_hsms_of_large_tenants_are_simulated() -> None:
     assert seen.mean_wait > 0
 
 
-def test_assumptions_name_what_was_taken_for_granted() -> None:
+def test_assumptions_are_complete() -> None:
     """The assumptions mention window, deliveries, queue, cores or HSM, and the reserve."""
     tenant = Tenant(100, 2, 3, 7200)
     for rates, said in ((Rates(0.0003, 0.0001, 4), "300 µs of a core"), (Rates(0.0003, 0.0001, 4, 25), "HSM does 25")):
@@ -86,7 +86,7 @@ def test_plan_command_prints_one_json_object() -> None:
 
 
 @pytest.mark.parametrize("window", ["0h", "3x", "2d", "99h"])
-def test_a_strange_window_is_told(window: str) -> None:
+def test_invalid_window_is_refused(window: str) -> None:
     """An invalid window, or one longer than a day, ends with code 2."""
     result = CliRunner().invoke(main, ["plan", "--users", "5", "--window", window])
     assert (result.exit_code, "expected a time up to 24h" in result.output) == (2, True)

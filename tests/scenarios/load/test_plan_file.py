@@ -47,7 +47,7 @@ _GOOD = "title: t\npath: graph\nshape: {kind: constant, rate: 10, seconds: 5}\n"
         (_GOOD.replace("constant", "ramp").replace("seconds: 5", "seconds: 30.0, steps: 10.0"), ""),
     ],
 )
-def test_what_is_wrong_with_a_plan_is_said_with_its_line(text: str, said: str) -> None:
+def test_mistakes_in_a_plan_are_reported_with_the_line(text: str, said: str) -> None:
     """Each mistake in a plan is reported in a sentence with file, line and what was expected."""
     if not said:
         assert parse_plan(text, "p", "p.yaml").shape.lowest == 1
@@ -57,7 +57,7 @@ def test_what_is_wrong_with_a_plan_is_said_with_its_line(text: str, said: str) -
     assert said in str(problem.value)
 
 
-def test_a_plan_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_unreadable_plan_is_reported(tmp_path: Path) -> None:
     """A file that is not text, and a missing file, are reported as such."""
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "x.yaml", tmp_path / "none.yaml"):
@@ -117,7 +117,7 @@ def test_a_ramp_has_no_more_steps_than_there_is_time_for() -> None:
         (("graph", "--workers", "2", "--kit", "."), 2, "expected a folder that is empty"),
     ],
 )
-def test_bad_use_of_the_command_is_told(arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_incompatible_options_are_refused(arguments: tuple[str, ...], code: int, said: str) -> None:
     """Incompatible options end with code 2 and a sentence, before anything is started."""
     result = CliRunner().invoke(main, ["load", *arguments])
     assert (result.exit_code, said in " ".join(result.output.split())) == (code, True), result.output

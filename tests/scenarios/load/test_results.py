@@ -46,7 +46,7 @@ def test_a_ceiling_is_found() -> None:
     assert measured(capacity=25)["saturation"] == {"per_second": 25, "reached": True, "overloaded": 25}
 
 
-def test_a_run_that_ended_early_tells_of_its_whole_pieces() -> None:
+def test_run_that_ended_early_has_its_complete_pieces() -> None:
     """Pieces that a run did not reach are left out, and without any there is no saturation."""
     seen = Measured(_PLAN)
     assert seen.result()["saturation"] is None
@@ -55,7 +55,7 @@ def test_a_run_that_ended_early_tells_of_its_whole_pieces() -> None:
     assert [(point["from"], point["to"]) for point in seen.result()["points"]] == [(2, 4)]
 
 
-def test_what_ends_after_the_run_is_of_no_rate() -> None:
+def test_requests_that_end_after_the_run_do_not_count() -> None:
     """Requests that end after the plan, or after an early end, do not count and are reported as unsent."""
     seen, cells = Measured(_PLAN), Cells()
     for second in (-1, 0, 15, 16, 20):
@@ -75,7 +75,7 @@ def test_what_ends_after_the_run_is_of_no_rate() -> None:
     assert (cut.result()["seconds"], cut.result()["all"]["units"]) == (8, 1)
 
 
-def test_failures_and_what_was_left_out_are_counted() -> None:
+def test_failures_and_skipped_beats_are_counted() -> None:
     """Failed requests count by cause and add nothing to latency or rate; skipped beats are reported."""
     seen, cells = Measured(_PLAN), Cells()
     cell = cells.cell(0, PATH, "import")
@@ -106,7 +106,7 @@ def test_each_measure_is_judged(measure: str) -> None:
         assert ("MISSED" in judged.text()) is not kept
 
 
-def test_what_was_not_measured_is_missed() -> None:
+def test_threshold_without_a_measurement_is_missed() -> None:
     """A threshold on requests that did not occur is missed."""
     (judged,) = judge(_with(Threshold("p95_ms", of="nosuch", most=1)), measured())
     assert (judged.kept, judged.measured) == (False, None)
@@ -146,7 +146,7 @@ def test_processor_time_becomes_cores() -> None:
         ({"emulator": 0.2, "load generator": 0.2}, "no processor was full"),
     ],
 )
-def test_what_limits_a_run_is_said(busy: dict[str, float], said: str) -> None:
+def test_bottleneck_is_named(busy: dict[str, float], said: str) -> None:
     """The sentence on the bottleneck names what was busy: event loop, machine, load generator or nothing."""
     parties = {party: {"cores": cores, "cores_at_the_busiest": cores} for party, cores in busy.items()}
     assert said in bottleneck({"cores": 2, "parties": parties})

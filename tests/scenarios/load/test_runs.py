@@ -121,7 +121,7 @@ def test_two_workers_started_by_hand_share_the_load(tmp_path: Path) -> None:
     assert report["all"]["units"] >= 100
 
 
-def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_a_partial_report(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a run ends it cleanly with code 3 and writes what was measured until then."""
     plan = plan_file(tmp_path, "graph")
     run = subprocess.Popen(
@@ -146,7 +146,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
+def test_run_against_a_lab_that_goes_down(tmp_path: Path) -> None:
     """A run against the lab of a ready file ends, when the lab goes down, with code 3, the reason and a partial report.
 
     A lab that no longer answers, and a certificate of another CA, are reported before anything is prepared.
@@ -187,7 +187,7 @@ def test_a_running_lab_is_loaded_and_its_end_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-def test_locust_page_is_shown_while_a_run_goes_on(tmp_path: Path) -> None:
+def test_locust_page_is_served_during_a_run(tmp_path: Path) -> None:
     """With --ui Locust's page is served on loopback, and Ctrl-C after the run leaves a complete report and code 0."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

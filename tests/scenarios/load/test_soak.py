@@ -12,7 +12,7 @@ from pfxlab.scenarios.load.drive.soak import Growth, growth
 _HOUR = [float(minute) for minute in range(61)]
 
 
-def test_a_figure_that_fills_and_stays_is_flat() -> None:
+def test_figure_that_levels_off_is_flat() -> None:
     """A figure that rises in the first quarter and then stays level, with some noise, does not grow."""
     seen = growth(_HOUR, [100 + min(minute, 15) + minute % 2 for minute in _HOUR])
     assert seen.level == pytest.approx(115.5, abs=0.5)
@@ -27,7 +27,7 @@ def test_a_figure_that_grows_steadily_is_not_flat() -> None:
     assert not seen.flat
 
 
-def test_what_falls_is_flat() -> None:
+def test_falling_figure_is_flat() -> None:
     """A figure that shrinks is not growth."""
     assert Growth(100, -0.3).flat
 

@@ -95,7 +95,7 @@ def test_a_target_that_keeps_up_is_not_called_saturated() -> None:
     assert "did not saturate" in found.text("imports")
 
 
-def test_overload_that_destroys_throughput_is_no_capacity() -> None:
+def test_collapse_under_overload_is_not_the_capacity() -> None:
     """For a target that sustains 4,300 and falls to 3,500 under twice the load, 4,300 is the ceiling."""
     found = saturation.find([(3000, 3000), (4300, 4300), (4900, 4150), (5500, 3600), (6100, 3500)])
     assert found == saturation.Saturation(4300, reached=True, overloaded=3500)
@@ -114,7 +114,7 @@ def test_no_points_have_no_saturation() -> None:
     assert saturation.find([]) is None
 
 
-def test_beats_keep_time_whatever_the_answers_take() -> None:
+def test_beats_keep_time_with_slow_responses() -> None:
     """Beats follow a fixed schedule: a response late by less than a beat delays no later beat."""
     beat = Beat(1.0, 10.0)
     assert beat.next(10.75) == (0.25, 0)
@@ -156,7 +156,7 @@ def test_morning_peaks_early_and_wave_in_the_middle() -> None:
         assert max(moments, key=lambda moment: shape.at(moment) or 0) == pytest.approx(1000 * peak, abs=1)
 
 
-def test_ramp_goes_in_equal_steps() -> None:
+def test_ramp_has_equal_steps() -> None:
     """A ramp of four steps from 10 to 40 offers 10, 20, 30 and 40 for a quarter of the time each."""
     shape = Shape("ramp", 40, 40, 10, 4)
     assert Shape("constant", 5, 40, steps=4).bins() == [(10 / 3, 10), (10, 20), (20, 30), (30, 40)]

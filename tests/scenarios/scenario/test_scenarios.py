@@ -150,7 +150,7 @@ async def test_steps_that_the_catalogue_does_not_use() -> None:
         ("  - key: {name: NoKey, action: remove}\n", 7, "key: expected the key 'NoKey' in"),
     ],
 )  # fmt: skip
-async def test_scenario_that_fails_says_where_and_why(more: str, line: int, said: str) -> None:
+async def test_failed_scenario_is_reported_with_line_and_reason(more: str, line: int, said: str) -> None:
     """The first unmet expectation ends the scenario, with the line of its step and, where known, the cause."""
     done = await told(more)
     assert done.outcome == "failed"
@@ -158,7 +158,7 @@ async def test_scenario_that_fails_says_where_and_why(more: str, line: int, said
     assert said in done.why
 
 
-async def test_fault_that_never_struck_is_told() -> None:
+async def test_idle_fault_is_reported() -> None:
     """A fault that never struck is reported, and with --strict fails the scenario."""
     more = "  - fault: {kind: status, route: /nowhere}\n"
     done = await told(more)
@@ -194,7 +194,7 @@ async def test_fault_that_never_struck_is_told() -> None:
         ("&a [*a]", "test.yaml"),
     ],
 )  # fmt: skip
-def test_what_is_no_scenario_is_said_with_its_line(text: str, said: str) -> None:
+def test_invalid_scenario_is_refused_with_the_line(text: str, said: str) -> None:
     """An invalid scenario is refused before anything runs, with line, place, expected and actual value."""
     with pytest.raises(ScenarioProblem) as caught:
         parse_scenario(text, "test", "test.yaml")
@@ -241,7 +241,7 @@ def test_command_runs_scenarios(tmp_path: Path) -> None:
     assert "Next: the same command with --bundle ." in done.stdout
 
 
-def test_command_says_what_it_cannot_run(tmp_path: Path) -> None:
+def test_command_reports_invalid_scenarios(tmp_path: Path) -> None:
     """An unknown scenario, a broken file and no names at all end with 2 and a sentence."""
     broken = tmp_path / "broken.yaml"
     broken.write_text("title: x\nsteps: 3\n")

@@ -69,7 +69,7 @@ async def test_common_spellings_of_filters(lab: Lab, text: str, found: list[str]
     assert [user["displayName"] for user in reply.json["value"]] == found
 
 
-async def test_groups_sort_by_what_is_the_same_for_all(lab: Lab) -> None:
+async def test_groups_sort_stably(lab: Lab) -> None:
     """$orderby by a property with one value in every group leaves the order to the next property."""
     graph = await setup(lab)
     body = {"displayName": "Anna's", "mailEnabled": False, "mailNickname": "a", "securityEnabled": True}
@@ -186,7 +186,7 @@ async def test_grants_are_made_where_they_belong(lab: Lab) -> None:
     assert (await graph("DELETE", f"/v1.0/servicePrincipals/{ours}/appRoleAssignments/{wanted}")).status == 204
 
 
-async def test_restart_puts_back_what_the_ready_file_promises(tmp_path: Path) -> None:
+async def test_restart_restores_accounts_of_the_ready_file(tmp_path: Path) -> None:
     """A deleted group, application or connector is there again after a restart, with the same credentials."""
     async with new_lab(tmp_path / "lab") as lab:
         await lab.start_connector()

@@ -164,7 +164,7 @@ async def test_delegated_grant_decides_the_scopes(lab: Lab) -> None:
     assert await scopes() == "refused"
 
 
-async def test_role_and_account_decide_what_a_user_may(lab: Lab) -> None:
+async def test_role_and_account_decide_permissions(lab: Lab) -> None:
     """A user created through Graph may import only with the Intune role, and cannot sign in once disabled."""
     graph, upn = await setup(lab), "helpdesk@pfxlab.example"
     person = {
@@ -247,7 +247,7 @@ async def test_directory_refuses_in_its_own_words(lab: Lab, path: str, body: Any
     assert len((await graph("GET", f"/v1.0/{path}")).json["value"]) == before
 
 
-async def test_application_is_gone_with_its_principal(lab: Lab) -> None:
+async def test_deleted_principal_stops_sign_in(lab: Lab) -> None:
     """Deleting the principal stops sign-in and removes its grants; deleting the application removes it from the list."""
     graph = await setup(lab)
     app = await registered(graph)

@@ -161,7 +161,7 @@ async def test_android_profiles_get_any_purpose_each_time(tmp_path: Path, switch
         assert shown[0] == mail
 
 
-async def test_metadata_none_leaves_annotations_out(lab: Lab) -> None:
+async def test_metadata_none_omits_annotations(lab: Lab) -> None:
     """With odata.metadata=none a response has no annotations but links and counts, at any depth."""
     graph = await admin(lab)
     await created(graph)

@@ -17,7 +17,7 @@ __all__ = ["history"]
 UPN = "user@pfxlab.example"
 
 
-async def test_profile_shows_what_became_of_it(lab: Lab, history: Any) -> None:
+async def test_profile_shows_its_status(lab: Lab, history: Any) -> None:
     """Before the check-in everything is pending, afterwards compliant, in lists and overviews alike."""
     devices, (ios, windows) = await ready_lab(lab)
     await bring(lab, history[2])
@@ -80,7 +80,7 @@ async def test_expand_shows_assignments(lab: Lab) -> None:
     assert (refused.status, refused.code) == (400, "ExpandNotSupported")
 
 
-async def test_group_membership_is_what_delivers(lab: Lab, history: Any) -> None:
+async def test_group_membership_decides_delivery(lab: Lab, history: Any) -> None:
     """Removing the user from the group ends the delivery as its platform does; adding the user again repeats it."""
     devices, _ = await ready_lab(lab)
     await bring(lab, history[2])

@@ -161,7 +161,7 @@ async def test_pages_follow_their_links(tmp_path: Path) -> None:
         assert (await graph("GET", f"{PFX}/$count")).text == "5"
 
 
-async def test_patch_keeps_what_it_does_not_name(lab: Lab) -> None:
+async def test_patch_keeps_other_properties(lab: Lab) -> None:
     """PATCH changes only the properties it has; masked secrets that are sent back leave both secrets unchanged."""
     graph, entity = await created(lab)
     masked = {**entity, "keyName": "New"}
@@ -301,7 +301,7 @@ def _refused(reply: Reply, status: int, code: str) -> bool:
     return (reply.status, reply.code) == (status, code)
 
 
-async def test_missing_permission_names_what_would_do(lab: Lab) -> None:
+async def test_missing_permission_names_sufficient_ones(lab: Lab) -> None:
     """An app without Intune permission gets 403 Forbidden with the scopes that would do, for reading and writing."""
     made = lab.operator.credentials
     async with lab.graph() as client:

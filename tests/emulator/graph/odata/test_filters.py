@@ -57,7 +57,7 @@ OLD = Compare(AGE, ">", 9)
         ("tags/all(t:t ne 'x')", EachItem(TAGS, Compare(ITEM, "!=", "x"))),
     ],
 )
-def test_filter_is_the_condition_that_it_says(text: str, expected: Condition) -> None:
+def test_filter_selects_matching_rows(text: str, expected: Condition) -> None:
     """Comparisons, nulls, quotes, functions and lambdas are parsed as specified."""
     assert read_filter(text, FIELDS, "thing") == expected
 

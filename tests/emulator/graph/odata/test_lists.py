@@ -172,7 +172,7 @@ async def test_impossible_lambdas_are_refused(lab: Lab, text: str) -> None:
     assert reply.status == 400
 
 
-async def test_devices_are_found_by_what_tools_ask_for(lab: Lab) -> None:
+async def test_devices_are_found_by_common_filters(lab: Lab) -> None:
     """Devices are found by user, system and serial number; a requested sync is pending until the check-in."""
     phone = await lab.device("ios", lab.operator.credentials.user_upn)
     await lab.device("windows", lab.operator.credentials.user_upn)

@@ -45,7 +45,7 @@ async def test_metadata_needs_no_token(lab: Lab) -> None:
     assert (await Raw(lab, None)("GET", "/beta/users")).status == 401
 
 
-async def test_metadata_says_what_the_reference_says(lab: Lab) -> None:
+async def test_metadata_matches_the_reference(lab: Lab) -> None:
     """Properties, types and enumeration numbers of an imported certificate are those of Microsoft's reference."""
     root = await document(lab)
     entity = next(e for e in root.iter(f"{EDM}EntityType") if e.get("Name") == "userPFXCertificate")
