@@ -185,7 +185,7 @@ class Pkcs11Ksp:
             return True
 
         if not self._do(make):
-            raise KeyExists(f"expected a name not yet used, got {key_name!r}, which exists")
+            raise KeyExists(f"expected a new name, got {key_name!r}, which exists; choose another one")
         return self.open(key_name)
 
     def store(self, key_name: str, key: rsa.RSAPrivateKey, *, exportable: bool = False) -> "Pkcs11Key":
@@ -225,7 +225,7 @@ class Pkcs11Ksp:
             return True
 
         if not self._do(put):
-            raise KeyExists(f"expected a name not yet used, got {key_name!r}, which exists")
+            raise KeyExists(f"expected a new name, got {key_name!r}, which exists; choose another one")
         return self.open(key_name)
 
     def list_keys(self) -> list[KeyInfo]:

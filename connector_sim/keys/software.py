@@ -111,7 +111,7 @@ class SoftwareKsp:
 
     @staticmethod
     def _exists(key_name: str) -> KeyExists:
-        return KeyExists(f"expected a name not yet used, got {key_name!r}, which exists")
+        return KeyExists(f"expected a new name, got {key_name!r}, which exists; choose another one")
 
     def open(self, key_name: str) -> SoftwareKey:
         """Return a key; see `KeyStorageProvider`."""

@@ -6,7 +6,7 @@ The reasons are those of: sources.md#why-nothing-arrives.
 from typing import Final
 
 REMEDIES: Final = {
-    "UserUnknown": "Add the user, or or import for an existing user. Case does not matter in names.",
+    "UserUnknown": "Add the user, or import for an existing user. Case does not matter in names.",
     "ImportRefused": "Fix what the journal's reason names, then import again.",
     "NothingImported": "Import a certificate for this user.",
     "RecordDeleted": "Import the certificate again.",

@@ -68,7 +68,11 @@ class Verb:
     def takes_names_only(self) -> bool:
         """Return whether every form of its arguments is an object."""
         whole = self.arguments or {}
-        return all(form.get("type") == "object" for form in ([whole] if "type" in whole else whole.get("anyOf", ())))
+        return all(form.get("type") == "object" for form in whole.get("anyOf", [whole]))
+
+    def takes_nothing(self) -> bool:
+        """Return whether it has no arguments at all."""
+        return self.arguments == _NOTHING
 
 
 def _object(**properties: Any) -> dict[str, Any]:

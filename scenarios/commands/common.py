@@ -37,9 +37,9 @@ def tell(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> Non
 
 
 def missing_for_load(error: ImportError) -> NoReturn:
-    """End a command that needs the packages of the extra `load`, with how they are had."""
-    have = "python -m pip install --editable '.[load]', in the project's folder"
-    stop(COULD_NOT_RUN, f"expected the packages for load runs, {error.name} is missing; {have}")
+    """End a command that needs the packages of the extra `load`, and say how to install them."""
+    have = "pip install '.[load]' in the project's folder"
+    stop(COULD_NOT_RUN, f"expected the packages for load runs, got none named {error.name}. Next: {have}")
 
 
 def first_line(path: Path) -> str:

@@ -159,7 +159,7 @@ def _tool(plan: Plan, words: Sequence[str], *, attach: bool) -> tuple[Any, str]:
 
         return AttachedTool(), "a tool started by hand"
     if shutil.which(words[0]) is None:
-        stop(USAGE, f"expected a command that exists, got {words[0]!r}")
+        stop(USAGE, f"expected a command on the path, got {words[0]!r}, which is not found")
     tool = CommandTool(words)
     try:
         tool.filled(dict.fromkeys([*_COMMON, *plan.arguments], "x"))

@@ -32,13 +32,14 @@ def find_ready_file(ready_file: Path | None) -> Path | None:
             origin = f"{VARIABLE}={ready_file}" if os.environ.get(VARIABLE) == str(ready_file) else str(ready_file)
             stop(
                 USAGE,
-                f"expected the ready file of a running lab, got {origin}, which is not there: it ends with its lab",
+                f"expected the ready file of a running lab, got {origin}, which is not there:"
+                " a lab deletes its ready file when it stops",
             )
         return ready_file
     try:
         found = running_labs()
     except OSError as error:
-        stop(COULD_NOT_RUN, f"expected to look for running labs in {runtime_folder()}, got: {error}")
+        stop(COULD_NOT_RUN, f"cannot look for running labs in {runtime_folder()}: {error}")
     if len(found) > 1:
         listed = "".join(f"\n  {one.url}  --ready-file {one.ready_file}" for one in found)
         stop(USAGE, f"expected one running lab, got {len(found)}; choose one by --ready-file or {VARIABLE}:{listed}")
@@ -51,8 +52,8 @@ def require_ready_file(ready_file: Path | None) -> Path:
     if found is None:
         stop(
             COULD_NOT_RUN,
-            f"expected --ready-file, {VARIABLE} or a lab that runs, got none: no ready file in {runtime_folder()}."
-            " Next: pfxlab up in another shell",
+            f"expected a running lab, --ready-file or {VARIABLE}, got none: no ready file in {runtime_folder()}."
+            " Next: start a lab with `pfxlab up` in another shell",
         )
     return found
 

@@ -204,7 +204,7 @@ def unpack(data: bytes) -> Bundle:
         raise
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, OSError):
         raise BadBundle(
-            "expected a bundle of `pfxlab bundle`, got a damaged or another file; create it again"
+            "expected a bundle written by `pfxlab bundle`, got another or a damaged file; write it again"
         ) from None
 
 

@@ -58,7 +58,7 @@ async def _holds(world: World, given: Given) -> str:
 async def _lacks(world: World, given: Given) -> str:
     there = [name for name in _names(given["lacks"]) if name in world.holds(given["device"])]
     if there:
-        raise NotMet(f"expected {given['device']} to lack {', '.join(there)}, got it there")
+        raise NotMet(f"expected {given['device']} to lack {', '.join(there)}, which it holds")
     return f"{given['device']} lacks {', '.join(_names(given['lacks']))}"
 
 

@@ -109,12 +109,16 @@ def test_command_line_carries_out_every_kind_of_argument(session: TestLab) -> No
             "switches page_size=2",
             "fault offline times=1",
             "no-faults",
+            "check-in phone",
+            "cloud usGovernment",
         )
     ]
     assert told[0] == "ann@pfxlab.example, ben@pfxlab.example in the directory\n"
     assert told[1] == "group Contractors of 1 user\n"
     assert told[5:6] + told[7:9] == ["mail imported\n", "phone holds mail\n", "phone locked\n"]
     assert told[10].startswith("fault-1 planned. Next: ")
+    assert told[12].startswith("check-in: phone ")
+    assert "usGovernment" in told[13]
     assert session.device("phone").holds() == ["mail"]
 
 

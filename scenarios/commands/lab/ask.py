@@ -49,7 +49,7 @@ def journal(
     except KeyboardInterrupt:
         pass
     if not as_json and not after:
-        out.print("No entries, or none that match. Next: point a tool at the lab.")
+        out.print("No matching entries yet. Next: point a tool at the lab.")
 
 
 @click.command()

@@ -43,7 +43,7 @@ def bundle_command(ready_file: Path | None, target: Path) -> None:
     entries = counted(len(made.journal), "journal entry", "journal entries")
     requests = counted(len(made.asked), "request")
     click.echo(f"{target}: {entries}, {requests} to the control API.")
-    click.echo(f"Next: pfxlab replay {target} -- COMMAND runs your tool in the same world and compares the journals.")
+    click.echo(f"Next: pfxlab replay {target} -- COMMAND repeats the run with your tool and compares the journals.")
 
 
 def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_asks: bool) -> None:
@@ -101,7 +101,7 @@ def _lab(recorded: Bundle, command: Sequence[str], *, repeat: bool) -> list[str]
     if not command:
         raise BadBundle("expected the command that drove the recorded run: pfxlab replay FILE -- COMMAND")
     if shutil.which(command[0]) is None:
-        stop(USAGE, f"expected a command that exists, got {command[0]!r}")
+        stop(USAGE, f"expected a command on the path, got {command[0]!r}, which is not found")
     config = _config(recorded.start)
     asked = [one for one in recorded.asked if repeat and not one["byCommand"]]
     click.echo(f"Replaying a lab with seed {config.seed}: {' '.join(command)}")

@@ -91,7 +91,7 @@ def _written(ready_file: Path | None, facts: dict[str, Any]) -> Iterator[tuple[P
                 f"Further commands do not find this lab, no ready file could be written: {error}; see --ready-file.",
             )
         else:
-            yield place, "Further commands of pfxlab find this lab by themselves, as long as no other runs."
+            yield place, "Other pfxlab commands find this lab automatically while no other lab is running."
 
 
 def _config(path: Path | None, seed: int | None, *, explain: bool = False) -> Config:
@@ -184,7 +184,7 @@ def exec_command(
             codes.append(await process.wait())
 
     if shutil.which(command[0]) is None:
-        stop(USAGE, f"expected a command that exists, got {command[0]!r}")
+        stop(USAGE, f"expected a command on the path, got {command[0]!r}, which is not found")
     with kept_keys(24) if data is None else nullcontext(generate) as keys:
         _run_over(data, serve)
     code = codes[0]

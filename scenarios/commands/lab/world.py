@@ -192,7 +192,8 @@ def _command_of(verb: Verb) -> click.Command:
     def carry_out(context: click.Context, words: Sequence[str]) -> None:
         _carry_out(context, verb, words)
 
-    bare = verb.first.upper() if verb.first else "" if verb.takes_names_only() else "VALUE…"
+    without = verb.takes_names_only() or verb.takes_nothing()
+    bare = verb.first.upper() if verb.first else "" if without else "VALUE…"
     usage = f"{bare} {_usage_of(verb)}".strip()
     argument = click.Argument(["words"], nargs=-1, metavar=f"[{usage}]" if usage else "")
     return click.Command(verb.name.replace("_", "-"), None, carry_out, [argument], help=verb.does)

@@ -111,7 +111,7 @@ def plan(
             else ""
         )
         + "\n\n"
-        + "This takes for granted:\n"
+        + "Assumptions:\n"
         + "\n".join(f"  - {one}" for one in taken)
         + "\n"
         "Next: pfxlab load connector shows where one connector saturates against the lab's service."
@@ -122,7 +122,8 @@ def plan(
 def _text(tenant: Tenant, rates: Rates, answer: Answer, options: dict[int, Flow], max_queue: float) -> str:
     lines = [
         f"{answer.connectors} connector{'s' if answer.connectors > 1 else ''} for {tenant.deliveries:,} deliveries,"
-        f" up to {answer.peak_per_second:,.1f} per second: {answer.exact:.3g} at full use, a fifth to spare.",
+        f" up to {answer.peak_per_second:,.1f} per second:"
+        f" {answer.exact:.3g} connectors at full load, plus a reserve of a fifth.",
         f"One connector does {rates.per_second:,.0f} per second.",
         "",
         "connectors  longest queue  all done after   in use",

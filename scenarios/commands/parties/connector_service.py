@@ -186,7 +186,7 @@ def status(data: Path | None, as_json: bool) -> None:
         "heartbeat": heartbeat,
         "last": last or None,
     }
-    shown = [f"Connector {who.connector_id}, certificate for {days} more days."]
+    shown = [f"Connector {who.connector_id}, certificate valid for {days} more days."]
     shown += [f"Heartbeat: {heartbeat['time']} {heartbeat['text']}" if heartbeat else "No heartbeat yet."]
     shown += [f"  {name}: {number}" for name, number in sorted(counts.items())]
     shown += [f"Last: {last['time']} {last['name']}: {last['text']}" if last else "No events yet."]

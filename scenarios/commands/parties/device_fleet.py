@@ -88,11 +88,11 @@ def enroll(
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         source = key_source(place, min(shared_keys, count))
         if isinstance(source, KeyPool):
-            source.fill(stage("making keys"))
+            source.fill(stage("creating keys"))
         fleet = await open_fleet(place, facts, source, jobs)
         begin = len(fleet.members())
         people = FleetUsers(place)
-        names = await people.make(facts, users or begin + count, stage("making users"))
+        names = await people.make(facts, users or begin + count, stage("creating users"))
         wanted = plan(platforms, names, count, begin, seed)
         tokens = await people.tokens(facts, [member.upn for member, _ in wanted])
         return await fleet.enroll(wanted, tokens, stage("enrolling"))

@@ -54,7 +54,7 @@ def place_of(ready_file: Path | None) -> Place:
             return Place(kept["graph_url"], "", Path(kept["ca_file"]) if kept["ca_file"] else None, token=kept["token"])
         except (ValueError, KeyError, TypeError):
             stop(USAGE, f"expected a token in {token_file()}, got something else. Next: pfxlab pfx token set")
-    raise click.UsageError("expected --ready-file, a lab that runs, or a token set with `pfxlab pfx token set`.")
+    raise click.UsageError("expected a running lab, --ready-file, or a token stored by `pfxlab pfx token set`.")
 
 
 @asynccontextmanager

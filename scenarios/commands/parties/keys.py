@@ -119,7 +119,9 @@ def keys() -> None:
 def add(ksp: KeyStorageProvider, name: str, bits: str, make_exportable: bool, as_json: bool) -> None:
     """Create a key (Add-IntuneKspKey)."""
     ksp.add(name, int(bits), exportable=make_exportable)
-    text = f"Made the key {name!r}, RSA-{bits}, in {ksp.name}.\nNext: pfxlab keys export-public --name {name!r} --out F"
+    text = (
+        f"Created the key {name!r}, RSA-{bits}, in {ksp.name}.\nNext: pfxlab keys export-public --name {name!r} --out F"
+    )
     tell({"provider": ksp.name, "name": name, "bits": int(bits), "exportable": make_exportable}, text, as_json=as_json)
 
 
@@ -211,7 +213,7 @@ def _write(path: Path, data: bytes) -> None:
     try:
         private_file.create(path, data)
     except FileExistsError:
-        raise KeyStoreError(f"expected a file not yet there, got {path}, which exists") from None
+        raise KeyStoreError(f"expected a new file, got {path}, which exists; choose another name") from None
 
 
 def _read_private(path: Path) -> rsa.RSAPrivateKey:

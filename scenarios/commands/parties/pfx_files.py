@@ -61,13 +61,13 @@ def token_set(
         stop(COULD_NOT_RUN, f"Sign-in was refused: {error}")
     kept = {"graph_url": graph_url, "ca_file": None if ca_file is None else str(ca_file.resolve()), "token": got}
     private_file.replace(token_file(), json.dumps(kept).encode())
-    tell({"token": "kept"}, f"Signed in; the token is kept in {token_file()}.\nNext: pfxlab pfx get", as_json=as_json)
+    tell({"token": "kept"}, f"Signed in; the token is stored in {token_file()}.\nNext: pfxlab pfx get", as_json=as_json)
 
 
 def token_remove(as_json: bool) -> None:
     """Do what the command says."""
     token_file().unlink(missing_ok=True)
-    tell({"token": "removed"}, "No token is kept.", as_json=as_json)
+    tell({"token": "removed"}, "No token is stored.", as_json=as_json)
 
 
 def _public_key(path: Path) -> rsa.RSAPublicKey:
@@ -91,7 +91,7 @@ def _encryption_key(
         return EncryptionKey(_public_key(path), provider or PROVIDER_NAME, name)
     lab = find_ready_file(ready_file)
     if lab is None:
-        raise click.UsageError("expected --public-key and --name, the key a connector can use, or a lab that runs.")
+        raise click.UsageError("expected a running lab, or --public-key and --name of a key that a connector can use.")
     facts = ready_facts(lab)
     found, its_provider, its_name = facts["connector_public_key_file"], facts["provider_name"], facts["key_name"]
     return EncryptionKey(_public_key(Path(found)), provider or its_provider, name or its_name)

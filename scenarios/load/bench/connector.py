@@ -219,7 +219,7 @@ def run(progress: Progress, turns: int = 5, seconds: int = 2, requests: int = 20
     """
     cores = os.cpu_count() or 1
     material = Material()
-    progress("making ciphertexts")
+    progress("creating ciphertexts")
     plain = material.ciphertexts(requests)
     some = plain[: _BATCH * 2 * cores]
     distinct, triple, payloads = windows(material, some), windows(material, some, 3), apple(material, some)

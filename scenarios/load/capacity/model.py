@@ -15,6 +15,7 @@ from pfxlab.scenarios.load.shapes import Shape
 
 _STEPS: Final = 4000
 _ROUNDS: Final = 60
+_HOUR: Final = 3600
 _SPARE: Final = 0.2
 """The share of a connector kept in reserve for retries, renewals and slow minutes."""
 
@@ -125,20 +126,21 @@ def assumptions(tenant: Tenant, rates: Rates, patience: float) -> list[str]:
         "morning": "as on a Monday morning: most of them in the first half, the peak at a quarter of the window",
         "constant": "evenly",
     }[tenant.arrivals]
+    window = f"{tenant.window / 3600:g} hours" if tenant.window > _HOUR else f"{tenant.window / 60:g} minutes"
     if rates.hsm is None:
-        what = f"a private operation takes {1e6 * rates.private:,.0f} µs of a core, all else {1e6 * rates.rest:,.0f} µs"
+        what = f"a private operation takes {1e6 * rates.private:,.0f} µs of a core, the rest {1e6 * rates.rest:,.0f} µs"
     else:
         what = (
             f"its HSM does {rates.hsm:g} private operations per second,"
-            f" all else takes {1e6 * rates.rest:,.0f} µs of a core"
+            f" the rest takes {1e6 * rates.rest:,.0f} µs of a core"
         )
     return [
-        f"All devices check in once within {tenant.window / 3600:g} hours, {spread_text}, and lack every certificate.",
+        f"All devices check in once within {window}, {spread_text}, and need every certificate.",
         f"Every device gets all certificates of its user: {tenant.deliveries:,} deliveries.",
-        "No private operation serves two deliveries: a user's devices seldom ask within the same batch.",
+        "No private operation serves two deliveries: a user's devices are rarely in the same batch.",
         f"The queue may grow to {patience / 60:g} minutes of the connectors' work.",
-        f"Each connector has a server of its own with {rates.cores} cores; {what}.",
-        "Another make of connector spends what the lab's does; --hsm-rate stands for any that is slower.",
+        f"Each connector has its own server with {rates.cores} cores; {what}.",
+        "The real connector needs as much time as the lab's; for a slower one, lower --hsm-rate.",
         f"A fifth of each connector stays free ({_SPARE:.0%}), for retries, renewals and slow minutes.",
-        "The service hands out work as fast as connectors ask for it; a failed attempt is rare.",
+        "The service hands out work as fast as connectors request it; failed attempts are rare.",
     ]

@@ -69,7 +69,7 @@ def _certificates(upn: str, count: int, authority: MailAuthority) -> list[MailCe
 async def graph(kit: Kit, progress: Progress) -> None:
     """Create users, and records to import: certificates of typical size, passwords encrypted to the connector's key."""
     facts, plan, fleet_users = kit.facts(), kit.plan, FleetUsers(kit.folder, _prefix())
-    progress(f"making {plan.users} users and {_BODIES} certificates")
+    progress(f"creating {plan.users} users and {_BODIES} certificates")
     names = await fleet_users.make(facts, plan.users, lambda *_: None)
     key, authority = _key(facts), MailAuthority(datetime.now(UTC), key_pool())
     bodies = []
@@ -86,7 +86,7 @@ async def devices(kit: Kit, progress: Progress) -> None:
     """Create users with certificates and profiles, device keys and, for a run of check-ins, devices."""
     facts, plan, fleet_users = kit.facts(), kit.plan, FleetUsers(kit.folder, _prefix())
     platforms = [name for name, weight in plan.platforms.items() for _ in range(weight)]
-    progress(f"making {plan.users} users with {plan.certificates} certificates each")
+    progress(f"creating {plan.users} users with {plan.certificates} certificates each")
     names = await fleet_users.make(facts, plan.users, lambda *_: None)
     kit.save("tokens.json", await fleet_users.tokens(facts, names))
     key, authority = _key(facts), MailAuthority(datetime.now(UTC), key_pool())
@@ -106,7 +106,7 @@ async def devices(kit: Kit, progress: Progress) -> None:
                 )
     kit.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     pool = KeyPool(kit.keys / "devices.pem", _DEVICE_KEYS)
-    progress(f"making {_DEVICE_KEYS} device keys")
+    progress(f"creating {_DEVICE_KEYS} device keys")
     await asyncio.to_thread(pool.fill)
     if plan.path == "checkin":
         await _enroll(kit, facts, platforms, names, pool, progress)
@@ -144,7 +144,7 @@ async def connectors(kit: Kit, key: rsa.RSAPrivateKey, token: str) -> None:
 def crypto(kit: Kit, progress: Progress) -> None:
     """Create a key and batches of requests for it."""
     plan = kit.plan
-    progress(f"making a key of {plan.key_bits} bits and {_BATCHES} batches of {plan.batch} requests")
+    progress(f"creating a key of {plan.key_bits} bits and {_BATCHES} batches of {plan.batch} requests")
     material = Material(plan.key_bits)
     SoftwareKsp(kit.keys).store(KEY_NAME, material.key)
     items = requests(material, material.ciphertexts(_BATCHES * plan.batch), plan.platforms)

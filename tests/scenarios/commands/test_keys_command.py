@@ -91,7 +91,7 @@ def test_keys_are_listed_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["add", "--name", "there"], 2, "KeyExists: expected a name not yet used"),
+        (["add", "--name", "there"], 2, "KeyExists: expected a new name, got 'there'"),
         (["add", "--name", " "], 2, "KeyStoreError: expected a key name, got none"),
         (["export-private", "--name", "there", "--out", "new"], 2, "NotExportable"),
         (["export-public", "--name", "absent", "--out", "new"], 2, "KeyNotFound: expected the key 'absent'"),

@@ -124,7 +124,7 @@ def test_rules_and_plans_are_listed() -> None:
     [
         (("run", "--plan", "import"), "expected a COMMAND after --, or --attach"),
         (("run", "--plan", "import", "--module", "nothing", "--", "sh"), "expected one of plan import, got nothing"),
-        (("run", "--plan", "import", "--", "no-such-command-4711"), "expected a command that exists"),
+        (("run", "--plan", "import", "--", "no-such-command-4711"), "expected a command on the path"),
         (("run", "--plan", "read", "--", "sh", "{pfx}"), "expected arguments of this plan"),
         (("run", "--plan", "dance", "--", "sh"), "got 'dance'"),
         (("run", "--plan", "import", "--", "sh", "{pxf}"), "such as {pfx}, got {pxf}"),

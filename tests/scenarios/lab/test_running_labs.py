@@ -62,7 +62,10 @@ def test_the_only_lab_is_found_until_it_is_killed(folder: Path, up: subprocess.P
     up.kill()
     up.wait()
     none = journal()
-    assert (none.exit_code, "expected --ready-file, PFXLAB_READY_FILE or a lab that runs" in none.stderr) == (3, True)
+    assert (none.exit_code, "expected a running lab, --ready-file or PFXLAB_READY_FILE, got none" in none.stderr) == (
+        3,
+        True,
+    )
     assert sorted(path.name for path in folder.iterdir()) == ["lock"]
 
 
@@ -70,7 +73,7 @@ def test_up_removes_its_ready_file(folder: Path, up: subprocess.Popen[str]) -> N
     """The last lines of `up` say that commands find the lab; a lab that ends leaves no file."""
     up.terminate()
     said, _ = up.communicate(timeout=60)
-    assert "Further commands of pfxlab find this lab by themselves, as long as no other runs." in said
+    assert "Other pfxlab commands find this lab automatically while no other lab is running." in said
     assert not list(folder.glob("lab-*"))
 
 

@@ -144,7 +144,7 @@ async def test_steps_that_the_catalogue_does_not_use() -> None:
         ("  - expect: {device: phone, signs_with: mail}\n", 7, "expected phone to sign, got"),
         ("  - expect: {certificate: mail, because: arrived}\n", 7, "expected the explanation arrived, got NothingImported"),
         ("  - expect: {certificate: mail, device: phone, state: installed}\n", 7, "to phone installed, got none"),
-        (LATER + "  - expect: {device: phone, lacks: mail}\n", 9, "expected phone to lack mail, got it there"),
+        (LATER + "  - expect: {device: phone, lacks: mail}\n", 9, "expected phone to lack mail, which it holds"),
         ("  - expect: {device: phone, identity_age_below_days: 0.001}\n", 7, "expected the identity of phone renewed"),
         ("  - expect: {journal: {event: reqest}, count: 2}\n", 7, "expected 2 journal entries with {'event': 'reqest'}, got 0"),
         ("  - key: {name: NoKey, action: remove}\n", 7, "key: expected the key 'NoKey' in"),
