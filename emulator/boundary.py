@@ -39,11 +39,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Component:
-    """How one component reports an error: the party of its journal entries, and its protocol's form of a problem."""
+    """How one component reports an error: the party of its journal entries, its protocol's form of a problem."""
 
     party: str
     answer: Callable[[web.Request, Problem], web.Response]
+    hosts: frozenset[str] | None = None
+    """The names by which it is asked, None: any. A page of another name may not use a browser's cookies and forms."""
 
+
+OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Names of this machine."""
 
 COMPONENTS: "web.AppKey[dict[web.AbstractResource, Component]]" = web.AppKey("components")
 """Which component each route belongs to."""
@@ -56,6 +61,7 @@ _BAD_ENCODING: Final = Problem(
     400, "BadEncoding", "expected a body encoded as its Content-Encoding says, got other bytes"
 )
 _BAD_HOST: Final = Problem(400, "BadHost", "expected NAME or NAME:PORT in the Host header, got something else")
+_WRONG_HOST: Final = Problem(421, "WrongHost", "expected a Host header with a name of this service, got another")
 _FULL: Final = Problem(507, "StorageFull", "the lab's disk is full: free space for its data folder, then retry")
 _DEFECT: Final = Problem(500, "Defect", "a bug in the lab; its log has the traceback")
 
@@ -78,6 +84,10 @@ def register(app: web.Application, component: Component, add_routes: Callable[[w
     app[COMPONENTS] |= {resource: component for resource in app.router.resources() if resource not in known}
 
 
+def _name_of(host: str) -> str:
+    return re.sub(r":\d+\Z", "", host).lower()
+
+
 @lru_cache(maxsize=256)
 def _is_host(text: str) -> bool:
     match = _HOST.fullmatch(text)
@@ -91,6 +101,10 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         # RFC 9112, section 3.2: an invalid Host gets a 400. Below this line it becomes part of addresses.
         if not _is_host(request.host):
             return _refused(request, _BAD_HOST)
+        hosts = _component(request).hosts
+        if hosts is not None and _name_of(request.host) not in hosts:
+            # DNS rebinding: a page of another site that has its own name lead to this machine.
+            return _refused(request, _WRONG_HOST)
         return await handler(request)
     except web.HTTPRequestEntityTooLarge:
         return _refused(request, TOO_LARGE)

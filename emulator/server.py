@@ -21,6 +21,7 @@ from pfxlab.emulator.entra import routes as entra
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.graph import gateway
 from pfxlab.emulator.graph.odata.query import LONGEST_URL
+from pfxlab.emulator.http_errors import QuietRunner
 from pfxlab.emulator.intune import apple_enrollment, apple_mdm, connector_api, enrollment, mde2, omadm
 from pfxlab.emulator.journal.exchanges import Exchange
 from pfxlab.emulator.lab import control, http_faults
@@ -35,6 +36,7 @@ _COMPONENTS: Final = (
     (gateway.COMPONENT, gateway.add_routes),
     (admin.COMPONENT, admin.add_routes),
     (control.COMPONENT, control.add_routes),
+    (control.COMPONENT, lambda app: app.router.add_get(f"{control.PREFIX}/openapi.json", _openapi)),
     (mde2.COMPONENT, mde2.add_routes),
     (enrollment.COMPONENT, omadm.add_routes),
     (enrollment.COMPONENT, apple_enrollment.add_routes),
@@ -70,7 +72,6 @@ def build_app(
     app[COMPONENTS], app[FALLBACK] = {}, gateway.COMPONENT
     for component, add_routes in _COMPONENTS:
         register(app, component, add_routes)
-    app.router.add_get(f"{control.PREFIX}/openapi.json", _openapi)
     app.router.add_route("*", "/{tail:.*}", gateway.no_version)
     return app
 
@@ -114,7 +115,7 @@ class Emulator:
         """
         listening = _listen(port)
         context = self.tls.server_context([self.cloud.device_ca.certificate, self.cloud.connector_ca.certificate])
-        self._runner = web.AppRunner(
+        self._runner = QuietRunner(
             build_app(self.cloud, self.control_token, self.driver, self.observer),
             access_log=None,
             max_line_size=LONGEST_URL,

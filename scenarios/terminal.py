@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from pfxlab.emulator.wire.text import printable
+
 _UNWRAPPED: Final = 100_000
 """Columns of an output that nobody wraps."""
 
@@ -68,12 +70,15 @@ def print_box(where: Console, box: Box) -> None:
         subject = f"{box.title}  {box.heading}".rstrip()
         for fact in box.facts or [Fact("", "")]:
             kind = f"{fact.kind.strip()} " if fact.kind else ""
-            line = Text(f"{subject}: {kind}" if fact.text else subject).append(_one_line(fact.text), fact.style)
+            line = _text(f"{subject}: {kind}" if fact.text else subject).append(_one_line(fact.text), fact.style)
             where.print(line, soft_wrap=True)
         return
-    lines = [Text(box.heading, style="bold")] if box.heading else []
-    lines += [Text(f"{fact.kind:<{width}}  " if fact.kind else "").append(fact.text, fact.style) for fact in box.facts]
-    where.print(Panel(Group(*lines), title=box.title, title_align="left", border_style=box.style))
+    lines = [_text(box.heading, "bold")] if box.heading else []
+    lines += [
+        Text(f"{fact.kind:<{width}}  " if fact.kind else "").append(printable(fact.text), fact.style)
+        for fact in box.facts
+    ]
+    where.print(Panel(Group(*lines), title=_text(box.title), title_align="left", border_style=box.style))
 
 
 def print_rows(where: Console, table: Rows) -> None:
@@ -84,18 +89,22 @@ def print_rows(where: Console, table: Rows) -> None:
             first, *rest = (
                 f"{name} {value}" for name, value in zip(table.columns, map(_one_line, row), strict=True) if value
             )
-            where.print(Text(", ".join((first, *rest)), style), soft_wrap=True)
+            where.print(_text(", ".join((first, *rest)), style), soft_wrap=True)
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in table.columns:
         shown.add_column(name, justify="right" if name in table.right else "left")
     for row, style in zip(table.rows, styles, strict=True):
-        shown.add_row(*(Text(value) for value in row), style=style)
+        shown.add_row(*(_text(value) for value in row), style=style)
     where.print(shown)
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split("\n"))
+    return printable(" ".join(text.split("\n")))
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from pfxlab.emulator.admin.pages import (
     world,
 )
 from pfxlab.emulator.admin.session import SESSIONS, Session, begin, current, end, is_ours, keep, sign_in
-from pfxlab.emulator.boundary import Component, Problem
+from pfxlab.emulator.boundary import OWN_HOSTS, Component, Problem
 from pfxlab.emulator.edge import CLOUD, read_form
 from pfxlab.emulator.entra import pages
 from pfxlab.emulator.graph.intune import managed_devices
@@ -342,7 +342,7 @@ def _problem(_request: web.Request, problem: Problem) -> web.Response:
     )  # fmt: skip
 
 
-COMPONENT: Final = Component("admin", _problem)
+COMPONENT: Final = Component("admin", _problem, OWN_HOSTS)
 
 
 def add_routes(app: web.Application) -> None:

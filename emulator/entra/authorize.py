@@ -3,8 +3,9 @@
 The answer goes where `response_mode` says: sources.md#authorize-response-mode.
 """
 
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -13,12 +14,17 @@ from aiohttp import web
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, origin_of, read_form
 from pfxlab.emulator.entra import errors, pages
-from pfxlab.emulator.entra.grants import is_enabled
+from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, is_enabled
 from pfxlab.emulator.entra.tenants import NO_STORE, refusal, tenant_of
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.directory import App
 from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE
 
+_PRIVILEGED_ROLE_ADMINISTRATOR: Final = "e8611ab8-c189-46e8-94e1-60213ab1f814"
+_APPLICATION_ADMINISTRATOR: Final = "9b895d92-2cd3-44c7-9d02-a6ac2d5ea5c3"
+_CLOUD_APPLICATION_ADMINISTRATOR: Final = "158c047a-c907-4556-b7ef-446551a6b5f7"
+_CONSENT_TO_ALL: Final = frozenset({GLOBAL_ADMINISTRATOR, _PRIVILEGED_ROLE_ADMINISTRATOR})
+_CONSENT_TO_SCOPES: Final = frozenset({_APPLICATION_ADMINISTRATOR, _CLOUD_APPLICATION_ADMINISTRATOR})
 _CODE_SECONDS: Final = 600
 _DEVICE_SECONDS: Final = 900
 _LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ23456789"
@@ -42,7 +48,8 @@ def _tenant_and_app(cloud: Cloud, request: web.Request, client_id: str) -> tuple
 def _check_redirect(uri: str) -> None:
     """Let an address of this machine pass, whatever its port; nothing of the lab is sent anywhere else."""
     # Browsers read a backslash as a slash and drop control characters: what they would read otherwise is refused.
-    odd = any(character <= " " or character in "\\@\x7f" for character in uri) or not uri.isascii()
+    # A fragment would take the answer in (RFC 6749, section 3.1.2).
+    odd = any(character <= " " or character in "\\@#\x7f" for character in uri) or not uri.isascii()
     try:
         parts = urlsplit(uri)
         here = parts.scheme in ("http", "https") and parts.hostname in ("localhost", "127.0.0.1", "::1")
@@ -65,8 +72,9 @@ def _automatic(cloud: Cloud, tenant: Row) -> Row | None:
     return user if user is not None and is_enabled(user) else None
 
 
-def _html(text: str, status: int = 200) -> web.Response:
-    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=NO_STORE)
+def _html(text: str, status: int = 200, redirect_uri: str | None = None) -> web.Response:
+    headers = {**NO_STORE, **pages.headers(redirect_uri)}
+    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=headers)
 
 
 PAGES: Final = ("/authorize", "/deviceauth", "/adminconsent")
@@ -95,7 +103,7 @@ async def authorize(request: web.Request) -> web.Response:
         problem = None if user is not None else "User name or password is wrong."
     if user is None:
         title = f"Sign in to {app.display_name}"
-        return _html(pages.sign_in(title, str(request.rel_url), {}, problem))
+        return _html(pages.sign_in(title, str(request.rel_url), {}, problem), redirect_uri=redirect_uri)
     code = cloud.tickets.issue(
         AUTHORIZATION_CODE, cloud.clock.now(), _CODE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
         user_id=user["id"], scope=query.get("scope", ""),
@@ -116,7 +124,7 @@ def _state(query: Mapping[str, str]) -> dict[str, str]:
 
 def _answer(redirect_uri: str, mode: str, fields: dict[str, str]) -> web.Response:
     if mode == "form_post":
-        return _html(pages.form_post(redirect_uri, fields))
+        return _html(pages.form_post(redirect_uri, fields), redirect_uri=redirect_uri)
     mark = "#" if mode == "fragment" else ("&" if "?" in redirect_uri else "?")
     return web.Response(status=302, headers={"Location": f"{redirect_uri}{mark}{urlencode(fields)}", **NO_STORE})
 
@@ -163,6 +171,15 @@ async def device_auth(request: web.Request) -> web.Response:
     return _html(pages.done("Signed in", "You have signed in on your device. You may now close this window."))
 
 
+def may_consent(roles: Iterable[str], app: App) -> bool:
+    """Return whether one of these directory roles consents for the whole tenant to what an application asks for.
+
+    Source: sources.md#admin-consent-roles.
+    """
+    held = set(roles)
+    return bool(held & _CONSENT_TO_ALL) or (not app.requested_app_roles and bool(held & _CONSENT_TO_SCOPES))
+
+
 async def admin_consent(request: web.Request) -> web.Response:
     """GET shows the form, POST by an administrator grants the application all it asks for."""
     cloud, query = request.app[CLOUD], request.query
@@ -176,10 +193,11 @@ async def admin_consent(request: web.Request) -> web.Response:
     user, problem = _automatic(cloud, tenant), None
     if request.method == "POST":
         user = _signed_in(cloud, tenant, await read_form(request))
-        problem = "An administrator must sign in."
-    if user is None or user["directory_roles"] == "[]":
+        problem = "An administrator must sign in who may consent for the tenant."
+    if user is None or not may_consent(json.loads(user["directory_roles"]), app):
         asked = ", ".join((*app.requested_app_roles, *app.requested_scopes)) or "nothing"
-        return _html(pages.sign_in(f"{app.display_name} asks for: {asked}", str(request.rel_url), {}, problem))
+        text = pages.sign_in(f"{app.display_name} asks for: {asked}", str(request.rel_url), {}, problem)
+        return _html(text, redirect_uri=redirect_uri)
     cloud.directory.consent(app)
     cloud.journal.record("entra", "admin consent", client=app.id, user=user["id"])
     if redirect_uri is None:

@@ -1,6 +1,5 @@
 """From a bearer token to the caller it speaks for. Each component makes its own error of a refused token."""
 
-import hashlib
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,9 +9,11 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.entra.grants import audiences
 from pfxlab.emulator.entra.keys import signing_key_of
-from pfxlab.emulator.lru_cache import LruCache
+from pfxlab.emulator.entra.token_checks import digest_of, token_checks_of
 
-_CACHED_CALLERS: Final = 1000
+_SKEW: Final = 300
+"""Seconds by which the clocks of two machines may differ."""
+
 _NOT_WELL_FORMED: Final = (
     "IDX14100: JWT is not well formed, there are no dots (.).\n"
     "The token needs to be in JWS or JWE Compact Serialization Format."
@@ -32,28 +33,6 @@ class TokenRefused(Exception):
         self.text, self.reason, self.rule = text, reason, rule
 
 
-class TokenChecks:
-    """What checking tokens remembers: callers of verified tokens, and digests of tokens that a fault has ended.
-
-    A bulk import sends the same token each time: it is verified once.
-    """
-
-    def __init__(self) -> None:
-        self.callers: LruCache[tuple[str, str], Caller] = LruCache(_CACHED_CALLERS)
-        self.ended: set[str] = set()
-
-
-def token_checks_of(cloud: Cloud) -> TokenChecks:
-    """Return what a cloud remembers of tokens; callers are forgotten when its store is put back."""
-
-    def make() -> TokenChecks:
-        checks = TokenChecks()
-        cloud.on_restore.append(checks.callers.clear)
-        return checks
-
-    return cloud.component(TokenChecks, make)
-
-
 def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
     """Return who a bearer token speaks for; `origin` is the address at which the client asks.
 
@@ -71,7 +50,7 @@ def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
     if caller is None:
         caller = _caller(_claims(cloud, token.strip(), origin))
         checks.callers.put((token, origin), caller)
-    ended = bool(checks.ended) and _digest(token) in checks.ended
+    ended = bool(checks.ended) and digest_of(token) in checks.ended
     if ended or caller.expires <= cloud.clock.now().timestamp():
         text = "Lifetime validation failed, the token is expired."
         reason = "a fault of the lab ended the token" if ended else f"the token expired at {caller.expires}"
@@ -81,19 +60,26 @@ def caller_of(cloud: Cloud, authorization: str | None, origin: str) -> Caller:
 
 def end_token(cloud: Cloud, authorization: str) -> None:
     """Let the token of an Authorization header be expired from now on."""
-    token_checks_of(cloud).ended.add(_digest(authorization.partition(" ")[2]))
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.strip().encode()).hexdigest()
+    token_checks_of(cloud).ended.add(digest_of(authorization.partition(" ")[2]))
 
 
 def _claims(cloud: Cloud, token: str, origin: str) -> dict[str, Any]:
+    claims = _verified(cloud, token, origin)
+    if claims["nbf"] > (cloud.clock.now() + token_checks_of(cloud).set_back).timestamp() + _SKEW:
+        text = "Lifetime validation failed, the token is not yet valid."
+        raise TokenRefused(text, f"the token is valid from {claims['nbf']}")
+    return claims
+
+
+def _verified(cloud: Cloud, token: str, origin: str) -> dict[str, Any]:
     try:
         return signing_key_of(cloud).verify(token, audiences(origin))
     except jwt.InvalidAudienceError as error:
         text = "Access token validation failure. Invalid audience."
         raise TokenRefused(text, f"the token's audience is not Graph ({error})") from None
+    except jwt.InvalidIssuerError:
+        text = "Access token validation failure. Invalid issuer."
+        raise TokenRefused(text, "the token's issuer is not its tenant's") from None
     except jwt.InvalidSignatureError:
         text = "Access token validation failure. Invalid signature."
         raise TokenRefused(text, "another authority signed the token") from None

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pfxlab.emulator.wire.text import quoted, shown
+
 
 @dataclass
 class EntraError(Exception):
@@ -46,14 +48,14 @@ def unavailable(reason: str, status: int) -> EntraError:
 
 def unknown_tenant(tenant: str) -> EntraError:
     """Refuse a tenant that does not exist."""
-    text = f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
-    return EntraError(400, "invalid_tenant", 90002, text, f"expected a tenant of this lab, got {tenant!r}")
+    text = f"Tenant '{shown(tenant)}' not found. Check to make sure you have the correct tenant ID."
+    return EntraError(400, "invalid_tenant", 90002, text, f"expected a tenant of this lab, got {quoted(tenant)}")
 
 
 def unknown_application(client_id: str, tenant: str) -> EntraError:
     """Refuse a client id that is not registered in the tenant."""
-    text = f"Application with identifier '{client_id}' was not found in the directory '{tenant}'."
-    reason = f"expected an application registered in this lab, got {client_id!r}"
+    text = f"Application with identifier '{shown(client_id)}' was not found in the directory '{tenant}'."
+    reason = f"expected an application registered in this lab, got {quoted(client_id)}"
     return EntraError(400, "unauthorized_client", 700016, text, reason)
 
 
@@ -78,7 +80,7 @@ def no_principal(client_id: str, tenant: str) -> EntraError:
 def disabled_user(upn: str) -> EntraError:
     """Refuse a user whose account is disabled."""
     text = "The user account is disabled."
-    return EntraError(400, "invalid_grant", 50057, text, f"accountEnabled of {upn!r} is false")
+    return EntraError(400, "invalid_grant", 50057, text, f"accountEnabled of {quoted(upn)} is false")
 
 
 def missing_secret() -> EntraError:
@@ -96,13 +98,13 @@ def missing_parameter(name: str) -> EntraError:
 def unsupported_grant(grant_type: str) -> EntraError:
     """Refuse a grant type that is not served."""
     text = "The app requested an unsupported grant type."
-    return EntraError(400, "unsupported_grant_type", 70003, text, f"got grant_type {grant_type!r}")
+    return EntraError(400, "unsupported_grant_type", 70003, text, f"got grant_type {quoted(grant_type)}")
 
 
 def wrong_password(upn: str) -> EntraError:
     """Refuse user name or password, without telling which."""
     text = "Error validating credentials due to invalid username or password."
-    return EntraError(400, "invalid_grant", 50126, text, f"no user {upn!r} with that password in this tenant")
+    return EntraError(400, "invalid_grant", 50126, text, f"no user {quoted(upn)} with that password in this tenant")
 
 
 def bad_assertion(reason: str) -> EntraError:
@@ -144,7 +146,7 @@ def bad_verifier() -> EntraError:
 def consent_required(app_name: str, scopes: str) -> EntraError:
     """The application was not consented to what it asks for."""
     text = f"The user or administrator has not consented to use the application '{app_name}'."
-    return EntraError(400, "invalid_grant", 65001, text, f"no consent for {scopes}", "consent_required")
+    return EntraError(400, "invalid_grant", 65001, text, f"no consent for {shown(scopes)}", "consent_required")
 
 
 def bad_user_assertion(reason: str) -> EntraError:
@@ -155,20 +157,24 @@ def bad_user_assertion(reason: str) -> EntraError:
 
 def bad_redirect(uri: str) -> EntraError:
     """Refuse a redirect address that is not on this machine."""
-    text = f"The redirect URI '{uri}' specified in the request does not match the redirect URIs of the application."
+    text = (
+        f"The redirect URI '{shown(uri)}' specified in the request does not match the redirect URIs of the application."
+    )
     return EntraError(400, "invalid_request", 50011, text, "expected an address of this machine as redirect_uri")
 
 
 def invalid_scope(scope: str) -> EntraError:
     """Refuse a scope of the client credentials grant other than one resource's .default."""
     text = (
-        f"The provided value for scope {scope} is not valid. Client credential flows must have a scope value "
+        f"The provided value for scope {shown(scope)} is not valid. Client credential flows must have a scope value "
         "with /.default suffixed to the resource identifier."
     )
-    return EntraError(400, "invalid_scope", 1002012, text, f"expected one scope ending in /.default, got {scope!r}")
+    return EntraError(
+        400, "invalid_scope", 1002012, text, f"expected one scope ending in /.default, got {quoted(scope)}"
+    )
 
 
 def unknown_resource(resource: str) -> EntraError:
     """Refuse a resource that is not Graph."""
-    text = f"The resource principal named {resource} was not found in the tenant."
-    return EntraError(400, "invalid_resource", 500011, text, f"expected Graph as resource, got {resource!r}")
+    text = f"The resource principal named {shown(resource)} was not found in the tenant."
+    return EntraError(400, "invalid_resource", 500011, text, f"expected Graph as resource, got {quoted(resource)}")

@@ -15,11 +15,12 @@ import jwt
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra import errors
 from pfxlab.emulator.entra.assertions import ASSERTION_TYPE, verify
-from pfxlab.emulator.entra.keys import signing_key_of
+from pfxlab.emulator.entra.keys import issuer, signing_key_of
+from pfxlab.emulator.entra.token_checks import digest_of, token_checks_of
 from pfxlab.emulator.proxy import GRAPH_HOSTS
 from pfxlab.emulator.store.database import Row, to_text
 from pfxlab.emulator.store.directory import App
-from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN
+from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN, SPENT_CODE
 from pfxlab.emulator.wire.ids import service_principal_id
 
 GRAPH_APP_ID: Final = "00000003-0000-0000-c000-000000000000"
@@ -157,11 +158,18 @@ def is_enabled(user: Row) -> bool:
 
 
 def delegated(
-    cloud: Cloud, request: TokenRequest, app: App, user: Row, scope: str | None = None, nonce: str | None = None
+    cloud: Cloud,
+    request: TokenRequest,
+    app: App,
+    user: Row,
+    scope: str | None = None,
+    nonce: str | None = None,
+    code_hash: str | None = None,
 ) -> dict[str, Any]:
     """Return the answer for a signed-in user: access token, id token, refresh token, client_info.
 
-    `scope` is what a code or refresh token was issued for, when the request names none itself.
+    `scope` is what a code or refresh token was issued for, when the request names none itself; `code_hash` the code
+    that all began with.
     """
     if not is_enabled(user):
         raise errors.disabled_user(user["user_principal_name"])
@@ -183,12 +191,14 @@ def delegated(
     }
     body = _answer(cloud, request, _access_token(cloud, request, app, claims))
     body["scope"] = " ".join(granted)
+    if code_hash is not None:
+        cloud.tickets.note_token(code_hash, digest_of(body["access_token"]))
     if "openid" in scope.split():
         body["id_token"] = _id_token(cloud, request, app, user, nonce)
     if "offline_access" in scope.split():
         body["refresh_token"] = cloud.tickets.issue(
             REFRESH_TOKEN, cloud.clock.now(), _REFRESH_SECONDS, tenant_id=request.tenant["id"], app_id=app.id,
-            user_id=user["id"], scope=scope,
+            user_id=user["id"], scope=scope, facts={} if code_hash is None else {"code": code_hash},
         )  # fmt: skip
     info = json.dumps({"uid": user["id"], "utid": request.tenant["id"]}).encode()
     body["client_info"] = base64.urlsafe_b64encode(info).rstrip(b"=").decode("ascii")
@@ -203,7 +213,7 @@ def _times(cloud: Cloud) -> dict[str, int]:
 def _access_token(cloud: Cloud, request: TokenRequest, app: App, claims: dict[str, Any]) -> str:
     tenant_id = request.tenant["id"]
     common = {
-        "iss": f"https://sts.windows.net/{tenant_id}/",
+        "iss": issuer(tenant_id),
         "tid": tenant_id,
         "appid": app.id,
         "azp": app.id,
@@ -263,18 +273,27 @@ def _device_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
 
 def _authorization_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     app = _app(cloud, request, must_authenticate=False)
+    _end_replayed(cloud, request.need("code"))
     ticket = cloud.tickets.find(AUTHORIZATION_CODE, request.need("code"))
     if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.clock.now():
         raise errors.bad_code("no such authorization code for this application, or it is too old")
     # A code is worth one attempt, right or wrong.
-    cloud.tickets.spend(ticket)
+    cloud.tickets.redeem(ticket)
     facts = ticket.facts or {}
     if facts["redirect_uri"] != request.form.get("redirect_uri"):
         raise errors.bad_code("redirect_uri is not the one of the authorization request")
     if facts["code_challenge"] is not None and _challenge(request.need("code_verifier")) != facts["code_challenge"]:
         raise errors.bad_verifier()
     user = _user(cloud, ticket.tenant_id, ticket.user_id)
-    return delegated(cloud, request, app, user, ticket.scope, facts["nonce"])
+    return delegated(cloud, request, app, user, ticket.scope, facts["nonce"], ticket.hash)
+
+
+def _end_replayed(cloud: Cloud, code: str) -> None:
+    """End what was given for a code that comes a second time (RFC 6749, section 4.1.2)."""
+    spent = cloud.tickets.find(SPENT_CODE, code)
+    if spent is not None:
+        token_checks_of(cloud).ended.update(cloud.tickets.revoke_code(spent))
+        raise errors.bad_code("the code was redeemed before; the tokens given for it are revoked")
 
 
 def _challenge(verifier: str) -> str:
@@ -287,7 +306,8 @@ def _refresh_token(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     ticket = cloud.tickets.find(REFRESH_TOKEN, request.need("refresh_token"))
     if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.clock.now():
         raise errors.bad_code("no such refresh token for this application, or it is too old")
-    return delegated(cloud, request, app, _user(cloud, ticket.tenant_id, ticket.user_id), ticket.scope)
+    user, code = _user(cloud, ticket.tenant_id, ticket.user_id), (ticket.facts or {}).get("code")
+    return delegated(cloud, request, app, user, ticket.scope, code_hash=code)
 
 
 def _on_behalf_of(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:

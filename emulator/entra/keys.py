@@ -9,12 +9,25 @@ import jwt
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+from jwt.utils import base64url_decode, base64url_encode
 
 from pfxlab import private_file
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.pki import private_pem
 from pfxlab.emulator.wire.files.damaged import reading
 from pfxlab.emulator.wire.files.key_pem import read_key
+
+
+def issuer(tenant_id: str) -> str:
+    """Return the issuer of a tenant's access tokens (sources.md#access-tokens)."""
+    return f"https://sts.windows.net/{tenant_id}/"
+
+
+def _is_canonical(part: str) -> bool:
+    try:
+        return base64url_encode(base64url_decode(part)).decode("ascii") == part
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,18 +68,23 @@ class SigningKey:
         """Return the claims of a token this key signed, its lifetime not yet looked at.
 
         Raises:
-            jwt.InvalidTokenError: another key, a broken token, another audience.
+            jwt.InvalidTokenError: another key, a broken token, another spelling of one, another audience or issuer.
 
         """
+        if not all(_is_canonical(part) for part in token.split(".")):
+            # The same bytes spelled otherwise, with padding for one, would be a second token beside one that was ended.
+            raise jwt.DecodeError("expected base64url as it was issued")
         options: Any = {
             "verify_exp": False,
             "verify_nbf": False,
             "verify_iat": False,
-            "require": ["exp", "tid"],
+            "require": ["exp", "nbf", "iss", "tid"],
         }
         claims: dict[str, Any] = jwt.decode(
             token, self.key.public_key(), algorithms=["RS256"], audience=audiences, options=options
         )
+        if claims["iss"] != issuer(str(claims["tid"])):
+            raise jwt.InvalidIssuerError("expected the issuer of the token's tenant")
         return claims
 
     def jwks(self) -> dict[str, Any]:

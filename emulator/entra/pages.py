@@ -1,13 +1,40 @@
 """The few sign-in pages a browser or a test sees: sign-in form, device code, consent, form_post. No scripts but one."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from html import escape
 from typing import Final
+from urllib.parse import urlsplit
 
 _FRAME: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px system-ui;max-width:26rem;margin:4rem auto}}label,input,button{{display:block;width:100%;
 margin:.4rem 0;font:inherit}}p.bad{{color:#b00}}</style></head><body><h1>{title}</h1>{body}
 <p><small>PFX Lab, TEST ONLY. Not Microsoft.</small></p></body></html>"""
+
+_SUBMIT: Final = "document.forms[0].submit()"
+_SUBMIT_HASH: Final = base64.b64encode(hashlib.sha256(_SUBMIT.encode()).digest()).decode("ascii")
+
+
+def headers(redirect_uri: str | None = None) -> dict[str, str]:
+    """Return what a page tells the browser: no script but its own, no frame around it, no address passed on.
+
+    Forms go to the lab and, as browsers count the redirect that follows, to `redirect_uri`.
+    """
+    target = urlsplit(redirect_uri or "")
+    # A source of a policy cannot be an IPv6 address (Content Security Policy Level 3, section 2.3.1).
+    there = f"{target.scheme}:" if "[" in target.netloc else f"{target.scheme}://{target.netloc}"
+    forms = f"'self' {there}" if target.scheme else "'self'"
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_SUBMIT_HASH}'; form-action {forms}; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
 
 
 def _page(title: str, body: str) -> str:
@@ -43,4 +70,4 @@ def done(title: str, text: str) -> str:
 def form_post(redirect_uri: str, fields: Mapping[str, str]) -> str:
     """Return a page whose form posts the answer to the client's address by itself."""
     form = f'<form method="post" action="{escape(redirect_uri)}">{_inputs(fields)}<button>Continue</button></form>'
-    return _page("Signed in", f"{form}<script>document.forms[0].submit()</script>")
+    return _page("Signed in", f"{form}<script>{_SUBMIT}</script>")

@@ -4,11 +4,12 @@ from typing import Final
 
 from aiohttp import web
 
-from pfxlab.emulator.boundary import Component, Problem
+from pfxlab.emulator.boundary import OWN_HOSTS, Component, Problem
 from pfxlab.emulator.edge import CLOUD, origin_of, read_form
 from pfxlab.emulator.entra import authorize, discovery, errors, grants
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.entra.tenants import NO_STORE, error_answer, refusal, tenant_of
+from pfxlab.emulator.proxy import LOGIN_HOSTS
 
 
 async def openid_configuration(request: web.Request) -> web.Response:
@@ -60,7 +61,7 @@ def _problem(request: web.Request, problem: Problem) -> web.Response:
     return error_answer(request, error)
 
 
-COMPONENT: Final = Component("entra", _problem)
+COMPONENT: Final = Component("entra", _problem, OWN_HOSTS | frozenset(LOGIN_HOSTS))
 
 
 def add_routes(app: web.Application) -> None:

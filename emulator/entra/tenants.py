@@ -8,7 +8,7 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD
 from pfxlab.emulator.entra import errors
 from pfxlab.emulator.store.database import Row
-from pfxlab.emulator.wire.text import whole_text
+from pfxlab.emulator.wire.text import shown
 
 NO_STORE: Final = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 _ANY_TENANT: Final = ("common", "organizations", "consumers")
@@ -44,6 +44,6 @@ def refusal(cloud: Cloud, request: web.Request, error: errors.EntraError) -> web
 def error_answer(request: web.Request, error: errors.EntraError) -> web.Response:
     """Return a refusal as Entra ID sends it; nothing is written down."""
     cloud = request.app[CLOUD]
-    correlation = whole_text(request.headers.get("client-request-id", "")) or cloud.traces.guid()
+    correlation = shown(request.headers.get("client-request-id", "")) or cloud.traces.guid()
     body = error.body(cloud.clock.now(), cloud.traces.guid(), correlation)
     return web.json_response(body, status=error.status, headers=NO_STORE)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pfxlab.emulator.faults.kinds import HTTP, KINDS, MATCHES, schema
 from pfxlab.emulator.wire.json_schema import draft_2020_12
+from pfxlab.emulator.wire.text import quoted
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -117,7 +118,7 @@ def read_fault(raw: object) -> Fault:
     settings = {name: body.get(name, setting.default) for name, setting in kind.settings.items()}
     for name, setting in kind.settings.items():
         if not draft_2020_12(setting.schema).is_valid(settings[name]):
-            raise BadFault(f"{name}: the kind {body['kind']} does not take {settings[name]!r}")
+            raise BadFault(f"{name}: the kind {body['kind']} does not take {quoted(settings[name])}")
     times = body.get("times", 1)
     plain = {name: body[name] for name in ("kind", "after", "probability", *MATCHES) if name in body}
     return Fault(**plain, times=None if times == ALWAYS else times, settings=settings)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from pfxlab.emulator.wire.text import quoted
+
 PFX_SERVICE: Final = "RACerts/StatelessImportPFXService/c3cbb42e-ffff-0609-0254-021917475559"
 CONFIGURATION_SERVICE: Final = "DeviceConfiguration_2311/StatelessDeviceConfigurationFEService"
 DEVICE_SERVICE: Final = "DeviceFE/StatelessDeviceFEService"
@@ -164,7 +166,7 @@ def unknown_type(name: str) -> GraphError:
     return model_validation(
         f"A type named '{name}' could not be resolved by the model. "
         "When a model is available, each type name must resolve to a valid type.",
-        f"expected one of the imported-PFX profile types, got {name!r}",
+        f"expected one of the imported-PFX profile types, got {quoted(name)}",
         "TypeUnknown",
     )
 
@@ -200,14 +202,14 @@ def schema_mismatch(name: str, reason: str) -> GraphError:
 def unknown_segment(segment: str) -> GraphError:
     """400, not 404, for a path Graph's model does not have."""
     text = f"Resource not found for the segment '{segment}'."
-    reason = f"the lab serves no path with the segment {segment!r} there"
+    reason = f"the lab serves no path with the segment {quoted(segment)} there"
     return GraphError(400, "BadRequest", text, reason, rule="SegmentUnknown")
 
 
 def invalid_version(segment: str) -> GraphError:
     """404 for a path that does not begin with /beta or /v1.0."""
     text = f"Invalid version: {segment.lower()}"
-    reason = f"expected /beta or /v1.0 first, got {segment!r}"
+    reason = f"expected /beta or /v1.0 first, got {quoted(segment)}"
     return GraphError(404, "ResourceNotFound", text, reason, rule="VersionMissing")
 
 
@@ -255,7 +257,7 @@ def directory_forbidden(scopes: Iterable[str], held: Iterable[str]) -> GraphErro
 def directory_not_found(name: str) -> GraphError:
     """404 of the directory."""
     text = f"Resource '{name}' does not exist or one of its queried reference-property objects are not present."
-    reason = f"no directory object {name!r} in this tenant"
+    reason = f"no directory object {quoted(name)} in this tenant"
     return GraphError(404, "Request_ResourceNotFound", text, reason, rule="EntityUnknown")
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from pfxlab.emulator.boundary import Component, Problem
+from pfxlab.emulator.boundary import OWN_HOSTS, Component, Problem
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import switches_with
 from pfxlab.emulator.edge import CLOUD
@@ -28,6 +28,7 @@ from pfxlab.emulator.lab.snapshot import BadSnapshot
 from pfxlab.emulator.lab.verbs import Endpoint, Verb, VerbFailed, check, check_steps, endpoints
 from pfxlab.emulator.store.journal_entries import FILTERS
 from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.wire.text import quoted
 
 CONTROL_TOKEN = web.AppKey("control_token", str)
 DRIVER: web.AppKey[Driver] = web.AppKey("driver")
@@ -69,7 +70,7 @@ class Call:
         """
         text = self.query.get(name, str(default))
         if not (text.isascii() and text.isdigit() and len(text) < 16):
-            raise Refused("BadQuery", f"expected a whole number as {name!r}, got {text[:40]!r}")
+            raise Refused("BadQuery", f"expected a whole number as {quoted(name)}, got {text[:40]!r}")
         return int(text)
 
     def filters(self) -> dict[str, Any]:
@@ -383,7 +384,7 @@ def _problem(_request: web.Request, problem: Problem) -> web.Response:
     return _refusal(problem.code, problem.text, problem.status)
 
 
-COMPONENT: Final = Component("lab", _problem)
+COMPONENT: Final = Component("lab", _problem, OWN_HOSTS)
 
 
 def add_routes(app: web.Application) -> None:

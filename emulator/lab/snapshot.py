@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Switches, switches_with
-from pfxlab.emulator.entra.bearer import token_checks_of
+from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.intune.deliveries import turns_of
 from pfxlab.emulator.seeded_random import SeededRandom

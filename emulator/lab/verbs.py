@@ -21,6 +21,7 @@ from pfxlab.emulator.store.journal_entries import FILTERS
 from pfxlab.emulator.wire.enums import PaddingScheme
 from pfxlab.emulator.wire.json_schema import draft_2020_12
 from pfxlab.emulator.wire.platforms import PLATFORMS
+from pfxlab.emulator.wire.text import quoted
 
 Json = Mapping[str, Any]
 
@@ -288,7 +289,7 @@ def check_values(name: str, given: Any) -> None:
     elif name == "pass":
         for span in [given] if isinstance(given, str) else given.values():
             if read_duration(span) <= timedelta():
-                raise ValueError(f"expected some time to pass, got {span!r}")
+                raise ValueError(f"expected some time to pass, got {quoted(span)}")
     elif name == "clock":
         (read_moment if "set" in given else read_duration)(next(iter(given.values())))
     elif name == "certificate" and "begins" in given:

@@ -5,13 +5,17 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from pfxlab.emulator.store.database import Store, from_text, to_text
 
 AUTHORIZATION_CODE = "code"
 DEVICE_CODE = "device"
+SPENT_CODE = "spent code"
 REFRESH_TOKEN = "refresh"  # noqa: S105 - the name of a kind
+
+
+_TOLD_EXPIRED: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,15 @@ class Tickets:
 
     def issue(self, kind: str, now: datetime, seconds: int, **fields: Any) -> str:
         """Return a fresh random value that stands for these fields for so long."""
+        self._purge(now)
         value = secrets.token_urlsafe(48)
         ticket = Ticket(hash=_hash(value), kind=kind, expires=now + timedelta(seconds=seconds), **fields)
         self._save(ticket)
         return value
+
+    def _purge(self, now: datetime) -> None:
+        # A client that comes a little late is still told that its code has expired.
+        self._store.run("delete from tickets where expires <= ?", (to_text(now - _TOLD_EXPIRED),))
 
     def _save(self, ticket: Ticket) -> None:
         stored = {"expires": to_text(ticket.expires), "facts": json.dumps(ticket.facts or {})}
@@ -72,6 +81,24 @@ class Tickets:
     def revoke(self, user_id: str) -> None:
         """Make everything worthless that was given for a user."""
         self._store.run("delete from tickets where user_id = ?", (user_id,))
+
+    def redeem(self, code: Ticket) -> None:
+        """Make an authorization code worthless, and remember it: who sends it again may have stolen it."""
+        self._store.run(
+            "update tickets set kind = ?, facts = json_set(facts, '$.tokens', json('[]')) where hash = ?",
+            (SPENT_CODE, code.hash),
+        )
+
+    def note_token(self, code_hash: str, digest: str) -> None:
+        """Remember the digest of an access token that was given for a code or a refresh token of its."""
+        self._store.run(
+            "update tickets set facts = json_insert(facts, '$.tokens[#]', ?) where hash = ?", (digest, code_hash)
+        )
+
+    def revoke_code(self, code: Ticket) -> list[str]:
+        """Make worthless what was given for a code; return the digests of its access tokens."""
+        self._store.run("delete from tickets where json_extract(facts, '$.code') = ?", (code.hash,))
+        return list((code.facts or {}).get("tokens", ()))
 
     def spend(self, ticket: Ticket) -> None:
         """Make a ticket worthless."""

@@ -9,6 +9,8 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
+from pfxlab.emulator.wire.text import quoted
+
 _DATE_TIME = re.compile(
     r"(?P<date>\d{4}-\d{2}-\d{2})[Tt](?P<time>\d{2}:\d{2}(?::\d{2})?)(?:\.(?P<fraction>\d{1,12}))?"
     r"(?P<zone>[Zz]|[+-]\d{2}:\d{2})",
@@ -27,7 +29,7 @@ def parse_date_time(text: str) -> datetime:
     """
     match = _DATE_TIME.fullmatch(text)
     if match is None:
-        raise ValueError(f"expected a date-time with offset such as 2026-03-01T09:15:00Z, got {text!r}")
+        raise ValueError(f"expected a date-time with offset such as 2026-03-01T09:15:00Z, got {quoted(text)}")
     naive = datetime.fromisoformat(f"{match['date']}T{match['time']}")
     micros = int(((match["fraction"] or "") + "000000")[:6])
     zone = match["zone"].upper()
@@ -43,7 +45,7 @@ def parse_date_time(text: str) -> datetime:
 def _offset(zone: str) -> timedelta:
     hours, minutes = int(zone[1:3]), int(zone[4:6])
     if hours > 14 or minutes > 59:
-        raise ValueError(f"expected an offset between -14:00 and +14:00, got {zone!r}")
+        raise ValueError(f"expected an offset between -14:00 and +14:00, got {quoted(zone)}")
     size = timedelta(hours=hours, minutes=minutes)
     return -size if zone[0] == "-" else size
 

@@ -8,6 +8,8 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Any, TypeVar
 
+from pfxlab.emulator.wire.text import quoted
+
 E = TypeVar("E", bound=Enum)
 
 
@@ -60,7 +62,7 @@ def parse_member(enum: type[E], text: str) -> E:
     """
     member: E | None = _by_name(enum).get(text.casefold())
     if member is None:
-        raise ValueError(f"expected one of {', '.join(m.name for m in enum)}, got {text!r}")
+        raise ValueError(f"expected one of {', '.join(m.name for m in enum)}, got {quoted(text)}")
     return member
 
 

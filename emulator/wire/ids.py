@@ -7,6 +7,8 @@ import re
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
+from pfxlab.emulator.wire.text import quoted
+
 ALL_USERS_GROUP = "acacacac-9df4-4c7d-9d50-4ef0226f57a9"
 """Pseudo group in the id of an assignment to all licensed users."""
 
@@ -34,7 +36,7 @@ def check_upn(text: str) -> str:
 
     """
     if not _UPN.fullmatch(text) or len(text) > 113:
-        raise ValueError(f"expected a user principal name such as user@example.org, got {text!r}")
+        raise ValueError(f"expected a user principal name such as user@example.org, got {quoted(text)}")
     return text
 
 
@@ -52,7 +54,7 @@ def parse_record_id(text: str) -> RecordId:
     """
     match = _RECORD_ID.fullmatch(text.lower())
     if match is None:
-        raise ValueError(f"expected 32 hexadecimal digits, '-' and a thumbprint, got {text!r}")
+        raise ValueError(f"expected 32 hexadecimal digits, '-' and a thumbprint, got {quoted(text)}")
     return RecordId(str(UUID(match["user"])), match["thumbprint"])
 
 

@@ -8,6 +8,8 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from pfxlab.emulator.wire.text import printable
+
 VERDICT_FAILED: Final = 1
 USAGE: Final = 2
 COULD_NOT_RUN: Final = 3
@@ -20,7 +22,7 @@ NEW_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 def stop(code: int, message: str) -> NoReturn:
     """Say on standard error why a command ends, and end it with that code."""
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
     sys.exit(code)
 
 
@@ -33,7 +35,7 @@ def can_be_written(*files: Path | None) -> None:
 
 def tell(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
     """Print a result: for people as a text, for programs as JSON and nothing else."""
-    click.echo(json.dumps(result, indent=2) if as_json else text)
+    click.echo(json.dumps(result, indent=2) if as_json else printable(text))
 
 
 def missing_for_load(error: ImportError) -> NoReturn:

@@ -30,6 +30,16 @@ def _shown(file: io.StringIO, box: Box, rows: Rows, width: int) -> str:
     return file.getvalue()
 
 
+@pytest.mark.parametrize("file", [io.StringIO, Terminal])
+def test_control_characters_are_shown_escaped(file: type[io.StringIO]) -> None:
+    """What came from a client cannot move the cursor, hide a line or turn the direction of writing."""
+    odd = "a\x1b[2Jb\rc\x07\x9b\u202ed"
+    box, rows = Box(odd, [Fact("reason", odd)], heading=odd), Rows(("state",), [(odd,)])
+    text = _shown(file(), box, rows, 200)
+    assert text.count("a\\x1b[2Jb\\rc\\x07\\x9b\\u202ed") == 4
+    assert set("\x1b\r\x07\x9b\u202e").isdisjoint(text)
+
+
 def test_a_pipe_gets_one_fact_a_line() -> None:
     """Without a terminal each fact is one line with its subject, however long, and no boxes are drawn."""
     box = Box("12:00", [Fact("told", "400"), Fact("reason", LONG.strip())], heading="POST /users")

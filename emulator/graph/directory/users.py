@@ -15,6 +15,7 @@ from pfxlab.emulator.store.database import Row, from_text, to_text
 from pfxlab.emulator.store.lists.views import USERS
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.ids import check_upn
+from pfxlab.emulator.wire.text import quoted
 
 USER_TYPE: Final = "#microsoft.graph.user"
 _FIELDS = {
@@ -130,7 +131,7 @@ def _upn(request: GraphRequest, text: str) -> str:
         raise errors.directory_invalid("userPrincipalName", str(error)) from None
     domain = (request.cloud.directory.tenant(request.caller.tenant_id) or {})["domain"]
     if upn.rpartition("@")[2].lower() != domain.lower():
-        raise errors.foreign_domain(f"expected a user of {domain}, got {upn!r}")
+        raise errors.foreign_domain(f"expected a user of {domain}, got {quoted(upn)}")
     return upn
 
 

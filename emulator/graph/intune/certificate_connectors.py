@@ -18,6 +18,7 @@ from pfxlab.emulator.store.connectors import Connector
 from pfxlab.emulator.store.database import from_text
 from pfxlab.emulator.wire.edm import format_date_time, parse_date_time
 from pfxlab.emulator.wire.enums import NdesConnectorState
+from pfxlab.emulator.wire.text import quoted
 
 CONNECTORS = "deviceManagement/ndesConnectors"
 DETAILS = "deviceManagement/certificateConnectorDetails"
@@ -55,7 +56,9 @@ def _connector_json(request: GraphRequest, connector: Connector) -> Json:
 def _find(request: GraphRequest) -> Connector:
     connector = request.cloud.connectors.get(request.keys[0])
     if connector is None or connector.tenant_id != request.caller.tenant_id:
-        raise errors.intune_not_found(errors.CONFIGURATION_SERVICE, f"no connector has the id {request.keys[0]!r}")
+        raise errors.intune_not_found(
+            errors.CONFIGURATION_SERVICE, f"no connector has the id {quoted(request.keys[0])}"
+        )
     return connector
 
 

@@ -23,6 +23,7 @@ from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, parse_member
 from pfxlab.emulator.wire.ids import ALL_DEVICES_GROUP, ALL_USERS_GROUP, assignment_id
 from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE, PLATFORMS, Platform
+from pfxlab.emulator.wire.text import quoted
 
 FRAGMENT = "deviceManagement/deviceConfigurations"
 _TYPE_PREFIX = "#microsoft.graph."
@@ -123,7 +124,7 @@ def find_profile(request: GraphRequest) -> DeviceConfiguration:
     """
     profile = request.cloud.profiles.get(request.caller.tenant_id, request.keys[0])
     if profile is None:
-        reason = f"no configuration profile has the id {request.keys[0]!r}"
+        reason = f"no configuration profile has the id {quoted(request.keys[0])}"
         raise errors.intune_not_found(errors.CONFIGURATION_SERVICE, reason)
     return profile
 
@@ -262,7 +263,7 @@ def _group_id(text: Any) -> str:
     try:
         return str(UUID(str(text)))
     except ValueError:
-        raise _bad_assignment(f"expected a group's id, got {text!r}") from None
+        raise _bad_assignment(f"expected a group's id, got {quoted(text)}") from None
 
 
 def _target(target: dict[str, Any]) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from pfxlab.emulator.store.lists.conditions import Compare, Condition
 from pfxlab.emulator.store.lists.views import DEVICES as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.platforms import PLATFORMS
+from pfxlab.emulator.wire.text import quoted
 
 DEVICES = "deviceManagement/managedDevices"
 _FIELDS = {
@@ -117,9 +118,11 @@ def list_devices(request: GraphRequest) -> Answer:
 def _device(request: GraphRequest) -> Device:
     device = request.cloud.devices.get(request.keys[-1])
     if device is None or device.tenant_id != request.caller.tenant_id:
-        raise errors.intune_not_found(errors.DEVICE_SERVICE, f"no managed device has the id {request.keys[-1]!r}")
+        raise errors.intune_not_found(errors.DEVICE_SERVICE, f"no managed device has the id {quoted(request.keys[-1])}")
     if len(request.keys) > 1 and _owner(request)["id"] != device.user_id:
-        raise errors.intune_not_found(errors.DEVICE_SERVICE, f"the device {device.id} is not {request.keys[0]!r}'s")
+        raise errors.intune_not_found(
+            errors.DEVICE_SERVICE, f"the device {device.id} is not {quoted(request.keys[0])}'s"
+        )
     return device
 
 

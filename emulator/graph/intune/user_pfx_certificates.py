@@ -23,6 +23,7 @@ from pfxlab.emulator.store.pfx_certificates import PfxCertificate, from_row
 from pfxlab.emulator.wire.edm import format_binary, format_date_time, parse_binary, parse_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
 from pfxlab.emulator.wire.ids import parse_record_id, record_id
+from pfxlab.emulator.wire.text import quoted
 
 FRAGMENT = "deviceManagement/userPfxCertificates"
 TYPE = "userPFXCertificate"
@@ -120,7 +121,9 @@ def count(request: GraphRequest) -> Answer:
 def _find(request: GraphRequest) -> PfxCertificate:
     record = request.cloud.certificates.get(request.caller.tenant_id, request.keys[0])
     if record is None:
-        raise errors.intune_not_found(errors.PFX_SERVICE, f"no imported certificate has the key {request.keys[0]!r}")
+        raise errors.intune_not_found(
+            errors.PFX_SERVICE, f"no imported certificate has the key {quoted(request.keys[0])}"
+        )
     return record
 
 
@@ -132,7 +135,7 @@ def get(request: GraphRequest) -> Answer:
 def _resolve_user(request: GraphRequest, upn: str) -> Row:
     user = request.cloud.directory.user(request.caller.tenant_id, upn)
     if user is None or user["user_principal_name"].lower() != upn.lower():
-        raise _refuse("UserUnknown", f"userPrincipalName: no user of this tenant is named {upn!r}")
+        raise _refuse("UserUnknown", f"userPrincipalName: no user of this tenant is named {quoted(upn)}")
     return user
 
 
@@ -245,7 +248,7 @@ def delete(request: GraphRequest) -> Answer:
         if cloud.certificates.delete(request.caller.tenant_id, key, cloud.clock.now()):
             certificates_changed(cloud, parse_record_id(key).user_id)
             return Answer(204, facts={"certificate": key.lower()})
-    reason = f"no imported certificate has the key {key!r}"
+    reason = f"no imported certificate has the key {quoted(key)}"
     if cloud.config.switches.delete_missing == "404":
         raise errors.intune_not_found(errors.PFX_SERVICE, reason)
     return Answer(204, notes=(f"EntityUnknown: {reason}; nothing was deleted",))

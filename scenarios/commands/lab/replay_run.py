@@ -16,6 +16,7 @@ import click
 from pfxlab import private_file
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.wire.numbers import counted
+from pfxlab.emulator.wire.text import printable
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.commands.ready_file import require_ready_file
@@ -67,7 +68,7 @@ def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_
         click.echo(f"The same: {len(replayed)} journal entries, byte for byte apart from key material.")
         return
     click.echo(f"Another way from journal entry {difference.line} on:")
-    click.echo(f"  recorded  {difference.recorded}\n  now       {difference.replayed}")
+    click.echo(printable(f"  recorded  {difference.recorded}\n  now       {difference.replayed}"))
     raise SystemExit(VERDICT_FAILED)
 
 

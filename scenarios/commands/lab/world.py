@@ -14,6 +14,7 @@ import yaml
 
 from pfxlab.emulator.lab.verbs import Verb, steps
 from pfxlab.emulator.wire.numbers import counted
+from pfxlab.emulator.wire.text import printable
 from pfxlab.scenarios import bounded_yaml
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
@@ -59,7 +60,7 @@ def _ask(context: click.Context, method: str, path: str, body: Any = None) -> An
 def _tell(context: click.Context, *lines: str) -> None:
     if not context.obj[1]:
         for line in lines:
-            click.echo(line)
+            click.echo(printable(line))
 
 
 @world.command()

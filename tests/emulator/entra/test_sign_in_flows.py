@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.emulator.config import Config
+from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR
 from pfxlab.scenarios.lab.lab import Lab
 from tests.conftest import new_lab
 from tests.emulator.entra.test_entra import client_form, post_token
@@ -190,6 +191,7 @@ async def test_code_in_the_query_for_older_clients(lab: Lab) -> None:
         "https://evil.example@localhost/x",
         "http://localhost/a\\nb",
         "http://[",
+        "http://localhost/#fragment",
         "",
     ],
 )
@@ -311,7 +313,14 @@ async def test_missing_consent_is_reported_and_granted(lab: Lab) -> None:
     lab.add_user("plain@pfxlab.example")
     plain = {"username": "plain@pfxlab.example", "password": lab.operator.passwords["plain@pfxlab.example"]}
     assert "administrator must sign in" in (await post_form(lab, page, **plain)).text
-    await post_form(lab, page, username=made.operator_upn, password=made.operator_password)
+    person = {"username": made.operator_upn, "password": made.operator_password}
+    assert "administrator must sign in" in (await post_form(lab, page, **person)).text.lower(), (
+        "an Intune Administrator"
+    )
+    operator = lab.cloud.directory.user(made.tenant_id, made.operator_upn)
+    assert operator is not None
+    lab.cloud.directory.change_user(operator["id"], directory_roles=[GLOBAL_ADMINISTRATOR])
+    await post_form(lab, page, **person)
     assert claims((await post_token(lab, **form)).json["access_token"])["scp"] == "User.Read.All"
 
 

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pfxlab.emulator.config import Config, Switches
+from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR
 from pfxlab.emulator.wire.edm import format_binary
 from pfxlab.scenarios.lab.lab import Lab
 from tests.conftest import new_lab
@@ -103,6 +104,9 @@ async def test_consent_makes_the_principal(lab: Lab) -> None:
     app = await registered(graph)
     secret = (await graph("POST", f"/v1.0/applications/{app['id']}/addPassword", {})).json["secretText"]
     path = f"/{made.tenant_id}/adminconsent?client_id={app['appId']}"
+    operator = lab.cloud.directory.user(made.tenant_id, made.operator_upn)
+    assert operator is not None
+    lab.cloud.directory.change_user(operator["id"], directory_roles=[GLOBAL_ADMINISTRATOR])
     await post_form(lab, path, username=made.operator_upn, password=made.operator_password)
     token = (await sign_in(lab, app["appId"], secret))["access_token"]
     assert (await Raw(lab, token)("GET", PFX)).status == 200
