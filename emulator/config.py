@@ -36,7 +36,7 @@ class Switches:
     token_lifetime_seconds: int = 3600
     device_certificate_days: int = 365
     device_certificate_renew_days: int = 60
-    sign_message: Literal["off", "on"] = "off"
+    sign_message: Literal["off", "on", "alone"] = "off"
     sign_profiles: Literal["on", "off"] = "on"
 
 

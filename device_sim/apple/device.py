@@ -7,14 +7,15 @@ carried out by the command's RequestType; the answers come from the device's sta
 import base64
 import json
 import os
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import aiohttp
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from asn1crypto import core
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from pfxlab.device_sim.apple import enrollment
@@ -36,6 +37,8 @@ from pfxlab.emulator.wire.apple.enrollment import (
 )
 from pfxlab.emulator.wire.apple.plist import PlistError
 from pfxlab.emulator.wire.files.damaged import reading
+from pfxlab.emulator.wire.scep import SENDER_NONCE
+from pfxlab.emulator.wire.signed_data import sign
 
 _LONGEST_SESSION: Final = 500
 _WHEN_UNLOCKED: Final = frozenset({"InstallProfile", "RemoveProfile", "CertificateList", "SecurityInfo"})
@@ -125,10 +128,15 @@ class AppleDevice(ManagedDevice):
     async def _put(self, http: aiohttp.ClientSession, url: str, content_type: str, message: mdm.Plist) -> bytes:
         data = mdm.serialize(message)
         headers = {"Content-Type": content_type}
-        if self.enrolled.management.sign_message:
-            headers["Mdm-Signature"] = self._signature(data)
+
+        async def signed(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            # For each attempt: the server takes a signature once, and aiohttp sends a lost request again.
+            request.headers["Mdm-Signature"] = self._signature(data)
+            return await send(request)
+
+        signing = (signed,) if self.enrolled.management.sign_message else ()
         try:
-            async with http.put(url, data=data, headers=headers) as response:
+            async with http.put(url, data=data, headers=headers, middlewares=signing) as response:
                 body = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise SessionFailed(f"no answer from the MDM server ({error})") from None
@@ -147,10 +155,9 @@ class AppleDevice(ManagedDevice):
         self._left()
 
     def _signature(self, data: bytes) -> str:
-        builder = pkcs7.PKCS7SignatureBuilder().set_data(data)
-        builder = builder.add_signer(self.identity.certificate, self.identity.key, hashes.SHA256())
-        options = [pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.DetachedSignature]
-        return base64.b64encode(builder.sign(Encoding.DER, options)).decode("ascii")
+        # A nonce: RSA signs the same message in the same way each time.
+        nonce = {SENDER_NONCE: core.OctetString(secrets.token_bytes(16))}
+        return base64.b64encode(sign(data, self.identity.certificate, self.identity.key, nonce, detached=True)).decode()
 
     async def check_in(self) -> int:
         """Do what the server has queued; return how many messages the device sent.

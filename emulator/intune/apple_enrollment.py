@@ -48,7 +48,7 @@ def profile_for(cloud: Cloud, origin: str, tenant_id: str, user_id: str, device_
         server_url=f"{origin}{APPLE_COMMAND_PATH}",
         root=cloud.tls_root,
         uuid=cloud.chance.guid().upper(),
-        sign_message=cloud.config.switches.sign_message == "on",
+        sign_message=cloud.config.switches.sign_message != "off",
     )
     return signed(cloud.device_ca, wire.serialize(profile))
 

@@ -4,7 +4,6 @@ A profile is believed installed only when CertificateList shows the certificate 
 sources.md#apple-check-in, sources.md#apple-command-loop, sources.md#apple-not-now, sources.md#apple-commands.
 """
 
-import base64
 import hashlib
 from typing import Final
 
@@ -12,9 +11,10 @@ from aiohttp import web
 from cryptography import x509
 
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.edge import CLOUD, client_certificate, origin_of
+from pfxlab.emulator.edge import CLOUD, origin_of
 from pfxlab.emulator.intune import deliveries, portal_errors
 from pfxlab.emulator.intune.apple_enrollment import authenticated, expected_with, profile_for, signed
+from pfxlab.emulator.intune.apple_signature import Replayed, identity_of
 from pfxlab.emulator.intune.enrollment import MessageTooLarge, device_with, is_due_for_renewal, message_of, refused
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State, Trigger
@@ -24,7 +24,6 @@ from pfxlab.emulator.wire.apple import mdm
 from pfxlab.emulator.wire.apple.enrollment import IDENTIFIER
 from pfxlab.emulator.wire.apple.plist import PlistError
 from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PATH
-from pfxlab.emulator.wire.signed_data import verify
 
 _LARGEST_CODE: Final = 2**31
 _ON_DEVICE = (State.OFFERED, State.INSTALLED)
@@ -230,18 +229,6 @@ def answer(cloud: Cloud, device: Device, data: bytes, origin: str) -> bytes | No
     return b"" if body is None else mdm.serialize(body)
 
 
-def _identity(request: web.Request, data: bytes) -> x509.Certificate | None:
-    """Return the certificate a message is sent with: of its Mdm-Signature where it has one, else of the connection."""
-    header = request.headers.get("Mdm-Signature")
-    if header is None:
-        return client_certificate(request)
-    try:
-        return verify(base64.b64decode(header, validate=True), data).signer
-    except ValueError as error:
-        refused(request.app[CLOUD], "Mdm-Signature refused", str(error))
-        return None
-
-
 async def check_in(request: web.Request) -> web.Response:
     """PUT of Authenticate, TokenUpdate or CheckOut."""
     cloud = request.app[CLOUD]
@@ -249,7 +236,11 @@ async def check_in(request: web.Request) -> web.Response:
         data = await message_of(request)
     except MessageTooLarge:
         return web.Response(status=413)
-    certificate = _identity(request, data)
+    try:
+        certificate = identity_of(request, data)
+    except Replayed:
+        # Not 401, which ends the enrolment (sources.md#apple-command-loop).
+        return web.Response(status=400)
     device = device_with(cloud, certificate)
     taken = authenticate(cloud, certificate, data) if device is None else answer_check_in(cloud, device, data)
     return web.Response(status=401 if taken is None else 200 if taken else 400)
@@ -262,7 +253,10 @@ async def connect(request: web.Request) -> web.Response:
         data = await message_of(request)
     except MessageTooLarge:
         return web.Response(status=413)
-    device = device_with(cloud, _identity(request, data))
+    try:
+        device = device_with(cloud, identity_of(request, data))
+    except Replayed:
+        return web.Response(status=400)
     if device is None:
         return web.Response(status=401)
     body = answer(cloud, device, data, origin_of(request))

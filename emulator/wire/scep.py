@@ -25,7 +25,7 @@ CAPABILITIES: Final = "AES\nPOSTPKIOperation\nSCEPStandard\nSHA-256\n"
 _MESSAGE_TYPE: Final = "2.16.840.1.113733.1.9.2"
 _STATUS: Final = "2.16.840.1.113733.1.9.3"
 _FAIL_INFO: Final = "2.16.840.1.113733.1.9.4"
-_SENDER_NONCE: Final = "2.16.840.1.113733.1.9.5"
+SENDER_NONCE: Final = "2.16.840.1.113733.1.9.5"
 _RECIPIENT_NONCE: Final = "2.16.840.1.113733.1.9.6"
 _TRANSACTION: Final = "2.16.840.1.113733.1.9.7"
 _PKCS_REQ, _CERT_REP = "19", "3"
@@ -80,7 +80,7 @@ def pkcs_req(
     attributes = {
         _MESSAGE_TYPE: core.PrintableString(_PKCS_REQ),
         _TRANSACTION: core.PrintableString(transaction_id),
-        _SENDER_NONCE: core.OctetString(nonce),
+        SENDER_NONCE: core.OctetString(nonce),
     }
     return sign(_envelop(request, authority), signer, key, attributes)
 
@@ -97,7 +97,7 @@ def read_pkcs_req(data: bytes, authority: x509.Certificate, key: rsa.RSAPrivateK
     except SignatureProblem as problem:
         raise ScepError(str(problem)) from None
     kind, transaction = signed.attributes.get(_MESSAGE_TYPE), signed.attributes.get(_TRANSACTION)
-    nonce = signed.attributes.get(_SENDER_NONCE)
+    nonce = signed.attributes.get(SENDER_NONCE)
     if kind != _PKCS_REQ or not isinstance(transaction, str) or not isinstance(nonce, bytes):
         raise ScepError(f"expected a PKCSReq with transaction id and nonce, got message type {kind}")
     return PkcsReq(_open(signed.content, authority, key), signed.signer, transaction, nonce)
@@ -109,7 +109,7 @@ def _reply(csr: PkcsReq, status: str) -> dict[str, core.Asn1Value]:
         _STATUS: core.PrintableString(status),
         _TRANSACTION: core.PrintableString(csr.transaction_id),
         _RECIPIENT_NONCE: core.OctetString(csr.sender_nonce),
-        _SENDER_NONCE: core.OctetString(csr.sender_nonce[::-1]),
+        SENDER_NONCE: core.OctetString(csr.sender_nonce[::-1]),
     }
 
 

@@ -34,12 +34,13 @@ class SignatureProblem(ValueError):
 
 @dataclass(frozen=True)
 class Signed:
-    """Verified SignedData: the content, who signed, further certificates, signed attributes by OID."""
+    """Verified SignedData: the content, who signed, further certificates, signed attributes by OID, the signature."""
 
     content: bytes
     signer: x509.Certificate
     certificates: tuple[x509.Certificate, ...]
     attributes: Mapping[str, Any]
+    signature: bytes
 
 
 def _digest(name: str, data: bytes) -> bytes:
@@ -61,8 +62,10 @@ def sign(
     certificate: x509.Certificate,
     key: rsa.RSAPrivateKey,
     attributes: Mapping[str, core.Asn1Value],
+    *,
+    detached: bool = False,
 ) -> bytes:
-    """Return DER SignedData around `content` with signed attributes that cryptography's builder cannot add."""
+    """Return DER SignedData with signed attributes that cryptography's builder cannot add, content inside or not."""
     own = cms.Certificate.load(certificate.public_bytes(serialization.Encoding.DER))
     signed = _attributes(attributes, content)
     signer = cms.SignerInfo(
@@ -79,7 +82,7 @@ def sign(
         {
             "version": "v1",
             "digest_algorithms": [{"algorithm": "sha256"}],
-            "encap_content_info": {"content_type": "data", "content": content},
+            "encap_content_info": {"content_type": "data"} | ({} if detached else {"content": content}),
             "certificates": [own],
             "signer_infos": [signer],
         }
@@ -109,7 +112,13 @@ def verify(der: bytes, detached: bytes | None = None) -> Signed:
         if signer is None:
             raise SignatureProblem("expected the signer's certificate, got none that matches")
         attributes = _verified(signer_info, signer, content)
-        return Signed(content, signer, tuple(one for one in held if one is not signer), attributes)
+        return Signed(
+            content,
+            signer,
+            tuple(one for one in held if one is not signer),
+            attributes,
+            signer_info["signature"].native,
+        )
     except SignatureProblem:
         raise
     except InvalidSignature:

@@ -1,6 +1,5 @@
 """Enrolment by each platform's own protocol: MDE2 for Windows and Android, profile and SCEP for Apple."""
 
-import base64
 import io
 import ssl
 import subprocess
@@ -16,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7
 from cryptography.x509.oid import AttributeOID, NameOID
 
-from pfxlab.device_sim.apple.device import AppleDevice
 from pfxlab.device_sim.apple.enrollment import identity_by_scep, read_profile
 from pfxlab.device_sim.client import DeviceClient
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
@@ -446,34 +444,6 @@ async def test_oversized_message_is_413(lab: Lab, path: str) -> None:
     ):
         assert answer.status == 413
     assert f"at most {LARGEST_MESSAGE} bytes" in reasons(lab)
-
-
-@behaviour("signed messages", "iOS", "Mdm-Signature on every message when the profile says so", source="apple-check-in")
-async def test_mdm_signature(lab: Lab) -> None:
-    """With sign_message on, a device authenticates by its signature alone, and an invalid one is refused."""
-    with lab.switched(sign_message="on"):
-        made = await client(lab).enroll(None, await token(lab), UPN, hardware("ios"))
-    assert isinstance(made, AppleDevice)
-    assert made.enrolled.management.sign_message
-    assert await made.check_in() == 1
-    body = mdm.serialize({"Status": "Idle", "UDID": "UDID-1"})
-    headers = {"Mdm-Signature": made._signature(body)}
-    assert await raw_bytes(lab, APPLE_COMMAND_PATH, body, "PUT", headers) == (200, b"")
-    assert (await raw_bytes(lab, APPLE_COMMAND_PATH, body + b" ", "PUT", headers))[0] == 401
-    assert (await raw_bytes(lab, APPLE_COMMAND_PATH, body, "PUT", {"Mdm-Signature": "*"}))[0] == 401
-    assert "Mdm-Signature refused" in [entry.event for entry in lab.cloud.journal.entries()]
-
-
-async def test_openssl_verifies_mdm_signature(lab: Lab, tmp_path: Path) -> None:
-    """OpenSSL verifies a device's Mdm-Signature over the body against the device CA."""
-    made = await client(lab).enroll(None, await token(lab), UPN, hardware("ios"))
-    assert isinstance(made, AppleDevice)
-    body, ca = tmp_path / "body", tmp_path / "ca.pem"
-    body.write_bytes(mdm.serialize({"Status": "Idle"}))
-    ca.write_bytes(lab.cloud.device_ca.certificate.public_bytes(Encoding.PEM))
-    der = base64.b64decode(made._signature(body.read_bytes()))
-    checks = ("-CAfile", str(ca), "-purpose", "any", "-content", str(body))
-    assert openssl("cms", "-verify", "-inform", "DER", "-binary", *checks, data=der) == body.read_bytes()
 
 
 async def test_discovery_answers_get(lab: Lab) -> None:
