@@ -8,8 +8,6 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from pfxlab.emulator.wire.text import printable
-
 VERDICT_FAILED: Final = 1
 USAGE: Final = 2
 COULD_NOT_RUN: Final = 3
@@ -22,8 +20,15 @@ NEW_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 def stop(code: int, message: str) -> NoReturn:
     """Say on standard error why a command ends, and end it with that code."""
-    click.echo(printable(message), err=True)
+    click.echo(_printable(message), err=True)
     sys.exit(code)
+
+
+def _printable(text: str) -> str:
+    # Loaded when there is something to say: help comes without a package of the emulator.
+    from pfxlab.emulator.wire.text import printable
+
+    return printable(text)
 
 
 def can_be_written(*files: Path | None) -> None:
@@ -35,7 +40,7 @@ def can_be_written(*files: Path | None) -> None:
 
 def tell(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
     """Print a result: for people as a text, for programs as JSON and nothing else."""
-    click.echo(json.dumps(result, indent=2) if as_json else printable(text))
+    click.echo(json.dumps(result, indent=2) if as_json else _printable(text))
 
 
 def missing_for_load(error: ImportError) -> NoReturn:
