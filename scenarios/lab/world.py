@@ -167,8 +167,8 @@ class World:
     async def reset(self) -> None:
         """Bring the lab back to where `begin_here` was called."""
         if self._baseline is None:
-            text = "expected a state to go back to, got none: the lab's data was too large to keep; take a snapshot"
-            raise BadSnapshot(text)
+            why = "the lab's data was too large to keep, or could not be read"
+            raise BadSnapshot(f"expected a state to go back to, got none: {why}; take a snapshot")
         await self.restore(self._baseline)
 
     def requests(self) -> int:
