@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from asn1crypto import pkcs12 as asn1_pkcs12
 from cryptography import x509
@@ -14,7 +15,9 @@ from pfxlab.connector_sim.keys.padding import longest_password
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.files.damaged import Unusable
 from pfxlab.emulator.wire.files.key_pem import check_certificate
+from pfxlab.emulator.wire.pkcs12.cost import CostlyPkcs12, check_cost, check_rsa
 
+_EXPORT_ANEW: Final = "Export it again with the usual settings, or have a certificate issued for a usual key."
 _KEY_BAGS = ("key_bag", "pkcs8_shrouded_key_bag")
 
 
@@ -57,7 +60,7 @@ def count_keys(data: bytes) -> int:
 def _looks_like_pfx(data: bytes) -> bool:
     try:
         return bool(asn1_pkcs12.Pfx.load(data)["version"].native == "v3")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return False
 
 
@@ -74,6 +77,10 @@ def open_pfx(data: bytes, password: str) -> Pfx:
             f"This is not a PFX: expected a PKCS#12 container, got {len(data)} other bytes.",
             "Export the certificate with its private key as .pfx or .p12 (binary, not PEM text).",
         )
+    try:
+        check_cost(data)
+    except CostlyPkcs12 as costly:
+        raise PfxProblem(f"This PFX holds {costly}.", _EXPORT_ANEW) from None
     try:
         if "\0" in password:
             # cryptography stops the whole process on it.
@@ -98,7 +105,20 @@ def open_pfx(data: bytes, password: str) -> Pfx:
         check_certificate(opened.cert.certificate)
     except Unusable as unusable:
         raise PfxProblem(f"This PFX holds {unusable}.", "Have it issued again: devices refuse it.") from None
+    _check_key(opened.cert.certificate)
     return Pfx(data, opened.cert.certificate, len(opened.additional_certs))
+
+
+def _check_key(certificate: x509.Certificate) -> None:
+    """Let a certificate pass whose key is not RSA, or of usual size; an encrypted one could not be seen before."""
+    public = certificate.public_key()
+    if not isinstance(public, rsa.RSAPublicKey):
+        return
+    numbers = public.public_numbers()
+    try:
+        check_rsa(numbers.n, numbers.e)
+    except CostlyPkcs12 as costly:
+        raise PfxProblem(f"This PFX holds {costly}.", _EXPORT_ANEW) from None
 
 
 def _count(data: bytes) -> int:

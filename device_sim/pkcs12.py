@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from pfxlab.emulator.wire.files.damaged import UNREADABLE, Unusable
 from pfxlab.emulator.wire.files.key_pem import read_identity, to_pem
+from pfxlab.emulator.wire.pkcs12.cost import CostlyPkcs12, check_cost, check_rsa
 
 
 class WrongPassword(Exception):
@@ -37,9 +38,14 @@ def open_container(data: bytes, password: bytes) -> Opened:
     Raises:
         WrongPassword: the password does not open it.
         NotPkcs12: it is none.
-        CertificateUnusable: its key or certificate has values that cannot be read again later.
+        CertificateUnusable: it would take too long to open, or its key or certificate has values that cannot be read
+            again later.
 
     """
+    try:
+        check_cost(data)
+    except CostlyPkcs12 as costly:
+        raise CertificateUnusable(str(costly)) from None
     if b"\0" in password:
         # No password of a PKCS#12 holds one, and cryptography stops the whole process on it.
         raise WrongPassword
@@ -60,9 +66,11 @@ def open_container(data: bytes, password: bytes) -> Opened:
 
 def _check_kept(key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
     """Let an identity pass that a store can read after a restart: it is written and read as the store does it."""
+    numbers = key.public_key().public_numbers()
     try:
+        check_rsa(numbers.n, numbers.e)
         read_identity(to_pem(key, certificate))
-    except Unusable as error:
+    except (Unusable, CostlyPkcs12) as error:
         raise CertificateUnusable(str(error)) from None
     except UNREADABLE:
         raise CertificateUnusable("a key or certificate that cannot be kept") from None

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from pfxlab.connector_sim.pfx import count_keys
 from pfxlab.device_sim.apple.pkcs12 import is_modern
+from pfxlab.emulator.wire.pkcs12.cost import CostlyPkcs12, check_cost
 
 _HASHES: Final = {
     "oaepSha512": hashes.SHA512(), "oaepSha384": hashes.SHA384(), "oaepSha256": hashes.SHA256(),
@@ -51,6 +52,8 @@ class Container:
     others: int = 0
     modern: bool = False
     encoded_twice: bool = False
+    costly: str = ""
+    """Why it was not opened: what it would take too long to compute."""
 
 
 def decoded(value: Any) -> bytes | None:
@@ -114,6 +117,10 @@ def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
 @lru_cache(maxsize=256)
 def _examined(data: bytes, passwords: tuple[bytes, ...]) -> Container:
     """Remember what many rules ask of one file: opening a PFX is made slow on purpose."""
+    try:
+        check_cost(data)
+    except CostlyPkcs12 as costly:
+        return Container(is_pfx=_is_pkcs12(data), costly=str(costly))
     for number, password in enumerate(passwords):
         if b"\0" in password:
             # As after UTF-16: it opens nothing, and cryptography stops the whole process on it.
@@ -140,7 +147,7 @@ def _is_pkcs12(data: bytes) -> bool:
     try:
         pfx = asn1_pkcs12.Pfx.load(data)
         return bool(pfx["version"].native == "v3" and pfx["auth_safe"]["content_type"].native in _AUTH_SAFES)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False
 
 

@@ -149,6 +149,7 @@ def _opens(run: ToolRun) -> Iterator[Finding]:
             wide = up.given is not None and up.password.clear == up.given.password.encode("utf-16-le")
             text = (
                 "the decrypted password opens the PFX" if up.container.opens
+                else f"the PFX was not opened, it holds {up.container.costly}" if up.container.costly
                 else "the password was encrypted as UTF-16, which does not open the PFX" if wide
                 else "the decrypted password does not open the PFX"
             )  # fmt: skip
