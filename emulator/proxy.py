@@ -53,10 +53,10 @@ def host_of(request_line: str) -> str:
 
 
 class ConnectProxy:
-    """The listening proxy. Loopback only."""
+    """The listening proxy. Loopback only. A request that is not whole after `idle_seconds` is answered no more."""
 
-    def __init__(self, emulator_port: int, refused: Refusal) -> None:
-        self._emulator_port, self._refused = emulator_port, refused
+    def __init__(self, emulator_port: int, refused: Refusal, idle_seconds: float) -> None:
+        self._emulator_port, self._refused, self._idle_seconds = emulator_port, refused, idle_seconds
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -89,7 +89,8 @@ class ConnectProxy:
                 await writer.wait_closed()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(self._idle_seconds):
+            head = await reader.readuntil(b"\r\n\r\n")
         line = head.partition(b"\r\n")[0].decode("latin-1")
         reason = decide(line)
         if reason is not None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from pfxlab.emulator.accepting import AcceptErrors
 from pfxlab.emulator.admin import routes as admin
 from pfxlab.emulator.boundary import COMPONENTS, FALLBACK, boundary, register
 from pfxlab.emulator.clock import LabClock
@@ -46,6 +47,7 @@ _COMPONENTS: Final = (
 )
 _SHUTDOWN_SECONDS = 3.0
 _FLUSH_SECONDS = 0.5
+_IDLE_SECONDS = 120.0
 _TURNS_TO_CLOSE = 4
 """Turns of the event loop in which it sees that sockets were shut down, and closes them."""
 
@@ -92,9 +94,13 @@ class Emulator:
         self.driver: Driver | None = None
         """Moves connectors and devices for the control API; to be set before the start."""
 
+        self.idle_seconds = _IDLE_SECONDS
+        """How long a connection may be without a whole request; to be set before the start."""
+
         self._runner: web.AppRunner | None = None
         self._proxy: ConnectProxy | None = None
         self._flushing: asyncio.Task[None] | None = None
+        self._accept_errors: AcceptErrors | None = None
 
     @property
     def proxy_url(self) -> str:
@@ -119,14 +125,16 @@ class Emulator:
             build_app(self.cloud, self.control_token, self.driver, self.observer),
             access_log=None,
             max_line_size=LONGEST_URL,
+            keepalive_timeout=self.idle_seconds,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await self._runner.setup()
         for sock in listening:
             await web.SockSite(self._runner, sock, ssl_context=context).start()
         self.port = listening[0].getsockname()[1]
+        self._accept_errors = AcceptErrors(asyncio.get_running_loop())
         self._flushing = asyncio.create_task(self._flush_journal())
-        self._proxy = ConnectProxy(self.port, self._proxy_refused)
+        self._proxy = ConnectProxy(self.port, self._proxy_refused, self.idle_seconds)
         await self._proxy.start()
 
     async def _flush_journal(self) -> None:
@@ -149,6 +157,9 @@ class Emulator:
         if self._runner is not None:
             await _clean_up(self._runner)
             self._runner = None
+        if self._accept_errors is not None:
+            self._accept_errors.remove()
+            self._accept_errors = None
         self.cloud.close()
 
 

@@ -17,7 +17,7 @@ from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.config import Config
 from pfxlab.scenarios.lab import key_cache
 from pfxlab.scenarios.lab.lab import Lab
-from tests import campaign
+from tests import campaign, watchdog
 
 KEPT = Path(__file__).parent.parent / "build" / "test-keys"
 KEPT.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -116,6 +116,14 @@ def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         patch.delenv("PFXLAB_READY_FILE", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def watched_loops() -> Iterator[None]:
+    """Fail a test in which one step of a server's request holds the loop for long: tests/watchdog.py."""
+    with watchdog.watching() as slow:
+        yield
+    assert not slow, "; ".join(map(str, slow))
 
 
 def new_lab(folder: Path, config: Config | None = None, **more: Any) -> Lab:
