@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from pfxlab.connector_sim.errors import PfxProblem
 from pfxlab.connector_sim.keys.padding import longest_password
+from pfxlab.emulator.wire.asn1.pkcs12_cost import CostlyPkcs12, check_cost, check_rsa
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.files.damaged import Unusable
 from pfxlab.emulator.wire.files.key_pem import check_certificate
-from pfxlab.emulator.wire.pkcs12.cost import CostlyPkcs12, check_cost, check_rsa
 
 _EXPORT_ANEW: Final = "Export it again with the usual settings, or have a certificate issued for a usual key."
 _KEY_BAGS = ("key_bag", "pkcs8_shrouded_key_bag")

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import padding as asymmetric_padd
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherAlgorithm, algorithms, modes
 
+from pfxlab.emulator.wire.asn1 import ber
+
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,
     "sha224": hashes.SHA224,
@@ -43,6 +45,8 @@ class CannotDecrypt(Exception):
 
 def _load(der: bytes) -> Any:
     try:
+        # Of bounded size and depth; libraries work on whatever there is.
+        ber.read(der)
         info = cms.ContentInfo.load(der)
         if info["content_type"].native != "enveloped_data":
             raise CannotDecrypt(f"expected enveloped_data, got {info['content_type'].native}")

@@ -6,9 +6,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from pfxlab.emulator.wire.asn1.pkcs12_cost import CostlyPkcs12, check_cost, check_rsa
 from pfxlab.emulator.wire.files.damaged import UNREADABLE, Unusable
 from pfxlab.emulator.wire.files.key_pem import read_identity, to_pem
-from pfxlab.emulator.wire.pkcs12.cost import CostlyPkcs12, check_cost, check_rsa
 
 
 class WrongPassword(Exception):

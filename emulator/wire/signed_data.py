@@ -13,6 +13,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from pfxlab.emulator.wire.asn1 import ber
+
 _HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {
     "sha1": hashes.SHA1,
     "sha256": hashes.SHA256,
@@ -98,6 +100,8 @@ def verify(der: bytes, detached: bytes | None = None) -> Signed:
 
     """
     try:
+        # Libraries work on every certificate and signer that there are, a million of them too.
+        ber.read(der)
         info = cms.ContentInfo.load(der, strict=True)
         if info["content_type"].native != "signed_data":
             raise SignatureProblem(f"expected signed_data, got {info['content_type'].native}")

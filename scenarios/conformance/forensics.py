@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from pfxlab.connector_sim.pfx import count_keys
 from pfxlab.device_sim.apple.pkcs12 import is_modern
-from pfxlab.emulator.wire.pkcs12.cost import CostlyPkcs12, check_cost
+from pfxlab.emulator.wire.asn1.pkcs12_cost import CostlyPkcs12, check_cost
 
 _HASHES: Final = {
     "oaepSha512": hashes.SHA512(), "oaepSha384": hashes.SHA384(), "oaepSha256": hashes.SHA256(),

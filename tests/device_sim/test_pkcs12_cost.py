@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pfxlab.connector_sim.errors import PfxProblem
 from pfxlab.connector_sim.pfx import open_pfx
 from pfxlab.device_sim.pkcs12 import CertificateUnusable, open_container
-from pfxlab.emulator.wire.pkcs12.cost import CostlyPkcs12, check_cost
+from pfxlab.emulator.wire.asn1.pkcs12_cost import CostlyPkcs12, check_cost
 
 MODULUS = (1 << 2047) + 1
 DER, PKCS8 = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pfxlab.emulator.wire import jsontext
+from pfxlab.emulator.wire import jsontext, signed_data
 from pfxlab.emulator.wire.apple import plist
 from pfxlab.emulator.wire.omadm import provisioning, soap, syncml
 from pfxlab.emulator.wire.schemas import first_problem
@@ -115,6 +115,33 @@ def test_xml_of_too_many_tags_is_refused(read: Any) -> None:
         with pytest.raises(ValueError, match="expected"):
             read(data)
     assert time.thread_time() - begin < 4
+
+
+def der(tag: int, *inside: bytes) -> bytes:
+    """Return a value of DER with the long form of its length (X.690, section 8.1.3.5)."""
+    content = b"".join(inside)
+    return bytes([tag, 0x84]) + len(content).to_bytes(4) + content
+
+
+def signed(certificates: bytes, signers: bytes) -> bytes:
+    """Return CMS SignedData with these certificates and signers (RFC 5652, section 5.1)."""
+    data, kind = bytes.fromhex("06092a864886f70d010701"), bytes.fromhex("06092a864886f70d010702")
+    content = der(0x30, data, der(0xA0, der(0x04, b"content")))
+    parts = (b"\x02\x01\x01", der(0x31), content, der(0xA0, certificates), der(0x31, signers))
+    return der(0x30, kind, der(0xA0, der(0x30, *parts)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [signed(b"\x30\x00" * 1_000_000, b"\x30\x00"), signed(b"", b"\x30\x00" * 1_000_000), b"\x30\x80" * 1_000_000],
+    ids=("certificates", "signers", "nesting"),
+)
+def test_signed_data_beyond_its_bounds_is_refused(data: bytes) -> None:
+    """A million certificates or signers are refused by their number, before a library reads the first of them."""
+    begin = time.thread_time()
+    with pytest.raises(signed_data.SignatureProblem, match="expected BER"):
+        signed_data.verify(data)
+    assert time.thread_time() - begin < 1
 
 
 def test_why_a_body_does_not_fit_is_found_in_little_time() -> None:

@@ -12,7 +12,7 @@ _CONSTRUCTED: Final = 0x20
 _LONG_TAG: Final = 0x1F
 _INDEFINITE: Final = 0x80
 _DEEPEST: Final = 60
-_MOST: Final = 20_000
+_MOST: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)

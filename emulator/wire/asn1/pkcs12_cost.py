@@ -7,8 +7,8 @@ bags that are not encrypted, and in the length of those that are (sources.md#pkc
 from collections.abc import Iterator
 from typing import Final
 
-from pfxlab.emulator.wire.pkcs12 import ber
-from pfxlab.emulator.wire.pkcs12.ber import Value
+from pfxlab.emulator.wire.asn1 import ber
+from pfxlab.emulator.wire.asn1.ber import Value
 
 MOST_ITERATIONS: Final = 5_000_000
 LARGEST_RSA: Final = 8192

@@ -1,1 +1,0 @@
-"""What a PKCS#12 would cost to open, read from its bytes alone."""
