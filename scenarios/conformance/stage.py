@@ -54,7 +54,7 @@ class Stage:
         return self.world.lab
 
     async def begin(self) -> None:
-        """Bring the lab to its beginning, with an application of the tool's own that has just its rights."""
+        """Reset the lab, with an application for the tool that has exactly its rights."""
         await self.world.reset()
         self.world.forget()
         self.given, self.facts, self.arguments = [], {}, {}
@@ -82,7 +82,7 @@ class Stage:
         modern: bool = False,
         chain: bool = False,
     ) -> Given:
-        """Make a user and a certificate for the tool to deal with; `usage` may differ from the purpose asked for."""
+        """Create a user and a certificate for the tool; `usage` may differ from the requested purpose."""
         user_id = self.world.directory.user(upn)
         plan = CertificatePlan(
             name, IntendedPurpose[usage or purpose], PaddingScheme.oaepSha512, 30, 365, not modern, chain, password
@@ -106,13 +106,13 @@ class Stage:
     def write(self, given: Given, name: str = "mail", password: str | None = None) -> dict[str, str]:
         """Write a certificate's files; return the arguments that name them. `password` may be a wrong one."""
         pfx, password_file = self.folder / f"{name}.pfx", self.folder / f"{name}.password.txt"
-        told = given.password if password is None else password
+        shown = given.password if password is None else password
         private_file.replace(pfx, given.pfx)
-        private_file.replace(password_file, f"{told}\n".encode())
+        private_file.replace(password_file, f"{shown}\n".encode())
         (self.folder / f"{name}.upn.txt").write_text(f"{given.upn}\n", "utf-8")
         return {
             "pfx": str(pfx),
-            "password": told,
+            "password": shown,
             "password_file": str(password_file),
             "upn": given.upn,
             "purpose": given.purpose,
@@ -130,19 +130,19 @@ class Stage:
         return {"pfx_dir": str(self.folder), "manifest": str(manifest)}
 
     async def put_record(self, given: Given, **changes: Any) -> None:
-        """Import a certificate as somebody else did before the tool came."""
+        """Import a certificate as another tool, before the tool under test starts."""
         made = next(m for m in self.world.certificates.issued.values() if m.thumbprint == given.thumbprint)
         purpose = IntendedPurpose[given.purpose]
         record = new_user_pfx_certificate(made.pfx, given.password, given.upn, purpose, self.lab.encryption_key())
         await self.world.administrator.call("POST", COLLECTION, {**record, **changes})
 
     def records(self) -> dict[str, dict[str, Any]]:
-        """Return every record as the cloud keeps it, by id, lower case; values that readers see masked included."""
+        """Return every record as stored, by lower-case id, with the values that Graph masks."""
         rows = self.lab.cloud.certificates.rows()
         return {str(row["id"]).lower(): row for row in rows}
 
     def common(self) -> dict[str, str]:
-        """Return the arguments that every module gives."""
+        """Return the arguments common to all modules."""
         facts = ready(self.lab)
         return {
             "graph_url": facts["graph_url"],
@@ -169,12 +169,12 @@ class Stage:
         return environment(facts, self.ready_file())
 
     def keys(self) -> dict[str, rsa.RSAPrivateKey]:
-        """Return the keys by which the lab finds out what a password was encrypted to."""
+        """Return the private keys with which the lab checks encrypted passwords."""
         key: SoftwareKey = self.lab.connector_key()
         return {KEY_NAME: key._key}
 
     def service_places(self) -> dict[str, str]:
-        """Return the arguments of a tool that is a party of its own: folder, connector's key, administrator."""
+        """Return the arguments of a connector or device under test: folder, connector's key, administrator."""
         lab, folder = self.lab, self.folder / "own"
         folder.mkdir(mode=0o700, exist_ok=True)
         key_file, password_file = self.folder / "private-key.pem", self.folder / "operator.txt"
@@ -197,7 +197,7 @@ class Stage:
         drive: Callable[["Stage"], Awaitable[None]],
         judged: Callable[["Stage"], Mapping[str, Any]],
     ) -> ToolRun:
-        """Start the tool, let things happen, stop it, and return the evidence."""
+        """Start the tool, drive the lab, stop the tool, and return the evidence."""
 
         async def run(arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
             running = await tool.start(arguments, variables)

@@ -18,7 +18,7 @@ from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 @dataclass(frozen=True)
 class MailCertificate:
-    """A certificate of a mail user with what an administrator holds of it: PFX and password."""
+    """A certificate of a mail user with its PFX and password, as an administrator has them."""
 
     label: str
     purpose: IntendedPurpose
@@ -101,7 +101,7 @@ def _usage(purpose: IntendedPurpose) -> x509.KeyUsage:
 
 
 class MailAuthority:
-    """Issues mail certificates. `new_key`: where their keys come from."""
+    """Issues mail certificates. `new_key`: generates their keys."""
 
     def __init__(self, now: datetime, new_key: NewKey = generate) -> None:
         self._now, self._new_key = now, new_key

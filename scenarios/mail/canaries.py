@@ -1,4 +1,4 @@
-"""Searches what the cloud wrote for secrets it must never have held: passwords and private keys, in usual forms."""
+"""Searches the cloud's files for secrets that must not be there: passwords and private keys, in common encodings."""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ SHORTEST = 8
 
 @dataclass(frozen=True)
 class Canary:
-    """A secret to search for: its name may be told, its bytes may not."""
+    """A secret to search for: its name may be shown, its bytes may not."""
 
     name: str
     secret: bytes = field(repr=False)
@@ -22,7 +22,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class Finding:
-    """A secret was found: which, where, and in what form."""
+    """A secret that was found: its canary, place and encoding."""
 
     canary: str
     place: str

@@ -15,7 +15,7 @@ from pfxlab.scenarios.mail.authority import MailCertificate
 
 @dataclass(frozen=True)
 class IssuedCertificate:
-    """A certificate that was made: what the administrator holds of it, and for whom it is."""
+    """An issued certificate with its PFX, and the user it belongs to."""
 
     issued: MailCertificate = field(repr=False)
     pfx: Pfx = field(repr=False)
@@ -41,7 +41,7 @@ class IssuedCertificate:
 
     @classmethod
     def of(cls, saved: Mapping[str, Any]) -> "IssuedCertificate":
-        """Return what `saved` told of."""
+        """Return the certificate from the values of `saved`."""
         data, certificate = base64.b64decode(saved["pfx"]), base64.b64decode(saved["certificate"])
         issued = MailCertificate(
             saved["label"],

@@ -12,7 +12,7 @@ from pfxlab.scenarios.mail.openssl import OpenSsl, OpenSslFailed
 
 @dataclass(frozen=True)
 class Proof:
-    """One proof on one device: `detail` says what was shown, or what went wrong."""
+    """One proof on one device. `detail`: what was shown, or what failed."""
 
     device: str
     name: str
@@ -22,7 +22,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail to one certificate, encrypted by OpenSSL, with the text that must come out."""
+    """A mail to one certificate, encrypted by OpenSSL, with the expected plaintext."""
 
     label: str
     thumbprint: str

@@ -18,7 +18,7 @@ LOST_KEY: Final = (
 
 
 def read_public_key(path: Path) -> rsa.RSAPublicKey | None:
-    """Return the RSA public key of a PEM file; None when it holds none."""
+    """Return the RSA public key of a PEM file; None if there is none."""
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except (OSError, *UNREADABLE):

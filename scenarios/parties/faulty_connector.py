@@ -65,10 +65,10 @@ def _double_delivery(result: Result) -> Result:
 
 
 CALLS: Final[Mapping[str, Callable[[str], Awaitable[None]]]] = {"offline": _offline}
-"""Kind → what happens in place of a call to the service, given the call's path."""
+"""Kind → function that replaces a call to the service, given the call's path."""
 
 BATCHES: Final[Mapping[str, Callable[[Mapping[str, Any]], Awaitable[None]]]] = {"slow_hsm": _slow_hsm}
-"""Kind → what happens before a batch is decrypted, given the fault's settings."""
+"""Kind → function called before a batch is decrypted, given the fault's settings."""
 
 KEYS: Final[Mapping[str, OpenKey]] = {
     "key_missing": _key_missing,
@@ -79,17 +79,17 @@ KEYS: Final[Mapping[str, OpenKey]] = {
 """Kind → how the key of a work item is opened."""
 
 RESULTS: Final[Mapping[str, Callable[[Recrypted], Recrypted]]] = {"corrupt_result": _corrupt_result}
-"""Kind → what takes the place of a result."""
+"""Kind → function that returns the replacement of a result."""
 
 AFTER_UPLOAD: Final[Mapping[str, Callable[[Result], Result]]] = {"double_delivery": _double_delivery}
-"""Kind → what is uploaded for a result once more."""
+"""Kind → function that returns a further upload for a result."""
 
 EXECUTORS: Final = {**CALLS, **BATCHES, **KEYS, **RESULTS, **AFTER_UPLOAD}
 """Every kind that a connector executes."""
 
 
 class FaultyConnector(Connector):
-    """A connector that asks the lab's faults before what it does. Without faults it is a connector as any other."""
+    """A connector that consults the lab's planned faults. Without faults it behaves like any other."""
 
     def __init__(
         self,

@@ -115,13 +115,13 @@ def _set(owner: Any, name: str, value: object) -> Iterator[None]:
 
 
 NETWORK: Final[Mapping[str, Executor]] = {"lost": _lost}
-"""Kind → what it does to any check-in."""
+"""Kind → function for faults of any check-in."""
 
 LOCKS: Final[Mapping[str, Executor]] = {"not_now": _not_now}
-"""Kind → what it does when the device is to install something or to ask for it."""
+"""Kind → function for faults of check-ins in which the device installs or requests something."""
 
 INSTALLATIONS: Final[Mapping[str, Executor]] = {"refuses": _refuses, "storage_full": _storage_full}
-"""Kind → what it does when the device is to install something."""
+"""Kind → function for faults of check-ins in which the device installs something."""
 
 VERSIONS: Final[Mapping[str, Executor]] = {"wrong_os": _wrong_os}
 """Kind → which version of its system the device runs when it is to install something."""

@@ -52,7 +52,7 @@ class FleetUsers:
     """The users of a fleet with their passwords, in a file only its owner may read."""
 
     def __init__(self, folder: Path, prefix: str = "fleet") -> None:
-        """`prefix`: what the users' names begin with."""
+        """`prefix`: the start of the users' names."""
         self._path, self._prefix = folder / "users.json", prefix
         self.passwords: dict[str, str] = {}
         if os.path.lexists(self._path):
@@ -62,7 +62,7 @@ class FleetUsers:
                 self.passwords = {str(upn): str(password) for upn, password in saved.items()}
 
     async def make(self, facts: dict[str, Any], count: int, progress: ProgressCallback) -> list[str]:
-        """Return so many user names of the lab, those that lack made over Graph and put into its mail users' group.
+        """Return `count` user names; missing users are created through Graph and added to the mail users' group.
 
         `progress` gets (users added, users wanted).
 
@@ -112,7 +112,7 @@ class FleetUsers:
 
 
 def key_source(folder: Path, size: int) -> NewKey:
-    """Return a pool of so many keys kept in the fleet's folder, or, for 0, a source of fresh ones."""
+    """Return a pool of keys stored in the fleet's folder, or, for 0, a generator of new ones."""
     return KeyPool(folder / "keys.pem", size) if size else generate
 
 
@@ -131,7 +131,7 @@ async def open_fleet(folder: Path, facts: dict[str, Any], new_key: NewKey = gene
 def plan(
     platforms: Sequence[str], users: Sequence[str], count: int, begin: int, seed: int
 ) -> list[tuple[Member, Hardware]]:
-    """Return so many devices, platforms and users in turn, numbered from `begin`."""
+    """Return devices numbered from `begin`, with platforms and users in turn."""
     made = []
     for number in range(begin, begin + count):
         platform, upn = platforms[number % len(platforms)], users[number % len(users)]

@@ -14,7 +14,7 @@ HARDWARE: Final = {
     "androidForWork": Hardware("androidForWork", "Android work profile", "14", "Virtual phone", "PFX Lab", "", ""),
     "androidDeviceOwner": Hardware("androidDeviceOwner", "Android device", "14", "Virtual phone", "PFX Lab", "", ""),
 }
-"""Platform → what a simulated device of it says about itself, but for name, serial number and UDID."""
+"""Platform → the properties a simulated device reports, except name, serial number and UDID."""
 
 
 def hardware_of(platform: str, owner: str, seed: int, which: str) -> Hardware:

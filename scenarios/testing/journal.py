@@ -1,4 +1,4 @@
-"""The journal as a test asks it."""
+"""The journal for tests."""
 
 import threading
 from typing import Any, Final
@@ -32,15 +32,15 @@ class Journal:
         return len(self.find(**wanted))
 
     def near_misses(self, **wanted: str) -> list[str]:
-        """Return what nearly fits, and in what it differs, one sentence for each."""
+        """Return entries that nearly match, with their differences, one sentence for each."""
         entries = self._call(lambda: self._journal.entries(limit=_LOOKED_AT, newest=True))
         return [f"{miss.entry.event}: {dict(miss.differs)}" for miss in near_misses(entries, wanted)]
 
     def wait_for(self, seconds: float = 5.0, **wanted: str) -> Entry:
-        """Return the first entry that fits, as soon as it is there.
+        """Return the first matching entry as soon as there is one.
 
         Raises:
-            AssertionError: it did not come in so many real seconds; with what nearly fits.
+            AssertionError: there was none within `seconds` of real time; the text has the nearest entries.
 
         """
         deadline = threading.Event()

@@ -17,7 +17,7 @@ from pfxlab.scenarios.testing.lab import TestLab
 
 
 class LabSession:
-    """One lab in a thread of its own, with a connector that works when told. Use it in a `with` block."""
+    """One lab in its own thread, with a connector that works on demand. Use it in a `with` block."""
 
     def __init__(self, seed: int = 7, at: datetime | None = None) -> None:
         self._seed, self._at = seed, at
@@ -26,7 +26,7 @@ class LabSession:
         self._folder = tempfile.TemporaryDirectory(prefix="pfxlab-")
 
     def __enter__(self) -> TestLab:
-        """Start it; with kept keys (scenarios/lab/key_cache.py) it is ready in a fraction of a second."""
+        """Start it; with cached keys (scenarios/lab/key_cache.py) it is ready in a fraction of a second."""
         self._thread.start()
         try:
             return asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()

@@ -16,7 +16,7 @@ _SHOWN: Final = 220
 
 
 class Finding:
-    """Whether something is so, and what is known about why: true or false in an assertion, told by its repr."""
+    """A yes or no with its reason: its truth value is for assertions, its repr shows the reason."""
 
     def __init__(self, *, so: bool, why: str) -> None:
         self._so, self.why = so, why
@@ -26,13 +26,13 @@ class Finding:
         return self._so
 
     def __repr__(self) -> str:
-        """Tell why, as short as pytest shows it."""
+        """Return the reason, short enough for pytest's output."""
         return self.why if len(self.why) <= _SHOWN else f"{self.why[: _SHOWN - 1]}…"
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate of the test CA with what an administrator holds of it: the PFX and its password."""
+    """A certificate of the test CA with its PFX and password."""
 
     name: str
     upn: str
@@ -63,7 +63,7 @@ class Answer:
 
 
 class Call(Protocol):
-    """Returns what a function returns that runs in the lab's own thread."""
+    """Runs a function in the lab's thread and returns its result."""
 
     def __call__(self, work: Callable[[], T]) -> T:
         """Run it there."""
