@@ -69,7 +69,9 @@ class Verb:
     def takes_names_only(self) -> bool:
         """Return whether every form of its arguments is an object."""
         whole = self.arguments or {}
-        return all(form.get("type") == "object" for form in whole.get("anyOf", [whole]))
+        return all(
+            form.get("type") == "object" for form in ([whole] if "type" in whole else whole.get("anyOf", [whole]))
+        )
 
     def takes_nothing(self) -> bool:
         """Return whether it has no arguments at all."""

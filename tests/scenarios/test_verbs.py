@@ -122,6 +122,32 @@ def test_command_line_carries_out_every_kind_of_argument(session: TestLab) -> No
     assert session.device("phone").holds() == ["mail"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "line"),
+    [
+        ("action", "action= syncDevice, wipe, retire, delete"),
+        ("pass", "check_in_every= a duration such as 1d12h"),
+        ("bulk-import", "count= a whole number from 1 to 100000"),
+        ("group", "members= a text or a list such as [a, b]"),
+        ("key", "action= add, remove or move"),
+        ("lock", "DEVICE a name"),
+        ("cloud", "VALUE lab, global, usGovernment, china"),
+        ("expect", "managed= true or false"),
+        ("user", "VALUE a user principal name, one or more"),
+    ],
+)
+def test_help_says_what_each_argument_may_be(verb: str, line: str) -> None:
+    """The help of each verb's command lists its arguments with their values."""
+    shown = CliRunner().invoke(main, ["world", verb, "--help"]).output
+    assert line in [" ".join(one.split()) for one in shown.splitlines()]
+
+
+@pytest.mark.parametrize("verb", ["settle", "no-faults", "expect"])
+def test_help_of_a_verb_without_bare_values_shows_none(verb: str) -> None:
+    """The usage of a verb that takes no bare value shows none."""
+    assert "VALUE" not in CliRunner().invoke(main, ["world", verb, "--help"]).output
+
+
 def test_failed_expectation_is_a_failed_verdict(session: TestLab) -> None:
     """`pfxlab world expect` ends with 1 for an unmet condition, and with 2 for an invalid one."""
     failed = run(session, "expect", "records=5")

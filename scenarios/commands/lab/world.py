@@ -19,6 +19,7 @@ from pfxlab.scenarios import bounded_yaml
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
+from pfxlab.scenarios.commands.lab.verb_help import VerbCommand
 from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
 
 
@@ -197,4 +198,4 @@ def _command_of(verb: Verb) -> click.Command:
     bare = verb.first.upper() if verb.first else "" if without else "VALUE…"
     usage = f"{bare} {_usage_of(verb)}".strip()
     argument = click.Argument(["words"], nargs=-1, metavar=f"[{usage}]" if usage else "")
-    return click.Command(verb.name.replace("_", "-"), None, carry_out, [argument], help=verb.does)
+    return VerbCommand(verb, callback=carry_out, params=[argument])
