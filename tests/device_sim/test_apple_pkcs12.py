@@ -80,8 +80,8 @@ TOO_MANY: Final = [mdm.INSTALLATION_FAILURE, mdm.TOO_MANY_CERTIFICATES]
         ("macos", "14.4.1", False), ("macos", "15.1", True), ("ios", "beta", False),
     ],
 )  # fmt: skip
-@behaviour("PKCS#12 with AES", "iOS", "before iOS 18 called a wrong password: 9000", source="pkcs12-on-apple")
-@behaviour("PKCS#12 with AES", "macOS", "before macOS 15 called a wrong password: 9000", source="pkcs12-on-apple")
+@behaviour("PKCS#12 with AES", "iOS", "before iOS 18 reported as a wrong password: 9000", source="pkcs12-on-apple")
+@behaviour("PKCS#12 with AES", "macOS", "before macOS 15 reported as a wrong password: 9000", source="pkcs12-on-apple")
 def test_old_versions_call_new_algorithms_a_wrong_password(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, kind: str,
     platform: str, version: str, opens_modern: bool,
@@ -94,7 +94,7 @@ def test_old_versions_call_new_algorithms_a_wrong_password(
 
 @pytest.mark.parametrize(("platform", "version", "expected"), [("ios", "18.1", TOO_MANY), ("macos", "15.1", [])])
 @behaviour("chain inside the PFX", "iOS", "refused: 9001", source="apple-pkcs12-payload")
-@behaviour("chain inside the PFX", "macOS", "taken", source="chain-on-a-mac")
+@behaviour("chain inside the PFX", "macOS", "accepted", source="chain-on-a-mac")
 def test_only_a_mac_installs_a_chain(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey,
     certificate: x509.Certificate, platform: str, version: str, expected: list[int],

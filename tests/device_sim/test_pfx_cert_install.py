@@ -209,7 +209,7 @@ def test_change_outside_an_atomic_is_refused(tree: PfxCertInstall) -> None:
 
 
 @behaviour(
-    "certificate is there already", "Windows", "Add fails with 418, the Atomic is taken back", source="pfx-csp-rules"
+    "certificate already present", "Windows", "Add fails with 418 and the Atomic is rolled back", source="pfx-csp-rules"
 )
 def test_second_add_fails_and_rolls_back(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
     """Adding an existing node fails the Atomic: that command 418, earlier ones 216, later ones 215, the Atomic 507."""
@@ -246,7 +246,7 @@ def test_read_only_and_odd_values_are_refused(tree: PfxCertInstall, nodes: dict[
     assert tree.atomic(add({"KeyLocation": "9"}))[1][0].code == "400"
 
 
-@behaviour("Delete of a node", "Windows", "certificate and key go, a second one is 404", source="pfx-csp-rules")
+@behaviour("Delete of a node", "Windows", "removes certificate and key; a second Delete is 404", source="pfx-csp-rules")
 def test_delete_removes_certificate_and_key(tree: PfxCertInstall, nodes: dict[str, str]) -> None:
     """Deleting the UniqueID removes certificate and key; a second time there is nothing to delete."""
     tree.atomic(add(nodes))

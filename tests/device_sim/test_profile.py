@@ -64,7 +64,7 @@ def test_profile_installs_its_identity(
 
 
 @behaviour(
-    "certificate is there already", "iOS", "a profile of the same identifier replaces it", source="apple-profiles"
+    "certificate already present", "iOS", "a profile of the same identifier replaces it", source="apple-profiles"
 )
 def test_same_identifier_replaces(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey

@@ -248,8 +248,8 @@ async def test_damaged_folder_is_reported(tmp_path: Path, file: str, said: str) 
     assert (tmp_path / file).read_bytes() == b"rubbish" * 300
 
 
-@behaviour("removed by its user", "Windows", "delivered again", source="removal")
-@behaviour("removed by its user", "iOS", "delivered again", source="removal")
+@behaviour("removed by the user", "Windows", "delivered again", source="removal")
+@behaviour("removed by the user", "iOS", "delivered again", source="removal")
 async def test_certificate_removed_by_hand_is_delivered_again(lab: Lab, history: list[MailCertificate]) -> None:
     """A certificate its user deletes on the device is delivered again, the same one."""
     devices, _ = await ready_lab(lab)

@@ -89,7 +89,9 @@ async def test_message_out_of_turn_ends_the_session_only(lab: Lab, history: list
     assert await settle(lab, [device]) == [State.INSTALLED]
 
 
-@behaviour("device is locked", "iOS", "NotNow to what needs keys; comes again once unlocked", source="apple-not-now")
+@behaviour(
+    "device is locked", "iOS", "NotNow to commands that need keys; retries once unlocked", source="apple-not-now"
+)
 @behaviour("device is locked", "macOS", "the same while the keychain is locked", source="apple-not-now")
 @pytest.mark.parametrize("platform", ["ios", "macos"])
 async def test_locked_device_says_not_now(lab: Lab, history: list[MailCertificate], platform: str) -> None:
@@ -260,10 +262,8 @@ async def test_pc_of_several_users(lab: Lab, history: list[MailCertificate]) -> 
     assert held(device) == []
 
 
-@behaviour(
-    "user leaves management", "Windows", "alert 1226, then everything delivered is removed", source="syncml-sessions"
-)
-@behaviour("user leaves management", "iOS", "CheckOut, then everything delivered is removed", source="apple-check-in")
+@behaviour("user unenrols", "Windows", "alert 1226, then everything delivered is removed", source="syncml-sessions")
+@behaviour("user unenrols", "iOS", "CheckOut, then everything delivered is removed", source="apple-check-in")
 @pytest.mark.parametrize("platform", ["windows", "ios"])
 async def test_user_leaves_management(lab: Lab, history: list[MailCertificate], platform: str) -> None:
     """When the user unenrols a device, it loses its certificates and the service forgets it."""
@@ -277,13 +277,13 @@ async def test_user_leaves_management(lab: Lab, history: list[MailCertificate], 
 @behaviour(
     "deleted by the administrator",
     "iOS",
-    "401 at the next check-in: drops management and all it brought",
+    "401 at the next check-in: removes management and everything it installed",
     source="apple-command-loop",
 )
 @behaviour(
     "deleted by the administrator",
     "Windows",
-    "401 at each check-in, keeps what it has",
+    "401 at each check-in; keeps its certificates",
     source="deleted-device-on-windows",
 )
 @pytest.mark.parametrize(("platform", "left"), [("ios", 0), ("windows", 1)])

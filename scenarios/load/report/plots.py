@@ -24,7 +24,7 @@ def _throughput(axes: Axes, result: Mapping[str, Any]) -> None:
     points, found = result["points"], result["saturation"]
     offered = [point["offered"] for point in points]
     top = max([*offered, *(point["achieved"] for point in points), 1])
-    axes.plot([0, top], [0, top], color=_GREY, linestyle=":", label="all that is offered")
+    axes.plot([0, top], [0, top], color=_GREY, linestyle=":", label="offered")
     axes.plot(offered, [point["achieved"] for point in points], "o-", color=_BLUE, label="achieved")
     if found is not None:
         name = "saturation" if found["reached"] else "highest seen, not saturated"

@@ -85,9 +85,7 @@ async def soap_fault(lab: Lab, path: str, data: bytes, tls: ssl.SSLContext | Non
         return answer.status, fault
 
 
-@behaviour(
-    "enrolment", "Windows", "MDE2: discovery, policies, WSTEP with a PKCS#10 of its own", source="mde2-enrolment"
-)
+@behaviour("enrolment", "Windows", "MDE2: discovery, policies, WSTEP with its own PKCS#10", source="mde2-enrolment")
 @behaviour("enrolment", "Android", "the agent enrols as Windows does", source="android-agent")
 @pytest.mark.parametrize("platform", ["windows", "android", "androidForWork", "androidDeviceOwner"])
 async def test_mde2_enrols(lab: Lab, platform: str, tmp_path: Path) -> None:
@@ -287,7 +285,7 @@ async def test_device_without_user(lab: Lab, platform: str) -> None:
 @behaviour(
     "identity renewal",
     "Windows",
-    "by itself, 60 days before the end, with a new key (WSTEP Renew)",
+    "automatic, 60 days before expiry, with a new key (WSTEP Renew)",
     source="mdm-certificate-renewal",
 )
 async def test_pc_renews_its_identity(lab: Lab, tmp_path: Path) -> None:
