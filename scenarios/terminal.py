@@ -67,7 +67,7 @@ def print_box(where: Console, box: Box) -> None:
     """Print a box, or a line for each of its facts."""
     width = max((len(fact.kind) for fact in box.facts), default=0)
     if is_plain(where):
-        subject = f"{box.title}  {box.heading}".rstrip()
+        subject = f"{box.title}  {box.heading.removesuffix('.')}".rstrip()
         for fact in box.facts or [Fact("", "")]:
             kind = f"{fact.kind.strip()} " if fact.kind else ""
             line = _text(f"{subject}: {kind}" if fact.text else subject).append(_one_line(fact.text), fact.style)

@@ -104,7 +104,7 @@ def run(
     unknown = sorted(set(only) - set(modules))
     if unknown:
         hint = near(unknown[0], modules)
-        raise click.UsageError(f"--module: expected one of plan {plan.name}, got {', '.join(unknown)}{hint}")
+        raise click.UsageError(f"--module: expected modules of plan {plan.name}, got {', '.join(unknown)}{hint}")
     granted = _granted(rights)
     can_be_written(json_file, junit_file, html_file)
     words = command[1:] if command[:1] == ("--",) else command

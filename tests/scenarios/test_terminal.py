@@ -52,6 +52,12 @@ def test_a_pipe_gets_one_fact_a_line() -> None:
     ]
 
 
+def test_a_heading_that_is_a_sentence_loses_its_full_stop_in_a_pipe() -> None:
+    """At the head of a line a sentence ends with the colon alone."""
+    box = Box("FAIL", [Fact("seen", "exit code 0")], heading="The plain case does not work.")
+    assert _shown(io.StringIO(), box, Rows((), ()), 40) == "FAIL  The plain case does not work: seen exit code 0\n"
+
+
 def test_a_terminal_gets_boxes_of_its_width() -> None:
     """On a terminal facts stand in a box, wrapped at its width."""
     shown = _shown(Terminal(), Box("12:00", [Fact("told", LONG)], heading="POST"), Rows(("device",), [("phone",)]), 60)

@@ -19,8 +19,8 @@ from pfxlab.scenarios import bounded_yaml
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
-from pfxlab.scenarios.commands.lab.verb_help import VerbCommand
 from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
+from pfxlab.scenarios.commands.verb_help import VerbCommand
 
 
 class _Verbs(suggest.Group):

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import (
@@ -240,11 +241,11 @@ def _say_plan(console: Console, plan: LoadPlan, ui_port: int | None) -> None:
     if plan.openssl_share:
         most = f"{100 * plan.openssl_share:g} % of OpenSSL's rate in {plan.unit} per second"
     else:
-        most = f"{shape.rate:,g} {plan.unit} per second by {plan.users_for(shape.rate):,} simulated users"
+        most = f"{shape.rate:,g} {plan.unit} per second by {counted(plan.users_for(shape.rate), 'simulated user')}"
     console.print(f"{plan.title}", style="bold", highlight=False)
     console.print(
-        f"{plan.path}: {PATHS[plan.path][1]}; {shape.kind}, up to {most}, {shape.seconds:g} seconds,"
-        f" {plan.processes} load generator{'s' if plan.processes > 1 else ''}",
+        f"{plan.path}: {PATHS[plan.path][1]}; {shape.kind}, up to {most}, {shape.seconds:g} s,"
+        f" {counted(plan.processes, 'load generator')}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     if ui_port is not None:

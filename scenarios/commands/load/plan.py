@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import missing_for_load, tell
 from pfxlab.scenarios.commands.options import Duration
@@ -121,7 +122,7 @@ def plan(
 
 def _text(tenant: Tenant, rates: Rates, answer: Answer, options: dict[int, Flow], max_queue: float) -> str:
     lines = [
-        f"{answer.connectors} connector{'s' if answer.connectors > 1 else ''} for {tenant.deliveries:,} deliveries,"
+        f"{counted(answer.connectors, 'connector')} for {tenant.deliveries:,} deliveries,"
         f" up to {answer.peak_per_second:,.1f} per second:"
         f" {answer.exact:.3g} connectors at full load, plus a reserve of a fifth.",
         f"One connector does {rates.per_second:,.0f} per second.",

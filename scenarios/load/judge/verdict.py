@@ -28,7 +28,7 @@ class Judged:
         """Return a sentence with what was expected and what was measured."""
         if self.unjudged:
             return f"not judged: expected {self.threshold.text()}; {self.unjudged}"
-        got = "nothing that measures it" if self.measured is None else f"{self.measured:g}"
+        got = "no measurement" if self.measured is None else f"{self.measured:g}"
         return f"{'kept' if self.kept else 'MISSED'}: expected {self.threshold.text()}, got {got}"
 
 

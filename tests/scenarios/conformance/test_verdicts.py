@@ -123,7 +123,10 @@ def test_rules_and_plans_are_listed() -> None:
     ("arguments", "said"),
     [
         (("run", "--plan", "import"), "expected a COMMAND after --, or --attach"),
-        (("run", "--plan", "import", "--module", "nothing", "--", "sh"), "expected one of plan import, got nothing"),
+        (
+            ("run", "--plan", "import", "--module", "nothing", "--", "sh"),
+            "expected modules of plan import, got nothing",
+        ),
         (("run", "--plan", "import", "--", "no-such-command-4711"), "expected a command on the path"),
         (("run", "--plan", "read", "--", "sh", "{pfx}"), "expected arguments of this plan"),
         (("run", "--plan", "dance", "--", "sh"), "got 'dance'"),
@@ -215,14 +218,15 @@ def test_verdicts_are_counted() -> None:
 
 @pytest.mark.parametrize(("outcome", "headline"), [("FAIL", "is not ASCII"), ("PASS", "is ASCII")])
 def test_headline_says_what_is_wrong(outcome: Outcome, headline: str) -> None:
-    """Terminal, JSON, JUnit and HTML show what is wrong for a broken rule, and the rule for an unexpected pass."""
+    """Output, JSON, JUnit and HTML show what is wrong for a broken rule, and the rule for an unexpected pass."""
     one = Verdict(RULES["crypto-ascii"], outcome, [Seen("m", outcome == "PASS", "x", 0)], unexpected=outcome == "PASS")
     judgement = Judgement("import", "t", [one])
     console = Console(width=80, file=StringIO(), record=True)
     print_judgement(console, judgement)
     shown = [console.export_text(), junit(judgement).decode(), html(judgement, "today")]
     shown += [rule["headline"] for rule in judgement.to_json()["rules"]]
-    assert [f"The password {headline}." in text for text in shown] == [True] * 4
+    ends = [":", ".", ".", "."]
+    assert [f"The password {headline}{end}" in text for text, end in zip(shown, ends, strict=True)] == [True] * 4
     assert judgement.to_json()["rules"][0]["sentence"] == "The password is ASCII."
 
 
