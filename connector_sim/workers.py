@@ -49,7 +49,11 @@ class _Worker:
         command = (sys.executable, "-P", "-m", "pfxlab.connector_sim.worker_process")
         pipe = asyncio.subprocess.PIPE
         try:
-            worker = cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=_READ_AHEAD))
+            # A session of its own: a signal to our group is ours to hear, also while the worker still starts.
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=pipe, stdout=pipe, limit=_READ_AHEAD, start_new_session=True
+            )
+            worker = cls(process)
         except OSError:
             raise _WorkerGone from None
         await worker._send(frame(places))

@@ -1,5 +1,15 @@
-"""`python -m pfxlab` is the `pfxlab` command."""
+"""The `pfxlab` command, also as `python -m pfxlab`."""
 
-from pfxlab.scenarios.cli import main
+from pfxlab.scenarios.ending import end_on_signals
 
-main(prog_name="python -m pfxlab")
+
+def run(prog_name: str = "pfxlab") -> None:
+    """Run the command; from here on a signal ends it without a traceback, also while its modules are imported."""
+    end_on_signals()
+    from pfxlab.scenarios.cli import main
+
+    main(prog_name=prog_name)
+
+
+if __name__ == "__main__":
+    run("python -m pfxlab")

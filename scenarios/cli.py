@@ -1,18 +1,17 @@
-"""The `pfxlab` command. Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run.
+"""The `pfxlab` command. Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run, 130 Ctrl-C, 143 SIGTERM.
 
 Each command is loaded when it is asked for: one that asks Graph needs no server, and starts in half the time.
 """
 
 import importlib
 import io
-import signal
 import sys
 from typing import Final
 
 import click
 
-from pfxlab.scenarios.commands.common import ENDING
 from pfxlab.scenarios.commands.suggest import Group
+from pfxlab.scenarios.ending import end_on_signals
 
 COMMANDS: Final = {
     "bench": ("load.bench:bench", "Benchmark the lab against a baseline measured in the same run."),
@@ -106,13 +105,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A console that cannot show an arrow shows a question mark.
             stream.reconfigure(errors="replace")
-    for number in ENDING:
-        signal.signal(number, _end)
-
-
-def _end(number: int, _: object) -> None:
-    """Leave by an exception, so that temporary folders with keys are removed on the way out."""
-    sys.exit(128 + number)
+    end_on_signals()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,10 @@ DOCS: Final = Path(__file__).parent.parent / "docs"
 def cli_page() -> str:
     """Return the command reference, made of the commands' own help."""
     parts = ["# Commands\n\nGenerated from the commands themselves: `make docs`.\n"]
-    parts.append("Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run.\n")
+    parts.append(
+        "Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run, 130 ended by Ctrl-C, 143 ended by SIGTERM.\n"
+        "Services (`up`, `connector run`) end with 0 on either once they serve; `exec` ends with its command's code.\n"
+    )
     context = click.Context(main, info_name="pfxlab", **main.context_settings)
     for name in main.list_commands(context):
         command = main.get_command(context, name)
@@ -298,7 +301,7 @@ def load_page() -> str:
         "path under load. The report says where it saturates, what limits it, and whether the plan's thresholds are",
         "met (exit code 1 if not). It needs the extra packages: `pip install '.[load]'`. The report is a folder:",
         "`report.html`, `report.json`, the plots as SVG and PNG, `samples.jsonl` (each second), and Locust's own",
-        "`locust.html`. Ctrl-C ends a run cleanly: the report covers the time until then, and the exit code is 3.",
+        "`locust.html`. Ctrl-C ends a run cleanly: the report covers the time until then, and the exit code is 130.",
         "",
         "![Throughput of a connector against offered load](performance/connector-throughput.svg)",
         "",

@@ -1,7 +1,6 @@
 """What commands share: how they end, how they read files of the user's, and where the user's own keys lie."""
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -12,9 +11,6 @@ VERDICT_FAILED: Final = 1
 USAGE: Final = 2
 COULD_NOT_RUN: Final = 3
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-ENDING: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals by which a command is told to end, where the system has them."""
-
 NEW_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 

@@ -23,10 +23,8 @@ from pfxlab.scenarios.conformance.plans import PLANS, Module, Plan
 from pfxlab.scenarios.conformance.rules import RULES
 from pfxlab.scenarios.conformance.tool import CommandTool, MissingArgument
 from pfxlab.scenarios.conformance.verdict import Judgement
+from pfxlab.scenarios.ending import Interrupted
 from pfxlab.scenarios.nearest import near
-
-_INTERRUPTED = 130
-"""The exit code that shells report for a command ended by SIGINT."""
 
 
 def rules(*, as_json: bool) -> None:
@@ -137,8 +135,9 @@ def _judged(playing: Coroutine[Any, Any, Judgement]) -> Judgement:
         return asyncio.run(playing)
     except runner.NotPlayed as error:
         stop(COULD_NOT_RUN, f"Could not run {error}")
-    except KeyboardInterrupt:
-        stop(_INTERRUPTED, "Interrupted; the tool was stopped.")
+    except Interrupted as signalled:
+        click.echo("Interrupted; the tool was stopped.", err=True)
+        raise signalled from None
 
 
 def _granted(rights: str) -> list[str]:

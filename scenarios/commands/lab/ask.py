@@ -46,8 +46,6 @@ def journal(
                 time.sleep(0.5)
     except NoLab as error:
         stop(COULD_NOT_RUN, f"The journal could not be read: {error}")
-    except KeyboardInterrupt:
-        pass
     if not as_json and not after:
         out.print("No matching entries yet. Next: point a tool at the lab.")
 

@@ -24,8 +24,9 @@ from pfxlab.device_sim.keys import generate
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.server import PortTaken
 from pfxlab.emulator.wire.files.damaged import Damaged
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, ENDING, USAGE, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, stop
 from pfxlab.scenarios.control.open_lab import open_lab
+from pfxlab.scenarios.ending import ENDING
 from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
 from pfxlab.scenarios.lab.key_cache import kept_keys, lay_out
 from pfxlab.scenarios.lab.lab import DataUnusable, Lab
@@ -116,8 +117,6 @@ def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, N
         PortTaken, OSError, DataUnusable, Damaged, sqlite3.Error, ConnectorError, EnrollmentRefused, SessionFailed,
     ) as error:  # fmt: skip
         stop(COULD_NOT_RUN, f"The lab could not run: {error}")
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
 
 
 def _pass_on_signals(process: asyncio.subprocess.Process) -> None:
@@ -138,7 +137,7 @@ def _pass_on_signals(process: asyncio.subprocess.Process) -> None:
 def _stop_event() -> asyncio.Event:
     event, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Windows has no signal handlers in its event loop; Ctrl-C raises KeyboardInterrupt there.
+        # Windows has no signal handlers in its event loop; Ctrl-C raises Interrupted there.
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, event.set)
     return event

@@ -1,6 +1,7 @@
 """`pfxlab load`: load plans, run on one machine or many. See docs/load.md."""
 
 import json
+import signal
 import tempfile
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from pfxlab.scenarios.commands.common import (
 from pfxlab.scenarios.commands.completion import LOAD_PLANS
 from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.commands.ready_file import ready_facts
+from pfxlab.scenarios.ending import Interrupted
 from pfxlab.scenarios.load.plan_file import PATHS, LoadPlan, PlanProblem, built_in, changed, read_plan, schema
 from pfxlab.scenarios.load.shapes import KINDS
 from pfxlab.scenarios.nearest import near
@@ -174,8 +176,9 @@ def _do(
         outcome = _run(plan, options, folder, console)
     except (run.CannotRun, CannotPrepare, GraphRefused, SessionFailed) as error:
         stop(COULD_NOT_RUN, f"The load run could not run: {error}")
-    except KeyboardInterrupt:
-        stop(COULD_NOT_RUN, "Interrupted before anything was measured; there is no report.")
+    except Interrupted as signalled:
+        click.echo("Interrupted before anything was measured; there is no report.", err=True)
+        raise signalled from None
     body, judged = report.complete(outcome)
     report.write(folder, body, judged, datetime.now(UTC))
     if as_json:
@@ -184,7 +187,8 @@ def _do(
         report.print_summary(terminal.console(), body, judged)
         _say_end(folder, body)
     if outcome.ended:
-        stop(COULD_NOT_RUN, f"The run ended early: {outcome.ended}. The report of what was measured is in {folder}.")
+        code = 128 + signal.SIGINT if outcome.ended == run.INTERRUPTED else COULD_NOT_RUN
+        stop(code, f"The run ended early: {outcome.ended}. The report of what was measured is in {folder}.")
     if body["verdict"] == "FAIL":
         raise SystemExit(VERDICT_FAILED)
 
@@ -292,8 +296,9 @@ def load_worker(kit: Path, master_port: int) -> None:
         code = 0
         try:
             code = process.wait()
-        except KeyboardInterrupt:
+        except Interrupted as signalled:
             click.echo("Ending it.")
+            raise signalled from None
         finally:
             # However this ends, by a signal as well: no load generator may be left running.
             run.end(process)

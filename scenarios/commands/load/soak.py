@@ -11,6 +11,7 @@ from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, missing_for_load, stop
 from pfxlab.scenarios.commands.options import Duration
+from pfxlab.scenarios.ending import Interrupted
 
 
 @click.command()
@@ -59,8 +60,9 @@ def soak(
         report = asyncio.run(soaks.soak(minutes, renewals, check_ins, devices, seed, progress))
     except (GraphRefused, SessionFailed, EnrollmentRefused, OSError) as error:
         stop(COULD_NOT_RUN, f"The soak could not go on: {error}")
-    except KeyboardInterrupt:
-        stop(COULD_NOT_RUN, "Interrupted; a soak has no result before its end.")
+    except Interrupted as signalled:
+        click.echo("Interrupted; a soak has no result before its end.", err=True)
+        raise signalled from None
     (out / "soak.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
     plots.save(plots.figure(lambda axes: plots.draw_soak(axes, report)), out, "soak")
     if as_json:

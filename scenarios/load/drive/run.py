@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pfxlab.scenarios.ending import Interrupted
 from pfxlab.scenarios.load.drive.kit import Kit
 from pfxlab.scenarios.load.drive.target import Target, kit_for
 from pfxlab.scenarios.load.drive.usage import Usage, bottleneck
@@ -25,6 +26,9 @@ from pfxlab.scenarios.load.plan_file import LoadPlan, with_rate
 
 Progress = Callable[[str], None]
 Sample = dict[str, Any]
+
+INTERRUPTED: Final = "interrupted"
+"""Why a run that Ctrl-C ended has no later figures."""
 
 _OPENSSL_SECONDS: Final = 2
 _LONG: Final = 20
@@ -360,9 +364,9 @@ def _load(
                 on_sample(sample)
     except CannotRun as error:
         ended = str(error)
-    except KeyboardInterrupt:
+    except Interrupted:
         # With Locust's page open, Ctrl-C is the way to leave it.
-        ended = "" if watch.over() else "interrupted"
+        ended = "" if watch.over() else INTERRUPTED
     finally:
         locust.stop()
     path = kit.folder / "measured.json"

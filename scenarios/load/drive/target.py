@@ -16,6 +16,7 @@ from pfxlab.connector_sim.keys.installed import InstalledProviders, SoftwarePlac
 from pfxlab.connector_sim.service import Connector, Settings, enroll
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.store.delivery_states import State, Trigger
+from pfxlab.scenarios.ending import ctrl_c_blocked
 from pfxlab.scenarios.lab.key_cache import lay_out
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.ready_file import ready
@@ -112,7 +113,8 @@ class Target:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(*arguments, theirs), name=party)
-        process.start()
+        with ctrl_c_blocked():
+            process.start()
         theirs.close()
         self._ends.append((ours, process))
         self.parties[party] = process.pid or 0

@@ -122,7 +122,7 @@ def test_two_workers_started_by_hand_share_the_load(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_a_partial_report(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a run ends it cleanly with code 3 and writes what was measured until then."""
+    """Ctrl-C in the middle of a run ends it cleanly with code 130 and writes what was measured until then."""
     plan = plan_file(tmp_path, "graph")
     run = subprocess.Popen(
         command(tmp_path, plan, "--duration", "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
@@ -135,7 +135,7 @@ def test_ctrl_c_leaves_a_partial_report(tmp_path: Path) -> None:
     # As a terminal does: to the command and all that is of its group.
     os.killpg(run.pid, signal.SIGINT)
     out, err = run.communicate(timeout=600)
-    assert run.returncode == 3, err
+    assert run.returncode == 130, err
     assert "ended early: interrupted" in err
     assert "INCOMPLETE" in out
     report = report_of(tmp_path)
