@@ -11,11 +11,13 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError, HttpVersion11
 from aiohttp.web_protocol import RequestPayloadError
 
+from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD
 from pfxlab.emulator.journal.tips import tip
 from pfxlab.emulator.store.database import is_full
@@ -63,6 +65,8 @@ _BAD_ENCODING: Final = Problem(
 _BAD_HOST: Final = Problem(400, "BadHost", "expected NAME or NAME:PORT in the Host header, got something else")
 _WRONG_HOST: Final = Problem(421, "WrongHost", "expected a Host header with a name of this service, got another")
 _FULL: Final = Problem(507, "StorageFull", "the lab's disk is full: free space for its data folder, then retry")
+_BAD_MESSAGE: Final = Problem(400, "BadMessage", "expected a message of HTTP/1.1, got something else")
+_GONE: Final = Problem(499, "ClientGone", "the client went away before it had the answer")
 _DEFECT: Final = Problem(500, "Defect", "a bug in the lab; its log has the traceback")
 
 
@@ -75,6 +79,20 @@ def defect_reason(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
     return f"bug in the lab: {type(error).__name__}{place}"
+
+
+async def _expectation(request: web.Request) -> None:
+    """Answer `Expect: 100-continue`. Any other expectation may be ignored: RFC 9110, section 10.1.1."""
+    if request.version == HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The interim answer is none: the boundary asks whether one has begun.
+        request.writer.output_size = 0
+
+
+def ignore_other_expectations(app: web.Application) -> None:
+    """Replace aiohttp's handler of `Expect`, which breaks on values that are not ASCII."""
+    for route in app.router.routes():
+        route._expect_handler = _expectation
 
 
 def register(app: web.Application, component: Component, add_routes: Callable[[web.Application], None]) -> None:
@@ -105,21 +123,32 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         if hosts is not None and _name_of(request.host) not in hosts:
             # DNS rebinding: a page of another site that has its own name lead to this machine.
             return _refused(request, _WRONG_HOST)
-        return await handler(request)
+        answer = await handler(request)
+        if _is_gone(request):
+            _note(request, _GONE, "ok", "the client went away; the request was carried out all the same")
+        return answer
     except web.HTTPRequestEntityTooLarge:
         return _refused(request, TOO_LARGE)
     except RequestPayloadError:
         # The rest of the body cannot be read: without an end to it the server would try, and log the failure.
         request.content.feed_eof()
-        answer = _refused(request, _BAD_ENCODING)
-        answer.force_close()
-        return answer
-    except (web.HTTPException, ConnectionError):
+        refusal = _refused(request, _BAD_ENCODING)
+        refusal.force_close()
+        return refusal
+    except ConnectionError:
+        _note(request, _GONE, "refused", "the client went away before the request or its answer was complete")
+        raise
+    except web.HTTPException:
         raise
     except Exception as error:
         if isinstance(error, sqlite3.OperationalError) and is_full(error):
             return _refused(request, _FULL)
         return _unforeseen(request, error)
+
+
+def _is_gone(request: web.Request) -> bool:
+    transport = request.transport
+    return transport is None or transport.is_closing()
 
 
 def _component(request: web.Request) -> Component:
@@ -141,14 +170,44 @@ def _unforeseen(request: web.Request, error: Exception) -> web.Response:
     return _component(request).answer(request, _DEFECT)
 
 
+class ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """The log of aiohttp's server: what it could not read goes to the journal, without a traceback.
+
+    Such a message reaches no component: aiohttp answers 400 by itself. Anything else is a bug in the lab.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(_LOG)
+        self._cloud = cloud
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **more: Any) -> None:
+        """Write an exception that reached the server to the journal. Its text may hold bytes of the request."""
+        if isinstance(exc_info, ConnectionError):
+            # The rest of a body that was refused never came.
+            return
+        if isinstance(exc_info, (HttpProcessingError, RequestPayloadError)):
+            outcome, problem = "refused", _BAD_MESSAGE
+            _LOG.warning("a request that is no HTTP: %s", type(exc_info).__name__)
+            reason = f"{problem.text}: {type(exc_info).__name__}"
+        elif isinstance(exc_info, Exception):
+            outcome, problem, reason = "failed", _DEFECT, defect_reason(exc_info)
+        else:
+            super().exception(msg, *args, exc_info=exc_info, **more)
+            return
+        _write(self._cloud, "lab", problem, outcome, reason, {"told": str(problem.status)})
+
+
 def _note(request: web.Request, problem: Problem, outcome: str, reason: str) -> None:
     """Write the problem to the journal, or to the log if the journal cannot be written."""
     client = whole_text(request.headers.get("User-Agent", ""))[:100]
     facts = {"method": request.method, "path": request.path[:500], "client": client, "told": str(problem.status)}
+    _write(request.app[CLOUD], _component(request).party, problem, outcome, reason, facts)
+
+
+def _write(cloud: Cloud, party: str, problem: Problem, outcome: str, reason: str, facts: dict[str, str]) -> None:
     try:
-        request.app[CLOUD].journal.record(
-            _component(request).party, "request", outcome=outcome, reason=reason, rule=problem.code,
-            tip=tip(problem.code), **facts,
-        )  # fmt: skip
+        cloud.journal.record(
+            party, "request", outcome=outcome, reason=reason, rule=problem.code, tip=tip(problem.code), **facts
+        )
     except sqlite3.Error:
         _LOG.exception("cannot write to the journal")

@@ -22,7 +22,8 @@ class QuietHandler(RequestHandler):
         """Answer what the HTTP parser refused; anything else as aiohttp does."""
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        self.logger.warning("a request that is no HTTP: %s", type(exc).__name__)
+        # `ServerLog` writes its kind to log and journal.
+        self.log_exception("a request that is no HTTP", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun, no second one can be sent")
         text = f"{status} {HTTPStatus(status).phrase}: expected a request as HTTP/1.1 has it ({type(exc).__name__})"

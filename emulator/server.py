@@ -13,7 +13,14 @@ from aiohttp import web
 
 from pfxlab.emulator.accepting import AcceptErrors
 from pfxlab.emulator.admin import routes as admin
-from pfxlab.emulator.boundary import COMPONENTS, FALLBACK, boundary, register
+from pfxlab.emulator.boundary import (
+    COMPONENTS,
+    FALLBACK,
+    ServerLog,
+    boundary,
+    ignore_other_expectations,
+    register,
+)
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
@@ -75,6 +82,7 @@ def build_app(
     for component, add_routes in _COMPONENTS:
         register(app, component, add_routes)
     app.router.add_route("*", "/{tail:.*}", gateway.no_version)
+    ignore_other_expectations(app)
     return app
 
 
@@ -124,6 +132,7 @@ class Emulator:
         self._runner = QuietRunner(
             build_app(self.cloud, self.control_token, self.driver, self.observer),
             access_log=None,
+            logger=ServerLog(self.cloud),
             max_line_size=LONGEST_URL,
             keepalive_timeout=self.idle_seconds,
             shutdown_timeout=_SHUTDOWN_SECONDS,

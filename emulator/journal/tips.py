@@ -34,6 +34,8 @@ TIPS: Final = {
     "AddressTooLong": "Shorten the query, or split the request in several.",
     "BadEncoding": "Encode the body as Content-Encoding says, or leave the header out.",
     "BadHost": "Send the host and port of the address in the Host header.",
+    "BadMessage": "Send HTTP/1.1 as RFC 9112 has it; bytes outside ASCII belong percent-encoded in an address.",
+    "ClientGone": "Look at the client's timeout; what was changed by this request stays changed.",
     "Defect": "This is a bug in the lab; its log has the traceback.",
 }
 """Stable reason code → tip."""

@@ -1,0 +1,98 @@
+"""Clients that go away before they have their answer: no noise, and the journal says so."""
+
+import asyncio
+import json
+import logging
+import ssl
+
+import pytest
+from aiohttp import web
+
+from pfxlab.scenarios.lab.lab import Lab
+from tests.emulator.graph.client import PFX, record
+from tests.emulator.raw_wire import RawWire
+
+
+async def sent(lab: Lab, data: bytes) -> None:
+    """Send bytes on a connection of their own, then break it off."""
+    tls = ssl.create_default_context(cafile=str(lab.ca_file))
+    _, writer = await asyncio.open_connection("127.0.0.1", lab.emulator.port, ssl=tls, server_hostname="localhost")
+    writer.write(data)
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.transport.abort()
+
+
+async def until_journal_has(lab: Lab, rule: str) -> list[str]:
+    """Wait for entries with a rule; return their outcomes."""
+    for _ in range(200):
+        if entries := lab.cloud.journal.entries(rule=rule):
+            return [entry.outcome for entry in entries]
+        await asyncio.sleep(0.05)
+    return []
+
+
+def head(lab: Lab, token: str, length: int) -> bytes:
+    """Return the head of an import."""
+    return (
+        f"POST {PFX} HTTP/1.1\r\nHost: localhost:{lab.emulator.port}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+async def signed_in(lab: Lab) -> str:
+    """Return an administrator's token."""
+    async with lab.graph() as client:
+        return await client.sign_in(lab.admin_form())
+
+
+async def test_upload_that_is_cut_off_imports_nothing(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """An import whose client goes away half way is in the journal as refused, stores nothing and logs nothing."""
+    body = json.dumps(record(lab)).encode()
+    await sent(lab, head(lab, await signed_in(lab), len(body)) + body[: len(body) // 2])
+    assert await until_journal_has(lab, "ClientGone") == ["refused"]
+    assert len(lab.cloud.certificates.rows()) == 0
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
+async def test_work_done_after_the_client_left_is_told(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An import that is stored after its client went away is in the journal, with a note that nobody got the answer."""
+    body, token, read = json.dumps(record(lab)).encode(), await signed_in(lab), web.Request.read
+
+    async def late(request: web.Request) -> bytes:
+        whole = await read(request)
+        while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return whole
+
+    monkeypatch.setattr(web.Request, "read", late)
+    await sent(lab, head(lab, token, len(body)) + body)
+    assert await until_journal_has(lab, "ClientGone") == ["ok"]
+    assert len(lab.cloud.certificates.rows()) == 1
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("line", ["GET /\xb2 HTTP/1.1", "GET / NONSENSE", "GET / HTTP/1.1\r\nContent-Length: x"])
+async def test_message_that_is_no_http_is_refused_quietly(
+    lab: Lab, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes that are no HTTP/1.1 get 400 and an entry in the journal, and no traceback in the log."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", lab.emulator.port, ssl=RawWire(lab).tls, server_hostname="localhost"
+    )
+    writer.write(line.encode("latin-1") + b"\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.split()[1] == b"400"
+    assert b"Traceback" not in answer
+    assert await until_journal_has(lab, "BadMessage") == ["refused"]
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("value", [b"\xed\xa0\x80", b"200-ok", b"\xff"])
+async def test_odd_expectation_is_ignored(lab: Lab, value: bytes) -> None:
+    """An Expect header that names nothing known is ignored: RFC 9110, section 10.1.1."""
+    status, _ = await RawWire(lab)("GET", "/lab/v1/health", b"", b"Expect: " + value)
+    assert status == 200
