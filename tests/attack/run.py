@@ -1,0 +1,173 @@
+"""Attacks a lab with damaged requests, and judges what it does."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pfxlab.emulator.lab.control import PREFIX
+from pfxlab.scenarios.control.open_lab import open_lab
+from pfxlab.scenarios.lab import key_cache
+from pfxlab.scenarios.lab.lab import Lab
+from tests.attack.damage import KINDS, Sent, written
+from tests.attack.recording import Recorded, requests_of
+from tests.conftest import KEYS
+
+ASKED = {501, 507}
+"""5xx that are no failures: a route that is not emulated, a full disk."""
+
+PATIENCE_SECONDS = 0.7
+"""How long the attacker waits for an answer; then it goes away."""
+
+TRACE = b"Traceback (most recent call last)"
+
+
+@dataclass
+class Findings:
+    """What an attack saw. `failures`: a line for each kind, with how often it was seen."""
+
+    sent: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    damage: str = ""
+    slowest: tuple[float, str] = (0.0, "")
+    first: dict[str, str] = field(default_factory=dict)
+
+    def fail(self, text: str) -> None:
+        """Count a failure, and keep the request that was sent when it was seen first."""
+        self.failures[text] += 1
+        self.first.setdefault(text, self.damage)
+
+
+class _Log(logging.Handler):
+    """Counts errors that reach the log: each would be a traceback on a terminal."""
+
+    def __init__(self, findings: Findings) -> None:
+        super().__init__(logging.ERROR)
+        self.findings = findings
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one error."""
+        error = record.exc_info[1] if record.exc_info else None
+        place = ""
+        if error is not None and (trace := error.__traceback__) is not None:
+            while trace.tb_next is not None:
+                trace = trace.tb_next
+            place = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        self.findings.fail(
+            f"log {record.name}: {record.getMessage()[:80]} ({type(error).__name__}: {str(error)[:120]}{place})"
+        )
+
+
+def _secrets(lab: Lab) -> list[str]:
+    made = lab.operator.credentials
+    return [made.operator_password, made.user_password, lab.emulator.control_token]
+
+
+async def _exchange(port: int, request: Recorded, sent: Sent) -> bytes:
+    """Return the whole answer; empty when there was none in time."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=request.tls, server_hostname="localhost")
+    try:
+        writer.write(sent.data[: sent.gone_after])
+        if sent.gone_after is not None:
+            await writer.drain()
+            return b""
+        return await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
+    except (TimeoutError, OSError):
+        return b""
+    finally:
+        writer.transport.abort()
+
+
+def _judge(findings: Findings, request: Recorded, answer: bytes, secrets: list[str]) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head:
+        findings.statuses[0] += 1
+        return
+    status = int(head.split(None, 2)[1])
+    findings.statuses[status] += 1
+    place = f"{request.method} {request.path.partition('?')[0][:60]}"
+    soap = status == 500 and b":Envelope" in body[:300] and b"Defect" not in body
+    if status >= 500 and status not in ASKED and not soap:
+        findings.fail(f"{status} {place}")
+    if TRACE in answer:
+        findings.fail(f"traceback in an answer: {place}")
+    if any(secret.encode() in answer for secret in secrets):
+        findings.fail(f"secret in an answer: {place}")
+
+
+async def _one(lab: Lab, request: Recorded, random: Random, findings: Findings) -> None:
+    name = random.choice(list(KINDS))
+    damaged = KINDS[name](request, random)
+    if random.random() < 0.15:
+        damaged = KINDS[random.choice(list(KINDS))](damaged, random)
+    sent = written(damaged, lab.emulator.port, random)
+    findings.sent += 1
+    findings.kinds[name] += 1
+    findings.damage = f"{name} {sent.gone_after} {sent.data[:1500]!r}"
+    began = time.monotonic()
+    _judge(findings, damaged, await _exchange(lab.emulator.port, damaged, sent), _secrets(lab))
+    findings.slowest = max(findings.slowest, (time.monotonic() - began, findings.damage))
+    if request.path.startswith((PREFIX, "/admin")):
+        lab.cloud.faults.clear()
+
+
+async def _tunnel(lab: Lab, random: Random) -> None:
+    """Ask the proxy in an odd way, and go away."""
+    port = int(lab.emulator.proxy_url.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    line = random.choice((b"CONNECT graph.microsoft.com:443", b"CONNECT a", b"GET http://\xff/", b"\x16\x03\x01",
+                          b"CONNECT login.microsoftonline.com:443", b"CONNECT [::1:443", b"A" * 20_000))  # fmt: skip
+    whole = line + b" HTTP/1.1\r\n\r\n" + random.randbytes(random.randrange(60))
+    writer.write(whole[: random.randrange(len(whole) + 1)] if random.random() < 0.3 else whole)
+    await asyncio.sleep(0)
+    if random.random() < 0.5:
+        writer.transport.abort()
+    else:
+        writer.close()
+
+
+async def _round(folder: Path, random: Random, findings: Findings, ends: float, most: int, *, devices: bool) -> None:
+    key_cache.lay_out(folder)
+    lab = Lab(folder)
+    lab.new_key = KEYS
+    asyncio.get_running_loop().set_exception_handler(lambda _, seen: _unhandled(findings, seen))
+    async with open_lab(lab):
+        requests = await requests_of(lab, devices=devices)
+        for _ in range(most):
+            if time.monotonic() > ends:
+                break
+            if random.random() < 0.03:
+                await _tunnel(lab, random)
+            await _one(lab, random.choice(requests), random, findings)
+        for entry in lab.cloud.journal.entries(rule="Defect"):
+            findings.fail(f"journal: {entry.reason} at {str(entry.fields.get('path'))[:60]}")
+        whole = str(lab.cloud.journal.entries())
+        if any(secret in whole for secret in _secrets(lab)):
+            findings.fail("secret in the journal")
+
+
+def _unhandled(findings: Findings, seen: dict[str, Any]) -> None:
+    error = seen.get("exception")
+    findings.fail(f"event loop: {seen['message'][:80]} ({type(error).__name__}: {str(error)[:120]})")
+
+
+def attack(seed: int, seconds: float, requests: int | None = None, *, devices: bool = True) -> Findings:
+    """Attack labs one after the other, each with a few thousand requests, until the time or `requests` are used up."""
+    findings, random, ends = Findings(), Random(seed), time.monotonic() + seconds  # noqa: S311
+    log = _Log(findings)
+    logging.getLogger().addHandler(log)
+    try:
+        while time.monotonic() < ends and (requests is None or findings.sent < requests):
+            with TemporaryDirectory(prefix="pfxlab-attack-") as folder:
+                most = 4000 if requests is None else requests
+                asyncio.run(_round(Path(folder), random, findings, ends, most, devices=devices))
+    finally:
+        logging.getLogger().removeHandler(log)
+    return findings
