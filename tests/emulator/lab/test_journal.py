@@ -159,7 +159,9 @@ def test_command_without_a_lab_is_reported(tmp_path: Path, content: str | None) 
         arguments += ["--ready-file", str(tmp_path / "r.json")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 3, sys.exc_info()
-    assert ("expected --ready-file" if content is None else "The journal could not be read: expected") in result.stderr
+    assert (
+        "expected a running lab, --ready-file" if content is None else "The journal could not be read: expected"
+    ) in result.stderr
 
 
 def test_journal_keeps_so_many_entries_and_forgets_the_oldest() -> None:
