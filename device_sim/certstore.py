@@ -84,7 +84,8 @@ class CertStore:
 
     def remove(self, source: str) -> bool:
         """Take out what a source installed, key included; return whether there was something."""
-        for path in self._paths(source) or ():
+        # What names the key goes first: a key that nothing names is no identity, a name without its key a damaged one.
+        for path in reversed(self._paths(source) or ()):
             with reading(path, "a file that can be deleted", "delete it", DeviceDamaged):
                 path.unlink(missing_ok=True)
             self.damaged.pop(path.stem, None)

@@ -141,7 +141,7 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException:
         raise
     except Exception as error:
-        if isinstance(error, sqlite3.OperationalError) and is_full(error):
+        if is_full(error):
             return _refused(request, _FULL)
         return _unforeseen(request, error)
 

@@ -35,10 +35,26 @@ def create(path: Path, data: bytes) -> None:
         os.link(part, path)
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Write a file, 0600, in place of the one before; a reader sees the old or the new one whole."""
-    with _part(path, data, _PRIVATE) as part:
+def replace(path: Path, data: bytes, *, flush: bool = False) -> None:
+    """Write a file, 0600, in place of the one before; a reader sees the old or the new one whole.
+
+    `flush`: wait until the disk has it, so that a power failure does not undo it.
+    """
+    with _part(path, data, _PRIVATE, flush=flush) as part:
         part.replace(path)
+    if flush:
+        flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder. Windows does not open folders, and writes names by itself."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def replace_public(path: Path, data: bytes) -> None:
@@ -101,7 +117,7 @@ def _not_ours(path: Path) -> NotOurs:
 
 
 @contextlib.contextmanager
-def _part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+def _part(path: Path, data: bytes, mode: int, *, flush: bool = False) -> Iterator[Path]:
     """Give a new file beside the final one, whole and on its way there; nothing of it stays when that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -112,6 +128,9 @@ def _part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         if mode != _PRIVATE:
             part.chmod(mode)
         yield part

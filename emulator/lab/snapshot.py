@@ -68,8 +68,8 @@ def verify(cloud: "Cloud", state: CloudState) -> None:
         raise BadSnapshot(f"expected a snapshot of this version, got a damaged or foreign one ({error})") from None
 
 
-def restore(cloud: "Cloud", state: CloudState) -> None:
-    """Bring a cloud back to a state.
+def restore(cloud: "Cloud", state: CloudState, note: Mapping[str, str] | None = None) -> None:
+    """Bring a cloud back to a state. `note`: settings of the database that its transaction writes as well.
 
     Raises:
         BadSnapshot: it is damaged or of another version; nothing was changed.
@@ -78,7 +78,7 @@ def restore(cloud: "Cloud", state: CloudState) -> None:
     verify(cloud, state)
     facts = state.facts
     try:
-        cloud.store.replace_with(state.database)
+        cloud.store.replace_with(state.database, note or {})
     except sqlite3.Error as error:
         raise BadSnapshot(f"expected space for the snapshot's database, got: {error}") from None
     switches = switches_with(Switches(), facts["switches"])

@@ -4,8 +4,9 @@ WAL mode; a write is acknowledged only after its transaction was committed, so a
 it had answered for. In memory when no path is given.
 """
 
+import errno
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -99,8 +100,8 @@ class Store:
         finally:
             held.close()
 
-    def replace_with(self, data: bytes) -> None:
-        """Put what `copy` returned in place of everything.
+    def replace_with(self, data: bytes, settings: Mapping[str, str]) -> None:
+        """Put what `copy` returned, with settings changed, in place of everything, in one transaction, flushed.
 
         Raises:
             sqlite3.DatabaseError: it is no database; nothing was changed.
@@ -109,8 +110,12 @@ class Store:
         held = sqlite3.connect(":memory:")
         try:
             held.deserialize(data)
+            held.executemany("insert or replace into meta (key, value) values (?, ?)", settings.items())
+            held.commit()
+            self._db.execute("pragma synchronous = full")
             held.backup(self._db.conn)
         finally:
+            self._db.execute("pragma synchronous = normal")
             held.close()
 
     def close(self) -> None:
@@ -179,6 +184,10 @@ class Store:
         """Write a setting of this file."""
         self.put("meta", {"key": key, "value": value})
 
+    def forget_meta(self, key: str) -> None:
+        """Remove a setting of this file."""
+        self.run("delete from meta where key = ?", (key,))
+
 
 @cache
 def _upsert(table: str, columns: tuple[str, ...], tombstone: str | None = None) -> str:
@@ -201,9 +210,11 @@ def from_text(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def is_full(error: sqlite3.OperationalError) -> bool:
+def is_full(error: Exception) -> bool:
     """Return whether something could not be written because the disk, or the database, had no room for it."""
-    return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def placeholders(values: Iterable[Any]) -> str:

@@ -44,6 +44,7 @@ from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.wire.files.damaged import COPY_OR_NEW_LAB, Damaged
 from pfxlab.emulator.wire.ids import check_upn
+from pfxlab.scenarios.lab import file_switch
 from pfxlab.scenarios.lab.operator import Operator, load_operator
 from pfxlab.scenarios.lab.pushes import Pushes
 from pfxlab.scenarios.parties import faulty_device
@@ -51,6 +52,7 @@ from pfxlab.scenarios.parties.damaged_entries import LOST_KEY, DamagedEntries, r
 from pfxlab.scenarios.parties.faulty_connector import FaultyConnector
 from pfxlab.scenarios.parties.hardware import hardware_of
 
+_FOLDERS: Final = ("cloud", "connector", "devices", "operator")
 _EVENTS_KEPT: Final = 5000
 _STALLED: Final = 1.0
 """Real seconds without any journal entry after which connectors are taken not to get on."""
@@ -84,7 +86,7 @@ class Lab:
         """
         self.folder, self.config, self.stepped = folder, config or Config(), stepped
         self.clock = LabClock(at)
-        for part in ("cloud", "connector", "devices", "operator"):
+        for part in _FOLDERS:
             (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = FileLock(folder / "lock")
         try:
@@ -110,6 +112,11 @@ class Lab:
         if (folder / "operator" / "credentials.json").exists() and not os.path.lexists(database):
             raise _lost(folder, "no such file")
         self.emulator = Emulator(self.config, self.clock, folder / "cloud")
+        try:
+            file_switch.recover(folder, self.cloud.store)
+            file_switch.tidy(folder / part for part in (*_FOLDERS, "connectors", "snapshots"))
+        except file_switch.BadIntent as error:
+            raise DataUnusable(str(error)) from None
         self.ksp = SoftwareKsp(folder / "connector" / "keys")
         self._exported: EncryptionKey | None = None
         self.connector: FaultyConnector | None = None

@@ -13,9 +13,11 @@ from pfxlab.emulator.lab.explain import Explanation, explain
 from pfxlab.emulator.lab.moments import within
 from pfxlab.emulator.lab.snapshot import BadSnapshot
 from pfxlab.emulator.store.journal_entries import Entry
-from pfxlab.scenarios.lab import schedule, snapshot
+from pfxlab.scenarios.lab import schedule
 from pfxlab.scenarios.lab.faults import RunFaults
 from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.lab.snapshots import snapshot
+from pfxlab.scenarios.lab.snapshots.archive import KeptSnapshots
 from pfxlab.scenarios.lab.tenant.administrator import AGENT, Administrator
 from pfxlab.scenarios.lab.tenant.certificates import TenantCertificates
 from pfxlab.scenarios.lab.tenant.connector_keys import ConnectorKeys
@@ -40,7 +42,7 @@ class World:
         self._baseline: snapshot.Snapshot | None = None
         self._requests = 0
         lab.cloud.journal.subscribe(self._count)
-        self.kept = snapshot.KeptSnapshots(lab.folder / "snapshots")
+        self.kept = KeptSnapshots(lab.folder / "snapshots")
 
         self.parts: tuple[str, ...] = ()
         """Parts that were started beside the cloud: connector, devices."""

@@ -18,7 +18,7 @@ from pfxlab.emulator.lab.explain import Explanation, explain
 from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.scenarios.lab.ready_file import environment, ready, write_ready_file
-from pfxlab.scenarios.lab.snapshot import Snapshot
+from pfxlab.scenarios.lab.snapshots.snapshot import Snapshot
 from pfxlab.scenarios.lab.world import World
 from pfxlab.scenarios.mail.authority import CertificatePlan
 from pfxlab.scenarios.mail.certificate import IssuedCertificate

@@ -1,114 +1,24 @@
-"""A snapshot of the whole lab: the cloud's state, the devices, the connectors' keys and identities, the names in use.
+"""A snapshot as a file: one archive, 0600, with a digest of every part.
 
-As a file it is one archive, 0600, with a digest of every part: it holds the private keys of simulated devices and of
-the lab's connector. It is for the lab that took it; a bundle (scenarios/control/bundle.py) is what can be passed on.
+It holds the private keys of simulated devices and of the lab's connector. It is for the lab that took it; a bundle
+(scenarios/control/bundle.py) is what can be passed on.
 """
 
 import hashlib
 import io
 import json
-import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from pfxlab import private_file
-from pfxlab.emulator.intune import deliveries
-from pfxlab.emulator.lab import snapshot as cloud_snapshot
 from pfxlab.emulator.lab.snapshot import BadSnapshot, CloudState
+from pfxlab.scenarios.lab.snapshots.snapshot import FOLDERS, Names, Running, Snapshot
 
-if TYPE_CHECKING:
-    from pfxlab.scenarios.lab.lab import Lab
-
-_FOLDERS: Final = ("devices", "connector", "connectors", "operator")
 _ENDING: Final = ".snapshot"
 _FORMAT: Final = "pfxlab snapshot 1"
-
-
-@dataclass(frozen=True)
-class Names:
-    """What the names of a world stand for. Certificates from a file are what their `saved` told."""
-
-    certificates: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    profiles: Mapping[str, str] = field(default_factory=dict)
-    groups: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Running:
-    """A connector that runs: name, how many requests it takes at once, whether its key store is its own."""
-
-    name: str
-    batch: int
-    own_keys: bool
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What `take` returned. `files`: path in the lab's folder → content; `running`: connectors with their settings."""
-
-    cloud: CloudState
-    files: Mapping[str, bytes] = field(repr=False)
-    devices: tuple[str, ...]
-    running: tuple[Running, ...]
-    names: Names = field(default_factory=Names)
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for name in _FOLDERS
-        for path in sorted((folder / name).rglob("*"))
-        if path.is_file() and path.name != "ready.json"
-    }
-
-
-def take(lab: "Lab", names: Names) -> Snapshot:
-    """Return the state of a lab."""
-    running = tuple(Running(one.name, one.batch, one.own_keys) for one in lab.connectors())
-    return Snapshot(cloud_snapshot.take(lab.cloud), _files(lab.folder), tuple(lab.devices), running, names)
-
-
-async def restore(lab: "Lab", state: Snapshot) -> None:
-    """Bring a lab back to a state. Connectors whose files are as they were work on; devices are opened anew.
-
-    Raises:
-        BadSnapshot: it is damaged; nothing was changed.
-
-    """
-    cloud_snapshot.verify(lab.cloud, state.cloud)
-    present = _files(lab.folder)
-    changed = {path for path in present.keys() | state.files.keys() if present.get(path) != state.files.get(path)}
-    keys_changed = any(path.startswith("connector") for path in changed)
-    for one in lab.connectors():
-        if Running(one.name, one.batch, one.own_keys) not in state.running or keys_changed:
-            # Before the cloud goes back: their last words belong to the time that is over.
-            await lab.stop_connector(one.name)
-    cloud_snapshot.restore(lab.cloud, state.cloud)
-    for path in changed:
-        _put(lab.folder / path, state.files.get(path))
-    lab.forget_devices()
-    for name in state.devices:
-        lab.reopen_device(name)
-    lab.reload()
-    for run in state.running:
-        await lab.start_connector(run.name, run.batch, own_keys=run.own_keys)
-    for connector in lab.connectors():
-        # Whatever it was at work on then, it is not any more.
-        deliveries.release(lab.cloud, connector.connector_id)
-
-
-def _put(path: Path, data: bytes | None) -> None:
-    if data is not None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        private_file.replace(path, data)
-        return
-    path.unlink(missing_ok=True)
-    if path.parent.parent.name == "devices" and not any(path.parent.iterdir()):
-        shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def write(path: Path, state: Snapshot) -> None:
@@ -132,7 +42,7 @@ def write(path: Path, state: Snapshot) -> None:
         archive.writestr("manifest.json", json.dumps({"format": _FORMAT, "parts": digests}))
         for name, data in parts.items():
             archive.writestr(name, data)
-    private_file.replace(path, held.getvalue())
+    private_file.replace(path, held.getvalue(), flush=True)
 
 
 def read(path: Path) -> Snapshot:
@@ -205,6 +115,6 @@ def _safe(files: dict[str, bytes]) -> dict[str, bytes]:
     """Let files pass that lie in the lab's own folders."""
     for name in files:
         parts = Path(name).parts
-        if not parts or parts[0] not in _FOLDERS or ".." in parts:
+        if not parts or parts[0] not in FOLDERS or ".." in parts:
             raise BadSnapshot(f"expected files of the lab's own folders, got {name[:80]!r}")
     return files

@@ -1,0 +1,1 @@
+"""The state of a whole lab: taken, kept in a file, restored."""
