@@ -12,8 +12,9 @@ class LabClock:
     def __init__(self, frozen_at: datetime | None = None) -> None:
         self._offset = timedelta()
         self._frozen = frozen_at
-        self.on_set_back: list[Callable[[timedelta], None]] = []
-        """Called with the length of the step when the clock is set back: stored deadlines move with it."""
+        self.on_change: list[Callable[[timedelta], None]] = []
+        """Called after every change, with how far the clock was set back (zero if it was not): stored deadlines move
+        with it. A listener that raises undoes the change."""
 
     def now(self) -> datetime:
         """Return the lab's moment, aware, in UTC."""
@@ -21,39 +22,40 @@ class LabClock:
 
     def freeze(self, at: datetime | None = None) -> None:
         """Stop at `at`, or at the present moment."""
-        before = self.now()
-        self._frozen = at or before
-        self._tell(before)
+        self._change(self._offset, at or self.now())
 
     def advance(self, step: timedelta) -> None:
         """Move forward; a frozen clock stays frozen at the later moment."""
         if step < timedelta():
             raise ValueError(f"expected a step forward, got {step}")
         if self._frozen is not None:
-            self._frozen += step
+            self._change(self._offset, self._frozen + step)
         else:
-            self._offset += step
+            self._change(self._offset + step, None)
 
     def set(self, at: datetime) -> None:
         """Put the clock forward or back; a running clock runs on from there, a frozen one stays frozen."""
-        before = self.now()
         if self._frozen is not None:
-            self._frozen = at
+            self._change(self._offset, at)
         else:
-            self._offset += at - before
-        self._tell(before)
+            self._change(self._offset + (at - self.now()), None)
 
-    def _tell(self, before: datetime) -> None:
-        """Tell those concerned when the clock stands earlier than it did."""
-        step = before - self.now()
-        if step > timedelta():
-            for listener in self.on_set_back:
-                listener(step)
+    def _change(self, offset: timedelta, frozen: datetime | None) -> None:
+        """Take another state, and tell those concerned."""
+        before, was = self.now(), (self._offset, self._frozen)
+        self._offset, self._frozen = offset, frozen
+        back = max(timedelta(), before - self.now())
+        try:
+            for listener in self.on_change:
+                listener(back)
+        except BaseException:
+            self._offset, self._frozen = was
+            raise
 
     def resume(self) -> None:
         """Let a frozen clock run on from where it stands."""
         if self._frozen is not None:
-            self._offset, self._frozen = self._frozen - datetime.now(UTC), None
+            self._change(self._frozen - datetime.now(UTC), None)
 
     def saved(self) -> dict[str, Any]:
         """Return where it stands as JSON values: the moment of a frozen clock, the lead of a running one."""

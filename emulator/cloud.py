@@ -1,7 +1,6 @@
 """What every component of the emulator shares: aggregates of the store, clock, randomness, journal, authorities."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.journal.conversations import Conversations
 from pfxlab.emulator.journal.journal import Journal
+from pfxlab.emulator.kept_state import KeptState
 from pfxlab.emulator.pki import Authority, load_or_create
 from pfxlab.emulator.seeded_random import SeededRandom
 from pfxlab.emulator.store.connectors import Connectors
@@ -61,6 +61,8 @@ class Cloud:
         self.tickets = Tickets(self.store)
         self.secrets = Secrets()
         self.faults = Faults(config.seed)
+        self.kept = KeptState(self.store, clock, self.faults)
+        self.config = self.kept.load(config)
         self.certificates = PfxCertificates(self.store)
         self.profiles = DeviceConfigurations(self.store)
         self.devices = Devices(self.store)
@@ -69,7 +71,14 @@ class Cloud:
         self.commands = MdmCommands(self.store)
         self.lists = Lists(self.store)
         self.limit_waits()
-        clock.on_set_back.append(self._move_back)
+        clock.on_change.append(self._clock_changed)
+        self.faults.on_change = self.kept.keep_faults
+        for name in self.kept.unreadable:
+            reason = f"expected the {name} of an earlier run, got what this version does not read"
+            self.journal.record("lab", "kept state dropped", outcome="failed", reason=reason)
+        for name, value in self.kept.overruled.items():
+            now = str(getattr(self.config.switches, name))
+            self.journal.record("lab", "switch overruled", switch=name, value=now, kept=str(value))
 
     @cached_property
     def device_ca(self) -> Authority:
@@ -100,7 +109,12 @@ class Cloud:
 
     def set_switches(self, switches: Switches, changes: Mapping[str, object]) -> None:
         """Set switches from the next request on; `changes` are those that were requested."""
-        self.config = replace(self.config, switches=switches)
+        with self.store.atomic():
+            self.kept.set_switches({name: getattr(switches, name) for name in changes})
+            self._note_switches(changes)
+        self.config = self.config.with_switches(switches)
+
+    def _note_switches(self, changes: Mapping[str, object]) -> None:
         self.journal.record("lab", "switches set", **{name: str(value) for name, value in changes.items()})
 
     def limit_waits(self) -> None:
@@ -109,13 +123,16 @@ class Cloud:
         lease, retry = switches.connector_lease_seconds, switches.connector_retry_seconds
         self.deliveries.limit_waits(self.clock.now(), timedelta(seconds=lease), timedelta(seconds=retry))
 
-    def _move_back(self, step: timedelta) -> None:
-        self.deliveries.move_back(step)
-        self.connectors.move_back(step)
+    def _clock_changed(self, back: timedelta) -> None:
+        with self.store.atomic():
+            if back:
+                self.deliveries.move_back(back)
+                self.connectors.move_back(back)
+            self.kept.keep_clock()
 
     def close(self) -> None:
         """Close the store."""
-        self.clock.on_set_back.remove(self._move_back)
+        self.clock.on_change.remove(self._clock_changed)
         self.journal.flush()
         self.store.close()
 

@@ -98,3 +98,9 @@ class Config:
     """Tenants beside the lab's own, as in the configuration file (schemas/lab-config.json)."""
 
     switches: Switches = field(default_factory=Switches)
+    named: frozenset[str] = frozenset()
+    """Switches that the configuration names: they win over what an earlier run of a lab has kept."""
+
+    def with_switches(self, switches: Switches) -> "Config":
+        """Return the same with other switches."""
+        return replace(self, switches=switches)

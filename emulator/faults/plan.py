@@ -8,7 +8,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -151,6 +151,8 @@ class Faults:
     def __init__(self, seed: int) -> None:
         self._seed, self._given = seed, 0
         self._planned: dict[str, Planned] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when faults, or their counts, are others than before."""
 
     @property
     def any(self) -> bool:
@@ -162,15 +164,19 @@ class Faults:
         self._given += 1
         planned = Planned(f"fault-{self._given}", fault)
         self._planned[planned.id] = planned
+        self.on_change()
         return planned
 
     def remove(self, fault_id: str) -> Planned | None:
         """Take a fault back and return what had become of it, or None when there is none of that name."""
-        return self._planned.pop(fault_id, None)
+        removed = self._planned.pop(fault_id, None)
+        self.on_change()
+        return removed
 
     def clear(self) -> None:
         """Take every fault back."""
         self._planned.clear()
+        self.on_change()
 
     def get(self, fault_id: str) -> Planned | None:
         """Return a fault by its name."""
@@ -182,7 +188,7 @@ class Faults:
 
     def strike(self, occasion: Occasion, kinds: Collection[str]) -> Planned | None:
         """Return the fault of one of these kinds that strikes now, or None. Each that fits counts the occasion."""
-        found = None
+        found, counted = None, False
         for planned in self.all():
             if planned.fault.kind not in kinds or not planned.fault.fits(occasion):
                 continue
@@ -190,6 +196,9 @@ class Faults:
             if found is None and self._is_due(planned):
                 planned = found = replace(planned, struck=planned.struck + 1)
             self._planned[planned.id] = planned
+            counted = True
+        if counted:
+            self.on_change()
         return found
 
     def _is_due(self, planned: Planned) -> bool:

@@ -13,6 +13,7 @@ from pfxlab.emulator.config import Switches, switches_with
 from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.intune.deliveries import turns_of
+from pfxlab.emulator.kept_state import settings_of
 from pfxlab.emulator.seeded_random import SeededRandom
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def take(cloud: "Cloud") -> CloudState:
         "clock": cloud.clock.saved(),
         "seed": cloud.config.seed,
         "switches": asdict(cloud.config.switches),
+        "switchesSet": dict(cloud.kept.switches_set),
         "faults": cloud.faults.saved(),
         "chance": cloud.chance.saved(),
         "traces": cloud.traces.saved(),
@@ -57,7 +59,7 @@ def verify(cloud: "Cloud", state: CloudState) -> None:
     facts = state.facts
     try:
         LabClock().restore(facts["clock"])
-        switches_with(Switches(), facts["switches"])
+        switches_with(Switches(), {**facts["switches"], **_switches_set(facts)})
         Faults(cloud.config.seed).restore(facts["faults"])
         for name in ("chance", "traces"):
             SeededRandom(0, 0, name).restore(facts[name])
@@ -78,7 +80,8 @@ def restore(cloud: "Cloud", state: CloudState, note: Mapping[str, str] | None = 
     verify(cloud, state)
     facts = state.facts
     try:
-        cloud.store.replace_with(state.database, note or {})
+        kept = settings_of(facts["clock"], _switches_set(facts), facts["faults"])
+        cloud.store.replace_with(state.database, {**kept, **(note or {})})
     except sqlite3.Error as error:
         raise BadSnapshot(f"expected space for the snapshot's database, got: {error}") from None
     switches = switches_with(Switches(), facts["switches"])
@@ -88,8 +91,16 @@ def restore(cloud: "Cloud", state: CloudState, note: Mapping[str, str] | None = 
     cloud.traces.restore(facts["traces"])
     cloud.faults.restore(facts["faults"])
     cloud.config = replace(cloud.config, switches=switches)
+    cloud.kept.switches_set = _switches_set(facts)
     token_checks_of(cloud).ended, turns_of(cloud).last_served = ended, served
     cloud.directory.forget()
     for forget in cloud.on_restore:
         forget()
     cloud.clock.restore(facts["clock"])
+
+
+def _switches_set(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the switches that were set while the lab ran; an earlier version's snapshot does not tell them apart."""
+    default = asdict(Switches())
+    others = {name: value for name, value in facts["switches"].items() if value != default.get(name)}
+    return dict(facts.get("switchesSet", others))

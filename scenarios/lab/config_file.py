@@ -104,6 +104,7 @@ def read_config(path: Path | None, seed: int | None = None, *, explain: bool = F
     if path is not None:
         _check_users(path, body)
         plain["switches"] = _switches(path, body.get("switches") or {})
+        plain["named"] = frozenset(body.get("switches") or ())
         plain["tenants"] = tuple(body.get("tenants") or ())
     if seed is not None:
         plain["seed"] = seed
@@ -119,7 +120,7 @@ def config_of(*, switches: Mapping[str, Any]) -> Config:
         ValueError: an unknown switch, or a value it does not take.
 
     """
-    return Config(switches=switches_with(Switches(), switches))
+    return Config(switches=switches_with(Switches(), switches), named=frozenset(switches))
 
 
 def _check_users(path: Path, body: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import secrets
 import shutil
+import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,9 @@ class FileSwitch:
             private_file.flush_folder(parent)
             _remove_if_empty(parent, self.folder)
         self.discard()
-        store.forget_meta(NOTE)
+        # Without its intent the note means nothing: on a full disk it waits for the next start.
+        with contextlib.suppress(sqlite3.Error):
+            store.forget_meta(NOTE)
 
     def discard(self) -> None:
         """Let go of everything staged: the intent first, without which the rest means nothing."""

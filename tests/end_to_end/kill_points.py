@@ -1,4 +1,4 @@
-"""Kills a process before each system call that changes what is on the disk, one after the other.
+"""Kills a process before each system call that changes what is on the disk, or lets the call fail, one after the other.
 
 strace attaches to a process that waits, counts its calls in a first run, and kills it at the entry of a given one in
 every further run. Writes to memory that a file is mapped into are no system calls, and are not among the points.
@@ -126,6 +126,12 @@ def kill_at(action: Action, folder: Path, point: Point) -> bool:
     code, _ = _run(action, folder, "-e", inject)
     assert code in (0, -9), code
     return code == -9
+
+
+def fail_at(action: Action, folder: Path, point: Point, error: str) -> int:
+    """Carry an action out, with one call of its failing; return how the process ended."""
+    code, _ = _run(action, folder, "-e", f"inject={point.call}:error={error}:when={point.number}")
+    return code
 
 
 def possible() -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pfxlab.emulator.lab.snapshot import BadSnapshot
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.world import World
@@ -28,6 +29,12 @@ from tests.end_to_end import kill_points
 THEN, LATER = datetime(2026, 3, 2, 8, tzinfo=UTC), datetime(2026, 3, 9, 8, tzinfo=UTC)
 USER = "user@pfxlab.example"
 FOLDERS = ("devices", "connector", "connectors", "operator")
+REFUSED = 7
+"""How a process ends whose restore was refused, and whose lab went on."""
+
+ALLOCATING = ("write", "pwrite64", "openat", "mkdir")
+"""Calls that a full disk refuses."""
+
 STARTS = "runs"
 """The setting that counts starts: every one changes it."""
 
@@ -163,6 +170,25 @@ def restore(folder: str, connection: Connection) -> None:
     _opened(folder, connection, "restore")
 
 
+def restore_or_go_on(folder: str, connection: Connection) -> None:
+    """Restore the snapshot; when it is refused, let the lab that runs go on as it was."""
+
+    async def work() -> None:
+        lab = Lab(Path(folder), at=LATER, stepped=True)
+        world = World(lab)
+        lab.reopen_device("laptop")
+        kill_points.wait(connection)
+        try:
+            await world.restore(world.kept.read("kept"))
+        except BadSnapshot:
+            assert (lab.clock.now(), list(lab.devices)) == (LATER, ["laptop"])
+            assert lab.cloud.directory.user(lab.operator.credentials.tenant_id, "second@pfxlab.example") is not None
+            os._exit(REFUSED)
+        os._exit(0)
+
+    asyncio.run(work())
+
+
 def reset(folder: str, connection: Connection) -> None:
     """Go back to the beginning from the state of the snapshot."""
     _opened(folder, connection, "reset")
@@ -242,3 +268,17 @@ def test_kill_leaves_before_or_after(name: str, prepared: Prepared, tmp_path: Pa
         # Until it is decided, as before; from then on, as after.
         assert came == sorted(came, key=lambda state: state == last), came
         assert len(set(came)) == 2, came
+
+
+def test_full_disk_refuses_a_restore(prepared: Prepared, tmp_path: Path, *, whole: bool) -> None:
+    """Where the disk is full, the restore is refused and the lab goes on as it was, or all of it is restored."""
+    folder = tmp_path / "lab"
+    found = kill_points.points(restore_or_go_on, _copy(prepared, folder))
+    allocating = [point for point in found if point.call in ALLOCATING]
+    came = set()
+    for point in allocating if whole else allocating[2:3]:
+        code = kill_points.fail_at(restore_or_go_on, _copy(prepared, folder), point, "ENOSPC")
+        state = _judge("restore", folder, prepared)
+        assert (code == REFUSED) == (state == "later"), (point, code, state)
+        came.add(state)
+    assert came == ({"later", "kept"} if whole else {"later"})

@@ -57,11 +57,19 @@ def up(
         async with open_lab(lab, parts, port):
             facts = ready(lab)
             _show_damaged(lab)
+            _show_overruled(lab)
             with _written(ready_file, facts) as (place, found_by):
                 _announce(facts, parts, place, found_by, as_json=as_json)
                 await stopped.wait()
 
     _run_over(data, serve)
+
+
+def _show_overruled(lab: Lab) -> None:
+    """Say which switches of the data folder the configuration has overruled."""
+    for name, kept in lab.cloud.kept.overruled.items():
+        now = getattr(lab.cloud.config.switches, name)
+        click.echo(f"The configuration sets the switch {name} to {now}; it was set to {kept} before.", err=True)
 
 
 def _show_damaged(lab: Lab) -> None:
@@ -174,6 +182,7 @@ def exec_command(
         async with open_lab(lab, parts) as world:
             world.driven_by_command = True
             _show_damaged(lab)
+            _show_overruled(lab)
             facts = ready(lab)
             ready_file = folder / "operator" / "ready.json"
             write_ready_file(ready_file, facts)
