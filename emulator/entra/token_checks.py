@@ -24,7 +24,7 @@ class TokenChecks:
         self.set_back = timedelta()
 
     def note_set_back(self, step: timedelta) -> None:
-        """Add up what the clock was set back by."""
+        """Add up what the clock was set back by; zero where it was not."""
         self.set_back += abs(step)
 
 
@@ -34,7 +34,7 @@ def token_checks_of(cloud: Cloud) -> TokenChecks:
     def make() -> TokenChecks:
         checks = TokenChecks()
         cloud.on_restore.append(checks.callers.clear)
-        cloud.clock.on_set_back.append(checks.note_set_back)
+        cloud.clock.on_change.append(checks.note_set_back)
         return checks
 
     return cloud.component(TokenChecks, make)
