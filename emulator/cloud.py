@@ -11,7 +11,6 @@ from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.journal.conversations import Conversations
 from pfxlab.emulator.journal.journal import Journal
-from pfxlab.emulator.kept_state import KeptState
 from pfxlab.emulator.pki import Authority, load_or_create
 from pfxlab.emulator.seeded_random import SeededRandom
 from pfxlab.emulator.store.connectors import Connectors
@@ -20,6 +19,7 @@ from pfxlab.emulator.store.deliveries import Deliveries
 from pfxlab.emulator.store.device_configurations import DeviceConfigurations
 from pfxlab.emulator.store.devices import Devices
 from pfxlab.emulator.store.directory import Directory, Secrets
+from pfxlab.emulator.store.kept_state import KeptState
 from pfxlab.emulator.store.lists.lists import Lists
 from pfxlab.emulator.store.mdm_commands import MdmCommands
 from pfxlab.emulator.store.pfx_certificates import PfxCertificates

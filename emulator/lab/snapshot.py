@@ -13,8 +13,8 @@ from pfxlab.emulator.config import Switches, switches_with
 from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.intune.deliveries import turns_of
-from pfxlab.emulator.kept_state import settings_of
 from pfxlab.emulator.seeded_random import SeededRandom
+from pfxlab.emulator.store.kept_state import settings_of
 
 if TYPE_CHECKING:
     from pfxlab.emulator.cloud import Cloud

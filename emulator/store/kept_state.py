@@ -5,11 +5,10 @@ What the configuration names wins over a switch that was set while an earlier ru
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Config, Switches, switches_with
-from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.store.database import Store
 
 _CLOCK: Final = "clock"
@@ -17,10 +16,22 @@ _SWITCHES: Final = "switches"
 _FAULTS: Final = "faults"
 
 
+class PlannedFaults(Protocol):
+    """The faults of a lab, as far as they are kept."""
+
+    def saved(self) -> dict[str, Any]:
+        """Return them as JSON values."""
+        ...
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go back to what `saved` returned."""
+        ...
+
+
 class KeptState:
     """Writes through to the store's settings. A cloud in memory keeps nothing."""
 
-    def __init__(self, store: Store, clock: LabClock, faults: Faults) -> None:
+    def __init__(self, store: Store, clock: LabClock, faults: PlannedFaults) -> None:
         self._store, self._clock, self._faults = store, clock, faults
         self._is_kept = store.path is not None
         self.switches_set: dict[str, Any] = {}
