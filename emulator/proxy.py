@@ -53,17 +53,20 @@ def host_of(request_line: str) -> str:
 
 
 class ConnectProxy:
-    """The listening proxy. Loopback only. A request that is not whole after `idle_seconds` is answered no more."""
+    """The listening proxy, on the loopback address of the emulator.
 
-    def __init__(self, emulator_port: int, refused: Refusal, idle_seconds: float) -> None:
-        self._emulator_port, self._refused, self._idle_seconds = emulator_port, refused, idle_seconds
+    `emulator`: address and port. A request that is not whole after `idle_seconds` is answered no more.
+    """
+
+    def __init__(self, emulator: tuple[str, int], refused: Refusal, idle_seconds: float) -> None:
+        self._emulator, self._refused, self._idle_seconds = emulator, refused, idle_seconds
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
     async def start(self) -> None:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_LARGEST_HEAD)
+        self._server = await asyncio.start_server(self._serve, self._emulator[0], 0, limit=_LARGEST_HEAD)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -100,7 +103,7 @@ class ConnectProxy:
             writer.write(answer.encode() + b"Connection: close\r\n\r\n" + text)
             await writer.drain()
             return
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._emulator_port)
+        inner_reader, inner_writer = await asyncio.open_connection(*self._emulator)
         try:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await writer.drain()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import secrets
 import socket
 import ssl
@@ -59,6 +60,8 @@ _TURNS_TO_CLOSE = 4
 """Turns of the event loop in which it sees that sockets were shut down, and closes them."""
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_IPV6 = "::1"
+_NO_IPV4: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class PortTaken(OSError):
@@ -96,6 +99,7 @@ class Emulator:
         self.cloud.tls_root = ssl.PEM_cert_to_DER_cert(self.tls.ca_pem.decode("ascii"))
         self.control_token = secrets.token_urlsafe(24)
         self.port = 0
+        self._loopback = LOOPBACK
         self.observer: Callable[[Exchange], None] | None = None
         """Hears of every request but the control API's; to be set before the start."""
 
@@ -113,7 +117,8 @@ class Emulator:
     @property
     def proxy_url(self) -> str:
         """Return the address of the CONNECT proxy for tools with built-in hosts."""
-        return f"http://127.0.0.1:{self._proxy.port if self._proxy is not None else 0}"
+        host = "[::1]" if self._loopback == LOOPBACK_IPV6 else LOOPBACK
+        return f"http://{host}:{self._proxy.port if self._proxy is not None else 0}"
 
     @property
     def origin(self) -> str:
@@ -140,10 +145,10 @@ class Emulator:
         await self._runner.setup()
         for sock in listening:
             await web.SockSite(self._runner, sock, ssl_context=context).start()
-        self.port = listening[0].getsockname()[1]
+        self._loopback, self.port = listening[0].getsockname()[:2]
         self._accept_errors = AcceptErrors(asyncio.get_running_loop())
         self._flushing = asyncio.create_task(self._flush_journal())
-        self._proxy = ConnectProxy(self.port, self._proxy_refused, self.idle_seconds)
+        self._proxy = ConnectProxy((self._loopback, self.port), self._proxy_refused, self.idle_seconds)
         await self._proxy.start()
 
     async def _flush_journal(self) -> None:
@@ -192,13 +197,30 @@ async def _openapi(_: web.Request) -> web.Response:
 
 
 def _listen(port: int) -> list[socket.socket]:
-    """Return listening sockets on 127.0.0.1 and, where the machine has it, ::1: `localhost` may mean either."""
+    """Return listening sockets on 127.0.0.1 and ::1, or the one the machine has: `localhost` may mean either."""
     try:
         first = socket.create_server((LOOPBACK, port))
     except OSError as error:
-        raise PortTaken(f"expected port {port} to be free on {LOOPBACK}, got: {error.strerror}") from None
+        if error.errno not in _NO_IPV4:
+            raise _taken(port, LOOPBACK, error) from None
+        return [_listen_ipv6_only(port)]
     try:
-        second = socket.create_server(("::1", first.getsockname()[1]), family=socket.AF_INET6)
+        second = _on_ipv6(first.getsockname()[1])
     except OSError:
         return [first]
     return [first, second]
+
+
+def _on_ipv6(port: int) -> socket.socket:
+    return socket.create_server((LOOPBACK_IPV6, port), family=socket.AF_INET6)
+
+
+def _listen_ipv6_only(port: int) -> socket.socket:
+    try:
+        return _on_ipv6(port)
+    except OSError as error:
+        raise _taken(port, LOOPBACK_IPV6, error) from None
+
+
+def _taken(port: int, address: str, error: OSError) -> PortTaken:
+    return PortTaken(f"expected port {port} to be free on {address}, got: {error.strerror}")
