@@ -177,8 +177,8 @@ async def _lease(request: web.Request) -> web.Response:
             break
         await asyncio.sleep(_POLL_SECONDS)
         if request.transport is None:
-            # The connector has gone: nothing may be leased to nobody.
-            break
+            # The connector has gone, as it does when it stops: nothing may be leased to nobody.
+            raise web.HTTPNoContent
     seconds = cloud.config.switches.connector_lease_seconds
     answer = contract.write_work(lease_id if work else None, seconds, work)
     return web.Response(body=answer, content_type="application/json")

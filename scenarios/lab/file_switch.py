@@ -95,7 +95,8 @@ def prepare(folder: Path, changes: Mapping[str, bytes | None]) -> FileSwitch:
     try:
         for name, path in written.items():
             private_file.replace(staging / name, changes[path] or b"", flush=True)
-            (staging / name).chmod(_mode(folder / path))
+            with contextlib.suppress(FileNotFoundError):  # a new file stays its owner's only
+                (staging / name).chmod((folder / path).stat().st_mode & 0o777)
         intent = {"number": switch.number, "staged": written, "removed": removed}
         private_file.replace(staging / _INTENT, json.dumps(intent).encode(), flush=True)
         private_file.flush_folder(folder)
@@ -142,14 +143,6 @@ def _left_over(folder: Path) -> FileSwitch | None:
             f"expected the files of a restore to be listed in {path}, got something else;"
             f" remove {path.parent} and restore the snapshot again"
         ) from None
-
-
-def _mode(path: Path) -> int:
-    """Return the mode of a file that is to be replaced; a new one is its owner's only."""
-    try:
-        return path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        return 0o600
 
 
 def _remove_if_empty(place: Path, top: Path) -> None:

@@ -54,6 +54,7 @@ def test_help_imports_no_command() -> None:
         "pfxlab.scenarios.commands",
         "pfxlab.scenarios.commands.common",
         "pfxlab.scenarios.commands.suggest",
+        "pfxlab.scenarios.ending",
         "pfxlab.scenarios.nearest",
     }
 
