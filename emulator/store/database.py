@@ -211,10 +211,10 @@ def from_text(text: str) -> datetime:
 
 
 def is_full(error: Exception) -> bool:
-    """Return whether something could not be written because the disk, or the database, had no room for it."""
+    """Return whether something could not be written because disk, quota, file or database had no room."""
     if isinstance(error, sqlite3.OperationalError):
         return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def placeholders(values: Iterable[Any]) -> str:

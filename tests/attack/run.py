@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote_plus
 
 from pfxlab.emulator.lab.control import PREFIX
 from pfxlab.scenarios.control.open_lab import open_lab
@@ -24,6 +27,7 @@ ASKED = {501, 507}
 PATIENCE_SECONDS = 0.7
 """How long the attacker waits for an answer; then it goes away."""
 
+JWT: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*)*")
 TRACE = b"Traceback (most recent call last)"
 
 
@@ -67,7 +71,21 @@ class _Log(logging.Handler):
 
 def _secrets(lab: Lab) -> list[str]:
     made = lab.operator.credentials
-    return [made.operator_password, made.user_password, lab.emulator.control_token]
+    return [str(getattr(made, one.name)) for one in fields(made) if not one.repr] + [lab.emulator.control_token]
+
+
+def _carried(requests: list[Recorded]) -> set[str]:
+    """Return the tokens and sessions in the headers of requests."""
+    found = {value for one in requests for name, value in one.headers if name in ("Authorization", "Cookie")}
+    return {value.removeprefix("Bearer ") for value in found}
+
+
+def _shown(data: bytes, secrets: Iterable[str]) -> str:
+    """Return the beginning of a request without the secrets in it, for findings that are printed."""
+    for secret in secrets:
+        for form in (secret, quote_plus(secret)):
+            data = data.replace(form.encode(), "…".encode())
+    return JWT.sub("…", data[:1500].decode("utf-8", "backslashreplace"))
 
 
 async def _exchange(port: int, request: Recorded, sent: Sent) -> bytes:
@@ -102,7 +120,7 @@ def _judge(findings: Findings, request: Recorded, answer: bytes, secrets: list[s
         findings.fail(f"secret in an answer: {place}")
 
 
-async def _one(lab: Lab, request: Recorded, random: Random, findings: Findings) -> None:
+async def _one(lab: Lab, request: Recorded, random: Random, findings: Findings, shown_without: Iterable[str]) -> None:
     name = random.choice(list(KINDS))
     damaged = KINDS[name](request, random)
     if random.random() < 0.15:
@@ -110,7 +128,7 @@ async def _one(lab: Lab, request: Recorded, random: Random, findings: Findings) 
     sent = written(damaged, lab.emulator.port, random)
     findings.sent += 1
     findings.kinds[name] += 1
-    findings.damage = f"{name} {sent.gone_after} {sent.data[:1500]!r}"
+    findings.damage = f"{name} {sent.gone_after} {_shown(sent.data, shown_without)!r}"
     began = time.monotonic()
     _judge(findings, damaged, await _exchange(lab.emulator.port, damaged, sent), _secrets(lab))
     findings.slowest = max(findings.slowest, (time.monotonic() - began, findings.damage))
@@ -140,12 +158,13 @@ async def _round(folder: Path, random: Random, findings: Findings, ends: float, 
     asyncio.get_running_loop().set_exception_handler(lambda _, seen: _unhandled(findings, seen))
     async with open_lab(lab):
         requests = await requests_of(lab, devices=devices)
+        secrets = {*_secrets(lab), *_carried(requests)}
         for _ in range(most):
             if time.monotonic() > ends:
                 break
             if random.random() < 0.03:
                 await _tunnel(lab, random)
-            await _one(lab, random.choice(requests), random, findings)
+            await _one(lab, random.choice(requests), random, findings, secrets)
         for entry in lab.cloud.journal.entries(rule="Defect"):
             findings.fail(f"journal: {entry.reason} at {str(entry.fields.get('path'))[:60]}")
         whole = str(lab.cloud.journal.entries())

@@ -1,5 +1,7 @@
 """The attack itself: it finds what it should, and nothing in this lab."""
 
+import re
+
 import pytest
 from aiohttp import web
 
@@ -21,13 +23,16 @@ def test_damaged_requests_of_every_protocol_find_nothing(whole: bool) -> None:
 
 
 def test_defect_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A component that breaks on a request is a failure of the attack: its 500, its log and its journal entry."""
+    """A component that breaks on a request is a failure of the attack: its 500, its log, its journal entry; no token is shown."""
 
     def broken(_: web.Request) -> None:
         raise RuntimeError("seen")
 
     monkeypatch.setattr(control, "_check_token", broken)
-    found = " ".join(problems(attack(7, 3600.0, 60, devices=False)))
+    made = attack(7, 3600.0, 60, devices=False)
+    found = " ".join(problems(made))
     assert "RuntimeError: seen" in found
     assert "journal: bug in the lab: RuntimeError in broken" in found
     assert "times 500 " in found
+    assert "Bearer …" in found
+    assert not re.search(r"Bearer [\w.-]{20}", " ".join([found, made.slowest[1]]))

@@ -1,4 +1,4 @@
-"""A lab whose disk is full: a small file system in a mount namespace."""
+"""A lab whose disk is full: a small file system in a mount namespace, or a limit of what a file may hold."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.campaign import untraced
 from tests.conftest import KEYS
 from tests.emulator.raw_wire import RawWire
 
+resource = pytest.importorskip("resource")
 SMALL_DISK = 'mount -t tmpfs -o size=12M small "$1" && cd "$2" && shift 2 && exec "$@"'
 REPOSITORY = Path(__file__).parents[2]
 
@@ -40,19 +42,53 @@ async def _ask(lab: Lab) -> dict[str, Any]:
     }
 
 
-async def _report(folder: Path) -> dict[str, Any]:
-    """Return what a lab answers with a full disk, and with room again."""
+@contextlib.contextmanager
+def _filled(folder: Path) -> Iterator[None]:
+    """Let the disk beside a folder be full for the block."""
+    filler = folder.with_name("filler")
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    yield
+    filler.unlink()
+
+
+@contextlib.contextmanager
+def _limited(_: Path) -> Iterator[None]:
+    """Let no file grow in the block: each write to one is refused with EFBIG."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+SHORTAGES = {"full": _filled, "limited": _limited}
+EXPECTED = {
+    "short": {"sign-in": [507, [50000]], "snapshot": [507, "StorageFull"], "seed": [507, "StorageFull"], "snapshots": []},
+    "room": {"sign-in": [200, None], "snapshot": [200, None], "seed": [200, None], "snapshots": ["a"]},
+    "defects": 0,
+}  # fmt: skip
+
+
+async def _report(folder: Path, shortage: str) -> dict[str, Any]:
+    """Return what a lab answers without room for what it keeps, and with room again."""
     key_cache.lay_out(folder)
     lab = Lab(folder)
     lab.new_key = KEYS
     async with open_lab(lab):
-        filler = folder.with_name("filler")
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        full = await _ask(lab)
-        filler.unlink()
-        return {"full": full, "room": await _ask(lab), "defects": len(lab.cloud.journal.entries(rule="Defect"))}
+        with SHORTAGES[shortage](folder):
+            short = await _ask(lab)
+        return {"short": short, "room": await _ask(lab), "defects": len(lab.cloud.journal.entries(rule="Defect"))}
+
+
+def _reported(folder: Path, shortage: str, *inside: str) -> Any:
+    """Return the report of a process of its own."""
+    words = [*inside, sys.executable, "-m", "tests.emulator.test_full_disk", str(folder / "lab"), shortage]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=120, check=False, env=untraced(), cwd=REPOSITORY
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    return json.loads(done.stdout)
 
 
 def test_full_disk_is_507_in_each_protocols_form(tmp_path: Path) -> None:
@@ -63,15 +99,13 @@ def test_full_disk_is_507_in_each_protocols_form(tmp_path: Path) -> None:
     inside = [unshare, "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, "sh", str(tmp_path), str(REPOSITORY)]
     if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine allows no mount namespaces")
-    words = [*inside, sys.executable, "-m", "tests.emulator.test_full_disk", str(tmp_path / "lab")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=untraced())
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    assert json.loads(done.stdout) == {
-        "full": {"sign-in": [507, [50000]], "snapshot": [507, "StorageFull"], "seed": [507, "StorageFull"], "snapshots": []},
-        "room": {"sign-in": [200, None], "snapshot": [200, None], "seed": [200, None], "snapshots": ["a"]},
-        "defects": 0,
-    }  # fmt: skip
+    assert _reported(tmp_path, "full", *inside) == EXPECTED
+
+
+def test_limit_of_a_files_size_is_507_like_a_full_disk(tmp_path: Path) -> None:
+    """Where the account's limit lets no file grow, sign-in, snapshot and seed get 507, and succeed without it."""
+    assert _reported(tmp_path, "limited") == EXPECTED
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(_report(Path(sys.argv[1])))))
+    sys.stdout.write(json.dumps(asyncio.run(_report(Path(sys.argv[1]), sys.argv[2]))))
