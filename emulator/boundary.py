@@ -170,6 +170,11 @@ def _unforeseen(request: web.Request, error: Exception) -> web.Response:
     return _component(request).answer(request, _DEFECT)
 
 
+def record_defect(cloud: Cloud, party: str, event: str, error: Exception) -> None:
+    """Write an unexpected exception outside of any request to log and journal: the same entry as for a request."""
+    _write(cloud, party, _DEFECT, "failed", defect_reason(error), {}, event)
+
+
 class ServerLog(logging.LoggerAdapter[logging.Logger]):
     """The log of aiohttp's server: what it could not read goes to the journal, without a traceback.
 
@@ -204,10 +209,18 @@ def _note(request: web.Request, problem: Problem, outcome: str, reason: str) -> 
     _write(request.app[CLOUD], _component(request).party, problem, outcome, reason, facts)
 
 
-def _write(cloud: Cloud, party: str, problem: Problem, outcome: str, reason: str, facts: dict[str, str]) -> None:
+def _write(
+    cloud: Cloud,
+    party: str,
+    problem: Problem,
+    outcome: str,
+    reason: str,
+    facts: dict[str, str],
+    event: str = "request",
+) -> None:
     try:
         cloud.journal.record(
-            party, "request", outcome=outcome, reason=reason, rule=problem.code, tip=tip(problem.code), **facts
+            party, event, outcome=outcome, reason=reason, rule=problem.code, tip=tip(problem.code), **facts
         )
     except sqlite3.Error:
         _LOG.exception("cannot write to the journal")

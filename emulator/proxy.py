@@ -6,7 +6,7 @@ So an unmodified tool reaches the lab through HTTPS_PROXY, and nothing it does c
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 LOGIN_HOSTS: Final = (
@@ -29,6 +29,9 @@ _PIECE: Final = 64 * 1024
 
 Refusal = Callable[[str, str], None]
 """Called with the target and the reason when a request is refused."""
+
+DefectReport = Callable[[Exception], None]
+"""Called with an exception that nobody foresaw: a bug in the lab, which ends one connection."""
 
 
 def decide(request_line: str) -> str | None:
@@ -58,15 +61,15 @@ class ConnectProxy:
     `emulator`: address and port. A request that is not whole after `idle_seconds` is answered no more.
     """
 
-    def __init__(self, emulator: tuple[str, int], refused: Refusal, idle_seconds: float) -> None:
-        self._emulator, self._refused, self._idle_seconds = emulator, refused, idle_seconds
+    def __init__(self, emulator: tuple[str, int], refused: Refusal, defect: DefectReport, idle_seconds: float) -> None:
+        self._emulator, self._refused, self._defect, self._idle_seconds = emulator, refused, defect, idle_seconds
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
     async def start(self) -> None:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._serve, self._emulator[0], 0, limit=_LARGEST_HEAD)
+        self._server = await asyncio.start_server(self._accept, self._emulator[0], 0, limit=_LARGEST_HEAD)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -78,18 +81,20 @@ class ConnectProxy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._server = None
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A coroutine here would be asyncio's own task, whose cancellation Python 3.11 reports with a traceback.
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            async with _ending(writer):
                 await self._tunnel(reader, writer)
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return
+        except Exception as error:
+            self._defect(error)
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(self._idle_seconds):
@@ -104,12 +109,22 @@ class ConnectProxy:
             await writer.drain()
             return
         inner_reader, inner_writer = await asyncio.open_connection(*self._emulator)
-        try:
+        async with _ending(inner_writer):
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await writer.drain()
             await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
-        finally:
-            inner_writer.close()
+
+
+@contextlib.asynccontextmanager
+async def _ending(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Close a connection after a block, once what was written is sent; break it off if the block fails."""
+    try:
+        yield
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        # Closing waits for a peer that reads nothing, for as long as it likes.
+        writer.transport.abort()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

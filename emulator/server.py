@@ -20,6 +20,7 @@ from pfxlab.emulator.boundary import (
     ServerLog,
     boundary,
     ignore_other_expectations,
+    record_defect,
     register,
 )
 from pfxlab.emulator.clock import LabClock
@@ -148,7 +149,8 @@ class Emulator:
         self._loopback, self.port = listening[0].getsockname()[:2]
         self._accept_errors = AcceptErrors(asyncio.get_running_loop())
         self._flushing = asyncio.create_task(self._flush_journal())
-        self._proxy = ConnectProxy((self._loopback, self.port), self._proxy_refused, self.idle_seconds)
+        address = (self._loopback, self.port)
+        self._proxy = ConnectProxy(address, self._proxy_refused, self._proxy_defect, self.idle_seconds)
         await self._proxy.start()
 
     async def _flush_journal(self) -> None:
@@ -158,6 +160,9 @@ class Emulator:
 
     def _proxy_refused(self, target: str, reason: str) -> None:
         self.cloud.journal.record("proxy", "connection refused", outcome="refused", reason=reason, target=target[:200])
+
+    def _proxy_defect(self, error: Exception) -> None:
+        record_defect(self.cloud, "proxy", "connection", error)
 
     async def stop(self) -> None:
         """Finish running requests and close the store."""

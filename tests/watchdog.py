@@ -43,7 +43,8 @@ def _request_of(handle: Any) -> str | None:
     if not isinstance(task, asyncio.Task):
         return None
     coroutine: Any = task.get_coro()
-    if not coroutine.__qualname__.startswith("RequestHandler.") or coroutine.cr_frame is None:
+    # The end of an asynchronous generator is a step too; it has no name.
+    if not getattr(coroutine, "__qualname__", "").startswith("RequestHandler.") or coroutine.cr_frame is None:
         return None
     request = coroutine.cr_frame.f_locals.get("request")
     return "a request that is being read" if request is None else f"{request.method} {request.path}"

@@ -1,10 +1,13 @@
 """Requests without a handler: each component's own error, a journal entry, and no traceback for the client."""
 
+import asyncio
 import json
+import logging
 from collections.abc import Callable
 
 import pytest
 
+from pfxlab.emulator import proxy
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.lab import http_faults
 from pfxlab.emulator.wire import connector as contract
@@ -97,6 +100,30 @@ async def test_defect_behind_graphs_dispatch_is_reported_alike(lab: Lab, monkeyp
     assert [entry.reason.partition(",")[0] for entry in wire.entries("Defect")] == [
         "bug in the lab: RuntimeError in broken"
     ] * 2
+
+
+async def test_defect_of_the_proxy_ends_one_connection(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection on which the proxy breaks is closed and is one `Defect` in log and journal; the next one works."""
+    sound = proxy.decide
+
+    def broken(_: str) -> None:
+        monkeypatch.setattr(proxy, "decide", sound)
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(proxy, "decide", broken)
+    answers = []
+    for _ in range(2):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(lab.emulator.proxy_url.rpartition(":")[2]))
+        writer.write(b"CONNECT graph.microsoft.com:443 HTTP/1.1\r\n\r\n")
+        answers.append(await reader.read(12))
+        writer.close()
+    assert answers == [b"", b"HTTP/1.1 200"]
+    (entry,) = RawWire(lab).entries("Defect")
+    assert (entry.party, entry.event, entry.outcome) == ("proxy", "connection", "failed")
+    assert (entry.reason or "").startswith("bug in the lab: RuntimeError in broken, line")
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == ["unexpected error"]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
