@@ -1,15 +1,13 @@
 """YAML files of the user's, checked by JSON Schema: what is wrong with one is said in a sentence with its line."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from pfxlab.emulator.wire.json_schema import draft_2020_12
+from pfxlab.emulator.wire.json_schema import choice_of, draft_2020_12, narrowed, place_of, problem_of
 from pfxlab.scenarios import bounded_yaml
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+from pfxlab.scenarios.nearest import near
 
 
 class InvalidYaml(ValueError):
@@ -50,45 +48,8 @@ def checked(text: str, schema: Mapping[str, Any], place: str, holds: str) -> tup
         raise InvalidYaml(f"{place}, line 1: expected {holds}, got an empty file")
     errors = sorted(draft_2020_12(schema).iter_errors(body), key=lambda e: line_of(root, list(e.absolute_path)))
     if errors:
-        shown_error = _narrowed(errors[0])
-        where = list(shown_error.absolute_path)
-        shown = "/".join(str(part + 1) if isinstance(part, int) else part for part in where) or "the file"
-        raise InvalidYaml(f"{place}, line {line_of(root, where)}: {shown}: {_sentence(shown_error)}")
+        found = narrowed(errors[0])
+        line, inside, choice = line_of(root, list(found.absolute_path)), place_of(found) or "the file", choice_of(found)
+        hint = "" if choice is None else near(*choice)
+        raise InvalidYaml(f"{place}, line {line}: {inside}: {problem_of(found)}{hint}")
     return root, body
-
-
-def _narrowed(error: "ValidationError") -> "ValidationError":
-    """Return the most telling part of an error that has alternatives."""
-    if _alternatives(error):
-        return error
-    from jsonschema.exceptions import ValidationError, best_match
-
-    inner = best_match([error])
-    return inner if isinstance(inner, ValidationError) else error
-
-
-def _alternatives(error: "ValidationError") -> list[str]:
-    """Return the keys of which one must be there, if that is what an error is about."""
-    wanted = error.validator_value
-    if error.validator not in ("anyOf", "oneOf") or not isinstance(wanted, list):
-        return []
-    keys = [one["required"][0] for one in wanted if isinstance(one, dict) and set(one) == {"required"}]
-    return keys if len(keys) == len(wanted) else []
-
-
-def _sentence(error: "ValidationError") -> str:
-    schema_, wanted = error.schema, error.validator_value
-    keys = _alternatives(error)
-    if keys and isinstance(error.instance, dict):
-        given = [key for key in keys if key in error.instance]
-        return f"expected {' or '.join(keys)}, got {' and '.join(given) or 'neither'}"
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict) and isinstance(schema_, dict):
-        known = sorted(schema_.get("properties", {}))
-        unknown = sorted(set(map(str, error.instance)) - set(known))
-        return f"expected one of {', '.join(known)}, got {', '.join(unknown)[:100]}"
-    if error.validator == "enum" and isinstance(wanted, list):
-        return f"expected one of {', '.join(map(str, wanted))}, got {error.instance!r}"[:600]
-    if error.validator == "required" and isinstance(error.instance, dict) and isinstance(wanted, list):
-        missing = [name for name in wanted if name not in error.instance]
-        return f"expected {', '.join(missing)}, got none"
-    return error.message[:300]

@@ -96,7 +96,9 @@ KINDS: Final = {
         "runs another version of its operating system, with that version's limits",
         {
             "os_version": Setting(
-                {"type": "string", "pattern": r"^\d+(\.\d+){0,3}$"}, "12.0", "the version, such as 12.0"
+                {"title": "a version such as 12.0", "type": "string", "pattern": r"^\d+(\.\d+){0,3}$"},
+                "12.0",
+                "the version, such as 12.0",
             )
         },
         causes=("WrongPassword",),

@@ -14,8 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pfxlab.emulator.faults.kinds import HTTP, KINDS, MATCHES, schema
-from pfxlab.emulator.wire.json_schema import draft_2020_12
-from pfxlab.emulator.wire.text import quoted
+from pfxlab.emulator.wire.json_schema import draft_2020_12, narrowed, place_of, problem_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -101,8 +100,8 @@ def read_fault(raw: object) -> Fault:
     """
     error = next(iter(sorted(_validator().iter_errors(raw), key=lambda e: list(map(str, e.absolute_path)))), None)
     if error is not None:
-        where = "/".join(str(part) for part in error.absolute_path) or "fault"
-        raise BadFault(f"{where}: {error.message[:200]}")
+        error = narrowed(error)
+        raise BadFault(f"{place_of(error) or 'fault'}: {problem_of(error)}")
     body: dict[str, Any] = dict(raw)  # type: ignore[call-overload]
     endless = next((n for n, v in body.items() if isinstance(v, float) and not math.isfinite(v)), None)
     if endless is not None:
@@ -117,8 +116,9 @@ def read_fault(raw: object) -> Fault:
         raise BadFault(f"route: the kind {body['kind']} applies to a {kind.party}, which has no routes")
     settings = {name: body.get(name, setting.default) for name, setting in kind.settings.items()}
     for name, setting in kind.settings.items():
-        if not draft_2020_12(setting.schema).is_valid(settings[name]):
-            raise BadFault(f"{name}: the kind {body['kind']} does not take {quoted(settings[name])}")
+        problem = next(iter(draft_2020_12(setting.schema).iter_errors(settings[name])), None)
+        if problem is not None:
+            raise BadFault(f"{name}: the kind {body['kind']}: {problem_of(problem)}")
     times = body.get("times", 1)
     plain = {name: body[name] for name in ("kind", "after", "probability", *MATCHES) if name in body}
     return Fault(**plain, times=None if times == ALWAYS else times, settings=settings)

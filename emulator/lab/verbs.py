@@ -19,7 +19,7 @@ from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.lab.schemas import LIST_OF_NAMES, MOMENT, NAME, PURPOSE, SPAN, TEXT, UPN, closed, either
 from pfxlab.emulator.store.journal_entries import FILTERS
 from pfxlab.emulator.wire.enums import PaddingScheme
-from pfxlab.emulator.wire.json_schema import draft_2020_12
+from pfxlab.emulator.wire.json_schema import draft_2020_12, narrowed, place_of, problem_of
 from pfxlab.emulator.wire.platforms import PLATFORMS
 from pfxlab.emulator.wire.text import quoted
 
@@ -93,7 +93,7 @@ _FILTERED: Final = {name: f"only entries with this {name}" for name in FILTERS} 
     "after": "only entries after this sequence number"
 }
 _FLAG: Final = {"type": "boolean"}
-_NOTHING: Final = {"type": ["null", "boolean"]}
+_NOTHING: Final = {"type": ["null", "boolean"], "title": "no arguments"}
 _COUNT: Final = {"type": "integer", "minimum": 1, "maximum": 100_000}
 _PLATFORM: Final = {"enum": list(PLATFORMS)}
 _PADDING: Final = {"enum": [scheme.name for scheme in PaddingScheme]}
@@ -250,7 +250,8 @@ def check(name: str, given: Any) -> None:
         raise ValueError(f"{str(name)[:40]}: expected one of {', '.join(steps())}")
     error = next(iter(draft_2020_12(verb.arguments).iter_errors(given)), None)
     if error is not None:
-        raise ValueError(f"{'/'.join(map(str, (name, *error.absolute_path)))}: {error.message[:300]}")
+        error = narrowed(error)
+        raise ValueError(f"{f'{name}/{place_of(error)}'.rstrip('/')}: {problem_of(error)}")
     try:
         check_values(name, given)
     except ValueError as problem:

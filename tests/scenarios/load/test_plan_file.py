@@ -21,7 +21,7 @@ _GOOD = "title: t\npath: graph\nshape: {kind: constant, rate: 10, seconds: 5}\n"
         ("title: t\npath: graph\n", "line 1: the file: expected shape, got none"),
         (_GOOD.replace("graph", "grpah"), "line 2: path: expected one of graph, checkin"),
         (_GOOD + "batches: 5\n", "line 1: the file: expected one of batch, certificates"),
-        (_GOOD.replace("rate: 10", "rate: 0"), "line 3: shape/rate: 0 is less than or equal to the minimum of 0"),
+        (_GOOD.replace("rate: 10", "rate: 0"), "line 3: shape/rate: expected a number above 0, got 0"),
         (_GOOD.replace("rate: 10, ", ""), "line 3: shape: expected rate or openssl_share, got neither"),
         (_GOOD.replace("rate: 10", "rate: 10, start: 20"), "line 3: start: expected at most the rate, 10, got 20"),
         (_GOOD.replace("rate: 10", "openssl_share: 1"), "line 3: openssl_share: expected a rate for the path graph"),
