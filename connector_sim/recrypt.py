@@ -25,6 +25,7 @@ from pfxlab.emulator.wire.connector import (
     Result,
     WorkItem,
 )
+from pfxlab.emulator.wire.text import describe_defect
 
 OpenKey: TypeAlias = Callable[[str, str], DecryptionKey]
 """Provider name and key name → the key; raises ConnectorError."""
@@ -88,7 +89,7 @@ def recrypt_each(items: Sequence[WorkItem], open_key: OpenKey) -> list[Result]:
         return recrypt(items, open_key)
     except Exception as error:
         if len(items) == 1:
-            return [NotRecrypted(items[0].request_id, "InternalError", type(error).__name__)]
+            return [NotRecrypted(items[0].request_id, "InternalError", describe_defect(error))]
         return [result for item in items for result in recrypt_each([item], open_key)]
 
 

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import io
+import logging
 import os
 import ssl
 from collections.abc import Sequence
@@ -28,9 +29,11 @@ from pfxlab.connector_sim.workers import Workers
 from pfxlab.emulator.wire import connector as contract
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.clock import Clock
+from pfxlab.emulator.wire.text import describe_defect
 
 _HEARTBEATS_LOST = 3
 _FAREWELL_SECONDS = 5.0
+_LOG = logging.getLogger(__name__)
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -90,6 +93,19 @@ async def enroll(
 def _cause(error: Exception) -> str:
     """Return why there was no answer; what complains of an address repeats it, and a proxy's may hold a password."""
     return str(error) if isinstance(error, OSError) else type(error).__name__
+
+
+def _reason(error: Exception) -> str:
+    """Return why something failed: what a refusal says, else that it is a bug in the lab, and where."""
+    if isinstance(error, (ServiceRefused, contract.ContractError)):
+        return str(error)
+    # A disk that is full, or a socket that is gone: whatever its text shows, it may be a path or an address.
+    return type(error).__name__ if isinstance(error, OSError) else describe_defect(error)
+
+
+def _no_work(error: Exception) -> Event:
+    known = isinstance(error, (ServiceRefused, contract.ContractError))
+    return Event(log.DOWNLOAD_FAILURE, f"the service gave no work: {error}" if known else _reason(error))
 
 
 async def post(session: aiohttp.ClientSession, path: str, data: bytes, tls: ssl.SSLContext, proxy: str | None) -> bytes:
@@ -176,8 +192,8 @@ class Connector:
                 await self._beat_once()
                 await self._renew_when_due()
             return await self.work_once()
-        except (ServiceRefused, contract.ContractError) as error:
-            self._events(Event(log.DOWNLOAD_FAILURE, f"the service gave no work: {error}"))
+        except Exception as error:
+            self._events(_no_work(error))
             return False
 
     async def _beat_once(self) -> None:
@@ -216,13 +232,19 @@ class Connector:
             return f"stopped; the service did not take its last heartbeat: {error}"
         except TimeoutError:
             return "stopped; the service did not answer its last heartbeat"
+        except Exception as error:
+            return f"stopped without a last heartbeat: {_reason(error)}"
         return "drained"
 
     def _events(self, event: Event) -> None:
         """Log an event; a log that cannot be written, as on a full disk, stops no work."""
         self._unreported.add(event)
-        with contextlib.suppress(OSError):
+        try:
             self._sink(event)
+        except OSError:
+            return
+        except Exception as error:
+            _LOG.error("an event was not logged: %s", describe_defect(error))
 
     async def _heartbeat(self, **more: bool) -> bytes:
         """Say that this process lives, and what its event log has had since it last did."""
@@ -244,13 +266,12 @@ class Connector:
                 await self._pause(self._settings.heartbeat_seconds)
             except Exception as error:
                 # Without its heart a service looks alive and does nothing: what nobody foresaw is a lost heartbeat.
-                known = isinstance(error, (ServiceRefused, contract.ContractError))
                 if isinstance(error, ServiceRefused) and error.reason == contract.UNKNOWN_CONNECTOR:
                     self.dismissed.set()
                 self._lost += 1
                 final = self._lost >= _HEARTBEATS_LOST
                 number = log.HEALTH_UPLOAD_FAILURE if final else log.HEALTH_UPLOAD_FAILED_ATTEMPT
-                self._events(Event(number, f"heartbeat not taken: {error if known else type(error).__name__}"))
+                self._events(Event(number, f"heartbeat not taken: {_reason(error)}"))
                 await self._pause(min(2.0**self._lost, self._settings.heartbeat_seconds, 30.0))
 
     def _take_status(self, status: dict[str, Any], *, first: bool) -> None:
@@ -278,13 +299,9 @@ class Connector:
             try:
                 worked = await self.work_once()
                 failures = 0
-            except (ServiceRefused, contract.ContractError) as error:
-                self._events(Event(log.DOWNLOAD_FAILURE, f"the service gave no work: {error}"))
-                worked, failures = False, failures + 1
-                await self._pause(min(2.0 ** (failures - 1), self._settings.poll_seconds))
             except Exception as error:
                 # A service does not end because of one message it did not expect.
-                self._events(Event(log.DOWNLOAD_FAILURE, f"unexpected: {type(error).__name__}"))
+                self._events(_no_work(error))
                 worked, failures = False, failures + 1
                 await self._pause(min(2.0 ** (failures - 1), self._settings.poll_seconds))
             if not worked and not self._settings.wait_seconds:

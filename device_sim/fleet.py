@@ -7,6 +7,7 @@ folder/devices/NAME   the device itself, as a single one is kept
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import statistics
 import time
@@ -20,10 +21,12 @@ from pfxlab.device_sim.client import Device, DeviceClient
 from pfxlab.device_sim.errors import DeviceDamaged, EnrollmentRefused, SessionFailed
 from pfxlab.device_sim.identity import Hardware, is_kept, platform_of
 from pfxlab.emulator.wire.files.damaged import reading
+from pfxlab.emulator.wire.text import describe_defect
 
 ProgressCallback: TypeAlias = Callable[[int, int], None]
 """Hears (devices done, devices in all) as a round goes on."""
 
+_LOG = logging.getLogger(__name__)
 _PERCENTILES: Final = (50, 95, 99)
 
 
@@ -157,6 +160,11 @@ class Fleet:
                     result.seconds.append(time.perf_counter() - started)
                 except (SessionFailed, EnrollmentRefused) as error:
                     result.outcomes[str(error)] += 1
+                except Exception as error:
+                    text = describe_defect(error)
+                    if text not in result.outcomes:
+                        _LOG.error("device %s: %s", member.name, text)
+                    result.outcomes[text] += 1
                 progress(result.outcomes.total(), len(members))
 
         await asyncio.gather(*(worker() for _ in range(min(self._at_once, len(members)))))

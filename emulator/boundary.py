@@ -7,7 +7,6 @@ journal entry has the rule `Defect`, the log has the traceback, and the client s
 import logging
 import re
 import sqlite3
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +21,7 @@ from pfxlab.emulator.edge import CLOUD
 from pfxlab.emulator.journal.tips import tip
 from pfxlab.emulator.store.database import is_full
 from pfxlab.emulator.wire.connector import LARGEST_BODY
-from pfxlab.emulator.wire.text import whole_text
+from pfxlab.emulator.wire.text import describe_defect, whole_text
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _LOG = logging.getLogger(__name__)
@@ -76,9 +75,7 @@ def defect_reason(error: Exception) -> str:
     The exception's text is left out of the result: it may hold a secret.
     """
     _LOG.error("unexpected error", exc_info=error)
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
-    return f"bug in the lab: {type(error).__name__}{place}"
+    return describe_defect(error)
 
 
 async def _expectation(request: web.Request) -> None:

@@ -1,6 +1,7 @@
 """Text that can be stored, sent and shown: whole characters, no control characters, not too long."""
 
 import re
+import traceback
 from typing import Final
 
 _LONGEST: Final = 80
@@ -29,3 +30,13 @@ def quoted(value: object, longest: int = _LONGEST) -> str:
     """Return the same in quotation marks."""
     text = str(value)
     return repr(text[:longest]) + ("…" if len(text) > longest else "")
+
+
+def describe_defect(error: BaseException) -> str:
+    """Return type and place of an exception that nobody foresaw, as a bug in the lab.
+
+    Its own text is left out: it may hold a secret.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    return f"bug in the lab: {type(error).__name__}{place}"

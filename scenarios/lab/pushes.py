@@ -1,14 +1,16 @@
 """Push notifications: wakes a device when the service has something for it, as APNs and WNS do."""
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from pfxlab.device_sim.client import Device
 from pfxlab.device_sim.errors import SessionFailed
 from pfxlab.emulator.store.journal_entries import Entry
+from pfxlab.emulator.wire.text import describe_defect
 
+_LOG = logging.getLogger(__name__)
 _ACTIONS: Final = ("sync asked for", "retire asked for", "wipe asked for")
 _STATES: Final = ("wanted", "ready", "removing")
 _DEBOUNCE: Final = 0.05
@@ -52,5 +54,10 @@ class Pushes:
         await asyncio.sleep(_DEBOUNCE)
         self._pending.discard(device.identity.device_id)
         # A device that cannot reach the service checks in with the next push.
-        with contextlib.suppress(SessionFailed):
+        try:
             await self._check_in(device)
+        except SessionFailed:
+            return
+        except Exception as error:
+            name = device.hardware.device_name
+            _LOG.error("check-in of %s after a push: %s", name, describe_defect(error))
