@@ -13,9 +13,8 @@ from cryptography.x509.oid import NameOID
 
 from pfxlab import private_file
 from pfxlab.connector_sim.errors import FileDamaged
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.emulator.wire.files.damaged import reading
-from pfxlab.emulator.wire.files.key_pem import read_identity
+from pfxlab.emulator.wire.files.key_pem import read_identity, to_pem
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def save(folder: Path, connector_id: str, key: rsa.RSAPrivateKey, certificate_de
     """Write an identity, whole or not at all, in place of the one before, and return it."""
     certificate = x509.load_der_x509_certificate(certificate_der)
     path = folder / f"connector-{connector_id}.pem"
-    private_file.replace(path, pkcs8_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+    private_file.replace(path, to_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
     return Identity(connector_id, path, certificate.not_valid_after_utc)
 
 

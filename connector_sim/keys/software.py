@@ -16,10 +16,9 @@ from pfxlab import private_file
 from pfxlab.connector_sim.errors import DecryptFailed, FileDamaged, KeyExists, KeyNotFound, KeyStoreError, NotExportable
 from pfxlab.connector_sim.keys.padding import oaep
 from pfxlab.connector_sim.keys.provider import KeyInfo, check
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.emulator.wire.enums import PaddingScheme
 from pfxlab.emulator.wire.files.damaged import reading
-from pfxlab.emulator.wire.files.key_pem import read_key
+from pfxlab.emulator.wire.files.key_pem import read_key, to_pem
 
 PROVIDER_NAME: Final = "Microsoft Software Key Storage Provider"
 _HEAD: Final = "PFXLab-Key: "
@@ -104,7 +103,7 @@ class SoftwareKsp:
         check(key_name, key.key_size)
         head = f"{_HEAD}{json.dumps({'name': key_name, 'exportable': exportable})}\n".encode()
         try:
-            private_file.create(self.path(key_name), head + pkcs8_pem(key))
+            private_file.create(self.path(key_name), head + to_pem(key))
         except FileExistsError:
             raise self._exists(key_name) from None
         return self.open(key_name)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfxlab.connector_sim.cms import RecipientUnusable, envelop
-from pfxlab.connector_sim.pem import pkcs8_pem
+from pfxlab.emulator.wire.files.key_pem import to_pem
 from tests.campaign import examples
 from tests.conftest import self_signed
 
@@ -63,7 +63,7 @@ def test_openssl_opens_every_size(tmp_path: Path, size: int) -> None:
     content = bytes(range(256)) * (size // 256 + 1)
     path = tmp_path / "device.pem"
     pem = x509.load_der_x509_certificate(CERTIFICATES[2048]).public_bytes(Encoding.PEM)
-    path.write_bytes(pkcs8_pem(KEYS[2048]) + pem)
+    path.write_bytes(to_pem(KEYS[2048]) + pem)
     command = ["openssl", "cms", "-decrypt", "-inform", "DER", "-binary", "-recip", str(path)]
     done = subprocess.run(command, input=envelop(content[:size], CERTIFICATES[2048]), capture_output=True, check=True)
     assert done.stdout == content[:size]

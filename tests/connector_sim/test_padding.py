@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pfxlab.connector_sim.errors import DecryptFailed, PaddingUnsupported
 from pfxlab.connector_sim.keys import padding
 from pfxlab.connector_sim.keys.software import SoftwareKey
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.files.key_pem import to_pem
 
 SCHEMES = st.sampled_from(padding.SUPPORTED)
 DIGESTS = {PaddingScheme.oaepSha256: "sha256", PaddingScheme.oaepSha384: "sha384", PaddingScheme.oaepSha512: "sha512"}
@@ -39,7 +39,7 @@ def test_longest_password_is_rfc_8017s(rsa_key: rsa.RSAPrivateKey, scheme: Paddi
 @pytest.mark.parametrize("scheme", padding.SUPPORTED)
 def test_decrypts_openssl_ciphertext(rsa_key: rsa.RSAPrivateKey, scheme: PaddingScheme, tmp_path: Path) -> None:
     """A password that OpenSSL encrypted with OAEP and the same hash for MGF1 is read."""
-    (tmp_path / "key.pem").write_bytes(pkcs8_pem(rsa_key))
+    (tmp_path / "key.pem").write_bytes(to_pem(rsa_key))
     digest = DIGESTS[scheme]
     options = ["rsa_padding_mode:oaep", f"rsa_oaep_md:{digest}", f"rsa_mgf1_md:{digest}"]
     pairs = [part for option in options for part in ("-pkeyopt", option)]

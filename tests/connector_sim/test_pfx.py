@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from pfxlab.connector_sim.errors import PfxProblem
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.connector_sim.pfx import check_validity, open_pfx, purpose_of
 from pfxlab.emulator.wire.enums import IntendedPurpose
+from pfxlab.emulator.wire.files.key_pem import to_pem
 from pfxlab.scenarios.mail.authority import MailAuthority, export_pfx
 from tests.conftest import self_signed
 
@@ -134,7 +134,7 @@ def test_pfx_created_by_openssl_opens(
     rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, tmp_path: Path
 ) -> None:
     """A PFX that OpenSSL wrote, in its legacy form with RC2-40, opens."""
-    (tmp_path / "k.pem").write_bytes(pkcs8_pem(rsa_key) + certificate.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "k.pem").write_bytes(to_pem(rsa_key) + certificate.public_bytes(serialization.Encoding.PEM))
     command = [
         "openssl",
         "pkcs12",

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pfxlab.connector_sim.keys.padding import encrypt
 from pfxlab.connector_sim.keys.provider import DecryptionKey
 from pfxlab.connector_sim.keys.software import SoftwareKey
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.connector_sim.recrypt import partition, recrypt
 from pfxlab.emulator.wire.apple import mdm
 from pfxlab.emulator.wire.connector import (
@@ -24,6 +23,7 @@ from pfxlab.emulator.wire.connector import (
     WorkItem,
 )
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.files.key_pem import to_pem
 from tests.conftest import self_signed
 
 KEYS: list[rsa.RSAPrivateKey] = []
@@ -39,7 +39,7 @@ def one(item: WorkItem, key: DecryptionKey) -> Result:
 
 def openssl_opens(der: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certificate, folder: Path) -> bytes:
     """Return the plaintext that OpenSSL decrypts from CMS."""
-    (folder / "device.pem").write_bytes(pkcs8_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "device.pem").write_bytes(to_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
     command = ["openssl", "cms", "-decrypt", "-inform", "DER", "-binary", "-recip", str(folder / "device.pem")]
     return subprocess.run(command, input=der, capture_output=True, check=True).stdout
 

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.connector_sim.cms import envelop
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.device_sim.apple.pkcs12 import is_modern, policy_of
 from pfxlab.device_sim.apple.profile import InstallRefused, install
 from pfxlab.device_sim.certstore import CertStore
 from pfxlab.device_sim.identity import MdmIdentity
 from pfxlab.emulator.wire.apple import mdm
+from pfxlab.emulator.wire.files.key_pem import to_pem
 from tests.behaviour import behaviour
 from tests.conftest import self_signed
 
@@ -39,7 +39,7 @@ def container(
 ) -> bytes:
     """Return a PKCS#12 as OpenSSL makes it."""
     pem = serialization.Encoding.PEM
-    (folder / "pair.pem").write_bytes(pkcs8_pem(key) + certificate.public_bytes(pem))
+    (folder / "pair.pem").write_bytes(to_pem(key) + certificate.public_bytes(pem))
     command = ["openssl", "pkcs12", "-export", "-in", str(folder / "pair.pem"), "-passout", f"pass:{PASSWORD}"]
     if chain is not None:
         (folder / "chain.pem").write_bytes(chain.public_bytes(pem))

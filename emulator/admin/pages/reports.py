@@ -78,7 +78,7 @@ def _summary(kind: str, body: dict[str, Any]) -> str:
         return ", ".join(f"{count[outcome]} {outcome}" for outcome in _WORST_FIRST if count[outcome])
     found = body["saturation"]
     if not found:
-        return "too short to tell"
+        return "nothing was measured long enough"
     name = "saturates at" if found["reached"] else "kept up with"
     return f"{name} {found['per_second']:,.0f} {body.get('unit', '')} per second"
 

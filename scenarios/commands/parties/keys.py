@@ -16,8 +16,8 @@ from pfxlab.connector_sim.keys import cng
 from pfxlab.connector_sim.keys.installed import InstalledProviders, Place, SoftwarePlace, TokenPlace
 from pfxlab.connector_sim.keys.provider import KeyInfo, KeyStorageProvider, Providers
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.emulator.wire.files.damaged import Damaged
+from pfxlab.emulator.wire.files.key_pem import to_pem
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, stop, tell
 from pfxlab.scenarios.user_folder import data_folder
@@ -172,7 +172,7 @@ def export_public(ksp: KeyStorageProvider, name: str, path: Path, form: str, as_
 def export_private(ksp: KeyStorageProvider, name: str, path: Path, form: str, as_json: bool) -> None:
     """Write the private key, UNENCRYPTED, for another connector server (Export-IntunePrivateKey)."""
     key = ksp.open(name).private_key()
-    data = cng.private_blob(key) if form == "cng" else pkcs8_pem(key)
+    data = cng.private_blob(key) if form == "cng" else to_pem(key)
     _write(path, data)
     text = (
         f"Wrote the private key of {name!r}, unencrypted, to {path}; only you may read it.\n"

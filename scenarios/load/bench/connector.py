@@ -26,7 +26,6 @@ from pfxlab.connector_sim.cms import envelop
 from pfxlab.connector_sim.keys.installed import InstalledProviders, SoftwarePlace
 from pfxlab.connector_sim.keys.padding import oaep
 from pfxlab.connector_sim.keys.software import SoftwareKey, SoftwareKsp
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.connector_sim.recrypt import partition, recrypt
 from pfxlab.connector_sim.service import Connector, Settings, enroll
 from pfxlab.emulator.clock import LabClock
@@ -34,6 +33,7 @@ from pfxlab.emulator.intune import deliveries
 from pfxlab.emulator.intune.connector_api import work_item
 from pfxlab.emulator.wire.connector import WorkItem, read_completion, read_work, write_completion, write_work
 from pfxlab.emulator.wire.enums import PaddingScheme
+from pfxlab.emulator.wire.files.key_pem import to_pem
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
 from pfxlab.scenarios.load.bench.graph import resident_mb
 from pfxlab.scenarios.load.drive.material import Material, apple, queue_up, windows
@@ -70,7 +70,7 @@ def _rate(material: Material, items: list[WorkItem], processes: int, seconds: fl
     context = multiprocessing.get_context("spawn")
     batches, ready = partition(items, len(items) // _BATCH), context.Barrier(processes)
     receiver, sender = context.Pipe()
-    pem = pkcs8_pem(material.key)
+    pem = to_pem(material.key)
     spinning = [
         context.Process(target=_spin, args=(pem, batches[number::processes], seconds, ready, sender))
         for number in range(processes)

@@ -21,9 +21,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pfxlab.connector_sim.pem import pkcs8_pem
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR
+from pfxlab.emulator.wire.files.key_pem import to_pem
 from pfxlab.scenarios.lab.lab import Lab
 from tests.conftest import new_lab
 from tests.emulator.entra.test_entra import client_form, post_token
@@ -231,7 +231,7 @@ async def test_certificate_signs_an_application_in(
     lab: Lab, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, public: bool
 ) -> None:
     """MSAL's client assertions are accepted in both forms it has: PS256 by SHA-256, RS256 by SHA-1 thumbprint."""
-    credential = {"private_key": pkcs8_pem(rsa_key).decode()}
+    credential = {"private_key": to_pem(rsa_key).decode()}
     if public:
         credential["public_certificate"] = certificate.public_bytes(serialization.Encoding.PEM).decode()
     else:

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfxlab.connector_sim.pem import pkcs8_pem
+from pfxlab.emulator.wire.files.key_pem import to_pem
 from pfxlab.scenarios.mail.canaries import of_key, of_password, search
 
 
@@ -32,7 +32,7 @@ def test_key_is_found_in_its_usual_files(rsa_key: rsa.RSAPrivateKey) -> None:
     der = rsa_key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
-    pem = b"".join(pkcs8_pem(rsa_key).splitlines()[1:-1])
+    pem = b"".join(to_pem(rsa_key).splitlines()[1:-1])
     for content in (der, pem, base64.b64encode(der)):
         assert {finding.canary for finding in search(of_key("k", rsa_key), [("place", content)])} == {
             "prime 1 of k",
@@ -46,7 +46,7 @@ def test_other_content_is_clean(rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPr
     public = rsa_key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    assert search(of_key("k", rsa_key), [("public", public), ("other", pkcs8_pem(other_key))]) == []
+    assert search(of_key("k", rsa_key), [("public", public), ("other", to_pem(other_key))]) == []
 
 
 def test_finding_does_not_repeat_the_secret() -> None:
