@@ -1,7 +1,9 @@
 """The table of verbs (emulator/lab/verbs.py), and everything generated from it."""
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -162,6 +164,17 @@ def test_output_is_json_on_request(session: TestLab) -> None:
         "done": "ann@pfxlab.example in the directory"
     }
     assert json.loads(run(session, "--json", "fault", "offline", "times=1").output)["kind"] == "offline"
+
+
+def test_moments_are_shown_to_the_second(session: TestLab) -> None:
+    """`clock`, `restore` and `reset` show the lab's time without fractions of a second; --json has all of it."""
+    eight = datetime(2026, 3, 2, 8, 0, 0, 123456, tzinfo=UTC)
+    session.call(lambda: session.world.lab.clock.freeze(eight))
+    run(session, "snapshot", "at-eight")
+    assert run(session, "clock").output.startswith("2026-03-02T08:00:00+00:00, frozen")
+    assert run(session, "restore", "at-eight").output == "Restored at-eight, 2026-03-02T08:00:00+00:00.\n"
+    assert json.loads(run(session, "--json", "clock").output)["time"] == "2026-03-02T08:00:00.123456+00:00"
+    assert re.search(r"the lab's time is \S+T\d\d:\d\d:\d\d\+00:00\.\n$", run(session, "reset").output)
 
 
 def test_snapshots_of_scenarios_and_control_api_are_the_same(session: TestLab) -> None:

@@ -5,6 +5,7 @@ Every verb of a scenario is a command, made of its row; `clock` and `faults` sho
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -64,6 +65,11 @@ def _tell(context: click.Context, *lines: str) -> None:
             click.echo(printable(line))
 
 
+def _to_the_second(moment: str) -> str:
+    """Return an ISO 8601 moment without fractions of a second."""
+    return datetime.fromisoformat(moment).isoformat(timespec="seconds")
+
+
 @world.command()
 @click.option("--advance", help="Advance by a duration such as 1d12h, with everything due in between; then freeze.")
 @click.option(
@@ -84,7 +90,7 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
         failed = f"failed: {one['failed']}" if one["failed"] else counted(one["messages"], "message")
         _tell(context, f"{one['time'][:19]}  {one['device']}  {failed}")
     still = ", frozen until `pfxlab world clock --resume`" if answer["frozen"] else ""
-    _tell(context, f"{answer['time']}{still}")
+    _tell(context, f"{_to_the_second(answer['time'])}{still}")
     if came:
         _tell(context, "Next: pfxlab explain --user UPN says what has arrived.")
 
@@ -119,7 +125,8 @@ def do(context: click.Context, file: Path) -> None:
 def reset(context: click.Context) -> None:
     """Reset the whole lab to its initial state."""
     answer = _ask(context, "POST", "/reset")
-    _tell(context, f"Reset to the initial state in {answer['milliseconds']} ms; the lab's time is {answer['time']}.")
+    now = _to_the_second(answer["time"])
+    _tell(context, f"Reset to the initial state in {answer['milliseconds']} ms; the lab's time is {now}.")
 
 
 def _typed(schema: Mapping[str, Any], text: str) -> Any:
@@ -184,7 +191,7 @@ _SHOWN: Final[Mapping[str, Callable[[Any, Any], str]]] = {
     "no_faults": lambda _, __: "All faults are removed.",
     "switches": lambda _, given: f"Set: {', '.join(f'{name} {value}' for name, value in given.items())}.",
     "snapshot": lambda _, name: f"Saved. Next: pfxlab world restore {name} restores this state.",
-    "restore": lambda answer, name: f"Restored {name}, {answer['time']}.",
+    "restore": lambda answer, name: f"Restored {name}, {_to_the_second(answer['time'])}.",
 }
 """Verb with its own endpoint → the text for its answer."""
 

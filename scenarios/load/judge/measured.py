@@ -153,7 +153,9 @@ class Measured:
         """Return the figures of the run so far."""
         seconds = max(len(self._offered), 1)
         points = self.points()
-        found = saturation.find([(point["offered"], point["achieved"]) for point in points])
+        tried = self._all.latencies.count + self._all.failures
+        # Load that nobody sent says nothing about the target.
+        found = saturation.find([(point["offered"], point["achieved"]) for point in points]) if tried else None
         names: dict[str, dict[str, Any]] = {PATH: {}, STAGE: {}}
         # Requests by name; stages in the order of first appearance, which is the order of the work.
         in_order = sorted(self._names.items(), key=lambda item: item[0][1] if item[0][0] == PATH else "")

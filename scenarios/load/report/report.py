@@ -1,7 +1,7 @@
 """The report of a load run: figures as JSON, a page, plots, a summary for the terminal."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from rich.console import Console
 
+from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.load.drive.run import RunResult
 from pfxlab.scenarios.load.judge.saturation import Saturation
 from pfxlab.scenarios.load.judge.verdict import Judged, judge
@@ -24,12 +25,19 @@ _TEMPLATES: Final = Environment(
 _TEMPLATES.filters["number"] = lambda value: f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
 
 
+NO_REQUEST: Final = "no request was made"
+
+
+def _tried(result: Mapping[str, Any]) -> int:
+    return int(result["all"]["count"] + result["all"]["failures"])
+
+
 def complete(outcome: RunResult) -> tuple[dict[str, Any], list[Judged]]:
     """Return the report of a run with its verdict: PASS, FAIL, or INCOMPLETE when it ended early."""
     plan = outcome.plan
     judged = judge(plan, outcome.result)
-    if not outcome.ended and not outcome.result["all"]["count"] + outcome.result["all"]["failures"]:
-        outcome.ended = "no request was made"
+    if not outcome.ended and not _tried(outcome.result):
+        outcome.ended = NO_REQUEST
     verdict = "INCOMPLETE" if outcome.ended else ("PASS" if all(one.kept for one in judged) else "FAIL")
     head = {
         "plan": plan.name,
@@ -50,7 +58,12 @@ def complete(outcome: RunResult) -> tuple[dict[str, Any], list[Judged]]:
 
 def answer(report: dict[str, Any]) -> str:
     """Return the result of the run in a sentence."""
-    found = report["saturation"]
+    found, tried = report["saturation"], _tried(report)
+    if not tried:
+        early = "" if report["ended"] in ("", NO_REQUEST) else f", and the run ended early: {report['ended']}"
+        return f"Nothing was measured: {NO_REQUEST}{early}."
+    if not report["all"]["count"]:
+        return f"No request succeeded: {counted(tried, 'request')} failed."
     if found is None:
         return "Nothing was measured long enough to tell."
     return f"The path {Saturation(**found).text(report['unit'])}."

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from pfxlab.scenarios.load.drive.run import RunResult
 from pfxlab.scenarios.load.drive.usage import between, bottleneck, busiest_of
 from pfxlab.scenarios.load.judge.measured import PATH, STAGE, Cells, Measured
 from pfxlab.scenarios.load.judge.verdict import judge
 from pfxlab.scenarios.load.plan_file import MEASURES, LoadPlan, Threshold
+from pfxlab.scenarios.load.report.report import answer, complete
 from pfxlab.scenarios.load.shapes import Shape
 
 _PLAN = LoadPlan("p", "t", "graph", Shape("ramp", 40, 16, 10, 4))
@@ -53,6 +55,30 @@ def test_run_that_ended_early_has_its_complete_pieces() -> None:
     for second in range(5):
         seen.offer(second)
     assert [(point["from"], point["to"]) for point in seen.result()["points"]] == [(2, 4)]
+
+
+def test_run_without_a_request_has_measured_nothing() -> None:
+    """A run in which no request was made has no saturation point, and its report says that nothing was measured."""
+    seen = Measured(_PLAN)
+    for second in range(16):
+        seen.offer(second)
+    assert seen.result()["saturation"] is None
+    body, _ = complete(RunResult(_PLAN, seen.result()))
+    assert body["verdict"] == "INCOMPLETE"
+    assert answer(body) == "Nothing was measured: no request was made."
+    body, _ = complete(RunResult(_PLAN, seen.result(), "interrupted"))
+    assert answer(body) == "Nothing was measured: no request was made, and the run ended early: interrupted."
+
+
+def test_run_in_which_every_request_failed_says_so() -> None:
+    """A run without a single success is not reported as a saturation at 0."""
+    seen, cells = Measured(_PLAN), Cells()
+    for second in range(16):
+        cells.cell(second, PATH, "import").failures += 1
+        seen.offer(second)
+    seen.add(cells.drain())
+    body, _ = complete(RunResult(_PLAN, seen.result()))
+    assert answer(body) == "No request succeeded: 16 requests failed."
 
 
 def test_requests_that_end_after_the_run_do_not_count() -> None:
