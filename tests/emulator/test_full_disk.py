@@ -85,7 +85,7 @@ def _reported(folder: Path, shortage: str, *inside: str) -> Any:
     """Return the report of a process of its own."""
     words = [*inside, sys.executable, "-m", "tests.emulator.test_full_disk", str(folder / "lab"), shortage]
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=120, check=False, env=untraced(), cwd=REPOSITORY
+        words, capture_output=True, text=True, timeout=600, check=False, env=untraced(), cwd=REPOSITORY
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     return json.loads(done.stdout)

@@ -28,7 +28,7 @@ def _without_ipv4(folder: Path, *words: str) -> subprocess.CompletedProcess[str]
         pytest.skip("this machine allows no network namespaces")
     return subprocess.run(
         [*inside, f'{WITHOUT_IPV4} && shift && exec "$@"', "sh", str(hosts), *words],
-        capture_output=True, text=True, timeout=120, check=False, cwd=folder, env=untraced(),
+        capture_output=True, text=True, timeout=600, check=False, cwd=folder, env=untraced(),
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 async def said(*arguments: str, code: int = 0) -> str:
     """Return the output of a command."""
     done = await asyncio.to_thread(
-        subprocess.run, [*PFXLAB, *arguments], capture_output=True, text=True, check=False, timeout=60
+        subprocess.run, [*PFXLAB, *arguments], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == code, (done.stdout, done.stderr)
     return str(done.stdout)
