@@ -55,7 +55,17 @@ def test_scenario_of_an_hsm() -> None:
     assert (told_as["outcome"] == "skipped") is softhsm.missing
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "hsm-key"])
+_LONG = pytest.mark.campaign
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[_LONG] if name == "throttled-bulk-import" else [])
+        for name in SCENARIOS
+        if name != "hsm-key"
+    ],
+)
 async def test_catalogue(name: str) -> None:
     """Every scenario of the catalogue passes, and each of its faults has struck."""
     KEYS.begin_anew()
@@ -69,9 +79,6 @@ def test_catalogue_covers_what_users_report() -> None:
     assert [one.name for one in SCENARIOS.values() if one.source not in facts()] == []
     used = {next(iter(step)) for one in SCENARIOS.values() for step in one.steps}
     assert set(steps()) - used <= {"settle", "check_in", "lock", "snapshot", "restore", "clock", "switches"}
-
-
-_LONG = pytest.mark.campaign
 
 
 @pytest.mark.parametrize(
