@@ -17,6 +17,9 @@ from pfxlab.emulator.wire.text import whole_text
 _MOST_FIELDS: Final = 1000
 
 CLOUD = web.AppKey("cloud", Cloud)
+ADDRESS = web.AppKey("address", str)
+"""The loopback address that the lab listens on, as URLs have it."""
+
 OBSERVER: "web.AppKey[Callable[[Exchange], None]]" = web.AppKey("observer")
 """Hears of every request but the lab's own, where somebody wants to (lab/observer.py)."""
 

@@ -26,7 +26,7 @@ from pfxlab.emulator.boundary import (
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
-from pfxlab.emulator.edge import CLOUD, CONNECTIONS, OBSERVER
+from pfxlab.emulator.edge import ADDRESS, CLOUD, CONNECTIONS, OBSERVER
 from pfxlab.emulator.entra import routes as entra
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.graph import gateway
@@ -77,7 +77,7 @@ def build_app(
 ) -> web.Application:
     """Return the application with every room's routes. `driver` moves what is not the cloud itself."""
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[observer_middleware, boundary, http_faults.faults])
-    app[CLOUD], app[CONNECTIONS] = cloud, {}
+    app[CLOUD], app[CONNECTIONS], app[ADDRESS] = cloud, {}, LOOPBACK
     app[control.CONTROL_TOKEN] = control_token
     app[control.DRIVER] = driver or CloudDriver(cloud)
     if observer is not None:
@@ -118,8 +118,12 @@ class Emulator:
     @property
     def proxy_url(self) -> str:
         """Return the address of the CONNECT proxy for tools with built-in hosts."""
-        host = "[::1]" if self._loopback == LOOPBACK_IPV6 else LOOPBACK
-        return f"http://{host}:{self._proxy.port if self._proxy is not None else 0}"
+        return f"http://{self._address}:{self._proxy.port if self._proxy is not None else 0}"
+
+    @property
+    def _address(self) -> str:
+        """Return the first address it listens on, as URLs have it."""
+        return f"[{LOOPBACK_IPV6}]" if self._loopback == LOOPBACK_IPV6 else LOOPBACK
 
     @property
     def origin(self) -> str:
@@ -135,8 +139,11 @@ class Emulator:
         """
         listening = _listen(port)
         context = self.tls.server_context([self.cloud.device_ca.certificate, self.cloud.connector_ca.certificate])
+        self._loopback, self.port = listening[0].getsockname()[:2]
+        app = build_app(self.cloud, self.control_token, self.driver, self.observer)
+        app[ADDRESS] = self._address
         self._runner = QuietRunner(
-            build_app(self.cloud, self.control_token, self.driver, self.observer),
+            app,
             access_log=None,
             logger=ServerLog(self.cloud),
             max_line_size=LONGEST_URL,
@@ -146,7 +153,6 @@ class Emulator:
         await self._runner.setup()
         for sock in listening:
             await web.SockSite(self._runner, sock, ssl_context=context).start()
-        self._loopback, self.port = listening[0].getsockname()[:2]
         self._accept_errors = AcceptErrors(asyncio.get_running_loop())
         self._flushing = asyncio.create_task(self._flush_journal())
         address = (self._loopback, self.port)
@@ -199,6 +205,17 @@ async def _clean_up(runner: web.AppRunner) -> None:
 
 async def _openapi(_: web.Request) -> web.Response:
     return web.json_response(document())
+
+
+def loopback() -> str:
+    """Return the address that a lab of this machine listens on first: 127.0.0.1, or ::1 where there is no IPv4."""
+    try:
+        with socket.create_server((LOOPBACK, 0)):
+            return LOOPBACK
+    except OSError as error:
+        if error.errno not in _NO_IPV4:
+            raise
+        return LOOPBACK_IPV6
 
 
 def _listen(port: int) -> list[socket.socket]:

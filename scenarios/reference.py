@@ -365,7 +365,7 @@ def load_page() -> str:
         "pfxlab load-worker ./kit",
         "```",
         "",
-        "`--ui` shows Locust's page at 127.0.0.1 during the run.",
+        "`--ui` shows Locust's page on loopback during the run.",
         "",
         "## How many connectors",
         "",

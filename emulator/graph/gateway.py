@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from pfxlab.emulator.boundary import Component, Problem
-from pfxlab.emulator.edge import CLOUD, origin_of
+from pfxlab.emulator.edge import ADDRESS, CLOUD, origin_of
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.dispatch import dispatch, refusal, refuse
 from pfxlab.emulator.graph.request import Incoming, Outgoing
@@ -27,6 +27,7 @@ async def handle(request: web.Request) -> web.Response:
         query=url.raw_query_string,
         headers={name.lower(): whole_text(value) for name, value in request.headers.items()},
         body=await request.read(),
+        address=request.app[ADDRESS],
     )
     return _response(dispatch(cloud, incoming), request.headers.get("Accept-Encoding", ""))
 

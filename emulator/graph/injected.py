@@ -114,12 +114,12 @@ def damaged(body: Mapping[str, Any], variant: str, incoming: Incoming) -> dict[s
         "same_page": f"{here}?{incoming.query}" if incoming.query else here,
         "missing_page": f"{here}/there-is-no-such-page",
         "no_url": "next page, please",
-        "other_host": _elsewhere(body["@odata.nextLink"]),
+        "other_host": _elsewhere(body["@odata.nextLink"], incoming.address),
     }
     return {**body, "@odata.nextLink": links[variant]}
 
 
-def _elsewhere(link: str) -> str:
+def _elsewhere(link: str, address: str) -> str:
     """Return a link to another name of this very server, so that whoever follows it is seen."""
     scheme, _, rest = link.partition("://")
     host, _, path = rest.partition("/")
@@ -127,7 +127,7 @@ def _elsewhere(link: str) -> str:
     if host in GRAPH_HOSTS:
         # Asked through the proxy: another name that leads to this server.
         return f"{scheme}://{next(other for other in GRAPH_HOSTS if other != host)}/{path}"
-    name = "localhost" if host.startswith("127.") else "127.0.0.1"
+    name = "localhost" if host.startswith(("127.", "[")) else address
     return f"{scheme}://{name}:{port}/{path}"
 
 

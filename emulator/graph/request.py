@@ -20,6 +20,8 @@ class Incoming:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    address: str = "127.0.0.1"
+    """The loopback address that the lab listens on, as URLs have it."""
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,7 @@ def _say_plan(console: Console, plan: LoadPlan, ui_port: int | None) -> None:
     )  # fmt: skip
     if ui_port is not None:
         console.print(
-            f"Locust's page: http://127.0.0.1:{ui_port} (Ctrl-C ends it and writes the report)", highlight=False
+            f"Locust's page: http://localhost:{ui_port} (Ctrl-C ends it and writes the report)", highlight=False
         )
 
 

@@ -39,6 +39,7 @@ from pfxlab.device_sim.keys import KeyPool, generate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.edge import client_certificate
 from pfxlab.emulator.pki import thumbprint
+from pfxlab.emulator.server import loopback
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
@@ -197,7 +198,7 @@ def _serve(folder: str, pipe: Pipe) -> None:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         context = lab.emulator.tls.server_context([lab.cloud.device_ca.certificate])
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        await web.TCPSite(runner, loopback(), 0, ssl_context=context).start()
         return int(runner.addresses[0][1])
 
     async def serve() -> None:

@@ -25,6 +25,7 @@ from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.lab.seed import seed
+from pfxlab.emulator.server import loopback
 from pfxlab.emulator.store import synthetic
 from pfxlab.emulator.tls import ServerTls
 from pfxlab.scenarios.lab.lab import Lab
@@ -59,7 +60,7 @@ def _serve_bare(folder: str, pipe: Pipe) -> None:
         (path / "ca.pem").write_bytes(tls.ca_pem)
         runner = web.AppRunner(bare.build_app(path / "bare.db"), access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls.server_context([]))
+        site = web.TCPSite(runner, loopback(), 0, ssl_context=tls.server_context([]))
         await site.start()
         pipe.send((runner.addresses[0][1], str(path / "ca.pem"), "", ""))
         await asyncio.to_thread(pipe.recv)

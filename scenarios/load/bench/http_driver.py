@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pfxlab.emulator.server import loopback
+
 _PIECE = 65536
 
 
@@ -27,7 +29,7 @@ class Connection:
 
     def __init__(self, port: int, ca_file: Path) -> None:
         context = ssl.create_default_context(cafile=str(ca_file))
-        self._socket = context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
+        self._socket = context.wrap_socket(socket.create_connection((loopback(), port)), server_hostname="localhost")
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pfxlab.emulator.server import loopback
 from pfxlab.scenarios.ending import Interrupted
 from pfxlab.scenarios.load.drive.kit import Kit
 from pfxlab.scenarios.load.drive.target import Target, kit_for
@@ -117,9 +118,13 @@ def openssl_rate(plan: LoadPlan) -> float | None:
         return None
 
 
+def _listening(port: int) -> socket.socket:
+    address = loopback()
+    return socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
+    with _listening(0) as one:
         return int(one.getsockname()[1])
 
 
@@ -131,7 +136,7 @@ def _check_free(port: int, option: str) -> None:
 
     """
     try:
-        with socket.create_server(("127.0.0.1", port)):
+        with _listening(port):
             pass
     except OSError as error:
         raise CannotRun(
@@ -160,14 +165,14 @@ class LocustProcesses:
             head += ["--headless", "--only-summary"]
         else:
             _check_free(options.ui_port, "--ui-port")
-            head += ["--web-host", "127.0.0.1", "--web-port", str(options.ui_port), "--autostart"]
+            head += ["--web-host", loopback(), "--web-port", str(options.ui_port), "--autostart"]
         if plan.processes == 1 and not options.expect:
             self._start("load generator", head)
             return
         port = options.master_port or _free_port()
         _check_free(port, "--master-port")
         workers = options.expect or plan.processes
-        place = ["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
+        place = ["--master-bind-host", loopback(), "--master-bind-port", str(port)]
         self._start("Locust's master", ["--master", *place, "--expect-workers", str(workers), *head])
         for number in range(0 if options.expect else workers):
             self._start(f"load generator {number + 1}", worker_arguments(port, kit.folder / f"worker-{number}.log"))
@@ -214,7 +219,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 def worker_arguments(port: int, log: Path) -> list[str]:
     """Return Locust's arguments for a worker whose master is on this machine or behind a tunnel that ends here."""
-    place = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
+    place = ["--worker", "--master-host", loopback(), "--master-port", str(port)]
     return [*place, "--logfile", str(log), "--loglevel", "WARNING"]
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.emulator.faults.kinds import KINDS
 from pfxlab.emulator.faults.plan import BadFault, Fault, Faults, Occasion, read_fault
+from pfxlab.emulator.graph.injected import damaged
+from pfxlab.emulator.graph.request import Incoming
 from pfxlab.emulator.proxy import decide
 from pfxlab.scenarios.lab.faults import RunFaults
 from pfxlab.scenarios.lab.lab import Lab
@@ -216,6 +218,22 @@ async def test_link_to_another_host(lab: Lab) -> None:
     found, link = await pages(lab, "other_host")
     assert found == ["0"]
     assert link.startswith("https://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("asked", "address", "named"),
+    [
+        ("localhost:9", "127.0.0.1", "127.0.0.1:9"),
+        ("127.0.0.1:9", "127.0.0.1", "localhost:9"),
+        ("localhost:9", "[::1]", "[::1]:9"),
+        ("[::1]:9", "[::1]", "localhost:9"),
+    ],
+)
+def test_other_host_is_an_address_of_the_lab(asked: str, address: str, named: str) -> None:
+    """The link to another host is to the address the lab listens on, or to localhost where that address was asked."""
+    incoming = Incoming("GET", f"https://{asked}", "beta", "users", address=address)
+    page = damaged({"@odata.nextLink": f"https://{asked}/beta/users?$skiptoken=x"}, "other_host", incoming)
+    assert page["@odata.nextLink"] == f"https://{named}/beta/users?$skiptoken=x"
 
 
 async def test_link_to_another_host_through_the_proxy(lab: Lab) -> None:

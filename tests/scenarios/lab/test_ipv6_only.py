@@ -1,5 +1,6 @@
 """A lab on a machine that has no IPv4: a network namespace in which loopback is ::1 alone."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign import untraced
+from tests.scenarios.load.test_runs import command, plan_file, report_of
 
 WITHOUT_IPV4 = 'mount --bind "$1" /etc/hosts && ip link set lo up && ip addr del 127.0.0.1/8 dev lo'
 ASK = """
@@ -43,3 +45,37 @@ def test_demo_without_ipv4(tmp_path: Path) -> None:
     """Without IPv4, `pfxlab demo` sends certificates through connector and devices."""
     done = _without_ipv4(tmp_path, sys.executable, "-m", "pfxlab", "demo")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_loopback_without_ipv4(tmp_path: Path) -> None:
+    """Without IPv4, what benches and load listen on is ::1."""
+    done = _without_ipv4(
+        tmp_path, sys.executable, "-c", "from pfxlab.emulator.server import loopback; print(loopback())"
+    )
+    assert done.stdout == "::1\n", done.stderr
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("more", [(), ("--jobs", "2")])
+def test_load_without_ipv4(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """Without IPv4, a load run reaches its lab, and Locust's master its workers: requests succeed, none fails."""
+    done = _without_ipv4(tmp_path, *map(str, command(tmp_path, plan_file(tmp_path, "graph"), *more)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    total = report_of(tmp_path)["all"]
+    assert total["units"] > 0
+    assert total["failures"] == 0
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("graph", "--imports", "100", "--records", "2000", "--turns", "1"),
+        ("devices", "--devices", "20", "--sample", "10", "--turns", "1", "--delivered", "2"),
+    ],
+)
+def test_benches_without_ipv4(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Without IPv4, benches measure the lab and the bare handler it is compared with."""
+    done = _without_ipv4(tmp_path, sys.executable, "-m", "pfxlab", "bench", *words, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ratios" in json.loads(done.stdout)
