@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from rich.console import Console
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
-from pfxlab.scenarios import bounded_yaml, terminal
+from pfxlab.scenarios import terminal, yaml_file
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.conformance import report, runner
 from pfxlab.scenarios.conformance.evidence import ToolRun
@@ -77,9 +76,9 @@ def _expected(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        body: Any = bounded_yaml.load_with_dates(path.read_text("utf-8")) or {}
-    except (yaml.YAMLError, ValueError) as error:
-        stop(USAGE, f"{path}: expected YAML with rule ids and reasons, got invalid YAML ({error})")
+        body = yaml_file.values_of(path) or {}
+    except yaml_file.InvalidYaml as problem:
+        stop(USAGE, str(problem))
     if not isinstance(body, dict):
         stop(USAGE, f"{path}: expected rule ids with reasons, got {type(body).__name__}")
     unknown = sorted(str(name) for name in body if name not in RULES)
@@ -88,7 +87,10 @@ def _expected(path: Path | None) -> dict[str, str]:
             USAGE,
             f"{path}: expected rules of `pfxlab conformance rules`, got {', '.join(unknown)}{near(unknown[0], RULES)}",
         )
-    return {str(name): str(reason) for name, reason in body.items()}
+    unexplained = next((name for name, reason in body.items() if not isinstance(reason, str | int)), None)
+    if unexplained is not None:
+        stop(USAGE, f"{path}: {unexplained}: expected the reason as a text, got {type(body[unexplained]).__name__}")
+    return {name: str(reason) for name, reason in body.items()}
 
 
 def run(

@@ -9,7 +9,6 @@ import io
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -18,24 +17,24 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from pfxlab.emulator.store.journal_entries import Entry
-from pfxlab.scenarios import bounded_yaml
+from pfxlab.scenarios import bounded_yaml, bounded_zip
+from pfxlab.scenarios.control import manifest
+from pfxlab.scenarios.control.manifest import FORMAT, FORMER_KIND
 from pfxlab.scenarios.scenario.loader import Scenario, ScenarioProblem, parse_scenario
 from pfxlab.scenarios.scenario.runner import Run
 
 if TYPE_CHECKING:
     from pfxlab.scenarios.lab.world import World
 
-_FORMER_KIND: Final = "story"
-"""The name of a scenario in bundles of earlier versions, which can still be read."""
-
-_FORMAT: Final = "pfxlab bundle 1"
 _DIGESTS: Final = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9A-F]{64}|[0-9A-F]{40})\b")
 _SIZES: Final = ("blob_bytes", "payload_bytes")
 """Fields with the size of key material."""
 
 _ALL_ENTRIES: Final = 10_000_000
-_LARGEST: Final = 256 * 1024 * 1024
-"""The most bytes of a member that are read: about a journal of a million entries."""
+LARGEST: Final = 256 * 1024 * 1024
+"""The most bytes of a bundle or a file in it that are read: about a journal of a million entries."""
+
+_MOST_LINES: Final = 2_000_000
 
 
 class BadBundle(ValueError):
@@ -143,8 +142,8 @@ def of_world(world: "World") -> Bundle:
 
 def pack(bundle: Bundle) -> bytes:
     """Return a bundle as the bytes of a file."""
-    manifest = {
-        "format": _FORMAT,
+    found = {
+        "format": FORMAT,
         "madeBy": bundle.made_by,
         "kind": bundle.kind,
         "timed": bundle.timed,
@@ -154,17 +153,11 @@ def pack(bundle: Bundle) -> bytes:
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+        archive.writestr("manifest.json", json.dumps(found, indent=2))
         if bundle.scenario:
             archive.writestr("scenario.yaml", bundle.scenario)
         archive.writestr("journal.jsonl", "".join(f"{line}\n" for line in bundle.journal))
     return buffer.getvalue()
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> str:
-    if archive.getinfo(name).file_size > _LARGEST:
-        raise BadBundle(f"expected {name} of at most {_LARGEST:,} bytes, got more")
-    return archive.read(name).decode("utf-8")
 
 
 def unpack(data: bytes) -> Bundle:
@@ -176,36 +169,41 @@ def unpack(data: bytes) -> Bundle:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            manifest = json.loads(_member(archive, "manifest.json"))
-            if manifest["format"] != _FORMAT:
-                raise BadBundle(
-                    f"expected {_FORMAT!r}, got {str(manifest['format'])[:40]!r}; create it again with this version"
-                )
-            kind, start = str(manifest["kind"]), dict(manifest["start"])
-            if kind == _FORMER_KIND:
-                start["scenario"] = start.pop(_FORMER_KIND)
-            file = {"scenario": "scenario.yaml", _FORMER_KIND: f"{_FORMER_KIND}.yaml"}.get(kind)
-            scenario = "" if file is None else _member(archive, file)
-            kind = "scenario" if file is not None else kind
-            journal = _member(archive, "journal.jsonl").splitlines()
-        if kind not in ("scenario", "lab"):
-            raise BadBundle(f"expected the run of a scenario or a lab, got {kind[:40]!r}")
-        return Bundle(
-            kind,
-            start,
-            dict(manifest["end"]),
-            journal,
-            list(manifest["asked"]),
-            scenario,
-            bool(manifest["timed"]),
-            str(manifest["madeBy"]),
-        )
-    except BadBundle:
-        raise
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, OSError):
+            found = _checked(bounded_zip.member(archive, "manifest.json", LARGEST))
+            kind = found["kind"]
+            file = {"scenario": "scenario.yaml", FORMER_KIND: f"{FORMER_KIND}.yaml"}.get(kind)
+            scenario = "" if file is None else _text(archive, file)
+            lines = _text(archive, "journal.jsonl")
+    except bounded_zip.BadMember as problem:
+        raise BadBundle(f"{problem}; write it again with `pfxlab bundle`") from None
+    except bounded_zip.UNREADABLE as error:
+        if isinstance(error, BadBundle):
+            raise
         raise BadBundle(
             "expected a bundle written by `pfxlab bundle`, got another or a damaged file; write it again"
         ) from None
+    if lines.count("\n") > _MOST_LINES:
+        raise BadBundle(f"journal.jsonl: expected at most {_MOST_LINES:,} lines, got more")
+    start = found["start"]
+    if kind == FORMER_KIND:
+        start["scenario"] = start.pop(FORMER_KIND)
+    kind = "lab" if file is None else "scenario"
+    asked, end = found["asked"], found["end"]
+    return Bundle(kind, start, end, lines.splitlines(), asked, scenario, found["timed"], found["madeBy"])
+
+
+def _checked(data: bytes) -> dict[str, Any]:
+    try:
+        return manifest.checked(data)
+    except ValueError as problem:
+        raise BadBundle(f"manifest.json: {problem}") from None
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> str:
+    try:
+        return bounded_zip.member(archive, name, LARGEST).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadBundle(f"{name}: expected text in UTF-8, got other bytes") from None
 
 
 def scenario_of(bundle: Bundle) -> Scenario:

@@ -1,22 +1,18 @@
 """A lab's configuration file: YAML, checked by JSON Schema, turned into a Config. See docs/configuration.md."""
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import yaml
 from cryptography import x509
 
 from pfxlab.emulator.config import Config, Switches, switches_with
+from pfxlab.emulator.wire.files.damaged import UNREADABLE
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.emulator.wire.schemas import first_problem, validator
-from pfxlab.scenarios import bounded_yaml
+from pfxlab.scenarios import bounded_yaml, yaml_file
 from pfxlab.scenarios.nearest import near
-
-_DEEPEST: Final = 20
-"""Maximum nesting of values."""
 
 
 class ConfigProblem(ValueError):
@@ -25,42 +21,20 @@ class ConfigProblem(ValueError):
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        body = bounded_yaml.load_with_dates(path.read_text("utf-8"))
-    except yaml.MarkedYAMLError as error:
-        raise ConfigProblem(f"{path}, {bounded_yaml.problem_of(error)}") from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigProblem(f"{path}: expected a YAML file, got one that cannot be read ({error})") from None
+        body = yaml_file.values_of(path, bounded_yaml.load_with_dates)
+    except yaml_file.InvalidYaml as problem:
+        raise ConfigProblem(str(problem)) from None
     body = {} if body is None else body
     schema: Any = validator("lab-config").schema
-    problem = _not_json(body) or _unknown_key(body, schema) or first_problem("lab-config", body)
-    if problem is not None:
-        raise ConfigProblem(f"{path}: {problem}")
+    wrong = _unknown_key(body, schema) or first_problem("lab-config", body, whole="the file")
+    if wrong is not None:
+        raise ConfigProblem(f"{path}: {wrong}")
     checked: dict[str, Any] = body
     return checked
 
 
 def _at(place: str, name: object) -> str:
     return f"{place}/{name}" if place else str(name)
-
-
-def _not_json(value: Any, place: str = "", depth: int = 0) -> str | None:
-    """Return the first value that JSON does not have, with its place, or None."""
-    where = place[:200] or "the file"
-    if depth > _DEEPEST:
-        return f"{where}: expected values of at most {_DEEPEST} levels, got more"
-    if isinstance(value, dict):
-        odd = next((name for name in value if not isinstance(name, str)), None)
-        if odd is not None:
-            return f"{where}: expected texts as names, got {str(odd)[:40]} ({type(odd).__name__})"
-        parts: Iterable[tuple[object, Any]] = value.items()
-    elif isinstance(value, list):
-        parts = enumerate(value)
-    elif value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
-        return None
-    else:
-        got = value if isinstance(value, float) else type(value).__name__
-        return f"{where}: expected a text, a finite number, true or false, got {got}"
-    return next((found for name, part in parts if (found := _not_json(part, _at(place, name), depth + 1))), None)
 
 
 def _unknown_key(value: Any, schema: Mapping[str, Any], place: str = "") -> str | None:
@@ -161,4 +135,9 @@ def _check_tenant(tenant: dict[str, Any]) -> None:
             raise ValueError(f"group {group['name']}: expected users of the tenant, got {others[0]!r}")
     for app in tenant.get("apps", ()):
         if "certificate" in app:
-            x509.load_pem_x509_certificate(app["certificate"].encode())
+            try:
+                x509.load_pem_x509_certificate(app["certificate"].encode())
+            except UNREADABLE:
+                raise ValueError(
+                    f"application {app['id']}: expected a certificate as PEM, got something else"
+                ) from None

@@ -237,7 +237,6 @@ Mistake = tuple[list[str | int], str]
 
 def _mistakes(body: Mapping[str, Any]) -> Iterator[Mistake]:
     """Yield mistakes that a JSON Schema cannot express."""
-    yield from _no_numbers(body)
     yield from _wrong_batch(body)
     yield from _wrong_shape(body)
     for weights in ("platforms", "mix"):
@@ -247,17 +246,6 @@ def _mistakes(body: Mapping[str, Any]) -> Iterator[Mistake]:
         if "of" in one and one["measure"] in WHOLE_RUN:
             whole = f"expected none with {one['measure']}, which is of the whole run, got {one['of']!r}"
             yield ["thresholds", number, "of"], whole
-
-
-def _no_numbers(body: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Yield infinite numbers and NaN, which YAML has and JSON Schema accepts."""
-    pieces: list[tuple[list[str | int], Any]] = [(["shape", name], value) for name, value in body["shape"].items()]
-    pieces += [([name], value) for name, value in body.items()]
-    for number, one in enumerate(body.get("thresholds", ())):
-        pieces += [(["thresholds", number, name], value) for name, value in one.items()]
-    for where, value in pieces:
-        if isinstance(value, float) and not math.isfinite(value):
-            yield where, f"expected a number, got {value}"
 
 
 def _wrong_batch(body: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -302,9 +290,9 @@ def read_plan(path: Path) -> LoadPlan:
 
     """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanProblem(f"{path}: expected a plan as YAML text, got a file that cannot be read ({error})") from None
+        text = yaml_file.text_of(path)
+    except yaml_file.InvalidYaml as problem:
+        raise PlanProblem(str(problem)) from None
     return parse_plan(text, path.stem, str(path))
 
 

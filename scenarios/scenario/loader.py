@@ -69,11 +69,9 @@ def read_scenario(path: Path, name: str | None = None) -> Scenario:
 
     """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioProblem(
-            f"{path}: expected a scenario as YAML text, got a file that cannot be read ({error})"
-        ) from None
+        text = yaml_file.text_of(path)
+    except yaml_file.InvalidYaml as problem:
+        raise ScenarioProblem(str(problem)) from None
     return parse_scenario(text, name or path.stem, str(path))
 
 

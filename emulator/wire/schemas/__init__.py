@@ -27,13 +27,16 @@ def _fast(name: str) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(dict(cast(Any, validator(name).schema)))
 
 
-def first_problem(name: str, body: object) -> str | None:
-    """Return what is wrong with a body in one sentence, or None: where, what was expected, what came."""
+def first_problem(name: str, body: object, whole: str = "the body") -> str | None:
+    """Return what is wrong with a body in one sentence, or None: where, what was expected, what came.
+
+    `whole`: what the body as a whole is called.
+    """
     try:
         # The first problem only: to look for all of them takes minutes with a large body.
         _fast(name).validate(body)
     except jsonschema_rs.ValidationError as error:
-        where = "/".join(str(part) for part in error.instance_path) or "the body"
+        where = "/".join(str(part) for part in error.instance_path) or whole
         rule, wanted = str(error.schema_path[-1]), cast(Any, validator(name).schema)
         for part in error.schema_path:
             wanted = wanted[part]

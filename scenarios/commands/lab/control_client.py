@@ -1,5 +1,6 @@
 """A small client of a running lab's control API, for commands and scripts. Plain HTTP, no other library."""
 
+import http.client
 import json
 import ssl
 import urllib.error
@@ -33,11 +34,13 @@ def facts_of(ready_file: Path) -> dict[str, str]:
     """
     try:
         facts: dict[str, str] = json.loads(ready_file.read_text("utf-8"))
-        if not all(isinstance(facts[name], str) for name in ("control_url", "control_token", "ca_file")):
-            raise ValueError("no addresses in it")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NoLab(f"expected the ready file of a running lab in {ready_file}, got none ({error})") from None
-    return facts
+        if all(isinstance(facts[name], str) for name in ("control_url", "control_token", "ca_file")):
+            return facts
+    except OSError as error:
+        raise NoLab(f"{ready_file}: expected the ready file of a running lab, got: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise NoLab(f"{ready_file}: expected the ready file of a running lab, got something else")
 
 
 class ControlClient:
@@ -59,8 +62,8 @@ class ControlClient:
             url = f"{url}?{urllib.parse.urlencode(query)}"
         headers = {"Authorization": f"Bearer {self._facts['control_token']}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the lab's own https address
         try:
+            request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the lab's own address
             context = ssl.create_default_context(cafile=self._facts["ca_file"])
             https = urllib.request.HTTPSHandler(context=context)
             with urllib.request.build_opener(urllib.request.ProxyHandler({}), https).open(
@@ -70,7 +73,7 @@ class ControlClient:
         except urllib.error.HTTPError as error:
             with error:
                 raise _refusal(error.read(), error) from None
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise NoLab(f"expected a running lab at {self._facts['control_url']}, got no answer ({error})") from None
 
     def call(self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
@@ -83,7 +86,7 @@ class ControlClient:
         """
         try:
             return json.loads(self.send(method, path, body, query))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise NoLab(f"expected JSON from {self._facts['control_url']}{path}, got something else") from None
 
 
@@ -91,7 +94,7 @@ def _refusal(text: bytes, error: Exception) -> NoLab:
     try:
         refusal = json.loads(text)["error"]
         return ControlRefused(str(refusal["code"]), str(refusal["message"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return NoLab(f"expected an answer of the control API, got {error}")
 
 

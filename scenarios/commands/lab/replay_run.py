@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
+from urllib.parse import quote
 
 import click
 
@@ -17,6 +18,7 @@ from pfxlab import private_file
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.emulator.wire.text import printable
+from pfxlab.scenarios import bounded_file
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.commands.ready_file import require_ready_file
@@ -52,12 +54,12 @@ def replay(file: Path, journal: Path | None, command: Sequence[str], *, command_
     can_be_written(journal)
     command = command[1:] if command[:1] == ("--",) else command
     try:
-        recorded = bundle.unpack(file.read_bytes())
+        recorded = bundle.unpack(bounded_file.read(file, bundle.LARGEST))
         if recorded.kind == "scenario":
             replayed = _scenario(recorded)
         else:
             replayed = _lab(recorded, command, repeat=not command_asks)
-    except BadBundle as error:
+    except (BadBundle, bounded_file.TooLarge) as error:
         stop(USAGE, f"{file}: {error}")
     except NoLab as error:
         stop(COULD_NOT_RUN, f"The replay could not go on: {error}")
@@ -87,15 +89,15 @@ def _config(start: Mapping[str, Any]) -> Config:
         raise BadBundle("expected a run without configured tenants, got one; replay it with the tool and --config")
     try:
         made = config_of(switches=start["switches"])
-        return replace(
-            made,
-            seed=int(start["seed"]),
-            domain=str(start["domain"]),
-            explain=bool(start["explain"]),
-            auto_approve_upn=start["autoApproveUpn"],
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadBundle(f"the configuration in the bundle cannot be used: {error}") from None
+    except ValueError as error:
+        raise BadBundle(f"manifest.json: start/switches: {error}") from None
+    return replace(
+        made,
+        seed=int(start["seed"]),
+        domain=start["domain"],
+        explain=start["explain"],
+        auto_approve_upn=start["autoApproveUpn"],
+    )
 
 
 def _lab(recorded: Bundle, command: Sequence[str], *, repeat: bool) -> list[str]:
@@ -115,8 +117,7 @@ async def _replay(
     folder: Path, config: Config, recorded: Bundle, asked: Sequence[Mapping[str, Any]], command: Sequence[str]
 ) -> list[str]:
     lab = Lab(folder, config)
-    parts = cast("Sequence[str]", recorded.start.get("parts", ()))
-    async with open_lab(lab, tuple(parts)) as world:
+    async with open_lab(lab, tuple(recorded.start.get("parts", ()))) as world:
         world.driven_by_command = not asked
         facts = ready(lab)
         ready_file = folder / "operator" / "ready.json"
@@ -141,4 +142,4 @@ async def _repeat_requests(facts: Mapping[str, Any], asked: Sequence[Mapping[str
             await asyncio.sleep(_POLL_SECONDS)
         # A request that was refused is refused again.
         with contextlib.suppress(ControlRefused):
-            await asyncio.to_thread(control.send, str(one["method"]), str(one["path"]), one["body"])
+            await asyncio.to_thread(control.send, one["method"], quote(one["path"]), one["body"])

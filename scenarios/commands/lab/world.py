@@ -16,7 +16,7 @@ import yaml
 from pfxlab.emulator.lab.verbs import Verb, steps
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.emulator.wire.text import printable
-from pfxlab.scenarios import bounded_yaml
+from pfxlab.scenarios import bounded_yaml, yaml_file
 from pfxlab.scenarios.commands import options, suggest
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
@@ -46,12 +46,12 @@ def world(context: click.Context, ready_file: Path | None, *, as_json: bool) -> 
     context.obj = (ready_file, as_json)
 
 
-def _ask(context: click.Context, method: str, path: str, body: Any = None) -> Any:
+def _ask(context: click.Context, method: str, path: str, body: Any = None, place: str = "") -> Any:
     ready_file, as_json = context.obj
     try:
         answer = ControlClient(facts_of(require_ready_file(ready_file))).call(method, path, body)
     except ControlRefused as error:
-        stop(VERDICT_FAILED if error.code == "VerbFailed" else USAGE, str(error))
+        stop(VERDICT_FAILED if error.code == "VerbFailed" else USAGE, f"{place}{error}")
     except NoLab as error:
         stop(COULD_NOT_RUN, f"The lab did not answer: {error}")
     if as_json:
@@ -112,11 +112,13 @@ def faults(context: click.Context, *, clear: bool) -> None:
 def do(context: click.Context, file: Path) -> None:
     """Run the steps of a YAML file (docs/scenarios.md) in the running lab: users, devices, profiles, imports."""
     try:
-        body = bounded_yaml.load(file.read_text("utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        stop(USAGE, f"{file}: expected YAML, got invalid YAML ({error})")
+        body = yaml_file.values_of(file)
+    except yaml_file.InvalidYaml as problem:
+        stop(USAGE, str(problem))
     steps = body.get("steps") if isinstance(body, dict) else body
-    for step in _ask(context, "POST", "/seed", {"steps": steps})["done"]:
+    if not isinstance(steps, list):
+        stop(USAGE, f"{file}: expected a list of steps, got {type(steps).__name__}")
+    for step in _ask(context, "POST", "/seed", {"steps": steps}, f"{file}: ")["done"]:
         _tell(context, step)
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import SessionFailed
+from pfxlab.emulator.wire.files.damaged import Damaged
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
 from pfxlab.scenarios.commands import options, suggest
@@ -290,8 +291,13 @@ def load_worker(kit: Path, master_port: int) -> None:
         missing_for_load(error)
     if not (kit / "plan.json").exists():
         raise click.UsageError(f"expected the kit of a load run in {kit}, got a folder without plan.json")
+    found = kits.Kit(kit)
+    try:
+        found.plan  # noqa: B018 - read here, where its user sees what is wrong with it
+    except Damaged as error:
+        stop(USAGE, str(error))
     with tempfile.TemporaryDirectory(prefix="pfxlab-load-") as log:
-        process = run.start_locust(kits.Kit(kit), run.worker_arguments(master_port, Path(log) / "worker.log"))
+        process = run.start_locust(found, run.worker_arguments(master_port, Path(log) / "worker.log"))
         click.echo(f"Load generator started; it works when the master at port {master_port} says so. Ctrl-C ends it.")
         code = 0
         try:

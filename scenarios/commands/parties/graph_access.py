@@ -52,7 +52,7 @@ def place_of(ready_file: Path | None) -> Place:
         try:
             kept = json.loads(token_file().read_text())
             return Place(kept["graph_url"], "", Path(kept["ca_file"]) if kept["ca_file"] else None, token=kept["token"])
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             stop(USAGE, f"expected a token in {token_file()}, got something else. Next: pfxlab pfx token set")
     raise click.UsageError("expected a running lab, --ready-file, or a token stored by `pfxlab pfx token set`.")
 

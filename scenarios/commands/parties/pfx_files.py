@@ -4,6 +4,7 @@ import asyncio
 import base64
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from pfxlab.scenarios.commands.common import (
 from pfxlab.scenarios.commands.parties.graph_access import token_file, with_client
 from pfxlab.scenarios.commands.parties.manifest import MANIFEST_COLUMNS
 from pfxlab.scenarios.commands.ready_file import find_ready_file, ready_facts
+from pfxlab.scenarios.nearest import near
 
 
 def token_set(
@@ -254,12 +256,21 @@ def _rows(
     return rows
 
 
+def _check_columns(manifest: Path, columns: Sequence[str]) -> None:
+    unknown = next((column for column in columns if column not in MANIFEST_COLUMNS), None)
+    if unknown is not None:
+        got = f"{unknown[:40]!r}{near(unknown, MANIFEST_COLUMNS)}"
+        stop(USAGE, f"{manifest}, line 1: expected the columns {', '.join(MANIFEST_COLUMNS)}, got {got}")
+
+
 def _manifest_rows(manifest: Path, purpose: str, padding: str) -> list[_Row]:
     """Return the rows of a manifest, paths in it taken from its own folder; an unusable line ends the command."""
     rows, place = [], manifest.parent
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as lines:
-            for number, line in enumerate(csv.DictReader(lines), 2):
+            reader = csv.DictReader(lines)
+            _check_columns(manifest, reader.fieldnames or ())
+            for number, line in enumerate(reader, 2):
                 missing = [column for column in MANIFEST_COLUMNS[:3] if not line.get(column)]
                 if missing:
                     stop(USAGE, f"{manifest}, line {number}: expected {', '.join(missing)}, got none")
@@ -270,6 +281,8 @@ def _manifest_rows(manifest: Path, purpose: str, padding: str) -> list[_Row]:
     except (UnicodeDecodeError, csv.Error) as error:
         reason = "other bytes" if isinstance(error, UnicodeDecodeError) else str(error)
         stop(USAGE, f"{manifest}: expected CSV in UTF-8, got: {reason}")
+    if not rows:
+        stop(USAGE, f"{manifest}: expected a line for each PFX, got none")
     return rows
 
 

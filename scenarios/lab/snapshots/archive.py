@@ -8,13 +8,13 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from pfxlab import private_file
 from pfxlab.emulator.lab.snapshot import BadSnapshot, CloudState
+from pfxlab.scenarios import bounded_zip
 from pfxlab.scenarios.lab.snapshots.snapshot import FOLDERS, Names, Running, Snapshot
 
 _ENDING: Final = ".snapshot"
@@ -73,7 +73,7 @@ def read(path: Path) -> Snapshot:
         )
     except FileNotFoundError:
         raise BadSnapshot(f"{path.name}: expected a snapshot, got no such file") from None
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
+    except (*bounded_zip.UNREADABLE, LookupError, TypeError, AttributeError) as error:
         if isinstance(error, BadSnapshot):
             raise
         raise BadSnapshot(f"{path.name}: expected a snapshot, got a damaged file; take a new one") from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pfxlab import private_file
+from pfxlab.emulator.wire.files.damaged import reading
 from pfxlab.scenarios.load.plan_file import LoadPlan, Threshold
 from pfxlab.scenarios.load.shapes import Shape
 
@@ -27,10 +28,17 @@ class Kit:
 
     @cached_property
     def plan(self) -> LoadPlan:
-        """Return the plan of the run."""
-        body = json.loads((self.folder / "plan.json").read_text("utf-8"))
-        thresholds = tuple(Threshold(**one) for one in body.pop("thresholds"))
-        return LoadPlan(shape=Shape(**body.pop("shape")), thresholds=thresholds, **body)
+        """Return the plan of the run.
+
+        Raises:
+            Damaged: the file holds no plan.
+
+        """
+        path = self.folder / "plan.json"
+        with reading(path, "the plan of a load run", "copy the kit again"):
+            body = json.loads(path.read_text("utf-8"))
+            thresholds = tuple(Threshold(**one) for one in body.pop("thresholds"))
+            return LoadPlan(shape=Shape(**body.pop("shape")), thresholds=thresholds, **body)
 
     @property
     def ca_file(self) -> Path:

@@ -29,8 +29,8 @@ _GOOD = "title: t\npath: graph\nshape: {kind: constant, rate: 10, seconds: 5}\n"
         (_GOOD + "mix: {import: 0}\n", "line 4: mix: expected a weight above 0, got none"),
         (_GOOD + "thresholds:\n  - {measure: p95_ms}\n", "line 5: thresholds/1: expected most or least, got neither"),
         (_GOOD + "thresholds:\n  - {measure: p95, most: 1}\n", "line 5: thresholds/1/measure: expected one of mean_ms"),
-        (_GOOD.replace("rate: 10", "rate: .inf"), "line 3: rate: expected a number, got inf"),
-        (_GOOD + "pace: .nan\n", "line 4: pace: expected a number, got nan"),
+        (_GOOD.replace("rate: 10", "rate: .inf"), "line 3: rate: expected a finite number, got inf"),
+        (_GOOD + "pace: .nan\n", "line 4: pace: expected a finite number, got nan"),
         (_GOOD.replace("constant", "ramp"), "line 3: steps: expected steps of at least 3 seconds"),
         (
             _GOOD.replace("graph", "connector") + "batch: 501\n",
@@ -60,9 +60,9 @@ def test_mistakes_in_a_plan_are_reported_with_the_line(text: str, said: str) -> 
 def test_unreadable_plan_is_reported(tmp_path: Path) -> None:
     """A file that is not text, and a missing file, are reported as such."""
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
-    for path in (tmp_path / "x.yaml", tmp_path / "none.yaml"):
-        with pytest.raises(PlanProblem, match="expected a plan as YAML text"):
-            read_plan(path)
+    for name, said in (("x", "line 1: expected text in UTF-8"), ("none", "got: No such file")):
+        with pytest.raises(PlanProblem, match=said):
+            read_plan(tmp_path / f"{name}.yaml")
 
 
 def test_built_in_plans_cover_every_path_and_shape() -> None:
