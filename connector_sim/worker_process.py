@@ -73,7 +73,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Serve standard input; signals to the group are the connector's to hear, which ends its workers when drained."""
+    """Serve standard input; signals to the group are left to the connector, which ends its workers when drained."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -44,12 +44,12 @@ class _Worker:
 
     @classmethod
     async def start(cls, places: Sequence[Place]) -> "_Worker":
-        """Start a process and tell it where the keys are."""
+        """Start a process and pass it the location of the keys."""
         # -P: no file of the folder the connector runs in is taken for a module.
         command = (sys.executable, "-P", "-m", "pfxlab.connector_sim.worker_process")
         pipe = asyncio.subprocess.PIPE
         try:
-            # A session of its own: a signal to our group is ours to hear, also while the worker still starts.
+            # A session of its own: the connector alone handles signals to its group, also while the worker starts.
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=pipe, stdout=pipe, limit=_READ_AHEAD, start_new_session=True
             )

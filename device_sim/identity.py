@@ -116,7 +116,7 @@ def is_kept(folder: Path) -> bool:
 
 
 def platform_of(folder: Path) -> str:
-    """Return the platform of the device kept in a folder, empty when its file does not tell."""
+    """Return the platform of the device kept in a folder, empty when its file does not name it."""
     try:
         return str(json.loads((folder / "device.json").read_bytes())["hardware"]["platform"])
     except (OSError, *UNREADABLE):

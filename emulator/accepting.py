@@ -32,13 +32,13 @@ class AcceptErrors:
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if context.get("message") == _OUT_OF_RESOURCE:
-            self._tell(loop.time(), context.get("exception"))
+            self._warn(loop.time(), context.get("exception"))
         elif self._before is not None:
             self._before(loop, context)
         else:
             loop.default_exception_handler(context)
 
-    def _tell(self, now: float, error: object) -> None:
+    def _warn(self, now: float, error: object) -> None:
         if self._last is not None and now - self._last < _PAUSE_SECONDS:
             return
         self._last = now

@@ -41,7 +41,7 @@ class LabClock:
             self._change(self._offset + (at - self.now()), None)
 
     def _change(self, offset: timedelta, frozen: datetime | None) -> None:
-        """Take another state, and tell those concerned."""
+        """Take another state, and notify the listeners."""
         before, was = self.now(), (self._offset, self._frozen)
         self._offset, self._frozen = offset, frozen
         back = max(timedelta(), before - self.now())

@@ -111,7 +111,7 @@ def _text(text: str, style: str = "") -> Text:
 def stages(*, quiet: bool) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
     """Show on standard error how far work is: bars on a terminal, else a line now and then and one at the end.
 
-    What it gives begins a stage of a title, and returns what hears how many are done, of how many.
+    Yields a function that begins a stage with a title; it returns another that reports how many are done, of how many.
     """
     where = console(stderr=True, quiet=quiet)
     if not is_plain(where):
@@ -128,12 +128,12 @@ def stages(*, quiet: bool) -> Iterator[Callable[[str], Callable[[int, int | None
     def begin_plain(title: str) -> Callable[[int, int | None], None]:
         spoke = time.monotonic()
 
-        def hear(done: int, total: int | None) -> None:
+        def report(done: int, total: int | None) -> None:
             nonlocal spoke
             if done == total or time.monotonic() - spoke >= _SECONDS_BETWEEN_LINES:
                 spoke = time.monotonic()
                 where.print(f"{title}: {done:,}" + ("" if total is None else f" of {total:,}"), markup=False)
 
-        return hear
+        return report
 
     yield begin_plain

@@ -215,7 +215,7 @@ class OmaDmDevice(ManagedDevice):
         return OK
 
     async def unenroll(self) -> None:
-        """Leave management by the user's own wish: tell the server, then lose what it installed."""
+        """Unenrol at the user's request: notify the server, then remove what it installed."""
         self._leaving = syncml.UNENROLLED_BY_USER
         await self.check_in()
 

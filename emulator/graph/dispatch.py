@@ -217,7 +217,7 @@ _GROUPS: Final = {
 
 
 def _throttle(cloud: Cloud, caller: Caller, route: Route, request: GraphRequest) -> dict[str, str]:
-    """Refuse with 429 above the documented limits, when the switch asks for it; return headers that tell of them."""
+    """Refuse with 429 above the documented limits, when the switch asks for it; return headers that announce them."""
     group, query = _GROUPS[route.permissions.service], request.query
     cost = 1
     if group == throttling.DIRECTORY:

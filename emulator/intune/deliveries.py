@@ -252,8 +252,8 @@ def lease(cloud: Cloud, tenant_id: str, connector_id: str, limit: int) -> tuple[
     return lease_id, due
 
 
-def _tell(cloud: Cloud, rows: Iterable[Row], sizes: Iterable[int], before: State, state: State) -> None:
-    """Write down that many deliveries were re-encrypted, each to so many bytes."""
+def _record_changes(cloud: Cloud, rows: Iterable[Row], sizes: Iterable[int], before: State, state: State) -> None:
+    """Record in the journal that deliveries were re-encrypted, each to so many bytes."""
     steps = {"before": str(before), "state": str(state)}
     cloud.journal.record_many(
         "intune",
@@ -297,7 +297,7 @@ def complete(cloud: Cloud, connector_id: str, lease_id: str, results: Iterable[R
                 done.append(row)
             answers.append({"requestId": result.request_id, "outcome": "accepted", "final": final})
         cloud.deliveries.make_ready(ready, now)
-        _tell(cloud, done, [len(blob) for _, blob in ready], State.LEASED, after)
+        _record_changes(cloud, done, [len(blob) for _, blob in ready], State.LEASED, after)
         if ready or failed:
             cloud.connectors.processed(connector_id, now, len(ready), failed)
     return answers

@@ -1,6 +1,6 @@
-"""What moves the world when the control API is asked to: the cloud alone, or a whole lab with connectors and devices.
+"""Carries out what the control API is asked for: in the cloud alone, or in a lab with connectors and devices.
 
-The emulator knows no other party; whoever composes them hands in a driver of its own (scenarios/control/lab_driver.py).
+The emulator knows no other party; a lab that has them passes in its own driver (scenarios/control/lab_driver.py).
 """
 
 from collections.abc import Mapping
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 _LARGEST = 64 * 1024 * 1024
-"""Bytes of a database up to which its beginning is kept."""
+"""Largest database, in bytes, whose initial state is kept."""
 
 
 class CannotDo(ValueError):
-    """This lab has nothing that could do what was asked for; the text says what there is."""
+    """This lab lacks the parties that the request needs; the text says which it has."""
 
 
 class Driver(Protocol):
-    """Moves everything that is not the cloud itself."""
+    """Carries out requests that concern more than the cloud."""
 
     async def pass_time(self, step: timedelta) -> list[Mapping[str, Any]]:
-        """Let time pass; return the check-ins that fell into it. The clock stands still afterwards."""
+        """Let time pass; return the check-ins in that time. The clock is frozen afterwards."""
         ...
 
     async def settle(self) -> int:
-        """Let everything happen that is due now; return how many check-ins that took."""
+        """Do everything that is due now; return how many check-ins that took."""
         ...
 
     def left(self) -> int:
-        """Return how many deliveries wait for a connector that does not take them."""
+        """Return how many deliveries still wait for a connector."""
         ...
 
     def plan_fault(self, fault: Fault) -> Planned:
@@ -44,33 +44,33 @@ class Driver(Protocol):
         ...
 
     async def perform(self, step: Mapping[str, Any]) -> str:
-        """Carry out a step of a scenario that verbs.py has let pass; return what happened in a sentence.
+        """Carry out a step of a scenario that verbs.py has checked; return what happened in a sentence.
 
         Raises:
             VerbFailed: it could not be done, or something is not as expected.
-            ValueError: a name that nothing has, or a moment that cannot be.
+            ValueError: an unknown name, or an invalid moment.
 
         """
         ...
 
     async def take(self, name: str) -> None:
-        """Keep the present state under a name."""
+        """Save the current state under a name."""
         ...
 
     def snapshots(self) -> list[str]:
-        """Return the names of what `take` kept."""
+        """Return the names of the saved states."""
         ...
 
     async def restore(self, name: str) -> None:
-        """Bring everything back to a state."""
+        """Restore a saved state."""
         ...
 
     async def reset(self) -> None:
-        """Bring everything back to the beginning."""
+        """Restore the initial state."""
         ...
 
     def note(self, method: str, path: str, body: Any) -> None:
-        """Remember what the control API was asked to change, for a bundle."""
+        """Record a change requested over the control API, for a bundle."""
         ...
 
     async def bundle(self) -> bytes:
@@ -79,26 +79,26 @@ class Driver(Protocol):
 
 
 class CloudDriver:
-    """Drives a cloud that stands alone."""
+    """The driver of a cloud without connectors and devices."""
 
     def __init__(self, cloud: "Cloud") -> None:
         self._cloud = cloud
         self._kept: dict[str, CloudState] = {}
-        self._begin = snapshot.take(cloud) if cloud.store.size() <= _LARGEST else None
+        self._initial = snapshot.take(cloud) if cloud.store.size() <= _LARGEST else None
 
     async def pass_time(self, step: timedelta) -> list[Mapping[str, Any]]:
-        """Move the clock; nobody checks in."""
+        """Move the clock; there are no devices to check in."""
         clock = self._cloud.clock
         end = within(clock.now() + step)
         clock.freeze(end)
         return []
 
     async def settle(self) -> int:
-        """Do nothing: nothing is due in a cloud that nobody calls."""
+        """Do nothing: without other parties nothing is ever due."""
         return 0
 
     def left(self) -> int:
-        """Return 0: nobody asks for deliveries."""
+        """Return 0: there are no devices to deliver to."""
         return 0
 
     def plan_fault(self, fault: Fault) -> Planned:
@@ -117,15 +117,15 @@ class CloudDriver:
         raise CannotDo("expected a lab with devices and connectors, got the cloud alone; start it with `pfxlab up`")
 
     async def take(self, name: str) -> None:
-        """Keep the present state in memory."""
+        """Keep the current state in memory."""
         self._kept[name] = snapshot.take(self._cloud)
 
     def snapshots(self) -> list[str]:
-        """Return the names of what is kept."""
+        """Return the names of the states kept."""
         return sorted(self._kept)
 
     async def restore(self, name: str) -> None:
-        """Bring the cloud back to a state.
+        """Restore the cloud to a state.
 
         Raises:
             BadSnapshot: there is none of that name.
@@ -136,16 +136,16 @@ class CloudDriver:
         snapshot.restore(self._cloud, self._kept[name])
 
     async def reset(self) -> None:
-        """Bring the cloud back to its beginning."""
-        if self._begin is None:
-            raise BadSnapshot("expected a beginning to go back to, got a lab that began with too much data to keep")
-        snapshot.restore(self._cloud, self._begin)
+        """Restore the cloud to its initial state."""
+        if self._initial is None:
+            raise BadSnapshot("expected an initial state to restore, got a lab that started with too much data to keep")
+        snapshot.restore(self._cloud, self._initial)
 
     def note(self, method: str, path: str, body: Any) -> None:
-        """Remember nothing: nobody asks a cloud that stands alone for a bundle."""
+        """Record nothing: a cloud alone makes no bundles."""
 
     async def bundle(self) -> bytes:
-        """Refuse: what drove a cloud that stands alone is unknown.
+        """Refuse: what clients did to a cloud alone cannot be repeated.
 
         Raises:
             CannotDo: always.

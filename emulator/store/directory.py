@@ -35,7 +35,7 @@ class App:
 
 @dataclass(frozen=True)
 class AppPassword:
-    """A client secret made over Graph: hashed, with the first letters that tell it from others, and its lifetime."""
+    """A client secret created over Graph: hashed, with its first letters as a hint, and its lifetime."""
 
     key_id: str
     app_id: str

@@ -167,7 +167,7 @@ def m005_fair_queue(db: Database) -> None:
 
 @migrations()
 def m006_event_logs_of_connectors(db: Database) -> None:
-    """Keep what connectors tell of their event logs; a heartbeat that is sent again tells nothing twice."""
+    """Keep the event log entries that connectors send; a repeated heartbeat adds nothing."""
     columns = {"number": int, "connector_id": str, "time": str, "event": int, "name": str, "channel": str}
     db.table("connector_events").create({**columns, "level": str, "text": str}, pk="number")
     db.execute("create unique index events_connector on connector_events (connector_id, time, event, text)")

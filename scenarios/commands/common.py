@@ -34,7 +34,7 @@ def can_be_written(*files: Path | None) -> None:
             raise click.UsageError(f"expected a folder that exists for {file}, got {file.resolve().parent}.")
 
 
-def tell(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
+def print_result(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
     """Print a result: for people as a text, for programs as JSON and nothing else."""
     click.echo(json.dumps(result, indent=2) if as_json else _printable(text))
 

@@ -1,1 +1,1 @@
-"""Conformance: runs a tool against right and deliberately wrong servers, and says which rules it keeps and breaks."""
+"""Conformance: runs a tool against right and deliberately wrong servers, and reports the rules it breaks."""

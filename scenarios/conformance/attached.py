@@ -1,4 +1,4 @@
-"""A tool that a person starts by hand: the lab says with which arguments, and is told when it has ended."""
+"""A tool that a person starts by hand: the lab shows the arguments, and the person reports the exit code."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Requests of a JSON batch as if each had been sent by itself. Pure.
+"""The requests of a JSON batch, each as if it had been sent alone. Pure.
 
 Sources: sources.md#json-batching, sources.md#batches-of-clients.
 """
@@ -13,7 +13,7 @@ from pfxlab.emulator.journal.exchanges import Exchange
 
 
 def expanded(exchange: Exchange) -> Iterator[Exchange]:
-    """Yield the requests of a batch, with their answers, or the exchange itself when it is none.
+    """Yield the requests of a batch, with their answers, or the exchange itself if it is not a batch.
 
     Each keeps the number of the batch. A request without an answer of its own has status 0, unless the whole batch
     was refused: then all have its status.
@@ -52,7 +52,7 @@ def _headers(part: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _body(body: Any) -> bytes:
-    """Return a body as it would have been sent: JSON, or what a string holds in base64."""
+    """Return a body as it would have been sent: JSON, or the bytes of a base64 string."""
     if isinstance(body, str):
         try:
             return base64.b64decode(body, validate=True)

@@ -33,17 +33,17 @@ class Given:
     pfx: bytes = field(repr=False)
     password: str = field(repr=False)
     key_material: bytes = field(repr=False)
-    """A part of the private key that stands in every clear form of it, raw."""
+    """Raw bytes of the private key that every unencrypted encoding of it contains."""
 
     @property
     def record_id(self) -> str:
-        """Return the id its record has."""
+        """Return the id of its record."""
         return f"{self.user_id.replace('-', '')}-{self.thumbprint}"
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A record that a tool sent in a POST or PATCH, and what it really holds."""
+    """A record that a tool sent in a POST or PATCH, and what it contains once opened."""
 
     exchange: Exchange
     body: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Upload:
 
 @dataclass
 class ToolRun:
-    """One run of the tool in one module. `exit_code` None: it was ended after too long a time.
+    """One run of the tool in one module. `exit_code` None: it ran too long and was stopped.
 
     `records`: what Graph has in the end, by id, as it was sent. `wanted`: whether the tool could reach what it was
     asked for. `struck`: how often each planned fault struck. `rights`: what its application was granted.
@@ -95,13 +95,13 @@ class ToolRun:
         return [one for one in self.exchanges if one.is_token]
 
     def on_records(self, *methods: str) -> list[Exchange]:
-        """Return the requests to imported certificates, by any of these methods or all."""
+        """Return the requests to imported certificates with one of these methods, or all."""
         found = [one for one in self.graph if COLLECTION in one.path.lower()]
         return [one for one in found if not methods or one.method in methods]
 
     @cached_property
     def uploads(self) -> list[Upload]:
-        """Return the records that were sent, the first hundred of them; another rule judges repetition."""
+        """Return the records that were sent, the first hundred of them; a rule of its own judges repetition."""
         sent = [one for one in self.on_records("POST", "PATCH") if isinstance(one.json(), dict)]
         return [self._upload(one) for one in sent[:_JUDGED]]
 
@@ -139,7 +139,7 @@ class ToolRun:
 
 @dataclass(frozen=True)
 class Finding:
-    """One observation: whether it conforms to the rule, what was seen, in which request (0: in none)."""
+    """One observation: whether it conforms to the rule, what was seen, and in which request (0: none)."""
 
     ok: bool
     text: str

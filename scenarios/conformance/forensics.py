@@ -1,4 +1,4 @@
-"""What a client really did to a PFX and its password, found out with the keys the lab holds. Pure.
+"""How a client really encrypted a PFX and its password, found out with the keys of the lab. Pure.
 
 Tries every key and every padding, whatever was declared. Source: sources.md#secret-fields.
 """
@@ -31,7 +31,7 @@ PROCESSED: Final = ("oaepSha256", "oaepSha384", "oaepSha512")
 
 @dataclass(frozen=True)
 class Password:
-    """What became of the password: the ciphertext, by which key and padding it opens, and its bytes. None: unknown."""
+    """An encrypted password: the ciphertext, the key and padding that open it, and its bytes. None: unknown."""
 
     ciphertext: bytes | None
     encoded_twice: bool = False
@@ -53,7 +53,7 @@ class Container:
     modern: bool = False
     encoded_twice: bool = False
     costly: str = ""
-    """Why it was not opened: what it would take too long to compute."""
+    """Why it was not opened: opening it would take too long."""
 
 
 def decoded(value: Any) -> bytes | None:
@@ -67,7 +67,7 @@ def decoded(value: Any) -> bytes | None:
 
 
 def _paddings() -> Iterator[tuple[str, padding.AsymmetricPadding]]:
-    """Yield every OAEP by its name: those with one hash first, then those that mix two, which some libraries make."""
+    """Yield every OAEP by its name: those with one hash first, then those that mix two, as some libraries do."""
     for name, algorithm in _HASHES.items():
         yield name, padding.OAEP(padding.MGF1(algorithm), algorithm, None)
     for name, algorithm in _HASHES.items():
@@ -109,14 +109,14 @@ def examine_password(value: Any, keys: Mapping[str, rsa.RSAPrivateKey], likely: 
 
 
 def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
-    """Return what a record's encryptedPfxBlob holds, opened by the first of the passwords that fits."""
+    """Return what a record's encryptedPfxBlob holds, opened with the first password that fits."""
     data = decoded(value)
     return Container() if data is None else _examined(data, tuple(passwords))
 
 
 @lru_cache(maxsize=256)
 def _examined(data: bytes, passwords: tuple[bytes, ...]) -> Container:
-    """Remember what many rules ask of one file: opening a PFX is made slow on purpose."""
+    """Cache what many rules ask about one file: opening a PFX is slow by design."""
     try:
         check_cost(data)
     except CostlyPkcs12 as costly:

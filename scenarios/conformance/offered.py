@@ -1,11 +1,11 @@
-"""What the command offers before anything of the conformance run is loaded: names of plans, rights of a tool."""
+"""What the command's help needs before the conformance code is loaded: names of plans, rights of a tool."""
 
 from typing import Final
 
 PLAN_NAMES: Final = ("import", "bulk", "update", "remove", "read", "connector", "device")
-"""The plans of plans.py, in their order."""
+"""The names of the plans in plans.py, in order."""
 
 READ_WRITE: Final = "DeviceManagementConfiguration.ReadWrite.All"
 READ_USERS: Final = "User.Read.All"
 RIGHTS: Final = (READ_WRITE, READ_USERS)
-"""What an import tool is said to need (sources.md#record-permissions)."""
+"""The rights that an import tool is documented to need (sources.md#record-permissions)."""

@@ -1,4 +1,4 @@
-"""What happens around a connector or devices under test: certificates are imported, the other parties do their part."""
+"""What happens around a connector or devices under test: certificates are imported, the lab plays the other parties."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,19 +36,19 @@ def _sound(stage: Stage) -> list[Delivery]:
 
 
 def all_delivered(stage: Stage) -> bool:
-    """Return whether every device has proved what it was sent and could be delivered."""
+    """Return whether every device has confirmed every certificate that could be delivered to it."""
     mine = _sound(stage)
     return bool(mine) and all(d.state is State.INSTALLED for d in mine)
 
 
 def all_removed(stage: Stage) -> bool:
-    """Return whether every device had its certificate and has it no more."""
+    """Return whether every device had its certificate and has removed it."""
     mine = deliveries(stage)
     return bool(stage.facts.get("installed")) and bool(mine) and all(d.state is State.REMOVED for d in mine)
 
 
 def all_failed(stage: Stage) -> bool:
-    """Return whether every device reported that it could not install."""
+    """Return whether every device reported a failed installation."""
     mine = deliveries(stage)
     return bool(mine) and all(d.state is State.FAILED for d in mine)
 
@@ -57,17 +57,17 @@ def all_failed(stage: Stage) -> bool:
 
 
 async def deliver(stage: Stage) -> None:
-    """Let a phone and a PC ask for three certificates, and install what the connector makes of them."""
+    """Let a phone and a PC request three certificates, and install the connector's results."""
     await _connected(stage)
     await _furnish(stage)
     await _serve_devices(stage)
-    # Nothing is due: how often does it ask for work?
+    # Nothing is due: the rule connector-polls counts how often the connector polls now.
     stage.facts["idle"] = stage.lab.clock.now()
     await asyncio.sleep(1.0)
 
 
 async def deliver_with_missing_key(stage: Stage) -> None:
-    """As `deliver`, with one record more that names a key which is not there."""
+    """As `deliver`, with one more record, which names a key that does not exist."""
     await _connected(stage)
     stage.world.keys.add(_MISSING)
     await _furnish(stage, bad_key=_MISSING)
@@ -77,7 +77,7 @@ async def deliver_with_missing_key(stage: Stage) -> None:
 
 
 async def deliver_with_wrong_key(stage: Stage) -> None:
-    """As `deliver`, with one record more whose password is encrypted to another key."""
+    """As `deliver`, with one more record, whose password is encrypted to another key."""
     await _connected(stage)
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     stage.world.keys.use(_FOREIGN, EncryptionKey(other, stage.lab.ksp.name, KEY_NAME))
@@ -105,7 +105,7 @@ async def _furnish(stage: Stage, bad_key: str | None = None) -> None:
 
 
 async def _serve_devices(stage: Stage) -> None:
-    """Let the devices come until the connector is through with what they asked for."""
+    """Let the devices check in until the connector has completed their requests."""
     settled = (State.INSTALLED, State.FAILED)
     while not all(d.state in settled for d in deliveries(stage)):
         for device in list(stage.lab.devices.values()):
@@ -117,7 +117,7 @@ async def _serve_devices(stage: Stage) -> None:
 
 
 async def _enrolled(stage: Stage) -> str:
-    """Wait for a device with a user; return the user's name."""
+    """Wait until a device with a user enrols; return the user's name."""
     cloud, tenant = stage.lab.cloud, stage.lab.operator.credentials.tenant_id
     await stage.lab.start_connector()
     for platform in PLATFORMS:
@@ -129,13 +129,13 @@ async def _enrolled(stage: Stage) -> str:
 
 
 async def let_install(stage: Stage) -> None:
-    """Import a certificate for the user of the device that enrols, and wait until it is proved to be there."""
+    """Import a certificate for the user of the device that enrols, and wait until the device confirms it."""
     await stage.put_record(stage.furnish(await _enrolled(stage)))
     await _until(lambda: all_delivered(stage))
 
 
 async def let_install_and_remove(stage: Stage) -> None:
-    """As `let_install`, then delete the record and wait until the certificate is gone."""
+    """As `let_install`, then delete the record and wait until the certificate is removed."""
     await let_install(stage)
     stage.facts["installed"] = True
     await stage.world.certificates.delete_records("mail")
@@ -143,7 +143,7 @@ async def let_install_and_remove(stage: Stage) -> None:
 
 
 async def let_fail(stage: Stage) -> None:
-    """Import a PFX with a password that does not open it, and wait until the device says so."""
+    """Import a PFX with a password that does not open it, and wait until the device reports it."""
     upn = await _enrolled(stage)
     stage.furnish(upn)
     stage.furnish(upn, name="other")

@@ -1,4 +1,4 @@
-"""The plans: what a kind of tool is run through, module by module, each with a right or a deliberately wrong server."""
+"""The plans: the modules that a kind of tool runs through, each against a right or a deliberately wrong server."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,10 +25,10 @@ Reached = Callable[[Stage], bool]
 class Module:
     """One run of the tool.
 
-    `prepare` furnishes the lab and sets the arguments. `reached`: whether what the tool was asked for is done.
-    `plain`: nothing is wrong, it must work. `passing`: what is wrong passes, so that it can be done in the end.
-    `drive`: what happens while a tool runs that ends when it is told to, as connectors do.
-    `unclear`: an answer leaves open what happened, so that a tool may say that it failed.
+    `prepare` sets up the lab and the arguments. `reached`: whether the tool has done what it was asked for.
+    `plain`: nothing is wrong, the tool must succeed. `passing`: the fault is transient, so the tool can still succeed.
+    `drive`: what happens while a tool runs that ends only when it is stopped, as connectors do.
+    `unclear`: an answer leaves open what happened, so that a tool may report a failure.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Plan:
-    """A kind of tool, and what it is run through. `arguments`: places its command line may have beside the common."""
+    """A kind of tool, and its modules. `arguments`: placeholders of its command line beyond the common ones."""
 
     name: str
     title: str
@@ -267,7 +267,7 @@ _REMOVE: Final = (
 
 
 def _read(stage: Stage) -> list[bool]:
-    """Return for each record that was to be read whether an answer in this run held it."""
+    """Return for each record that was to be read whether an answer in this run contained it."""
     answers = [
         part.answer.decode("utf-8", "replace").lower()
         for one in stage.seen
@@ -278,14 +278,14 @@ def _read(stage: Stage) -> list[bool]:
 
 
 def _all_read(stage: Stage) -> bool:
-    """Return whether all of the user's records were read, or the one record that was asked for by its thumbprint."""
+    """Return whether all of the user's records were read, or the one record that was requested by thumbprint."""
     wanted = stage.given[0].thumbprint
     one_asked = any(wanted in f"{one.path}?{one.query}".lower() for one in stage.seen)
     return _read(stage)[0] if one_asked else all(_read(stage))
 
 
 def _some_read(stage: Stage) -> bool:
-    """Return whether any record was read: whether the others were too is the matter of a rule of its own."""
+    """Return whether any record was read: a rule of its own judges whether all were."""
     return any(_read(stage))
 
 

@@ -38,7 +38,7 @@ def _broken(judgement: Judgement) -> list[Verdict]:
 
 
 def _ticks(text: str) -> Markup:
-    """Return a text in which whatever is between backticks is code."""
+    """Return a text as HTML in which text between backticks is code."""
     parts = str(text).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 and number < len(parts) - 1 else part
@@ -51,7 +51,7 @@ def print_judgement(console: Console, judgement: Judgement) -> None:
     for one in _broken(judgement):
         print_box(console, _box(one))
         for cited in one.rule.fact.cited:
-            # An address is not broken, so that it can be opened from the terminal.
+            # An address stays on one line, so that it can be opened from the terminal.
             begin = f"{_title(one)}: source " if is_plain(console) else "  source  "
             console.print(Text(f"{begin}{cited}", style="dim"), soft_wrap=True)
     counts_of_groups, outcomes = [], ("PASS", "FAIL", "WARNING", "NOT EXERCISED")
@@ -105,7 +105,7 @@ def junit(judgement: Judgement) -> bytes:
 
 
 def html(judgement: Judgement, when: str) -> str:
-    """Return one page with everything in it: verdicts first, each with its evidence, then request by request.
+    """Return one page: the verdicts with their evidence, then every request.
 
     No script, no font and no picture from elsewhere; what a tool leaked is left out too (`scrub`).
     """
@@ -129,7 +129,7 @@ def html(judgement: Judgement, when: str) -> str:
 
 
 def _summary(judgement: Judgement) -> str:
-    """Return the verdict in a sentence without its end."""
+    """Return the verdict as a sentence without a full stop."""
     fails = [one for one in judgement.verdicts if one.fails]
     if fails and all(one.unexpected for one in fails):
         return "The tool passes rules that it was expected to break"
@@ -155,7 +155,7 @@ def _module(run: ToolRun) -> dict[str, Any]:
 
 
 def _numbers(verdicts: Sequence[Verdict]) -> dict[tuple[str, int], list[str]]:
-    """Return, for each request that breaks a rule, the rules."""
+    """Return the broken rules for each request that breaks any."""
     found: dict[tuple[str, int], list[str]] = {}
     for one in verdicts:
         if one.outcome in ("FAIL", "WARNING"):

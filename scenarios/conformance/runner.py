@@ -1,4 +1,4 @@
-"""Runs a tool through a plan, on as many labs at once as it has jobs, and judges what it did."""
+"""Runs a tool through a plan, on one lab for each parallel job, and judges what it did."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ Progress = Callable[[Module, ToolRun], None]
 
 
 async def open_stage(stack: AsyncExitStack, rights: Sequence[str], keys: KeyPool) -> Stage:
-    """Return a lab for a tool under test; it is closed with the stack."""
+    """Return a lab for a tool under test; the stack closes it."""
     place = Path(stack.enter_context(TemporaryDirectory(prefix="pfxlab-conformance-")))
     lay_out(place / "lab")
     lab, recorder = Lab(place / "lab", Config()), Recorder()
@@ -43,11 +43,11 @@ async def open_stage(stack: AsyncExitStack, rights: Sequence[str], keys: KeyPool
 
 
 class NotPlayed(Exception):
-    """A module could not be played, by no fault of the tool's answers: it did not start, or the lab failed."""
+    """A module could not be run, for a reason that says nothing about the tool: it did not start, or the lab failed."""
 
 
 async def play(stage: Stage, plan: Plan, module: Module, tool: Tool | Service) -> ToolRun:
-    """Run the tool in one module; the lab is as new before.
+    """Run the tool in one module; the lab is reset before.
 
     Raises:
         NotPlayed: the tool could not be started, or the lab failed.
@@ -107,7 +107,7 @@ async def run(
     keys = await asyncio.to_thread(key_pool)
 
     async def worker(stage: Stage) -> None:
-        # All workers draw from one iterator: who is done takes the next.
+        # All workers take modules from one iterator, so that none is idle while one is left.
         for module in waiting:
             timed = module if seconds is None else replace(module, seconds=seconds)
             runs[module.name] = await play(stage, plan, timed, tool)
@@ -119,7 +119,7 @@ async def run(
         try:
             await asyncio.gather(*workers)
         finally:
-            # One that fails ends the others, and they their tools.
+            # If one fails, the others are cancelled, and stop their tools.
             for task in workers:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)

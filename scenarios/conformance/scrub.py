@@ -1,4 +1,4 @@
-"""Takes secrets and unprintable characters out of whatever is told about a tool. Pure."""
+"""Removes secrets and unprintable characters from everything that is reported about a tool. Pure."""
 
 import base64
 import re
@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 
 _SHORTEST: Final = 6
-"""Characters; what is shorter would be found in innocent words too."""
+"""Shortest secret, in characters: shorter ones would match harmless text too."""
 
 _SHAPES: Final = (
     (
@@ -18,20 +18,20 @@ _SHAPES: Final = (
     (re.compile(r"eyJ[\w-]{10,}\.[\w-]+\.?[\w-]*"), "token"),
 )
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Control characters, which terminals obey and XML refuses, and halves of characters."""
+"""Control characters, which terminals interpret and XML forbids, and lone surrogates."""
 
 
 class Scrub:
     """Replaces secrets by their names, in every form in which tools send them, and whatever looks like a key."""
 
     def __init__(self, held: Iterable[tuple[str, str | None]]) -> None:
-        """Take names and secrets; what is empty or very short is left alone."""
+        """Take names and secrets; empty and very short ones are ignored."""
         named: dict[str, str] = {}
         for name, secret in held:
             if secret is not None and len(secret) >= _SHORTEST:
                 named |= dict.fromkeys(forms(secret), name)
         self._names = named
-        # The longest first: one form may be a part of another.
+        # The longest first: one form may contain another.
         self._found = re.compile("|".join(map(re.escape, sorted(named, key=len, reverse=True)))) if named else None
 
     def __call__(self, text: str) -> str:

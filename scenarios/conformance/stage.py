@@ -1,4 +1,4 @@
-"""Sets a lab up for a tool under test, lets it run once, and gathers the evidence."""
+"""Sets up a lab for a tool under test, runs the tool once, and collects the evidence."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ _LAST_REQUESTS: Final = 0.1
 
 @dataclass
 class Stage:
-    """One lab on which modules are played, one after the other."""
+    """A lab on which modules run, one after the other."""
 
     world: World
     recorder: Recorder
@@ -216,14 +216,14 @@ class Stage:
     async def play(
         self, tool: Tool, module: str, seconds: float, judged: Callable[["Stage"], Mapping[str, Any]]
     ) -> ToolRun:
-        """Run the tool once and return the evidence; `judged` adds facts about what it left behind."""
+        """Run the tool once and return the evidence; `judged` adds facts about the records it left."""
         cloud = self.lab.cloud
         before, began = self.records(), cloud.journal.count()
         self.recorder.take()
         arguments = {**self.common(), **self.arguments}
         ended = await tool(arguments, self.variables(), seconds)
         entries = cloud.journal.entries(limit=1_000_000)[began:]
-        # Requests that the tool left behind unanswered end within a moment, and belong to this run.
+        # Requests still in progress when the tool ends finish within a moment, and belong to this run.
         await asyncio.sleep(_LAST_REQUESTS)
         exchanges = self.recorder.take()
         self.facts["output_seen"] = ended.output_seen

@@ -1,4 +1,4 @@
-"""A tool under test: a command line with places for arguments, run once or until it is stopped."""
+"""A tool under test: a command line with placeholders, run once or until it is stopped."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,10 @@ from difflib import get_close_matches
 from typing import Final, Protocol, Self
 
 _STOP_SECONDS: Final = 15.0
-"""What a tool that is told to end has for it."""
+"""Seconds that a tool has to end after SIGTERM."""
 
 _LAST_WORDS: Final = 0.5
-"""How long the output of a command is waited for that has ended, seconds: what it left behind may hold it open."""
+"""Seconds to wait for the output of a command that has ended: a process it left behind may keep the pipe open."""
 
 _OUTPUT_KEPT: Final = 1024 * 1024
 _PIECE: Final = 64 * 1024
@@ -22,7 +22,7 @@ _PIECE: Final = 64 * 1024
 
 @dataclass(frozen=True)
 class Ended:
-    """How a tool ended: exit code (None: it had to be stopped), and what it printed on either stream, where seen."""
+    """How a tool ended: exit code (None: it had to be stopped), and what it printed on each stream, if captured."""
 
     exit_code: int | None
     output: str = field(repr=False)
@@ -30,7 +30,7 @@ class Ended:
 
 
 class Tool(Protocol):
-    """Something that can be run: a command line with places for arguments, or a function."""
+    """Something that can be run: a command line with placeholders, or a function."""
 
     async def __call__(self, arguments: Mapping[str, str], variables: Mapping[str, str], seconds: float) -> Ended:
         """Run once with arguments by name and environment variables, at most so many seconds."""
@@ -41,7 +41,7 @@ class Running(Protocol):
     """A tool that runs until it is stopped."""
 
     async def stop(self) -> Ended:
-        """Tell it to end, and return how it did."""
+        """Ask it to end, and return how it ended."""
         ...
 
 
@@ -62,7 +62,7 @@ class _Output:
 
     @classmethod
     async def from_pipe(cls, read_end: int) -> Self:
-        """Return the reader of a pipe, which it closes in the end."""
+        """Return a reader of a pipe; it closes the pipe."""
         loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
         pipe = os.fdopen(read_end, "rb", buffering=0)
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
@@ -75,7 +75,7 @@ class _Output:
             self._left_out += len(piece[room:])
 
     async def end(self) -> str:
-        """Return what was printed, once the stream has ended or a moment has gone by."""
+        """Return what was printed, once the stream has ended or after a moment."""
         await asyncio.wait([self._reading], timeout=_LAST_WORDS)
         self._reading.cancel()
         self._transport.close()
@@ -91,7 +91,7 @@ class _Process:
     output: _Output
 
     async def wait(self, seconds: float) -> Ended:
-        """Wait for its end; what does not end in time, and what it leaves behind, is killed."""
+        """Wait for its end; kill it if it does not end in time, and any process it leaves behind."""
         code: int | None = None
         try:
             code = await asyncio.wait_for(self.process.wait(), seconds)
@@ -103,28 +103,28 @@ class _Process:
         return Ended(code, await self.output.end())
 
     async def stop(self) -> Ended:
-        """Send SIGTERM to its process group and wait; what does not end is killed."""
+        """Send SIGTERM to its process group and wait; kill processes that do not end."""
         self._signal(signal.SIGTERM)
         return await self.wait(_STOP_SECONDS)
 
     def _signal(self, number: signal.Signals) -> None:
-        # The group stays until its last process has ended, and its number with it.
+        # The group, and its number, exist until its last process has ended.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
 
 class MissingArgument(ValueError):
-    """A command line has a place for an argument that the plan does not give; the text names those it gives."""
+    """A command line has a placeholder that the plan does not fill; the text names those it fills."""
 
 
 @dataclass(frozen=True)
 class CommandTool:
-    """A command line, each word with `{name}` places."""
+    """A command line whose words may contain `{name}` placeholders."""
 
     words: Sequence[str]
 
     def filled(self, arguments: Mapping[str, str]) -> list[str]:
-        """Return the command line with its places filled; braces around other names are left alone.
+        """Return the command line with its placeholders filled; braces around other names stay as they are.
 
         Raises:
             MissingArgument: a place of a known name that this plan does not give, or a name mistyped.
@@ -163,7 +163,7 @@ class CommandTool:
         return await (await self._start(arguments, variables)).wait(seconds)
 
     async def _start(self, arguments: Mapping[str, str], variables: Mapping[str, str]) -> _Process:
-        # With a pipe of asyncio's own, the end of a command would come only when all its children have let go of it.
+        # With a pipe of asyncio's own, the end of a command would be seen only when all its children have closed it.
         read_end, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -208,4 +208,4 @@ ARGUMENTS: Final = {
     "proxy_url": "the lab's CONNECT proxy, for tools with built-in hosts",
     "ready_file": "the lab's ready file",
 }
-"""Place in a command line → what it is filled with."""
+"""Placeholder → what replaces it."""

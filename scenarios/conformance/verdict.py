@@ -13,7 +13,7 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True)
 class Seen:
-    """A finding in the module it was made in. `others`: further modules in which the same was seen."""
+    """A finding with its module. `others`: further modules with the same finding."""
 
     module: str
     ok: bool
@@ -23,7 +23,7 @@ class Seen:
 
     @property
     def elsewhere(self) -> str:
-        """Return a text on the other modules, empty when there are none."""
+        """Return a text about the other modules, empty if there are none."""
         return f" (also in {', '.join(self.others)})" if self.others else ""
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def headline(self) -> str:
-        """Return what is wrong where the rule is broken, else the rule."""
+        """Return what is wrong if the rule is broken, else the rule."""
         return self.rule.broken if self.outcome in ("FAIL", "WARNING") else self.rule.sentence
 
     @property
@@ -106,7 +106,7 @@ class Judgement:
 
 
 def judge(rule: Rule, runs: Iterable[ToolRun], skipped: Sequence[str] = ()) -> Verdict:
-    """Return the outcome of a rule over all runs; broken once is broken."""
+    """Return the outcome of a rule over all runs; it is broken if one run breaks it."""
     if rule.modules and set(rule.modules) <= set(skipped):
         return Verdict(rule, "SKIPPED")
     seen = [Seen(run.module, one.ok, run.scrub(one.text), one.exchange) for run in runs for one in _findings(rule, run)]
@@ -124,7 +124,7 @@ def _findings(rule: Rule, run: ToolRun) -> list[Finding]:
 
 
 def _distinct(seen: Sequence[Seen]) -> list[Seen]:
-    """Return the first of those that say the same, a few of them."""
+    """Return a few findings, those with the same text merged into the first."""
     found: dict[str, list[Seen]] = {}
     for one in seen:
         found.setdefault(one.text, []).append(one)

@@ -14,12 +14,12 @@ from pfxlab.emulator.store.delivery_states import State
 from pfxlab.scenarios.lab.lab import Lab
 
 _CONNECTORS = -1
-"""Stands for the connectors on the agenda; devices have their number. At one moment connectors come first."""
+"""The connectors' number on the agenda: below that of any device, so that they come first at the same moment."""
 
 
 @dataclass(frozen=True)
 class CheckIn:
-    """One check-in that took place: when, which device, how many messages it sent, or why it failed."""
+    """A check-in: when, which device, how many messages it sent, or why it failed."""
 
     time: datetime
     device: str
@@ -28,7 +28,7 @@ class CheckIn:
 
 
 def due(lab: Lab, device: Device, after: datetime) -> datetime | None:
-    """Return when a device checks in next: by its own schedule, Apple devices when the service pushes.
+    """Return when a device checks in next by its schedule; Apple devices do when the service sends a push.
 
     None for a device that has left management.
     """
@@ -40,12 +40,12 @@ def due(lab: Lab, device: Device, after: datetime) -> datetime | None:
 
 
 async def pass_time(lab: Lab, step: timedelta, devices: Sequence[Device] | None = None) -> list[CheckIn]:
-    """Move the lab's clock forward; return the check-ins of the devices, all unless named, that fell into that time.
+    """Move the lab's clock forward; return the check-ins of the devices in that time, of all devices unless named.
 
-    The clock stands still afterwards. After each check-in connectors finish what it asked for.
+    The clock is frozen afterwards. After each check-in, connectors process what it requested.
     """
     lab.clock.freeze()
-    end, took_place = lab.clock.now() + step, []
+    end, check_ins = lab.clock.now() + step, []
     taking_part = list(lab.devices.values()) if devices is None else list(devices)
     agenda = [
         (moment, n) for n, one in enumerate(taking_part) if (moment := due(lab, one, lab.clock.now())) is not None
@@ -58,30 +58,30 @@ async def pass_time(lab: Lab, step: timedelta, devices: Sequence[Device] | None 
             await lab.connectors_work()
             continue
         heapq.heappop(agenda)
-        took_place.append(await check_in(lab, taking_part[number]))
+        check_ins.append(await check_in(lab, taking_part[number]))
         again = due(lab, taking_part[number], moment)
         if again is not None:
             heapq.heappush(agenda, (again, number))
     lab.clock.freeze(end)
     await lab.connectors_work()
-    return took_place
+    return check_ins
 
 
 async def pass_time_seldom(lab: Lab, step: timedelta, every: timedelta) -> list[CheckIn]:
-    """Move the clock forward as `pass_time`, with devices that are switched on now and then only, all at once."""
+    """Move the clock forward as `pass_time`; the devices are mostly off, and all check in together at an interval."""
     lab.clock.freeze()
-    end, took_place = lab.clock.now() + step, []
+    end, check_ins = lab.clock.now() + step, []
     while (moment := lab.clock.now() + every) <= end:
         lab.clock.freeze(moment)
         await lab.connectors_work()
-        took_place += [await check_in(lab, device) for device in list(lab.devices.values()) if device.managed]
+        check_ins += [await check_in(lab, device) for device in list(lab.devices.values()) if device.managed]
     lab.clock.freeze(end)
     await lab.connectors_work()
-    return took_place
+    return check_ins
 
 
 def _next(lab: Lab, agenda: list[tuple[datetime, int]]) -> tuple[datetime, int] | None:
-    """Return what comes next: the first check-in, or work for connectors before it."""
+    """Return the next event: the first check-in, or work for connectors that is due no later."""
     work = lab.cloud.deliveries.next_due(lab.clock.now()) if lab.connectors() else None
     first = agenda[0] if agenda else None
     if work is not None and (first is None or work <= first[0]):
@@ -90,7 +90,7 @@ def _next(lab: Lab, agenda: list[tuple[datetime, int]]) -> tuple[datetime, int] 
 
 
 async def check_in(lab: Lab, device: Device) -> CheckIn:
-    """Let a device check in now, and connectors do what that asks for."""
+    """Let a device check in now, and connectors process what it requested."""
     now, name = lab.clock.now(), device.hardware.device_name
     try:
         messages = await lab.check_in(device)
@@ -102,31 +102,31 @@ async def check_in(lab: Lab, device: Device) -> CheckIn:
 
 
 async def settle(lab: Lab, most: int = 20) -> int:
-    """Let everything happen that is due at the present moment; return how many check-ins that took.
+    """Do everything that is due now; return how many check-ins that took.
 
-    Devices that the service has something for are woken as by a push, connectors work, until nothing is left to do
-    or nothing changes any more. No time passes.
+    Devices for which the service has work check in as after a push, and connectors process requests, until nothing is
+    left to do or nothing changes any more. No time passes.
     """
-    came = 0
+    check_ins = 0
     await lab.connectors_work()
     for _ in range(most):
-        before, waiting = _picture(lab), _waiting(lab)
+        before, waiting = _progress(lab), _waiting(lab)
         for name in waiting:
-            came += 1
-            # One that cannot come now comes again when it can.
+            check_ins += 1
+            # A device that cannot check in now does so by its schedule.
             with contextlib.suppress(SessionFailed):
                 await lab.check_in(lab.devices[name])
         await lab.connectors_work()
-        if not waiting or _picture(lab) == before:
+        if not waiting or _progress(lab) == before:
             break
-    return came
+    return check_ins
 
 
 _FOR_DEVICE = (State.WANTED, State.READY, State.OFFERED, State.REMOVING)
 
 
 def _waiting(lab: Lab) -> list[str]:
-    """Return the names of devices that the service has something for."""
+    """Return the names of devices for which the service has work."""
     cloud = lab.cloud
     return [
         name
@@ -139,7 +139,7 @@ def _waiting(lab: Lab) -> list[str]:
     ]
 
 
-def _picture(lab: Lab) -> list[dict[str, object]]:
-    """Return what check-ins and connectors change: where nothing changes, coming again would be no use."""
+def _progress(lab: Lab) -> list[dict[str, object]]:
+    """Return the state that check-ins and connectors change; if it stays the same, another round would be useless."""
     cloud = lab.cloud
     return cloud.deliveries.progress() + cloud.commands.progress()

@@ -1,6 +1,6 @@
-"""A whole lab in the hands of a test. Every method works from ordinary and, awaited through `aio`, from async tests.
+"""A whole lab for a test. Every method works from ordinary tests and, awaited through `aio`, from async tests.
 
-Methods that stand for a verb (emulator/lab/verbs.py) have its arguments and its docs; `do` carries out any verb.
+Methods that carry out a verb (emulator/lab/verbs.py) have its arguments and its docs; `do` carries out any verb.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ class DeviceHandle:
     name: str
 
     def has(self, certificate: "Certificate | str") -> Finding:
-        """Say whether the device holds a certificate, by itself or by name or thumbprint; and if not, why."""
+        """Say whether the device holds a certificate, given itself, its name or its thumbprint; and if not, why."""
         return self.lab.run(self.lab.has(self.name, certificate))
 
     def holds(self) -> list[str]:
-        """Return the names, or thumbprints, of what the device holds."""
+        """Return the names, or thumbprints, of the certificates that the device holds."""
         return self.lab.run(self.lab.held_by(self.name))
 
     def check_in(self) -> int:
@@ -74,7 +74,7 @@ class Awaited:
 
 
 class TestLab:
-    """A whole lab in the hands of a test. Time stands still until it is told to pass."""
+    """A whole lab for a test. Its clock is frozen; `advance` lets time pass."""
 
     __test__ = False
 
@@ -92,22 +92,22 @@ class TestLab:
     # How verbs reach the lab's own thread
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what a coroutine returns that runs in the lab's thread."""
+        """Run a coroutine in the lab's thread; return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def call(self, work: Callable[[], T]) -> T:
-        """Return what a function returns that runs in the lab's thread."""
+        """Call a function in the lab's thread; return its result."""
 
         async def called() -> T:
             return work()
 
         return self.run(called())
 
-    # Where tools find it
+    # Addresses and credentials for tools
 
     @property
     def url(self) -> str:
-        """Return the address of Graph, sign-in and all the rest: `https://localhost:port`."""
+        """Return the address of Graph, sign-in and everything else: `https://localhost:port`."""
         return self.world.lab.emulator.origin
 
     @property
@@ -127,7 +127,7 @@ class TestLab:
         """Return the password of a user of the lab."""
         return self.world.lab.password_of(upn)
 
-    # What is in it
+    # What is in the lab
 
     @verb("user")
     def add_user(self, upn: str) -> str:
@@ -144,7 +144,7 @@ class TestLab:
     def add_device(
         self, name: str = "phone", platform: str = "ios", user: str | None = None, os_version: str | None = None
     ) -> DeviceHandle:
-        """The lab's own user has it unless another is named."""
+        """Its user is the lab's own unless another is given."""
         self.run(self.world.devices.enroll(name, platform, user or self.user, os_version))
         return DeviceHandle(self, name)
 
@@ -152,7 +152,7 @@ class TestLab:
         """Return a device by its name.
 
         Raises:
-            Unknown: there is none.
+            Unknown: there is no device with that name.
 
         """
         self.call(lambda: self.world.devices.get(name))
@@ -172,7 +172,7 @@ class TestLab:
         chain: bool = False,
         password: str = "",
     ) -> Certificate:
-        """It is not imported by this. The lab's own user has it unless another is named; it began a day ago."""
+        """It is not imported yet. Its user is the lab's own unless another is given; by default it began a day ago."""
         days = (read_duration(lasts) if isinstance(lasts, str) else lasts).days
         starts = read_moment(begins) if isinstance(begins, str) else begins
         scheme, legacy = PaddingScheme[padding], PFX_ENCRYPTIONS[pfx]
@@ -185,11 +185,11 @@ class TestLab:
 
     @verb("import")
     def import_certificate(self, certificate: "Certificate | str", **changes: Any) -> str:
-        """Return the record's id, or an empty text where `refused` was expected.
+        """Return the record's id, or an empty text if the refusal that `refused` names was expected.
 
         Raises:
-            AssertionError: it was refused, with the true reason, or was not as `refused` says.
-            ValueError: an argument that there is not.
+            AssertionError: it was refused, with the true reason; or it was not refused as `refused` says.
+            ValueError: an unknown argument.
 
         """
         name = certificate if isinstance(certificate, str) else certificate.name
@@ -214,13 +214,13 @@ class TestLab:
         excluded: Sequence[str] = (),
         **properties: Any,
     ) -> str:
-        """`properties` are the `settings`. Return its id."""
+        """`properties` become the `settings`. Return its id."""
         shown = name or f"{platform} {purpose}"
         return self.run(self.world.profiles.create(shown, platform, purpose, list(groups), list(excluded), properties))
 
     @verb("assign")
     def assign(self, profile: str, groups: Sequence[str] = (), excluded: Sequence[str] = ()) -> None:
-        """Profile and groups by their names."""
+        """Profile and groups are given by name."""
         self.run(self.world.profiles.assign(profile, list(groups), list(excluded)))
 
     def do(self, name: str, given: Any = None, /, **arguments: Any) -> str:
@@ -229,8 +229,8 @@ class TestLab:
         `lab.do("check_in", "phone")`, `lab.do("lock", device="phone", locked=True)`.
 
         Raises:
-            VerbFailed: it could not be done, or something is not as expected.
-            ValueError: no such verb, or not with these arguments.
+            VerbFailed: it failed, or an expectation was not met.
+            ValueError: an unknown verb, or arguments that it does not take.
 
         """
         wanted = arguments or given
@@ -271,13 +271,13 @@ class TestLab:
         return self.world.lab.clock.now()
 
     def set_clock(self, moment: "datetime | str") -> None:
-        """Put the clock; nothing happens in between."""
+        """Set the clock; nothing happens in between."""
         at = read_moment(moment) if isinstance(moment, str) else read_moment(moment.isoformat())
         self.call(lambda: self.world.lab.clock.set(at))
 
     @verb("pass")
     def advance(self, time: "timedelta | str", check_in_every: "timedelta | str | None" = None) -> list[str]:
-        """Return who checked in."""
+        """Return the names of the devices that checked in."""
         span = read_duration(time) if isinstance(time, str) else time
         every = read_duration(check_in_every) if isinstance(check_in_every, str) else check_in_every
         return [came.device for came in self.run(self.world.pass_time(span, every))]
@@ -290,7 +290,7 @@ class TestLab:
     @verb("fault")
     @contextlib.contextmanager
     def fault(self, kind: str, **settings: Any) -> Iterator[Callable[[], int]]:
-        """It holds for a `with` block; what that gives returns how often the fault struck."""
+        """It lasts for a `with` block, which yields a function that returns how often the fault struck."""
         block = self.world.faults.during(kind, **settings)
         struck = self.call(block.__enter__)
         try:
@@ -301,7 +301,7 @@ class TestLab:
     @verb("switches")
     @contextlib.contextmanager
     def switches(self, **values: Any) -> Iterator[None]:
-        """They have these values for a `with` block."""
+        """They keep these values for a `with` block."""
         cloud = self.world.lab.cloud
         before = cloud.config.switches
         self.call(lambda: self.world.set_switches(**values))
@@ -320,15 +320,15 @@ class TestLab:
         return self.run(self.world.take())
 
     def restore(self, state: Snapshot) -> None:
-        """Bring the whole lab back to a state."""
+        """Restore the whole lab to a state."""
         self.run(self.world.restore(state))
 
     def reset(self) -> None:
-        """Bring the whole lab back to its beginning; takes a few milliseconds."""
+        """Reset the whole lab to its initial state; takes a few milliseconds."""
         self.run(self.world.reset())
         self.call(self.world.forget)
         self.graph = self._graph()
 
     def idle_faults(self) -> list[Planned]:
-        """Return the faults that never struck: what they were meant for did not happen."""
+        """Return the faults that never struck, because no request or check-in matched them."""
         return self.call(self.world.faults.idle)

@@ -95,7 +95,7 @@ def run(
     scenarios = list(catalogue().values()) if every else _found(names)
     console = terminal.console(quiet=as_json)
     began = time.perf_counter()
-    runs = runner.run_all(scenarios, seed, _progress(console), lambda one: _tell(console, one), strict=strict)
+    runs = runner.run_all(scenarios, seed, _progress(console), lambda one: _print_result(console, one), strict=strict)
     if junit is not None:
         junit.write_bytes(_junit(runs))
     written = [] if bundles is None else _write_bundles(bundles, runs)
@@ -116,7 +116,7 @@ def _progress(console: Console) -> Callable[[Scenario], Callable[[str], None]]:
     return begun
 
 
-def _tell(console: Console, one: Run) -> None:
+def _print_result(console: Console, one: Run) -> None:
     console.print(f"          [{_COLOURS[one.outcome]}]{one.outcome}[/] {escape(one.why)}", soft_wrap=True)
     for fault in one.idle_faults:
         console.print(f"          [yellow]never struck:[/] {fault}", soft_wrap=True)

@@ -59,7 +59,7 @@ def _ask(context: click.Context, method: str, path: str, body: Any = None, place
     return answer
 
 
-def _tell(context: click.Context, *lines: str) -> None:
+def _say(context: click.Context, *lines: str) -> None:
     if not context.obj[1]:
         for line in lines:
             click.echo(printable(line))
@@ -88,11 +88,11 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
     came = answer.get("checkIns", [])
     for one in came:
         failed = f"failed: {one['failed']}" if one["failed"] else counted(one["messages"], "message")
-        _tell(context, f"{one['time'][:19]}  {one['device']}  {failed}")
+        _say(context, f"{one['time'][:19]}  {one['device']}  {failed}")
     still = ", frozen until `pfxlab world clock --resume`" if answer["frozen"] else ""
-    _tell(context, f"{_to_the_second(answer['time'])}{still}")
+    _say(context, f"{_to_the_second(answer['time'])}{still}")
     if came:
-        _tell(context, "Next: pfxlab explain --user UPN says what has arrived.")
+        _say(context, "Next: pfxlab explain --user UPN says what has arrived.")
 
 
 @world.command()
@@ -101,9 +101,9 @@ def clock(context: click.Context, advance: str | None, moment: str | None, *, fr
 def faults(context: click.Context, *, clear: bool) -> None:
     """List planned faults, with how often each matched and struck."""
     for one in _ask(context, "DELETE" if clear else "GET", "/faults")["faults"]:
-        _tell(context, f"{one['id']}  {one['kind']}  matched {one['fitted']}, struck {one['struck']}")
+        _say(context, f"{one['id']}  {one['kind']}  matched {one['fitted']}, struck {one['struck']}")
     if clear:
-        _tell(context, "All faults are removed.")
+        _say(context, "All faults are removed.")
 
 
 @world.command()
@@ -119,7 +119,7 @@ def do(context: click.Context, file: Path) -> None:
     if not isinstance(steps, list):
         stop(USAGE, f"{file}: expected a list of steps, got {type(steps).__name__}")
     for step in _ask(context, "POST", "/seed", {"steps": steps}, f"{file}: ")["done"]:
-        _tell(context, step)
+        _say(context, step)
 
 
 @world.command()
@@ -128,7 +128,7 @@ def reset(context: click.Context) -> None:
     """Reset the whole lab to its initial state."""
     answer = _ask(context, "POST", "/reset")
     now = _to_the_second(answer["time"])
-    _tell(context, f"Reset to the initial state in {answer['milliseconds']} ms; the lab's time is {now}.")
+    _say(context, f"Reset to the initial state in {answer['milliseconds']} ms; the lab's time is {now}.")
 
 
 def _typed(schema: Mapping[str, Any], text: str) -> Any:
@@ -173,11 +173,11 @@ def _usage_of(verb: Verb) -> str:
 def _carry_out(context: click.Context, verb: Verb, words: Sequence[str]) -> None:
     given, own = _given(verb, words), verb.endpoint
     if own is None:
-        _tell(context, _ask(context, "POST", f"/do/{verb.name}", given)["done"])
+        _say(context, _ask(context, "POST", f"/do/{verb.name}", given)["done"])
         return
     body = None if own.body is None else given if isinstance(given, dict) else {"name": given}
     answer = _ask(context, own.method, own.path.format(name=quote(str(given), safe="")), body)
-    _tell(context, _SHOWN[verb.name](answer, given))
+    _say(context, _SHOWN[verb.name](answer, given))
 
 
 def _shown_settle(answer: Any, _: Any) -> str:

@@ -201,14 +201,14 @@ def _run(plan: LoadPlan, options: "Options", folder: Path, console: Console) -> 
     table = _Table(plan)
     live = Live(console=console, transient=True, refresh_per_second=2) if not terminal.is_plain(console) else None
 
-    def hear(sample: dict[str, Any]) -> None:
+    def show_sample(sample: dict[str, Any]) -> None:
         if live is not None:
             live.update(table.add(sample))
         elif sample["t"] % 5 == 4:
             console.print(_line(sample), highlight=False)
 
     with live or nullcontext():
-        return run.run(plan, options, folder, lambda text: console.print(text, highlight=False), hear)
+        return run.run(plan, options, folder, lambda text: console.print(text, highlight=False), show_sample)
 
 
 def _facts(plan: LoadPlan, ready_file: Path | None, against: str | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import click
 
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.commands import options, suggest
-from pfxlab.scenarios.commands.common import missing_for_load, tell
+from pfxlab.scenarios.commands.common import missing_for_load, print_result
 from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.load.capacity.model import (
     ARRIVALS,
@@ -117,7 +117,7 @@ def plan(
         + "\n"
         "Next: pfxlab load connector shows where one connector saturates against the lab's service."
     )
-    tell(result, text, as_json=as_json)
+    print_result(result, text, as_json=as_json)
 
 
 def _text(tenant: Tenant, rates: Rates, answer: Answer, options: dict[int, Flow], max_queue: float) -> str:

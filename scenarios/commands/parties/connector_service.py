@@ -29,9 +29,9 @@ from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
     VERDICT_FAILED,
+    print_result,
     secret,
     stop,
-    tell,
 )
 from pfxlab.scenarios.commands.parties.keys import installed, refusals
 from pfxlab.scenarios.commands.ready_file import ready_facts
@@ -86,7 +86,7 @@ def enroll_(
             place.rmdir()
         stop(COULD_NOT_RUN, f"The connector could not enrol: {error}")
     text = f"Enrolled as {made.connector_id}.\nNext: pfxlab connector run --data {place} --keys DIR"
-    tell({"connectorId": made.connector_id, "folder": str(place)}, text, as_json=as_json)
+    print_result({"connectorId": made.connector_id, "folder": str(place)}, text, as_json=as_json)
 
 
 def _enrolled(place: Path) -> identity.Identity:
@@ -190,7 +190,7 @@ def status(data: Path | None, as_json: bool) -> None:
     shown += [f"Heartbeat: {heartbeat['time']} {heartbeat['text']}" if heartbeat else "No heartbeat yet."]
     shown += [f"  {name}: {number}" for name, number in sorted(counts.items())]
     shown += [f"Last: {last['time']} {last['name']}: {last['text']}" if last else "No events yet."]
-    tell(result, "\n".join(shown), as_json=as_json)
+    print_result(result, "\n".join(shown), as_json=as_json)
 
 
 def _logged(place: Path) -> Iterator[dict[str, Any]]:
@@ -221,6 +221,6 @@ def validate_(
             stop(USAGE, f"{path}: expected text, got other bytes")
     result = [{"line": one.line, "passed": one.passed, "text": one.text} for one in outcomes]
     lines = [f"{'Passed' if one.passed else 'Failed'}: {one.text}" for one in outcomes]
-    tell(result, "\n".join([*lines, f"Written to {path.with_name(RESULT_FILE)}."]), as_json=as_json)
+    print_result(result, "\n".join([*lines, f"Written to {path.with_name(RESULT_FILE)}."]), as_json=as_json)
     if not outcomes or not all(one.passed for one in outcomes):
         raise SystemExit(VERDICT_FAILED)

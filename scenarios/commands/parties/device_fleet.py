@@ -23,8 +23,8 @@ from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
     VERDICT_FAILED,
+    print_result,
     stop,
-    tell,
 )
 from pfxlab.scenarios.commands.ready_file import ready_facts
 from pfxlab.scenarios.parties.fleet import FleetUsers, key_source, open_fleet, plan
@@ -103,7 +103,7 @@ def enroll(
         + (f" --ready-file {ready_file}" if ready_file else "")
         + (f" --data {data}" if data else "")
     )
-    tell(shown, _say("enrolled", shown, step), as_json=as_json)
+    print_result(shown, _say("enrolled", shown, step), as_json=as_json)
     if shown["failed"]:
         raise SystemExit(VERDICT_FAILED)
 
@@ -135,7 +135,7 @@ def checkin(
     results = [_result(one) for one in _with_progress(work, quiet=as_json)]
     step = "pfxlab devices show" + (f" --data {data}" if data else "")
     lines = [_say("checked in", shown, step) for shown in results]
-    tell({"rounds": results}, "\n".join(lines), as_json=as_json)
+    print_result({"rounds": results}, "\n".join(lines), as_json=as_json)
     if any(shown["failed"] for shown in results):
         raise SystemExit(VERDICT_FAILED)
 
@@ -173,7 +173,7 @@ def show(name: str | None, data: Path | None, as_json: bool) -> None:
         damaged = list(map(str, device.store.damaged.values()))
         lines += [f"  DAMAGED  {problem}" for problem in damaged]
         result = {"name": name, "deviceId": device.identity.device_id, "certificates": held, "damaged": damaged}
-        tell(result, "\n".join(lines), as_json=as_json)
+        print_result(result, "\n".join(lines), as_json=as_json)
         return
     if as_json:
         click.echo(json.dumps([{**vars(one), **_holds(fleet, one)} for one in chosen], indent=2))

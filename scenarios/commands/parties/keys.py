@@ -19,7 +19,7 @@ from pfxlab.connector_sim.keys.software import PROVIDER_NAME
 from pfxlab.emulator.wire.files.damaged import Damaged
 from pfxlab.emulator.wire.files.key_pem import to_pem
 from pfxlab.scenarios.commands import options, suggest
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, stop, tell
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, NEW_FILE, USAGE, print_result, stop
 from pfxlab.scenarios.user_folder import data_folder
 
 P = ParamSpec("P")
@@ -122,7 +122,9 @@ def add(ksp: KeyStorageProvider, name: str, bits: str, make_exportable: bool, as
     text = (
         f"Created the key {name!r}, RSA-{bits}, in {ksp.name}.\nNext: pfxlab keys export-public --name {name!r} --out F"
     )
-    tell({"provider": ksp.name, "name": name, "bits": int(bits), "exportable": make_exportable}, text, as_json=as_json)
+    print_result(
+        {"provider": ksp.name, "name": name, "bits": int(bits), "exportable": make_exportable}, text, as_json=as_json
+    )
 
 
 @keys.command(name="list")
@@ -138,7 +140,7 @@ def list_(ksp: KeyStorageProvider, as_json: bool) -> None:
         | ({} if key.damaged is None else {"damaged": str(key.damaged)})
         for key in found
     ]
-    tell(shown, "\n".join(lines) or empty, as_json=as_json)
+    print_result(shown, "\n".join(lines) or empty, as_json=as_json)
 
 
 def _line(key: KeyInfo) -> str:
@@ -160,7 +162,7 @@ def export_public(ksp: KeyStorageProvider, name: str, path: Path, form: str, as_
     data = cng.public_blob(key) if form == "cng" else key.public_bytes(serialization.Encoding.PEM, spki)
     _write(path, data)
     text = f"Wrote the public key of {name!r} to {path}.\nNext: pfxlab pfx import --public-key {path} --name {name!r} …"
-    tell({"file": str(path), "format": form, "bytes": len(data)}, text, as_json=as_json)
+    print_result({"file": str(path), "format": form, "bytes": len(data)}, text, as_json=as_json)
 
 
 @keys.command(name="export-private")
@@ -178,7 +180,7 @@ def export_private(ksp: KeyStorageProvider, name: str, path: Path, form: str, as
         f"Wrote the private key of {name!r}, unencrypted, to {path}; only you may read it.\n"
         f"Next: on the other server pfxlab keys import --name {name!r} --file FILE, then delete the file."
     )
-    tell({"file": str(path), "format": form, "bytes": len(data)}, text, as_json=as_json)
+    print_result({"file": str(path), "format": form, "bytes": len(data)}, text, as_json=as_json)
 
 
 @keys.command(name="import")
@@ -192,7 +194,7 @@ def import_(ksp: KeyStorageProvider, name: str, path: Path, make_exportable: boo
     key = _read_private(path)
     ksp.store(name, key, exportable=make_exportable)
     text = f"Keeps {name!r}, RSA-{key.key_size}, in {ksp.name}.\nNext: delete {path}; it holds the key unencrypted."
-    tell({"provider": ksp.name, "name": name, "bits": key.key_size}, text, as_json=as_json)
+    print_result({"provider": ksp.name, "name": name, "bits": key.key_size}, text, as_json=as_json)
 
 
 @keys.command()
@@ -206,7 +208,7 @@ def remove(ksp: KeyStorageProvider, name: str, yes: bool, as_json: bool) -> None
     if not yes and not click.confirm(f"Delete the key {name!r} of {ksp.name} for good?"):
         stop(USAGE, "Nothing was deleted.")
     ksp.remove(name)
-    tell({"removed": name}, f"Deleted {name!r} from {ksp.name}.", as_json=as_json)
+    print_result({"removed": name}, f"Deleted {name!r} from {ksp.name}.", as_json=as_json)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -29,9 +29,9 @@ from pfxlab.scenarios.commands.common import (
     USAGE,
     VERDICT_FAILED,
     first_line,
+    print_result,
     secret,
     stop,
-    tell,
 )
 from pfxlab.scenarios.commands.parties.graph_access import token_file, with_client
 from pfxlab.scenarios.commands.parties.manifest import MANIFEST_COLUMNS
@@ -63,13 +63,15 @@ def token_set(
         stop(COULD_NOT_RUN, f"Sign-in was refused: {error}")
     kept = {"graph_url": graph_url, "ca_file": None if ca_file is None else str(ca_file.resolve()), "token": got}
     private_file.replace(token_file(), json.dumps(kept).encode())
-    tell({"token": "kept"}, f"Signed in; the token is stored in {token_file()}.\nNext: pfxlab pfx get", as_json=as_json)
+    print_result(
+        {"token": "kept"}, f"Signed in; the token is stored in {token_file()}.\nNext: pfxlab pfx get", as_json=as_json
+    )
 
 
 def token_remove(as_json: bool) -> None:
     """Do what the command says."""
     token_file().unlink(missing_ok=True)
-    tell({"token": "removed"}, "No token is stored.", as_json=as_json)
+    print_result({"token": "removed"}, "No token is stored.", as_json=as_json)
 
 
 def _public_key(path: Path) -> rsa.RSAPublicKey:
@@ -126,7 +128,7 @@ def _record(path: Path, password: str, upn: str, purpose: str, padding: str, key
 def base64_(path: Path, as_json: bool) -> None:
     """Do what the command says."""
     text = base64.b64encode(path.read_bytes()).decode("ascii")
-    tell({"base64": text}, text, as_json=as_json)
+    print_result({"base64": text}, text, as_json=as_json)
 
 
 def new(
@@ -144,7 +146,7 @@ def new(
 def user_id(upn: str, ready_file: Path | None, as_json: bool) -> None:
     """Do what the command says."""
     found = with_client(ready_file, lambda client: client.user_id(upn))
-    tell({"id": found}, found, as_json=as_json)
+    print_result({"id": found}, found, as_json=as_json)
 
 
 def _split(pairs: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -168,7 +170,7 @@ def get(users: tuple[str, ...], pairs: tuple[str, ...], ready_file: Path | None,
 
     found = with_client(ready_file, work)
     lines = [f"{r['userPrincipalName']}  {r['thumbprint']}  {r['intendedPurpose']}  {r['keyName']}" for r in found]
-    tell(found, "\n".join(lines) or "No records. Next: pfxlab pfx import", as_json=as_json)
+    print_result(found, "\n".join(lines) or "No records. Next: pfxlab pfx import", as_json=as_json)
 
 
 def remove(
@@ -201,7 +203,7 @@ def remove(
 
     removed, absent = with_client(ready_file, work)
     lines = [f"Removed {counted(len(removed), 'record')}.", *(f"NOT THERE {one}" for one in absent)]
-    tell({"removed": removed, "absent": absent}, "\n".join(lines), as_json=as_json)
+    print_result({"removed": removed, "absent": absent}, "\n".join(lines), as_json=as_json)
     if absent:
         raise SystemExit(VERDICT_FAILED)
 
@@ -220,13 +222,13 @@ def import_(
     async def work(client: GraphClient) -> list[ImportResult]:
         outcomes = []
         with terminal.stages(quiet=as_json) as stage:
-            hear = stage("importing")
+            report = stage("importing")
             async for outcome in import_all(
                 client, items, LabClock(), update=update, at_once=jobs, done=remembered.knows
             ):
                 remembered.note(outcome)
                 outcomes.append(outcome)
-                hear(len(outcomes), len(items))
+                report(len(outcomes), len(items))
         return outcomes
 
     outcomes = with_client(ready_file, work) if items else []
@@ -349,6 +351,6 @@ def _report(outcomes: list[ImportResult], failed: list[dict[str, str]], skipped:
         if failures
         else []
     )
-    tell(result, "\n".join(lines) or "Nothing to do.", as_json=as_json)
+    print_result(result, "\n".join(lines) or "Nothing to do.", as_json=as_json)
     if failures:
         raise SystemExit(VERDICT_FAILED)

@@ -1,7 +1,7 @@
 """A snapshot as a file: one archive, 0600, with a digest of every part.
 
-It holds the private keys of simulated devices and of the lab's connector. It is for the lab that took it; a bundle
-(scenarios/control/bundle.py) is what can be passed on.
+It holds the private keys of simulated devices and of the lab's connector. It is for the lab that took it; to pass a run
+on, make a bundle (scenarios/control/bundle.py).
 """
 
 import hashlib
@@ -86,16 +86,16 @@ class KeptSnapshots:
         self._folder = folder
 
     def names(self) -> list[str]:
-        """Return the names of what is kept."""
+        """Return the names of the snapshots."""
         return sorted(path.name.removesuffix(_ENDING) for path in self._folder.glob(f"*{_ENDING}"))
 
     def write(self, name: str, state: Snapshot) -> None:
-        """Keep a snapshot under a name; another of that name is replaced."""
+        """Save a snapshot under a name; an earlier one of that name is replaced."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         write(self._folder / f"{name}{_ENDING}", state)
 
     def read(self, name: str) -> Snapshot:
-        """Return the snapshot of a name.
+        """Return the snapshot with a name.
 
         Raises:
             BadSnapshot: there is none of that name, or it is damaged.
@@ -106,13 +106,13 @@ class KeptSnapshots:
         return read(self._folder / f"{name}{_ENDING}")
 
     def clear(self) -> None:
-        """Remove what is kept."""
+        """Remove all snapshots."""
         for name in self.names():
             (self._folder / f"{name}{_ENDING}").unlink()
 
 
 def _safe(files: dict[str, bytes]) -> dict[str, bytes]:
-    """Let files pass that lie in the lab's own folders."""
+    """Return the files if all lie in the lab's own folders."""
     for name in files:
         parts = Path(name).parts
         if not parts or parts[0] not in FOLDERS or ".." in parts:

@@ -19,7 +19,7 @@ FOLDERS: Final = ("devices", "connector", "connectors", "operator")
 
 @dataclass(frozen=True)
 class Names:
-    """What the names of a world stand for. Certificates from a file are what their `saved` told."""
+    """What the names of a world stand for. Certificates read from a file are in the form that `saved` returns."""
 
     certificates: Mapping[str, Any] = field(default_factory=dict, repr=False)
     profiles: Mapping[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Running:
-    """A connector that runs: name, how many requests it takes at once, whether its key store is its own."""
+    """A running connector: name, requests per lease, whether it has a key store of its own."""
 
     name: str
     batch: int
@@ -37,7 +37,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What `take` returned. `files`: path in the lab's folder → content; `running`: connectors with their settings."""
+    """What `take` returns. `files`: path in the lab's folder → content; `running`: connectors with their settings."""
 
     cloud: CloudState
     files: Mapping[str, bytes] = field(repr=False)
@@ -62,7 +62,7 @@ def take(lab: "Lab", names: Names) -> Snapshot:
 
 
 async def restore(lab: "Lab", state: Snapshot) -> None:
-    """Bring a lab back to a state. Connectors whose files are as they were work on; devices are opened anew.
+    """Restore a lab to a state. Connectors whose files have not changed keep running; devices are opened again.
 
     Raises:
         BadSnapshot: it is damaged; nothing was changed.
@@ -78,7 +78,7 @@ async def restore(lab: "Lab", state: Snapshot) -> None:
         if (running := Running(one.name, one.batch, one.own_keys)) not in state.running or keys_changed
     ]
     for connector in stopped:
-        # Before the cloud goes back: their last words belong to the time that is over.
+        # Before the cloud is restored: their last heartbeats belong to the state that is replaced.
         await lab.stop_connector(connector.name)
     try:
         switch = _switch(lab, {path: state.files.get(path) for path in sorted(changed)}, state.cloud)
@@ -92,7 +92,7 @@ async def restore(lab: "Lab", state: Snapshot) -> None:
     lab.reload()
     await _start(lab, state.running)
     for started in lab.connectors():
-        # Whatever it was at work on then, it is not any more.
+        # It no longer works on what it had leased when the snapshot was taken.
         deliveries.release(lab.cloud, started.connector_id)
 
 
@@ -111,7 +111,7 @@ def _switch(lab: "Lab", changes: Mapping[str, bytes | None], state: CloudState) 
     try:
         cloud_snapshot.restore(lab.cloud, state, switch.note)
     except BaseException:
-        # What was committed is finished.
+        # A switch that was committed is completed.
         file_switch.recover(lab.folder, lab.cloud.store)
         raise
     return switch
