@@ -14,7 +14,9 @@ from tests.attack.run import attack
 def main(seed: int, duration: str) -> None:
     """Send damaged requests of every protocol to labs on this machine, and list what they should not have done."""
     found = attack(seed, read_duration(duration).total_seconds())
-    click.echo(f"seed {seed}: {found.sent} requests; statuses {dict(sorted(found.statuses.items()))}")
+    click.echo(
+        f"seed {seed}: {found.sent} requests, {found.files} files; statuses {dict(sorted(found.statuses.items()))}"
+    )
     click.echo(f"kinds of damage: {dict(sorted(found.kinds.items()))}")
     click.echo(f"slowest answer: {found.slowest[0]:.1f} s, to {found.slowest[1][:200]}")
     for text, times in found.failures.most_common():

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -13,19 +14,34 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import quote_plus
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from pfxlab.emulator.lab.control import PREFIX
+from pfxlab.scenarios.control import bundle
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.lab import key_cache
 from pfxlab.scenarios.lab.lab import Lab
+from tests.attack.assertions import Assertions
 from tests.attack.damage import KINDS, Sent, written
+from tests.attack.files import read_one
 from tests.attack.recording import Recorded, requests_of
-from tests.conftest import KEYS
+from tests.conftest import KEYS, self_signed
 
 ASKED = {501, 507}
 """5xx that are no failures: a route that is not emulated, a full disk."""
 
 PATIENCE_SECONDS = 0.7
 """How long the attacker waits for an answer; then it goes away."""
+
+PROXY_LINES: Final = (
+    b"CONNECT graph.microsoft.com:443", b"CONNECT login.microsoftonline.com:443", b"CONNECT a", b"CONNECT [::1:443",
+    b"CONNECT [::ffff:127.0.0.1]:22", b"CONNECT graph.microsoft.com:99999", b"CONNECT graph.microsoft.com:-1",
+    b"CONNECT \xff\xfe:443", b"CONNECT %00:443", b"CONNECT a:b@graph.microsoft.com:443", b"CONNECT :", b"CONNECT ",
+    b"CONNECT \xc2\xb2:\xc2\xb2", b"CONNECT " + b"a." * 400 + b":443", b"GET http://\xff/", b"GET http://[::1/",
+    b"GET http://graph.microsoft.com/v1.0/users", b"OPTIONS *", b"PRI * HTTP/2.0", b"\x16\x03\x01", b"\x04\x01\x01\xbb",
+    b"\x05\x01\x00", b"\r\n\r\n", b"", b"A" * 20_000,
+)  # fmt: skip
+"""Beginnings of what the proxy gets: CONNECT of all kinds, other methods, TLS, SOCKS 4 and 5, nothing."""
 
 JWT: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*)*")
 TRACE = b"Traceback (most recent call last)"
@@ -36,6 +52,7 @@ class Findings:
     """What an attack saw. `failures`: a line for each kind, with how often it was seen."""
 
     sent: int = 0
+    files: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
@@ -140,9 +157,8 @@ async def _tunnel(lab: Lab, random: Random) -> None:
     """Ask the proxy in an odd way, and go away."""
     port = int(lab.emulator.proxy_url.rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port)
-    line = random.choice((b"CONNECT graph.microsoft.com:443", b"CONNECT a", b"GET http://\xff/", b"\x16\x03\x01",
-                          b"CONNECT login.microsoftonline.com:443", b"CONNECT [::1:443", b"A" * 20_000))  # fmt: skip
-    whole = line + b" HTTP/1.1\r\n\r\n" + random.randbytes(random.randrange(60))
+    more = random.choice((b"", b"", b"Host: \xff\r\n", b"Content-Length: -1\r\n", b": x\r\n", b"A: " + b"b" * 70_000))
+    whole = random.choice(PROXY_LINES) + b" HTTP/1.1\r\n" + more + b"\r\n" + random.randbytes(random.randrange(60))
     writer.write(whole[: random.randrange(len(whole) + 1)] if random.random() < 0.3 else whole)
     await asyncio.sleep(0)
     if random.random() < 0.5:
@@ -156,20 +172,33 @@ async def _round(folder: Path, random: Random, findings: Findings, ends: float, 
     lab = Lab(folder)
     lab.new_key = KEYS
     asyncio.get_running_loop().set_exception_handler(lambda _, seen: _unhandled(findings, seen))
-    async with open_lab(lab):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    async with open_lab(lab) as world:
         requests = await requests_of(lab, devices=devices)
+        assertions = Assertions(lab, key, self_signed(key), ssl.create_default_context(cafile=str(lab.ca_file)))
+        whole = bundle.pack(bundle.of_world(world))
         secrets = {*_secrets(lab), *_carried(requests)}
         for _ in range(most):
             if time.monotonic() > ends:
                 break
             if random.random() < 0.03:
                 await _tunnel(lab, random)
-            await _one(lab, random.choice(requests), random, findings, secrets)
+            if random.random() < 0.03:
+                _read(findings, read_one(folder, requests[0], whole, random))
+            request = assertions.request(random) if random.random() < 0.03 else random.choice(requests)
+            await _one(lab, request, random, findings, secrets)
         for entry in lab.cloud.journal.entries(rule="Defect"):
             findings.fail(f"journal: {entry.reason} at {str(entry.fields.get('path'))[:60]}")
-        whole = str(lab.cloud.journal.entries())
-        if any(secret in whole for secret in _secrets(lab)):
+        journal = str(lab.cloud.journal.entries())
+        if any(secret in journal for secret in _secrets(lab)):
             findings.fail("secret in the journal")
+
+
+def _read(findings: Findings, raised: str | None) -> None:
+    findings.files += 1
+    if raised is not None:
+        findings.damage = "a damaged file"
+        findings.fail(f"file: {raised}")
 
 
 def _unhandled(findings: Findings, seen: dict[str, Any]) -> None:
