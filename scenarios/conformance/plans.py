@@ -113,9 +113,9 @@ def _throttled(form: str, wait: float, times: Any = 1, route: str = _POST) -> di
 _IMPORT: Final = (
     Module("plain", "one certificate for encryption", _one(), _all_there, plain=True),
     Module("signing", "a certificate for signing", _one(purpose="smimeSigning"), _all_there, plain=True),
-    Module("modern-pfx", "a PFX under AES", _one(modern=True), _all_there, plain=True),
+    Module("modern-pfx", "a PFX encrypted with AES", _one(modern=True), _all_there, plain=True),
     Module("apostrophe", "a user with an apostrophe", _one("shona.o'neil@pfxlab.example"), _all_there, plain=True),
-    Module("guest", "a guest with #EXT#", _one(_GUEST), _all_there, plain=True),
+    Module("guest", "a guest, whose user name contains #EXT#", _one(_GUEST), _all_there, plain=True),
     Module("throttled-seconds", "429 with Retry-After in seconds", _one(), _all_there, [_throttled("integer", 1)],
            passing=True),
     Module("throttled-fraction", "429 with a fractional Retry-After", _one(), _all_there,
@@ -143,7 +143,7 @@ _IMPORT: Final = (
            [{"kind": "status", "route": _POST, "status": 400, "times": "always"}]),
     Module("forbidden-403", "403", _one(), _all_there,
            [{"kind": "status", "route": _POST, "status": 403, "times": "always"}]),
-    Module("unknown-user", "a user that the tenant does not have", _unknown_user, _never),
+    Module("unknown-user", "a user who does not exist in the tenant", _unknown_user, _never),
     Module("already-there", "the record exists already", _already_there, _always, unclear=True),
     Module("wrong-password", "a password that does not open the PFX", _wrong_password, _never),
     Module("non-ascii-password", "a password with an umlaut", _one(password=_UMLAUT), _never),
@@ -180,15 +180,15 @@ async def _two_there(stage: Stage) -> None:
 _BULK: Final = (
     Module("plain", "five certificates of five users", _five, _all_there, plain=True),
     Module("one-bad-file", "one of five files is not a PFX", _one_bad_file, _never),
-    Module("some-there", "two of five exist already", _two_there, _all_there, unclear=True),
+    Module("some-there", "two of five records exist already", _two_there, _all_there, unclear=True),
     Module("throttled-seconds", "429 in the middle", _five, _all_there, [{**_throttled("integer", 1), "after": 2}],
            passing=True),
-    Module("ambiguous-503", "503 after the third was written", _five, _all_there,
+    Module("ambiguous-503", "503 after the third record was written", _five, _all_there,
            [{"kind": "status", "route": _POST, "status": 503, "after_write": True, "after": 2}], unclear=True,
            passing=True),
     Module("expired-token", "the token expires in the middle", _five, _all_there,
            [{"kind": "expired_token", "route": _RECORDS, "after": 2}], unclear=True),
-    Module("odd-values", "answers of a later version", _five, _all_there,
+    Module("odd-values", "answers with properties and enum values of a later version", _five, _all_there,
            [{"kind": "odd_answer", "route": _POST, "times": "always"}], unclear=True),
 )  # fmt: skip
 
@@ -215,7 +215,7 @@ def _updated(stage: Stage) -> bool:
 
 
 _UPDATE: Final = (
-    Module("plain", "a record with another key's name", _to_update, _updated, plain=True),
+    Module("plain", "a record that names another key", _to_update, _updated, plain=True),
     Module("odd-status", "PATCH is answered with 200 instead of 204", _to_update, _updated,
            [{"kind": "odd_answer", "form": "other_status", "route": "PATCH *"}], unclear=True),
     Module("documented-status", "PATCH is answered as documented, 200 with the record", _to_update, _updated,
@@ -250,10 +250,10 @@ async def _nothing_to_remove(stage: Stage) -> None:
 
 
 _REMOVE: Final = (
-    Module("plain", "one of two records", _to_remove, _none_there, plain=True),
+    Module("plain", "the removal of one of two records", _to_remove, _none_there, plain=True),
     Module("apostrophe", "a user with an apostrophe", _apostrophe_to_remove, _none_there, plain=True),
-    Module("guest", "a guest with #EXT#", _guest_to_remove, _none_there, plain=True),
-    Module("odd-status", "DELETE is answered 200", _to_remove, _none_there,
+    Module("guest", "a guest, whose user name contains #EXT#", _guest_to_remove, _none_there, plain=True),
+    Module("odd-status", "DELETE is answered with 200", _to_remove, _none_there,
            [{"kind": "odd_answer", "form": "other_status", "route": "DELETE *"}], unclear=True),
     Module("throttled-seconds", "429 on the removal", _to_remove, _none_there,
            [_throttled("integer", 1, 1, "DELETE *")], passing=True),
@@ -303,12 +303,12 @@ _READ: Final = (
     Module("pages", "one record per page", _several(), _some_read, switches={"page_size": 1}, plain=True),
     Module("apostrophe", "a user with an apostrophe", _several("shona.o'neil@pfxlab.example", 2), _all_read,
            plain=True),
-    Module("guest", "a guest with #EXT#", _several(_GUEST, 2), _all_read, plain=True),
-    Module("odd-values", "records of a later version", _several(), _all_read,
+    Module("guest", "a guest, whose user name contains #EXT#", _several(_GUEST, 2), _all_read, plain=True),
+    Module("odd-values", "records with properties and enum values of a later version", _several(), _all_read,
            [{"kind": "odd_answer", "route": _RECORDS, "times": "always"}], unclear=True),
-    Module("link-elsewhere", "the next page is on another host", _several(), _all_read,
+    Module("link-elsewhere", "the link to the next page leads to another host", _several(), _all_read,
            [{"kind": "next_link", "variant": "other_host", "route": _RECORDS}], {"page_size": 1}, unclear=True),
-    Module("link-in-a-circle", "the next page is the first one", _several(), _all_read,
+    Module("link-in-a-circle", "the link to the next page leads back to the first", _several(), _all_read,
            [{"kind": "next_link", "variant": "same_page", "route": _RECORDS, "times": "always"}], {"page_size": 1},
            unclear=True, seconds=15),
     Module("throttled-seconds", "429 on the list", _several(), _all_read, [_throttled("integer", 1, 1, _RECORDS)],
