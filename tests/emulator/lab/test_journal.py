@@ -148,10 +148,19 @@ async def test_command_shows_answer_and_reason(lab: Lab, tmp_path: Path) -> None
     assert {line["outcome"] for line in lines} == {"refused"}
 
 
+_NOBODY = '{"control_url": "https://localhost:9", "control_token": "", "ca_file": ""}'
+
+
 @pytest.mark.parametrize(
-    "content", [None, "rubbish", '{"control_url": "https://localhost:9", "control_token": "", "ca_file": ""}']
+    ("content", "expected"),
+    [
+        (None, "expected a running lab, --ready-file"),
+        ("rubbish", "r.json: expected the ready file of a running lab, got something else"),
+        (_NOBODY, "The journal could not be read: expected"),
+    ],
+    ids=["no lab", "rubbish", "nobody listens"],
 )
-def test_command_without_a_lab_is_reported(tmp_path: Path, content: str | None) -> None:
+def test_command_without_a_lab_is_reported(tmp_path: Path, content: str | None, expected: str) -> None:
     """Without a running lab the command ends with exit code 3 and says what it looked for."""
     arguments = ["journal"]
     if content is not None:
@@ -159,9 +168,7 @@ def test_command_without_a_lab_is_reported(tmp_path: Path, content: str | None) 
         arguments += ["--ready-file", str(tmp_path / "r.json")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 3, sys.exc_info()
-    assert (
-        "expected a running lab, --ready-file" if content is None else "The journal could not be read: expected"
-    ) in result.stderr
+    assert expected in result.stderr
 
 
 def test_journal_keeps_so_many_entries_and_forgets_the_oldest() -> None:

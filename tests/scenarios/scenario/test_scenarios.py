@@ -85,8 +85,7 @@ def test_catalogue_covers_what_users_report() -> None:
     "name",
     [
         "both-purposes",
-        "two-connectors",
-        *(pytest.param(one, marks=_LONG) for one in ("whole-world", "identity-renewal")),
+        *(pytest.param(one, marks=_LONG) for one in ("two-connectors", "whole-world", "identity-renewal")),
     ],
 )
 async def test_same_seed_gives_the_same_journal(name: str) -> None:
