@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-# Two workers more than cores: many tests wait for processes of their own.
-PYTEST = $(BIN)/python -m pytest --dist=worksteal --numprocesses=$$($(BIN)/python -c 'import os; print(os.cpu_count() + 2)')
+# One worker more than cores: many tests wait for processes of their own.
+PYTEST = $(BIN)/python -m pytest --dist=worksteal --numprocesses=$$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)')
 
 .PHONY: help demo check format fast test docs campaign clean
 
