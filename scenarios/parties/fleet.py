@@ -90,7 +90,16 @@ class FleetUsers:
             "userPrincipalName": upn,
             "passwordProfile": {"password": password, "forceChangePasswordNextSignIn": False},
         }
-        user = await client.call("POST", "/v1.0/users", body)
+        try:
+            user = await client.call("POST", "/v1.0/users", body)
+        except GraphRefused as refused:
+            if "already exists" not in str(refused):
+                raise
+            raise GraphRefused(
+                f"expected {self._path} to hold the password of {upn}, who is in the tenant, got none;"
+                " put the file back from a copy, or delete the user",
+                refused.status,
+            ) from None
         self.passwords[upn] = password
         private_file.replace(self._path, json.dumps(self.passwords).encode())
         reference = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{user['id']}"}

@@ -114,6 +114,13 @@ def command_of(folder: str, pattern: str) -> tuple[str, ...]:
     return (*lab, "--with", "connector,devices", "--", "true")
 
 
+def shown_as(folder: str, pattern: str, path: Path, damage: Damage) -> str:
+    """Return what an answer must name: the file, or what it held where it is gone."""
+    if damage is unlink and folder == "connector":
+        return path.name.partition("-")[0]
+    return path.stem if damage is unlink and pattern.startswith("snapshots/") else path.name
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folders of a lab, a connector and a fleet, made by the commands; the lab has stopped."""
@@ -169,8 +176,7 @@ def test_damage_is_named_or_mended(made: Path, tmp_path: Path, folder: str, patt
         again = run(here, *command_of(folder, pattern))
         assert (again.returncode, "Damaged" in again.stderr) == (0, False), again.stderr
         return
-    shown = path.name.partition("-")[0] if folder == "connector" and damage is unlink else path.name
-    assert shown in said
+    assert shown_as(folder, pattern, path, damage) in said
     # What others than the damaged entry do goes on: the lab's command has its own 0, a fleet's round a failure. A
     # snapshot that cannot be restored ends the restore alone, with 2.
     going_on = {"connector": 3, "fleet": 1, "lab": 2 if pattern.startswith("snapshots/") else 0}
