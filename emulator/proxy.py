@@ -9,21 +9,8 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-LOGIN_HOSTS: Final = (
-    "login.microsoftonline.com",
-    "login.microsoft.com",
-    "login.windows.net",
-    "login.microsoftonline.us",
-    "login.chinacloudapi.cn",
-    "login.partner.microsoftonline.cn",
-)
-GRAPH_HOSTS: Final = (
-    "graph.microsoft.com",
-    "graph.microsoft.us",
-    "dod-graph.microsoft.us",
-    "microsoftgraph.chinacloudapi.cn",
-)
-MICROSOFT_HOSTS: Final = (*LOGIN_HOSTS, *GRAPH_HOSTS)
+from pfxlab.emulator.hosts.microsoft import microsoft_host
+
 _LARGEST_HEAD: Final = 16 * 1024
 _PIECE: Final = 64 * 1024
 
@@ -41,7 +28,7 @@ def decide(request_line: str) -> str | None:
     if method != "CONNECT":
         return f"expected CONNECT, got {method[:20]!r}: the lab passes on TLS only"
     host, _, port = target.rpartition(":")
-    if host.lower() not in MICROSOFT_HOSTS:
+    if microsoft_host(host) is None:
         return f"{host or target} is none of the hosts this lab stands in for; nothing leaves the machine"
     if port != "443":
         return f"expected port 443, got {port}"

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pfxlab import private_file
-from pfxlab.emulator.proxy import MICROSOFT_HOSTS
+from pfxlab.emulator.hosts.microsoft import CERTIFICATE_NAMES
 from pfxlab.emulator.wire.files.damaged import UNREADABLE, reading
 from pfxlab.emulator.wire.files.key_pem import read_identity
 
@@ -21,7 +21,7 @@ _REMEDY = (
     "put it back from a copy, or delete tls-ca.pem and tls-server.pem for new ones, which tools and the connectors and"
     " devices outside of this lab must then trust"
 )
-_NAMES = ("localhost", "127.0.0.1", "::1", *MICROSOFT_HOSTS)
+_NAMES = ("localhost", "127.0.0.1", "::1", *CERTIFICATE_NAMES)
 
 
 class ServerTls:

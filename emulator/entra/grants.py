@@ -17,7 +17,7 @@ from pfxlab.emulator.entra import errors
 from pfxlab.emulator.entra.assertions import ASSERTION_TYPE, verify
 from pfxlab.emulator.entra.keys import issuer, signing_key_of
 from pfxlab.emulator.entra.token_checks import digest_of, token_checks_of
-from pfxlab.emulator.proxy import GRAPH_HOSTS
+from pfxlab.emulator.hosts.microsoft import GRAPH_HOSTS
 from pfxlab.emulator.store.database import Row, to_text
 from pfxlab.emulator.store.directory import App
 from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN, SPENT_CODE

@@ -9,7 +9,7 @@ from pfxlab.emulator.edge import CLOUD, origin_of, read_form
 from pfxlab.emulator.entra import authorize, discovery, errors, grants
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.entra.tenants import NO_STORE, error_answer, refusal, tenant_of
-from pfxlab.emulator.proxy import LOGIN_HOSTS
+from pfxlab.emulator.hosts.microsoft import LOGIN_HOSTS
 
 
 async def openid_configuration(request: web.Request) -> web.Response:

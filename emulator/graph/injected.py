@@ -16,7 +16,7 @@ from pfxlab.emulator.faults.kinds import HTTP
 from pfxlab.emulator.faults.plan import Occasion, Planned
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.request import Answer, Incoming
-from pfxlab.emulator.proxy import GRAPH_HOSTS
+from pfxlab.emulator.hosts.microsoft import GRAPH_HOSTS
 
 _OTHER_STATUS: Final = {201: 200, 204: 200, 200: 206}
 

@@ -1,0 +1,1 @@
+"""Names of Microsoft's services in each of its clouds."""
