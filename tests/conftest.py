@@ -17,7 +17,7 @@ from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.config import Config
 from pfxlab.scenarios.lab import key_cache
 from pfxlab.scenarios.lab.lab import Lab
-from tests import campaign, watchdog
+from tests import campaign, tracing, watchdog
 
 KEPT = Path(__file__).parent.parent / "build" / "test-keys"
 KEPT.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,6 +106,13 @@ def kept_keys() -> Iterator[None]:
         KEYS.fill()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(key_cache.VARIABLE, str(KEPT))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def untraced_commands() -> Iterator[None]:
+    """Measure no coverage in the commands that tests start, unless they ask for it: tests/tracing.py."""
+    with tracing.commands_untraced():
         yield
 
 

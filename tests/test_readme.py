@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.campaign import untraced
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 GUIDES = {
@@ -27,7 +25,7 @@ ACTIVATE = INSTALL.splitlines()[-1]
 
 def environment() -> dict[str, str]:
     """Return the environment of a terminal of 120 columns, with only the system's folders in PATH."""
-    bare = {name: value for name, value in untraced().items() if name not in ("VIRTUAL_ENV", "PYTHONHOME")}
+    bare = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONHOME")}
     return {**bare, "PATH": "/usr/local/bin:/usr/bin:/bin", "COLUMNS": "120"}
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from pfxlab.emulator.proxy import decide, host_of
-from tests.campaign import untraced
 from tests.clients.test_official_sdk import PFXLAB
 
 TOOL = """
@@ -26,7 +25,7 @@ print(page.status_code, page.json()["@odata.context"])
 def in_lab(*command: str) -> subprocess.CompletedProcess[str]:
     """Return the result of a command run by `pfxlab exec`."""
     words = [*PFXLAB, "exec", "--", *command]
-    return subprocess.run(words, env=untraced(), capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.parametrize(

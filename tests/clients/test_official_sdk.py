@@ -13,19 +13,21 @@ from typing import Any
 import pytest
 
 from pfxlab.scenarios.lab import key_cache
-from tests.campaign import untraced
+from tests.tracing import traced
 
 SCRIPT = Path(__file__).with_name("sdk_client.py")
 PFXLAB = [sys.executable, "-m", "pfxlab.scenarios.cli"]
 
 
-def start(folder: Path, *options: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+def start(folder: Path, *options: str, measured: bool = False) -> tuple[subprocess.Popen[str], dict[str, Any]]:
     """Return a running `pfxlab up` and its ready facts."""
     ready_file = folder / "ready.json"
     if not (folder / "data").exists():
         key_cache.lay_out(folder / "data")
     command = [*PFXLAB, "up", "--data", str(folder / "data"), "--ready-file", str(ready_file), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=traced() if measured else None
+    )
     for _ in range(300):
         if ready_file.exists():
             return process, json.loads(ready_file.read_text())
@@ -53,7 +55,7 @@ def up(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 def sdk(facts: dict[str, Any], *arguments: str) -> dict[str, Any]:
     """Return the SDK client's output."""
-    environment = {**untraced(), "SSL_CERT_FILE": facts["ca_file"], "REQUESTS_CA_BUNDLE": facts["ca_file"]}
+    environment = {**os.environ, "SSL_CERT_FILE": facts["ca_file"], "REQUESTS_CA_BUNDLE": facts["ca_file"]}
     command = [sys.executable, str(SCRIPT), json.dumps(facts), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -63,7 +65,7 @@ def sdk(facts: dict[str, Any], *arguments: str) -> dict[str, Any]:
 
 def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
     """Microsoft's SDK does its work with records, profiles, batches and the directory, and finds it after a restart."""
-    process, facts = start(tmp_path, "--with", "connector,devices")
+    process, facts = start(tmp_path, "--with", "connector,devices", measured=True)
     try:
         # One process: loading the SDK takes longer than all that it does.
         done = sdk(facts, "records", "profiles", "batch", "directory", "leave")

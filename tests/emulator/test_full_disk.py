@@ -15,7 +15,6 @@ import pytest
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.lab import key_cache
 from pfxlab.scenarios.lab.lab import Lab
-from tests.campaign import untraced
 from tests.conftest import KEYS
 from tests.emulator.raw_wire import RawWire
 
@@ -84,9 +83,7 @@ async def _report(folder: Path, shortage: str) -> dict[str, Any]:
 def _reported(folder: Path, shortage: str, *inside: str) -> Any:
     """Return the report of a process of its own."""
     words = [*inside, sys.executable, "-m", "tests.emulator.test_full_disk", str(folder / "lab"), shortage]
-    done = subprocess.run(
-        words, capture_output=True, text=True, timeout=600, check=False, env=untraced(), cwd=REPOSITORY
-    )
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False, cwd=REPOSITORY)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     return json.loads(done.stdout)
 

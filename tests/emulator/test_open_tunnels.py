@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign import untraced
-
 CONNECT = b"CONNECT graph.microsoft.com:443 HTTP/1.1\r\nHost: graph.microsoft.com:443\r\n\r\n"
 REQUEST = b"%s HTTP/1.1\r\nHost: graph.microsoft.com\r\n%s\r\n"
 CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
@@ -70,7 +68,7 @@ def test_open_tunnels_end_quietly_with_the_lab(tmp_path: Path, ended_by: str | s
     arguments = command if ended_by == "exec" else ["up", "--ready-file", str(ready)]
     lab = subprocess.Popen(
         [sys.executable, "-W", "always::ResourceWarning", "-m", "pfxlab", *arguments],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=untraced() | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     clients: list[socket.socket] = []
     try:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import campaign
 from tests.device_sim.test_damaged_files import empty, flip, halve, make_folder, make_loop
 
 PFXLAB = [sys.executable, "-m", "pfxlab"]
@@ -136,7 +135,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     if not shim.exists():
         shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m pfxlab "$@"\n')
         shim.chmod(0o700)
-    environment = campaign.untraced() | {"PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
         [*UNPRIVILEGED, *PFXLAB, *arguments],
         cwd=folder,

@@ -52,7 +52,7 @@ from pfxlab.emulator.wire.omadm import syncml
 from pfxlab.scenarios.lab.chain import PROFILES
 from pfxlab.scenarios.mail.authority import MailAuthority, MailCertificate
 
-EXAMPLES = int(os.environ.get("PFXLAB_HISTORIES", "8"))
+EXAMPLES = int(os.environ.get("PFXLAB_HISTORIES", "4"))
 DEVICES = {"phone": "ios", "another phone": "ios", "PC": "windows", "work profile": "androidForWork"}
 PLATFORMS = ("ios", "windows", "androidForWork")
 ENCRYPTION, SIGNING = IntendedPurpose.smimeEncryption, IntendedPurpose.smimeSigning

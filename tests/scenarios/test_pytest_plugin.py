@@ -1,7 +1,6 @@
 """The pytest plugin as users see it: fixtures in their project, the report of a failed test, the example project."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,17 +15,17 @@ import pytest
 from pfxlab.emulator.lab.verbs import VerbFailed
 from pfxlab.scenarios.lab.tenant.names import Unknown
 from pfxlab.scenarios.testing import LabSession, TestLab
-from tests.campaign import untraced
 from tests.test_house_rules import ROOT
+from tests.tracing import traced
 
 USERS = "/v1.0/users"
 
 
-def run_tests(folder: Path, text: str, *options: str, counted: bool = False) -> subprocess.CompletedProcess[str]:
+def run_tests(folder: Path, text: str, *options: str, measured: bool = False) -> subprocess.CompletedProcess[str]:
     """Return pytest's result for a test file in a separate project."""
     (folder / "test_theirs.py").write_text(textwrap.dedent(text))
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
-    environment = {**os.environ} if counted else {**untraced()}
+    environment = traced() if measured else None
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *options]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
@@ -69,7 +68,7 @@ def test_failed_test_explains(tmp_path: Path) -> None:
                 pfxlab.advance("1d")
             assert phone.has(mail)
         """,
-        counted=True,
+        measured=True,
     )
     assert "1 failed" in done.stdout
     assert "assert TooManyCertificates: Export the PFX without its chain" in done.stdout
@@ -152,7 +151,7 @@ def test_example_project_passes() -> None:
     folder = ROOT / "examples" / "import_script"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"],
-        cwd=folder, env=untraced(), capture_output=True, text=True, check=False, timeout=600,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert re.search(r"\d+ passed", done.stdout)
@@ -169,7 +168,7 @@ def test_example_project_finds_mistakes(tmp_path: Path) -> None:
     script.write_text(script.read_text().replace(careful, "            continue\n"))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"],
-        cwd=tmp_path, env=untraced(), capture_output=True, text=True, check=False, timeout=600,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert "1 failed" in done.stdout
     assert "FAILED test_import_certificates.py::test_unclear_answer_leads_to_no_second_import" in done.stdout

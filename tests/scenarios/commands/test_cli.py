@@ -9,7 +9,6 @@ import click
 import pytest
 
 from pfxlab.scenarios.cli import COMMANDS, main
-from tests.campaign import untraced
 
 
 def test_list_of_commands_matches_their_help() -> None:
@@ -44,7 +43,7 @@ def test_help_imports_no_command() -> None:
         "print(json.dumps(sorted(sys.modules)))\n"
     )
     # What measures coverage imports for itself.
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=untraced())
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert not loaded & {"aiohttp", "asyncio", "cryptography", "jinja2", "jsonschema", "rich", "yaml", "sqlite3"}
     ours = {name for name in json.loads(done.stdout) if name.startswith("pfxlab.")}
@@ -71,7 +70,7 @@ def test_help_of_a_command_loads_nothing_that_works() -> None:
         "        command.get_command(context, one)\n"
         "print(json.dumps(sorted(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=untraced())
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
     heavy = {"aiohttp", "jinja2", "jsonschema", "locust", "matplotlib", "numpy", "odata_query", "sqlite_utils"}
     assert {name.partition(".")[0] for name in loaded} & heavy == set()

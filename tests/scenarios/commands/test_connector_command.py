@@ -22,6 +22,7 @@ from pfxlab.emulator.wire.enums import PaddingScheme
 from pfxlab.scenarios.cli import main
 from tests.clients.test_official_sdk import PFXLAB, sdk, start, stop
 from tests.conftest import self_signed
+from tests.tracing import traced
 
 
 def command(*arguments: str) -> Result:
@@ -52,7 +53,7 @@ def test_connector_of_its_own_enrols_works_and_drains(tmp_path: Path) -> None:
         assert (again.exit_code, "which holds one" in again.stderr) == (2, True)
         running = [*PFXLAB, "connector", "run", "--data", str(folder), "--keys", str(tmp_path / "keys"),
                    "--report-version", "6.2301.1.0"]  # fmt: skip
-        working = subprocess.Popen(running, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        working = subprocess.Popen(running, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=traced())
         shown = wait_for(folder, "HealthMessageUploadSuccess")
         assert shown["heartbeat"]["name"] == "HealthMessageUploadSuccess"
         second = subprocess.run(running, capture_output=True, text=True, check=False, timeout=600)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign import examples, untraced
+from tests.campaign import examples
 
 AUDITED = """
 import os, runpy, signal, sys
@@ -45,7 +45,7 @@ SAMPLE = [("demo", IMPORTING[1]), ("demo", LAB[3]), ("exec", LAB[2])]
 
 def signalled(number: signal.Signals, name: str, moment: tuple[str, str], folder: Path) -> tuple[int, str]:
     """Return a command's exit code and what it wrote to standard error."""
-    environment = {**untraced(), "TMPDIR": str(folder)}
+    environment = {**os.environ, "TMPDIR": str(folder)}
     words = [sys.executable, "-c", AUDITED, str(int(number)), *moment, "group", *COMMANDS[name][0]]
     done = subprocess.run(
         words, capture_output=True, text=True, timeout=120, cwd=folder, env=environment, start_new_session=True

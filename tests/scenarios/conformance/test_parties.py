@@ -61,7 +61,8 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("plan", ["connector", pytest.param("device", marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("plan", OWN)
 def test_own_commands_pass(plan: str) -> None:
     """Our own connector and devices, run as commands, pass their plans."""
     script = OWN[plan].replace("pfxlab ", " ".join(PFXLAB) + " ")

@@ -21,7 +21,6 @@ from pfxlab.scenarios.conformance.plans import PLANS
 from pfxlab.scenarios.conformance.report import html, junit, print_judgement
 from pfxlab.scenarios.conformance.rules import RULES
 from pfxlab.scenarios.conformance.verdict import Judgement, Outcome, Seen, Verdict, judge, with_expected
-from tests.campaign import untraced
 from tests.clients.test_official_sdk import PFXLAB
 from tests.scenarios.conformance.test_tool_process import alive, wait_until
 from tests.test_house_rules import ROOT
@@ -48,7 +47,7 @@ def command(*arguments: str) -> Result:
 def judged(plan: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Return a run of the command as a user types it."""
     command = [*PFXLAB, "conformance", "run", "--plan", plan, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=untraced(), capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.parametrize(

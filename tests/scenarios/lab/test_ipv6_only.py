@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign import untraced
 from tests.scenarios.load.test_runs import command, plan_file, report_of
 
 WITHOUT_IPV4 = 'mount --bind "$1" /etc/hosts && ip link set lo up && ip addr del 127.0.0.1/8 dev lo'
@@ -30,7 +29,7 @@ def _without_ipv4(folder: Path, *words: str) -> subprocess.CompletedProcess[str]
         pytest.skip("this machine allows no network namespaces")
     return subprocess.run(
         [*inside, f'{WITHOUT_IPV4} && shift && exec "$@"', "sh", str(hosts), *words],
-        capture_output=True, text=True, timeout=600, check=False, cwd=folder, env=untraced(),
+        capture_output=True, text=True, timeout=600, check=False, cwd=folder,
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.campaign import untraced
 from tests.clients.test_official_sdk import PFXLAB, start, stop
 
 _SMALL = {
@@ -48,9 +47,7 @@ def command(folder: Path, *arguments: object) -> list[str]:
 
 def load(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Return a finished run."""
-    return subprocess.run(
-        command(folder, *arguments), capture_output=True, text=True, check=False, timeout=600, env=untraced()
-    )
+    return subprocess.run(command(folder, *arguments), capture_output=True, text=True, check=False, timeout=600)
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -103,15 +100,13 @@ def test_two_workers_started_by_hand_share_the_load(tmp_path: Path) -> None:
     kit, plan = tmp_path / "kit", plan_file(tmp_path, "crypto", "thresholds:\n  - {measure: p50_ms, most: 0.001}\n")
     master = subprocess.Popen(
         command(tmp_path, plan, "--workers", "2", "--kit", kit, "--master-port", port),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for _ in range(300):
         if (kit / "locust.out").exists():
             break
         time.sleep(0.1)
-    workers = [
-        subprocess.Popen([*PFXLAB, "load-worker", str(kit), "--master-port", port], env=untraced()) for _ in range(2)
-    ]
+    workers = [subprocess.Popen([*PFXLAB, "load-worker", str(kit), "--master-port", port]) for _ in range(2)]
     out, err = master.communicate(timeout=600)
     assert master.returncode == 1, err
     assert "MISSED: expected p50_ms at most 0.001" in out
@@ -125,7 +120,7 @@ def test_ctrl_c_leaves_a_partial_report(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a run ends it cleanly with code 130 and writes what was measured until then."""
     plan = plan_file(tmp_path, "graph")
     run = subprocess.Popen(
-        command(tmp_path, plan, "--duration", "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
+        command(tmp_path, plan, "--duration", "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), start_new_session=True,
     )  # fmt: skip
     assert run.stderr is not None
@@ -169,7 +164,7 @@ def test_run_against_a_lab_that_goes_down(tmp_path: Path) -> None:
     assert (away.returncode, "a real tenant must not be put under load" in away.stderr) == (3, True)
     run = subprocess.Popen(
         command(tmp_path, plan, "--ready-file", ready, "--against", facts["graph_url"], "--duration", "90s"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert run.stderr is not None
     for line in run.stderr:
@@ -194,7 +189,7 @@ def test_locust_page_is_served_during_a_run(tmp_path: Path) -> None:
         port = one.getsockname()[1]
     run = subprocess.Popen(
         command(tmp_path, plan_file(tmp_path, "crypto"), "--duration", "5s", "--ui", "--ui-port", port),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=untraced(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     page = b""
