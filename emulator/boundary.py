@@ -7,7 +7,7 @@ journal entry has the rule `Defect`, the log has the traceback, and the client s
 import logging
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -44,7 +44,7 @@ class Component:
 
     party: str
     answer: Callable[[web.Request, Problem], web.Response]
-    hosts: frozenset[str] | None = None
+    hosts: Container[str] | None = None
     """The names by which it is asked, None: any. A page of another name may not use a browser's cookies and forms."""
 
 

@@ -1,6 +1,7 @@
-"""A CONNECT proxy for tools with built-in hosts: Microsoft's names lead to this emulator, every other name nowhere.
+"""A CONNECT proxy for tools with built-in hosts: Microsoft's names lead to this emulator, other names nowhere.
 
-So an unmodified tool reaches the lab through HTTPS_PROXY, and nothing it does can leave the machine.
+So an unmodified tool reaches the lab through HTTPS_PROXY, and nothing it does can leave the machine. Any port leads
+there: MSAL.NET asks for instance discovery on the port of the authority.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from pfxlab.emulator.hosts.microsoft import microsoft_host
 
 _LARGEST_HEAD: Final = 16 * 1024
 _PIECE: Final = 64 * 1024
+_LAST_PORT: Final = 65535
 
 Refusal = Callable[[str, str], None]
 """Called with the target and the reason when a request is refused."""
@@ -30,9 +32,13 @@ def decide(request_line: str) -> str | None:
     host, _, port = target.rpartition(":")
     if microsoft_host(host) is None:
         return f"{host or target} is none of the hosts this lab stands in for; nothing leaves the machine"
-    if port != "443":
-        return f"expected port 443, got {port}"
+    if not _is_port(port):
+        return f"expected a port from 1 to {_LAST_PORT}, got {port[:20]!r}"
     return None
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None and 0 < int(text) <= _LAST_PORT
 
 
 def host_of(request_line: str) -> str:

@@ -9,7 +9,7 @@ from pfxlab.emulator.edge import CLOUD, origin_of, read_form
 from pfxlab.emulator.entra import authorize, discovery, errors, grants
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.entra.tenants import NO_STORE, error_answer, refusal, tenant_of
-from pfxlab.emulator.hosts.microsoft import LOGIN_HOSTS
+from pfxlab.emulator.hosts.microsoft import HostsOf, Service
 
 
 async def openid_configuration(request: web.Request) -> web.Response:
@@ -61,7 +61,7 @@ def _problem(request: web.Request, problem: Problem) -> web.Response:
     return error_answer(request, error)
 
 
-COMPONENT: Final = Component("entra", _problem, OWN_HOSTS | frozenset(LOGIN_HOSTS))
+COMPONENT: Final = Component("entra", _problem, HostsOf(Service.LOGIN, OWN_HOSTS))
 
 
 def add_routes(app: web.Application) -> None:

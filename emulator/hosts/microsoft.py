@@ -1,8 +1,10 @@
 """The one table of Microsoft's host names: which cloud each belongs to and which service answers there.
 
-Proxy, TLS certificate, sign-in, Graph and the error boundary read it. Source: sources.md#national-clouds.
+Proxy, TLS certificate, sign-in, Graph and the error boundary read it. Sources: sources.md#national-clouds,
+sources.md#sign-in-hosts.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -32,18 +34,21 @@ class NationalCloud:
 CLOUDS: Final = (
     NationalCloud(
         "global",
-        login=("login.microsoftonline.com", "login.microsoft.com", "login.windows.net"),
+        login=("login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net"),
         graph=("graph.microsoft.com",),
+        regional=("login.microsoft.com", "r.login.microsoftonline.com"),
     ),
     NationalCloud(
         "usGovernment",
-        login=("login.microsoftonline.us",),
+        login=("login.microsoftonline.us", "login.usgovcloudapi.net"),
         graph=("graph.microsoft.us", "dod-graph.microsoft.us"),
+        regional=("login.microsoftonline.us",),
     ),
     NationalCloud(
         "china",
-        login=("login.chinacloudapi.cn", "login.partner.microsoftonline.cn"),
+        login=("login.partner.microsoftonline.cn", "login.chinacloudapi.cn"),
         graph=("microsoftgraph.chinacloudapi.cn",),
+        regional=("login.partner.microsoftonline.cn",),
     ),
 )
 
@@ -73,9 +78,21 @@ def microsoft_host(name: str) -> MicrosoftHost | None:
     `name` has no port.
     """
     name = name.lower()
+    region, _, domain = name.partition(".")
     for cloud in CLOUDS:
         if name in cloud.graph:
             return MicrosoftHost(name, Service.GRAPH, cloud)
-        if name in cloud.login or name.partition(".")[2] in cloud.regional:
+        if name in cloud.login or (region and domain in cloud.regional):
             return MicrosoftHost(name, Service.LOGIN, cloud)
     return None
+
+
+class HostsOf:
+    """The names of one service in every cloud, regional ones included, and some names of the lab's own."""
+
+    def __init__(self, service: Service, own: Iterable[str]) -> None:
+        self._service, self._own = service, frozenset(own)
+
+    def __contains__(self, name: object) -> bool:
+        host = microsoft_host(str(name))
+        return name in self._own or (host is not None and host.service is self._service)

@@ -34,6 +34,7 @@ def in_lab(*command: str) -> subprocess.CompletedProcess[str]:
         ("login.microsoftonline.com", "graph.microsoft.com"),
         ("login.microsoftonline.us", "graph.microsoft.us"),
         ("login.partner.microsoftonline.cn", "microsoftgraph.chinacloudapi.cn"),
+        ("westeurope.login.microsoft.com", "graph.microsoft.com"),
     ],
 )
 def test_tool_with_built_in_hosts_reaches_the_lab(login: str, graph: str) -> None:
@@ -73,7 +74,17 @@ def test_other_hosts_are_out_of_reach() -> None:
     [
         ("CONNECT graph.microsoft.com:443 HTTP/1.1", None),
         ("CONNECT GRAPH.microsoft.com:443 HTTP/1.1", None),
-        ("CONNECT graph.microsoft.com:80 HTTP/1.1", "expected port 443"),
+        ("CONNECT login.microsoftonline.com:18443 HTTP/1.1", None),
+        ("CONNECT westeurope.login.microsoft.com:443 HTTP/1.1", None),
+        ("CONNECT westeurope.r.login.microsoftonline.com:443 HTTP/1.1", None),
+        ("CONNECT usgovvirginia.login.microsoftonline.us:443 HTTP/1.1", None),
+        ("CONNECT a.westeurope.login.microsoft.com:443 HTTP/1.1", "none of the hosts"),
+        ("CONNECT .login.microsoft.com:443 HTTP/1.1", "none of the hosts"),
+        ("CONNECT evil.graph.microsoft.com:443 HTTP/1.1", "none of the hosts"),
+        ("CONNECT graph.microsoft.com:0 HTTP/1.1", "expected a port from 1 to 65535"),
+        ("CONNECT graph.microsoft.com:65536 HTTP/1.1", "expected a port from 1 to 65535"),
+        ("CONNECT graph.microsoft.com:\u0664\u0664\u0663 HTTP/1.1", "expected a port from 1 to 65535"),
+        ("CONNECT graph.microsoft.com:x HTTP/1.1", "expected a port from 1 to 65535"),
         ("CONNECT graph.microsoft.com.evil.example:443 HTTP/1.1", "none of the hosts"),
         ("CONNECT 127.0.0.1:22 HTTP/1.1", "none of the hosts"),
         ("GET http://graph.microsoft.com/ HTTP/1.1", "expected CONNECT"),
@@ -81,7 +92,7 @@ def test_other_hosts_are_out_of_reach() -> None:
     ],
 )
 def test_proxy_allows_only_microsoft_hosts(line: str, reason: Any) -> None:
-    """Only CONNECT to port 443 of Microsoft's hosts is let through, and a refusal says what was expected."""
+    """Only CONNECT to Microsoft's hosts is let through, on any port; a refusal says what was expected."""
     decision = decide(line)
     assert decision is None if reason is None else reason in (decision or "")
 
