@@ -1,6 +1,7 @@
 """YAML with bounds: a loader that counts what aliases repeat, how deep values lie, and how long numbers are.
 
-Whatever is wrong with a text comes as one kind of error, with its line.
+Whatever is wrong with a text comes as one kind of error, with its line. That includes a key that comes twice, of which
+PyYAML silently takes the last.
 
 A few hundred bytes of aliases stand for more values than a machine has memory ("billion laughs"); PyYAML shares them,
 and whatever walks the result afterwards does not.
@@ -19,6 +20,7 @@ _MOST_REPEATED: Final = 10_000
 _DEEPEST: Final = 50
 _LONGEST_NUMBER: Final = 100
 _HALF: Final = re.compile("[\ud800-\udfff]")
+_MERGE: Final = "tag:yaml.org,2002:merge"
 _NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
@@ -72,6 +74,25 @@ class BoundedLoader(yaml.SafeLoader):
         if event.anchor is not None:
             self._size[id(node)] = self._seen - before
         return node  # type: ignore[no-any-return]
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping. What a merge (`<<`) brings may come again: that replaces it.
+
+        Raises:
+            BeyondBounds: a key comes twice.
+
+        """
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        before: dict[Any, yaml.Mark] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            name = self.construct_object(key)
+            if name in before:
+                earlier = before[name].line + 1
+                raise _refusal(f"each key once, got {key.value!r:.60} here and in line {earlier}", key.start_mark)
+            before[name] = key.start_mark
+        return node
 
     def scan_flow_scalar(self, style: str) -> Any:
         """Return the token of a quoted text.

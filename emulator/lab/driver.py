@@ -132,7 +132,7 @@ class CloudDriver:
 
         """
         if name not in self._kept:
-            raise BadSnapshot(f"expected a snapshot ({', '.join(self.snapshots()) or 'none'}), got {name[:80]!r}")
+            raise BadSnapshot.unknown(name, self.snapshots())
         snapshot.restore(self._cloud, self._kept[name])
 
     async def reset(self) -> None:

@@ -4,7 +4,7 @@ Keys of the cloud itself (token signing, authorities) are no part of it: they st
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 class BadSnapshot(ValueError):
     """A snapshot that cannot be restored; the text says why. Nothing was changed."""
+
+    @classmethod
+    def unknown(cls, name: str, known: Sequence[str]) -> "BadSnapshot":
+        """Return the error for a name that no snapshot of the lab has; `known` are those that there are."""
+        there = f" ({', '.join(known)})" if known else ""
+        instead = "restore one of these, or take it" if known else "there are none yet: take one"
+        return cls(f"expected the name of a snapshot{there}, got {name[:80]!r}; {instead} first (verb snapshot)")
 
 
 @dataclass(frozen=True)

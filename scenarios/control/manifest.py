@@ -1,7 +1,7 @@
 """The manifest of a bundle: what its JSON must be. Bundles are passed on, so each may come from anywhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pfxlab.scenarios import schema_problem
@@ -76,6 +76,19 @@ def _schema(kind: str) -> dict[str, Any]:
     )
 
 
+class KeyTwice(ValueError):
+    """A JSON object that has a key twice."""
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise KeyTwice(f"expected each key once, got {twice[:40]!r} twice")
+    return made
+
+
 def checked(data: bytes) -> dict[str, Any]:
     """Return the values of a manifest.
 
@@ -84,7 +97,9 @@ def checked(data: bytes) -> dict[str, Any]:
 
     """
     try:
-        body = json.loads(data.decode("utf-8"))
+        body = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once)
+    except KeyTwice:
+        raise
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno}: expected JSON, got something else") from None
     except (ValueError, RecursionError):

@@ -185,7 +185,9 @@ def test_snapshots_of_scenarios_and_control_api_are_the_same(session: TestLab) -
     assert run(session, "restore", "by-step").exit_code == 0
     assert len(session.graph.get("/v1.0/users")["value"]) == 2
     session.do("restore", "by-command")
-    with pytest.raises(verbs.VerbFailed, match="expected a snapshot \\(by-command, by-step\\), got 'never'"):
+    with pytest.raises(
+        verbs.VerbFailed, match="expected the name of a snapshot \\(by-command, by-step\\), got 'never'"
+    ):
         session.do("restore", "never")
 
 

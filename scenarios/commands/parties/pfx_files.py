@@ -263,6 +263,9 @@ def _check_columns(manifest: Path, columns: Sequence[str]) -> None:
     if unknown is not None:
         got = f"{unknown[:40]!r}{near(unknown, MANIFEST_COLUMNS)}"
         stop(USAGE, f"{manifest}, line 1: expected the columns {', '.join(MANIFEST_COLUMNS)}, got {got}")
+    twice = next((column for column in columns if list(columns).count(column) > 1), None)
+    if twice is not None:
+        stop(USAGE, f"{manifest}, line 1: expected each column once, got {twice!r} twice")
 
 
 def _manifest_rows(manifest: Path, purpose: str, padding: str) -> list[_Row]:

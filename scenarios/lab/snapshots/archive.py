@@ -102,7 +102,7 @@ class KeptSnapshots:
 
         """
         if name not in self.names():
-            raise BadSnapshot(f"expected a snapshot ({', '.join(self.names()) or 'none'}), got {name[:80]!r}")
+            raise BadSnapshot.unknown(name, self.names())
         return read(self._folder / f"{name}{_ENDING}")
 
     def clear(self) -> None:

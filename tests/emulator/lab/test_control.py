@@ -230,9 +230,18 @@ async def test_snapshot_names(lab: Lab, name: Any) -> None:
 
 
 async def test_unknown_snapshot(control: Raw) -> None:
-    """Restoring an unknown snapshot is refused with the names of the existing ones."""
+    """Restoring an unknown snapshot is refused with the names of the existing ones, and what to do."""
     reply = await control("POST", "/lab/v1/snapshots/two/restore")
-    assert (reply.status, reply.message) == (409, "expected a snapshot (none), got 'two'")
+    none = "there are none yet: take one first (verb snapshot)"
+    assert (reply.status, reply.message) == (409, f"expected the name of a snapshot, got 'two'; {none}")
+    for name in ("later", "early"):
+        await control("POST", "/lab/v1/snapshots", {"name": name})
+    reply = await control("POST", "/lab/v1/snapshots/two/restore")
+    instead = "restore one of these, or take it first (verb snapshot)"
+    assert (reply.status, reply.message) == (
+        409,
+        f"expected the name of a snapshot (early, later), got 'two'; {instead}",
+    )
 
 
 async def test_journal_is_counted_and_waited_for(control: Raw) -> None:

@@ -140,7 +140,7 @@ async def test_steps_that_the_catalogue_does_not_use() -> None:
         ("  - import: mail\n  - import: mail\n", 8, "expected mail to be imported, got Duplicate"),
         ("  - expect: {device: tablet, holds: mail}\n", 7, "expected a device of this world (phone), got 'tablet'"),
         ("  - delete: mail\n", 7, "expected a record of mail to delete, got none"),
-        ("  - restore: nowhere\n", 7, "expected a snapshot (none), got 'nowhere'"),
+        ("  - restore: nowhere\n", 7, "expected the name of a snapshot, got 'nowhere'; there are none yet"),
         ("  - expect: {fault: fault-1, struck: 1}\n", 7, "expected the fault fault-1 to be planned"),
         ("  - expect: {records: 3}\n", 7, "expected 3 records, got 0"),
         ("  - expect: {connector: main, active: false}\n", 7, "expected the connector main active: False, got True"),
