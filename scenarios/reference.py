@@ -253,6 +253,8 @@ def conformance_page() -> str:
         "built-in host names. It signs in as an application that has only the rights named by `--rights`.",
         "`--expected-failures FILE` (YAML, rule id: reason) tolerates known failures, and fails the run if one",
         "passes unexpectedly, unless `--module` leaves modules out.",
+        "If the lab itself fails in a module or in a rule, that one is *not judged* and the others are: each report",
+        "names it with the reason, there is no PASS, and the exit code is 3.",
         "[What an import script with Microsoft's SDK gets](conformance-example.md) shows a verdict.",
         "",
         "## Arguments",

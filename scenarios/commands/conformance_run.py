@@ -21,7 +21,7 @@ from pfxlab.scenarios.conformance.offered import RIGHTS
 from pfxlab.scenarios.conformance.plans import PLANS, Module, Plan
 from pfxlab.scenarios.conformance.rules import RULES
 from pfxlab.scenarios.conformance.tool import CommandTool, MissingArgument
-from pfxlab.scenarios.conformance.verdict import Judgement
+from pfxlab.scenarios.conformance.verdict import Judgement, NotJudged
 from pfxlab.scenarios.ending import Interrupted
 from pfxlab.scenarios.nearest import near
 
@@ -114,7 +114,10 @@ def run(
         jobs = 1
     console.print(f"Plan {plan.name}: a tool that {plan.title}\n")
 
-    def progress(module: Module, done: ToolRun) -> None:
+    def progress(module: Module, done: ToolRun | NotJudged) -> None:
+        if isinstance(done, NotJudged):
+            console.print(f"  {module.name:<24} not judged: {done.reason}", markup=False)
+            return
         code = "stopped" if done.exit_code is None else f"exit {done.exit_code}"
         console.print(f"  {module.name:<24} {code:<8} {len(done.exchanges):>4} requests  {module.title}", markup=False)
 
@@ -128,6 +131,10 @@ def run(
     console.print()
     report.print_judgement(console, judgement)
     _lead_on(console, judgement, html_file)
+    if judgement.not_judged:
+        lost = "; ".join(map(str, judgement.not_judged[:_NAMED]))
+        more = len(judgement.not_judged) - _NAMED
+        stop(COULD_NOT_RUN, f"Could not judge {lost}{f'; and {more} more' if more > 0 else ''}. {report.REPORT_IT}")
     if judgement.verdict == "FAIL":
         raise SystemExit(VERDICT_FAILED)
 
@@ -168,6 +175,9 @@ def _tool(plan: Plan, words: Sequence[str], *, attach: bool) -> tuple[Any, str]:
         stop(USAGE, str(error))
     return tool, " ".join(words)
 
+
+_NAMED = 5
+"""Modules and rules that the last line names."""
 
 _COMMON = (
     "graph_url", "authority_url", "tenant_id", "client_id", "client_secret", "ca_file", "public_key_file", "provider",

@@ -17,12 +17,18 @@ from pfxlab.scenarios.terminal import Box, Fact, Rows, is_plain, print_box, prin
 
 _COLOURS: Final[dict[str, str]] = {
     "PASS": "green", "FAIL": "bold red", "WARNING": "yellow", "SKIPPED": "dim", "NOT EXERCISED": "dim",
+    "NOT JUDGED": "bold red", "INCOMPLETE": "bold red",
 }  # fmt: skip
 _TEMPLATES: Final = Environment(
     loader=PackageLoader("pfxlab.scenarios.conformance"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 _TEMPLATES.filters["ticks"] = lambda text: _ticks(text)
 _OUTPUT_SHOWN: Final = 2000
+REPORT_IT: Final = (
+    "This says nothing about the tool. If it is a bug in the lab, report it to those who maintain PFX Lab, with this"
+    " line, the command, and the output of `pfxlab --version`."
+)
+"""What to do about what could not be judged."""
 
 
 def _label(one: Verdict) -> str:
@@ -54,7 +60,11 @@ def print_judgement(console: Console, judgement: Judgement) -> None:
             # An address stays on one line, so that it can be opened from the terminal.
             begin = f"{_title(one)}: source " if is_plain(console) else "  source  "
             console.print(Text(f"{begin}{cited}", style="dim"), soft_wrap=True)
-    counts_of_groups, outcomes = [], ("PASS", "FAIL", "WARNING", "NOT EXERCISED")
+    for lost in judgement.not_judged:
+        console.print(Text(f"NOT JUDGED  {lost}", style=_COLOURS["NOT JUDGED"]), soft_wrap=True)
+    counts_of_groups, outcomes = [], ["PASS", "FAIL", "WARNING", "NOT EXERCISED"]
+    if judgement.not_judged:
+        outcomes.append("NOT JUDGED")
     for group in dict.fromkeys(one.rule.group for one in judgement.verdicts):
         mine = [one for one in judgement.verdicts if one.rule.group == group]
         counts = [sum(one.outcome == outcome for one in mine) for outcome in outcomes]
@@ -78,25 +88,31 @@ def _box(one: Verdict) -> Box:
 
 
 def junit(judgement: Judgement) -> bytes:
-    """Return JUnit XML: a test case for each rule."""
+    """Return JUnit XML: a test case for each rule, and an error for each module that could not be judged."""
     outcomes: tuple[Outcome, ...] = ("SKIPPED", "NOT EXERCISED")
     suite = ET.Element(
         "testsuite",
         name=f"pfxlab conformance {judgement.plan}",
-        tests=str(len(judgement.verdicts)),
+        tests=str(len(judgement.verdicts) + len(judgement.not_played)),
         failures=str(sum(one.fails for one in judgement.verdicts)),
         skipped=str(sum(judgement.count(outcome) for outcome in outcomes)),
-        errors="0",
+        errors=str(judgement.count("NOT JUDGED") + len(judgement.not_played)),
         time=f"{judgement.seconds:.3f}",
     )
+    name = f"pfxlab.conformance.{judgement.plan}"
+    for lost in judgement.not_played:
+        case = ET.SubElement(suite, "testcase", classname=name, name=f"module {lost.module}", time="0")
+        ET.SubElement(case, "error", message=f"NOT JUDGED: {lost}").text = REPORT_IT
     for one in judgement.verdicts:
-        name = f"pfxlab.conformance.{judgement.plan}"
         case = ET.SubElement(suite, "testcase", classname=name, name=one.rule.id, time="0")
         seen = "\n".join(map(str, one.seen))
         if one.fails:
             message = f"{_label(one)}: {one.headline}"
             cited = "\n".join(one.rule.fact.cited)
             ET.SubElement(case, "failure", message=message).text = f"{seen}\n{one.rule.tip}\n{cited}"
+        elif one.outcome == "NOT JUDGED":
+            lines = "\n".join(map(str, one.not_judged))
+            ET.SubElement(case, "error", message=f"NOT JUDGED: {one.headline}").text = f"{lines}\n{REPORT_IT}"
         elif one.outcome in outcomes:
             ET.SubElement(case, "skipped", message=one.outcome)
         elif one.outcome in ("WARNING", "FAIL"):
@@ -110,7 +126,7 @@ def html(judgement: Judgement, when: str) -> str:
     No script, no font and no picture from elsewhere; what a tool leaked is left out too (`scrub`).
     """
     template = _TEMPLATES.get_template("report.html")
-    order: tuple[Outcome, ...] = ("FAIL", "WARNING", "PASS", "NOT EXERCISED", "SKIPPED")
+    order: tuple[Outcome, ...] = ("FAIL", "WARNING", "NOT JUDGED", "PASS", "NOT EXERCISED", "SKIPPED")
     groups = [
         {"name": name, "verdicts": [one for one in judgement.verdicts if one.rule.group == name]}
         for name in dict.fromkeys(one.rule.group for one in judgement.verdicts)
@@ -122,6 +138,7 @@ def html(judgement: Judgement, when: str) -> str:
         counts=[(outcome, judgement.count(outcome)) for outcome in order],
         broken=_broken(judgement),
         summary=_summary(judgement),
+        report_it=REPORT_IT,
         label=_label,
         modules=[_module(run) for run in judgement.runs],
         numbers=_numbers(judgement.verdicts),
@@ -135,6 +152,8 @@ def _summary(judgement: Judgement) -> str:
         return "The tool passes rules that it was expected to break"
     if fails:
         return "The tool breaks mandatory rules"
+    if judgement.not_judged:
+        return "The tool breaks no mandatory rule in what could be judged, which is not all"
     known = any(one.expected and one.outcome == "FAIL" for one in judgement.verdicts)
     return (
         "The tool breaks no mandatory rule, expected failures aside"

@@ -18,13 +18,13 @@ from pfxlab.scenarios.conformance.offered import RIGHTS
 from pfxlab.scenarios.conformance.plans import Module, Plan
 from pfxlab.scenarios.conformance.rules import RULES
 from pfxlab.scenarios.conformance.stage import Stage
-from pfxlab.scenarios.conformance.tool import Service, Tool
-from pfxlab.scenarios.conformance.verdict import Judgement, judge, with_expected
+from pfxlab.scenarios.conformance.tool import CannotStart, MissingArgument, Service, Tool
+from pfxlab.scenarios.conformance.verdict import Judgement, NotJudged, judge, reason_of, with_expected
 from pfxlab.scenarios.lab.key_cache import key_pool, lay_out
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.world import World
 
-Progress = Callable[[Module, ToolRun], None]
+Progress = Callable[[Module, ToolRun | NotJudged], None]
 
 
 async def open_stage(stack: AsyncExitStack, rights: Sequence[str], keys: KeyPool) -> Stage:
@@ -43,20 +43,22 @@ async def open_stage(stack: AsyncExitStack, rights: Sequence[str], keys: KeyPool
 
 
 class NotPlayed(Exception):
-    """A module could not be run, for a reason that says nothing about the tool: it did not start, or the lab failed."""
+    """The tool could not be started, so that there is nothing to judge."""
 
 
-async def play(stage: Stage, plan: Plan, module: Module, tool: Tool | Service) -> ToolRun:
-    """Run the tool in one module; the lab is reset before.
+async def play(stage: Stage, plan: Plan, module: Module, tool: Tool | Service) -> ToolRun | NotJudged:
+    """Run the tool in one module; the lab is reset before. If the lab fails, return how.
 
     Raises:
-        NotPlayed: the tool could not be started, or the lab failed.
+        NotPlayed: the tool could not be started.
 
     """
     try:
         return await _play(stage, plan, module, tool)
+    except (CannotStart, MissingArgument) as error:
+        raise NotPlayed(f"module {module.name}: {error}") from error
     except Exception as error:
-        raise NotPlayed(f"module {module.name}: {error or type(error).__name__}") from error
+        return NotJudged(module.name, reason_of(error))
 
 
 async def _play(stage: Stage, plan: Plan, module: Module, tool: Any) -> ToolRun:
@@ -93,17 +95,19 @@ async def run(
 ) -> Judgement:
     """Run a tool through a plan and judge it. `only`: modules by name; `expected`: rules known to fail.
 
+    A module or rule in which the lab fails is not judged; the others are.
+
     `seconds`: how long a run may take, in place of what its module says. `stages`: labs that are open already, in
     place of new ones.
 
     Raises:
-        NotPlayed: a module could not be played.
+        NotPlayed: the tool could not be started.
 
     """
     began = time.perf_counter()
     modules = [module for module in plan.modules if not only or module.name in only]
     waiting = iter(modules)
-    runs: dict[str, ToolRun] = {}
+    runs: dict[str, ToolRun | NotJudged] = {}
     keys = await asyncio.to_thread(key_pool)
 
     async def worker(stage: Stage) -> None:
@@ -123,8 +127,11 @@ async def run(
             for task in workers:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-    ordered = [runs[module.name] for module in modules]
+    came = [runs[module.name] for module in modules]
+    played = [one for one in came if isinstance(one, ToolRun)]
+    not_played = [one for one in came if isinstance(one, NotJudged)]
     skipped = [module.name for module in plan.modules if module not in modules]
     mine = [rule for rule in rules.values() if plan.name in rule.plans]
-    verdicts = with_expected([judge(rule, ordered, skipped) for rule in mine], expected or {}, skipped)
-    return Judgement(plan.name, shown, verdicts, ordered, skipped, time.perf_counter() - began)
+    judged = [judge(rule, played, skipped, not_played) for rule in mine]
+    verdicts = with_expected(judged, expected or {}, [*skipped, *(one.module for one in not_played)])
+    return Judgement(plan.name, shown, verdicts, played, skipped, time.perf_counter() - began, not_played)

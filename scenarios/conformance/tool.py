@@ -113,6 +113,10 @@ class _Process:
             os.killpg(self.process.pid, number)
 
 
+class CannotStart(Exception):
+    """The system cannot run the command; the text is its reason."""
+
+
 class MissingArgument(ValueError):
     """A command line has a placeholder that the plan does not fill; the text names those it fills."""
 
@@ -148,7 +152,7 @@ class CommandTool:
         """Start the command in a process group of its own.
 
         Raises:
-            OSError: it cannot be started.
+            CannotStart: the system cannot run it.
 
         """
         return await self._start(arguments, variables)
@@ -157,7 +161,7 @@ class CommandTool:
         """Run the command; a process that does not end in time is stopped.
 
         Raises:
-            OSError: it cannot be started.
+            CannotStart: the system cannot run it.
 
         """
         return await (await self._start(arguments, variables)).wait(seconds)
@@ -174,6 +178,9 @@ class CommandTool:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
             )
+        except OSError as error:
+            os.close(read_end)
+            raise CannotStart(str(error)) from None
         except BaseException:
             os.close(read_end)
             raise

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
-from pfxlab.scenarios.conformance.evidence import Finding, Rule, ToolRun
+from pfxlab.emulator.wire.text import describe_defect
+from pfxlab.scenarios.conformance.evidence import Rule, ToolRun
 
-Outcome: TypeAlias = Literal["PASS", "FAIL", "WARNING", "SKIPPED", "NOT EXERCISED"]
+Outcome: TypeAlias = Literal["PASS", "FAIL", "WARNING", "SKIPPED", "NOT EXERCISED", "NOT JUDGED"]
 _SHOWN: Final = 5
 """Findings shown for each rule, those that break it first."""
 
@@ -33,8 +34,32 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class NotJudged:
+    """A module, or one rule in a module, that could not be judged, for a reason that says nothing about the tool."""
+
+    module: str
+    reason: str
+    rule: str = ""
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        return f"{f'rule {self.rule} in ' if self.rule else ''}module {self.module}: {self.reason}"
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a module or rule could not be judged: what the system says, or that the lab has a bug, and where."""
+    # A TimeoutError is an OSError that the system did not raise.
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return describe_defect(error)
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """The outcome of one rule. `expected`: a known failure; `unexpected`: a known failure that passed."""
+    """The outcome of one rule. `expected`: a known failure; `unexpected`: a known failure that passed.
+
+    `not_judged`: the modules in which the rule could not be judged.
+    """
 
     rule: Rule
     outcome: Outcome
@@ -42,6 +67,7 @@ class Verdict:
     looks: int = 0
     expected: bool = False
     unexpected: bool = False
+    not_judged: Sequence[NotJudged] = ()
 
     @property
     def headline(self) -> str:
@@ -63,6 +89,7 @@ class Verdict:
             "headline": self.headline,
             "outcome": self.outcome,
             "evidence": [str(one) for one in self.seen],
+            "notJudged": [str(one) for one in self.not_judged],
             "source": "; ".join(self.rule.fact.cited),
             "sourceAnchor": self.rule.source,
             "tip": self.rule.tip if self.outcome in ("FAIL", "WARNING") else "",
@@ -73,7 +100,7 @@ class Verdict:
 
 @dataclass
 class Judgement:
-    """The outcome of a plan."""
+    """The outcome of a plan. `not_played`: modules that could not be judged at all."""
 
     plan: str
     tool: str
@@ -81,11 +108,22 @@ class Judgement:
     runs: list[ToolRun] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    not_played: list[NotJudged] = field(default_factory=list)
 
     @property
-    def verdict(self) -> Literal["PASS", "FAIL"]:
-        """Return whether the tool passes: it breaks no mandatory rule, expected failures aside."""
-        return "FAIL" if any(one.fails for one in self.verdicts) else "PASS"
+    def not_judged(self) -> list[NotJudged]:
+        """Return what could not be judged: whole modules first, then single rules."""
+        return [*self.not_played, *(one for verdict in self.verdicts for one in verdict.not_judged if one.rule)]
+
+    @property
+    def verdict(self) -> Literal["PASS", "FAIL", "INCOMPLETE"]:
+        """Return whether the tool passes: it breaks no mandatory rule, expected failures aside.
+
+        A tool that breaks none, as far as it was judged, has no verdict until all is judged.
+        """
+        if any(one.fails for one in self.verdicts):
+            return "FAIL"
+        return "INCOMPLETE" if self.not_judged else "PASS"
 
     def count(self, outcome: Outcome) -> int:
         """Return how many rules have an outcome."""
@@ -93,7 +131,7 @@ class Judgement:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        outcomes: tuple[Outcome, ...] = ("PASS", "FAIL", "WARNING", "SKIPPED", "NOT EXERCISED")
+        outcomes: tuple[Outcome, ...] = ("PASS", "FAIL", "WARNING", "SKIPPED", "NOT EXERCISED", "NOT JUDGED")
         return {
             "plan": self.plan,
             "tool": self.tool,
@@ -101,26 +139,49 @@ class Judgement:
             "seconds": round(self.seconds, 1),
             "counts": {outcome: self.count(outcome) for outcome in outcomes},
             "modules": [{"name": run.module, "exitCode": run.exit_code} for run in self.runs],
+            "notJudged": [
+                {"module": one.module, "rule": one.rule or None, "reason": one.reason} for one in self.not_judged
+            ],
             "rules": [one.to_json() for one in self.verdicts],
         }
 
 
-def judge(rule: Rule, runs: Iterable[ToolRun], skipped: Sequence[str] = ()) -> Verdict:
-    """Return the outcome of a rule over all runs; it is broken if one run breaks it."""
-    if rule.modules and set(rule.modules) <= set(skipped):
+def judge(
+    rule: Rule, runs: Iterable[ToolRun], skipped: Sequence[str] = (), not_played: Sequence[NotJudged] = ()
+) -> Verdict:
+    """Return the outcome of a rule over all runs; it is broken if one run breaks it.
+
+    `skipped`: modules that were left out; `not_played`: modules that could not be judged.
+    """
+    lost = [one for one in not_played if not rule.modules or one.module in rule.modules]
+    left_out = {*skipped, *(one.module for one in lost)}
+    if not lost and rule.modules and set(rule.modules) <= left_out:
         return Verdict(rule, "SKIPPED")
-    seen = [Seen(run.module, one.ok, run.scrub(one.text), one.exchange) for run in runs for one in _findings(rule, run)]
+    seen: list[Seen] = []
+    for run in runs:
+        if not rule.modules or run.module in rule.modules:
+            try:
+                seen += [Seen(run.module, one.ok, run.scrub(one.text), one.exchange) for one in rule.judge(run)]
+            except Exception as error:
+                lost.append(NotJudged(run.module, reason_of(error), rule.id))
+    return _verdict(rule, seen, lost)
+
+
+def _verdict(rule: Rule, seen: Sequence[Seen], lost: Sequence[NotJudged]) -> Verdict:
+    """Return the outcome of a rule from what was seen of it, and where it could not be judged.
+
+    A rule that was seen broken is broken. One that failed itself is not judged. One of which only whole modules are
+    missing is judged by the others, if there are any.
+    """
     bad = [one for one in seen if not one.ok]
     if bad:
         outcome: Outcome = "FAIL" if rule.severity == "must" else "WARNING"
-        return Verdict(rule, outcome, _distinct(bad), len(seen))
+        return Verdict(rule, outcome, _distinct(bad), len(seen), not_judged=lost)
+    if any(one.rule for one in lost) or (lost and not seen):
+        return Verdict(rule, "NOT JUDGED", (), len(seen), not_judged=lost)
     if not seen:
         return Verdict(rule, "NOT EXERCISED")
-    return Verdict(rule, "PASS", [seen[0]], len(seen))
-
-
-def _findings(rule: Rule, run: ToolRun) -> list[Finding]:
-    return list(rule.judge(run)) if not rule.modules or run.module in rule.modules else []
+    return Verdict(rule, "PASS", [seen[0]], len(seen), not_judged=lost)
 
 
 def _distinct(seen: Sequence[Seen]) -> list[Seen]:

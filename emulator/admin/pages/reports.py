@@ -30,7 +30,7 @@ FILES: Final = {
 COLUMNS: Final = ("name", "kind", "plan", "verdict", "summary", "written")
 _RULE_COLUMNS: Final = ("id", "severity", "outcome", "source")
 _LOAD_COLUMNS: Final = ("name", "count", "failures", "per_second", "p50_ms", "p95_ms", "p99_ms")
-_WORST_FIRST: Final = ("FAIL", "WARNING", "PASS", "SKIPPED", "NOT EXERCISED")
+_WORST_FIRST: Final = ("FAIL", "WARNING", "NOT JUDGED", "PASS", "SKIPPED", "NOT EXERCISED")
 
 
 def _read(folder: Path, name: str) -> dict[str, Any] | None:
