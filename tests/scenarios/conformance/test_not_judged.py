@@ -15,7 +15,6 @@ from pfxlab.scenarios.conformance.evidence import Finding, ToolRun
 from pfxlab.scenarios.conformance.report import html, junit
 from pfxlab.scenarios.conformance.rules import RULES
 from pfxlab.scenarios.conformance.verdict import Judgement, NotJudged, judge, with_expected
-from tests.campaign import untraced
 from tests.test_house_rules import ROOT
 
 BROKEN = """
