@@ -47,7 +47,6 @@ def test_bug_in_a_module_or_rule_leaves_the_others_judged(tmp_path: Path) -> Non
     done = subprocess.run(
         [sys.executable, "-c", BROKEN, *arguments],
         cwd=ROOT,
-        env=untraced(),
         capture_output=True,
         text=True,
         timeout=600,
