@@ -36,6 +36,9 @@ class Switches:
     token_lifetime_seconds: int = 3600
     device_certificate_days: int = 365
     device_certificate_renew_days: int = 60
+    batch_addresses: Literal["relative", "any"] = "relative"
+    batch_limit_text: Literal["newer", "older"] = "newer"
+    odd_thumbprint: Literal["accept", "reject400"] = "accept"
     sign_message: Literal["off", "on", "alone"] = "off"
     sign_profiles: Literal["on", "off"] = "on"
 

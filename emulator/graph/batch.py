@@ -1,7 +1,8 @@
 """POST /$batch: up to twenty requests in one, some of them waiting for others. See sources.md#json-batching.
 
-A batch is refused as a whole before anything runs: too many, an id twice, a body without Content-Type, an unknown
-dependency. Everything else is answered item by item.
+A batch is refused as a whole before anything runs: too many, an id twice, a write without body or Content-Type, an
+unknown dependency. Everything else is answered item by item. See also sources.md#batch-writes, sources.md#batch-ids and
+sources.md#batch-addresses.
 """
 
 import base64
@@ -20,11 +21,14 @@ from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.schemas import first_problem
 
 _METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
+_WRITES: Final = ("POST", "PATCH", "PUT")
+_MOST: Final = 20
+_LONGEST_ID: Final = 100
 _LONGEST_TOGETHER: Final = 3 * LONGEST_URL
 """Characters in all addresses of a batch, which the server answers in one go: its other clients wait meanwhile."""
 
 
-def _parse(incoming: Incoming) -> list[Json]:
+def _parse(cloud: Cloud, incoming: Incoming) -> list[Json]:
     try:
         jsontext.check_size(incoming.body, MOST_VALUES)
         body = json.loads(incoming.body)
@@ -36,26 +40,58 @@ def _parse(incoming: Incoming) -> list[Json]:
     problem = first_problem("batch", body)
     if problem is not None:
         raise errors.bad_batch(problem)
-    requests: list[Json] = body["requests"]
+    if len(body["requests"]) > _MOST:
+        reason = f"expected at most {_MOST} requests, got {len(body['requests'])}"
+        newer = cloud.config.switches.batch_limit_text == "newer"
+        raise errors.batch_too_long(reason) if newer else errors.bad_batch(reason)
+    requests: list[Json] = [{**request, "id": _text(request["id"])} for request in body["requests"]]
+    _check(requests)
+    return requests
+
+
+def _check(requests: list[Json]) -> None:
+    """Check what a batch must be as a whole.
+
+    Raises:
+        GraphError: it breaks a rule.
+
+    """
     together = sum(len(str(request["url"])) for request in requests)
     if together > _LONGEST_TOGETHER:
         raise errors.bad_batch(f"expected addresses of at most {_LONGEST_TOGETHER} characters together, got {together}")
-    ids = [str(request["id"]).casefold() for request in requests]
+    ids = [request["id"].casefold() for request in requests]
     if len(set(ids)) != len(ids):
         raise errors.bad_batch("expected each id once, whatever its case")
     for request in requests:
-        headers = {name.lower() for name in request.get("headers") or {}}
-        if request.get("body") is not None and "content-type" not in headers:
-            raise errors.bad_batch(f"request {request['id']}: expected a Content-Type header beside the body")
+        _check_body(request)
         unknown = [name for name in _dependencies(request) if name.casefold() not in ids]
         if unknown:
             raise errors.bad_batch(f"request {request['id']}: depends on {unknown[0]}, which is not in the batch")
-    return requests
+
+
+def _check_body(request: Json) -> None:
+    """Check that a write has a body, and what has a body its Content-Type.
+
+    Raises:
+        GraphError: one of them is missing; it refuses the whole batch.
+
+    """
+    typed = "content-type" in {name.lower() for name in request.get("headers") or {}}
+    has_body = request.get("body") is not None
+    if str(request["method"]).upper() in _WRITES and not (typed and has_body):
+        raise errors.batch_without_body(request["id"][:_LONGEST_ID])
+    if has_body and not typed:
+        raise errors.bad_batch(f"request {request['id']}: expected a Content-Type header beside the body")
+
+
+def _text(name: Any) -> str:
+    """Return an id as answers have it, a text, whatever kind of JSON value it was sent as."""
+    return name if isinstance(name, str) else json.dumps(name)
 
 
 def _dependencies(request: Json) -> list[str]:
     # Microsoft's Python SDK misspells the key.
-    return [str(name) for name in request.get("dependsOn") or request.get("depends_on") or ()]
+    return [_text(name) for name in request.get("dependsOn") or request.get("depends_on") or ()]
 
 
 def respond(cloud: Cloud, incoming: Incoming, dispatch: Callable[[Cloud, Incoming], Outgoing]) -> Answer:
@@ -67,13 +103,13 @@ def respond(cloud: Cloud, incoming: Incoming, dispatch: Callable[[Cloud, Incomin
     """
     if incoming.method != "POST":
         raise errors.method_not_allowed(incoming.method)
-    requests = _parse(incoming)
+    requests = _parse(cloud, incoming)
     done: dict[str, Json] = {}
     for request in _in_order(requests):
         failed = any(done[name.casefold()]["status"] >= 400 for name in _dependencies(request))
         answer = _failed_dependency(request) if failed else _run(cloud, incoming, request, dispatch)
-        done[str(request["id"]).casefold()] = answer
-    return Answer(200, {"responses": [done[str(request["id"]).casefold()] for request in requests]})
+        done[request["id"].casefold()] = answer
+    return Answer(200, {"responses": [done[request["id"].casefold()] for request in requests]})
 
 
 def _in_order(requests: list[Json]) -> list[Json]:
@@ -91,8 +127,8 @@ def _in_order(requests: list[Json]) -> list[Json]:
         if not ready:
             raise errors.bad_batch(f"request {waiting[0]['id']}: its dependencies form a circle")
         ordered += ready
-        known |= {str(request["id"]).casefold() for request in ready}
-        waiting = [request for request in waiting if str(request["id"]).casefold() not in known]
+        known |= {request["id"].casefold() for request in ready}
+        waiting = [request for request in waiting if request["id"].casefold() not in known]
     return ordered
 
 
@@ -117,7 +153,7 @@ def _run(cloud: Cloud, outer: Incoming, request: Json, dispatch: Callable[[Cloud
     if len(url) > LONGEST_URL:
         return _refused_item(request, errors.url_too_long(len(url), LONGEST_URL))
     try:
-        path, query = _below_version(url, outer.version)
+        path, query = _path_and_query(url) if _is_relative(cloud) else _below_version(url, outer.version)
     except ValueError:
         return _refused_item(request, errors.unknown_segment(url[:100]))
     if method not in _METHODS or is_batch(path):
@@ -136,6 +172,16 @@ def _run(cloud: Cloud, outer: Incoming, request: Json, dispatch: Callable[[Cloud
     if answer.body:
         shown["body"] = json.loads(answer.body) if "json" in content_type else answer.body.decode()
     return shown
+
+
+def _is_relative(cloud: Cloud) -> bool:
+    return cloud.config.switches.batch_addresses == "relative"
+
+
+def _path_and_query(url: str) -> tuple[str, str]:
+    """Return path and query of an item as the service takes them: whatever it is, it is read below the version."""
+    path, _, query = url.partition("#")[0].partition("?")
+    return path.lstrip("/"), query
 
 
 def _below_version(url: str, version: str) -> tuple[str, str]:

@@ -166,8 +166,19 @@ def unknown_type(name: str) -> GraphError:
     return model_validation(
         f"A type named '{name}' could not be resolved by the model. "
         "When a model is available, each type name must resolve to a valid type.",
-        f"expected one of the imported-PFX profile types, got {quoted(name)}",
+        f"expected a type of the model, in its own case, got {quoted(name)}",
         "TypeUnknown",
+    )
+
+
+def not_assignable(name: str, expected: str) -> GraphError:
+    """400 for an @odata.type that the model knows and that does not derive from the expected type."""
+    service = "microsoft.management.services.api"
+    return model_validation(
+        f"An entry with type '{service}.{name}' was found, but it is not assignable to the expected type "
+        f"'{service}.{expected}'. The type specified in the entry must be equal to either the expected type or a "
+        "derived type.",
+        rule="TypeUnknown",
     )
 
 
@@ -388,6 +399,19 @@ def url_too_long(length: int, longest: int) -> GraphError:
     """400 for an address that is longer than the server reads, as on a request line."""
     text = f"expected an address of at most {longest} characters, got {length}"
     return GraphError(400, "BadRequest", f"The request address is too long: {text}.", text, rule="AddressTooLong")
+
+
+def batch_without_body(name: str) -> GraphError:
+    """400 for a batch with a POST, PATCH or PUT that lacks body or Content-Type (sources.md#batch-writes)."""
+    text = f"Write request id : {name} does not contain Content-Type header or body."
+    return GraphError(400, "BadRequest", text, text, rule="BatchInvalid")
+
+
+def batch_too_long(reason: str) -> GraphError:
+    """400 for a batch of more requests than twenty, in the words of newer reports (sources.md#batch-limit-text)."""
+    return GraphError(
+        400, "BadRequest", "Number of requests inside batch exceeds the limit", reason, rule="BatchInvalid"
+    )
 
 
 def bad_batch(reason: str) -> GraphError:

@@ -151,7 +151,7 @@ def _ciphertext(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        # Other spellings of base64 are taken too, or refused in words.
+        # White space is taken too, anything else refused in words.
         return parse_binary(text)
 
 

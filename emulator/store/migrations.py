@@ -190,3 +190,18 @@ def m008_identities_of_devices(db: Database) -> None:
     db.table("expected_devices").create(columns, pk="thumbprint")
     db.table("device_users").create({"device_id": str, "user_id": str}, pk=("device_id", "user_id"))
     db.execute("create index device_users_user on device_users (user_id)")
+
+
+@migrations()
+def m009_seventh_digits(db: Database) -> None:
+    """Keep the seventh digit of a record's dates."""
+    for column in ("start_seventh", "expiration_seventh"):
+        db.execute(f"alter table pfx_certificates add column {column} integer not null default 0")
+    _put_pfx_last(db)
+
+
+def _put_pfx_last(db: Database) -> None:
+    # What stands behind a large value in a row is reached through all its pages.
+    columns = [column.name for column in db.table("pfx_certificates").columns]
+    columns.remove("encrypted_pfx_blob")
+    db.table("pfx_certificates").transform(column_order=[*columns, "encrypted_pfx_blob"])

@@ -11,7 +11,10 @@ from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 
 @dataclass(frozen=True)
 class PfxCertificate:
-    """One record. `encrypted_pfx_blob` is the PKCS#12 as uploaded, the password base64 of RSA ciphertext."""
+    """One record. `encrypted_pfx_blob` is the PKCS#12 as uploaded, the password base64 of RSA ciphertext.
+
+    `start_seventh` and `expiration_seventh`: the seventh digit after the second's point, which a datetime cannot hold.
+    """
 
     id: str
     tenant_id: str
@@ -28,6 +31,8 @@ class PfxCertificate:
     encrypted_pfx_password: str
     created: datetime
     last_modified: datetime
+    start_seventh: int = 0
+    expiration_seventh: int = 0
 
     def changed(self, changes: dict[str, Any]) -> "PfxCertificate":
         """Return the record with some fields replaced."""

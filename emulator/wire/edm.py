@@ -18,6 +18,9 @@ _DATE_TIME = re.compile(
 )
 
 
+_WITHOUT_WHITE_SPACE = dict.fromkeys(map(ord, " \t\r\n"))
+
+
 # A value is checked first and converted after, and a bulk import repeats its dates: each text is read once.
 @lru_cache(maxsize=1024)
 def parse_date_time(text: str) -> datetime:
@@ -50,25 +53,37 @@ def _offset(zone: str) -> timedelta:
     return -size if zone[0] == "-" else size
 
 
+def seventh_digit(text: str) -> int:
+    """Return the seventh fraction digit of an Edm.DateTimeOffset, the 100 ns that a datetime cannot hold."""
+    match = _DATE_TIME.fullmatch(text)
+    fraction = "" if match is None else match["fraction"] or ""
+    return int(fraction[6:7] or 0)
+
+
 @lru_cache(maxsize=256)
-def format_date_time(moment: datetime) -> str:
+def format_date_time(moment: datetime, seventh: int = 0) -> str:
     """Return `2026-02-01T09:00:01.4820190Z`: UTC, seven fraction digits, none when all are zero."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    text = utc.isoformat()
-    return f"{text[:26]}0Z" if utc.microsecond else f"{text[:19]}Z"
+    text = utc.isoformat(timespec="microseconds")
+    return f"{text[:26]}{seventh}Z" if utc.microsecond or seventh else f"{text[:19]}Z"
 
 
 @lru_cache(maxsize=8)
 def parse_binary(text: str) -> bytes:
-    """Return the bytes of an Edm.Binary: base64, standard or URL-safe alphabet, padding optional.
+    """Return the bytes of an Edm.Binary: base64 as .NET's Convert.FromBase64String reads it.
+
+    White space may stand anywhere; the alphabet is the standard one, and the padding is there. Source:
+    sources.md#record-base64.
 
     Raises:
-        ValueError: other characters, or a length no base64 text can have.
+        ValueError: other characters, such as those of the URL-safe alphabet, or padding that is missing.
 
     """
-    standard = text.strip().translate(str.maketrans("-_", "+/")).rstrip("=")
+    plain = text.translate(_WITHOUT_WHITE_SPACE)
     try:
-        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+        if len(plain) % 4:
+            raise ValueError("incorrect padding")
+        return base64.b64decode(plain, validate=True)
     except ValueError as error:
         raise ValueError(f"expected base64, got {len(text)} characters that are not ({error})") from None
 

@@ -38,6 +38,7 @@ from msgraph_beta.generated.models.windows10_imported_p_f_x_certificate_profile 
 )
 from msgraph_core.requests.batch_request_builder import BatchRequestBuilder
 from msgraph_core.requests.batch_request_content import BatchRequestContent
+from msgraph_core.requests.batch_request_item import BatchRequestItem
 
 GetHealthMetricsPostRequestBody = health.GetHealthMetricsPostRequestBody
 
@@ -152,7 +153,10 @@ async def batch(facts: dict[str, Any]) -> dict[str, Any]:
     await collection.post(new_record(facts, 7))
     content = BatchRequestContent()
     for information in (collection.to_get_request_information(), client.users.to_get_request_information()):
-        content.add_request_information(information)
+        item = BatchRequestItem(information)
+        # Graph reads an absolute address as a path: sources.md#batch-addresses.
+        item.url = item.url.removeprefix(f"{facts['graph_url']}/beta")
+        content.add_request(item.id, item)
     answered = await BatchRequestBuilder(client.request_adapter).post(content)
     return {"statuses": sorted(answer.status for answer in answered.responses.values())}
 

@@ -1,9 +1,9 @@
 """What an accepted import will come to grief with later, as far as the cloud can see ciphertext from outside. Pure."""
 
-import base64
 import re
 
 from pfxlab.emulator.store.pfx_certificates import PfxCertificate
+from pfxlab.emulator.wire.edm import parse_binary
 from pfxlab.emulator.wire.enums import PaddingScheme
 
 _RSA_SIZES = {bits // 8: bits for bits in (2048, 3072, 4096)}
@@ -11,18 +11,23 @@ _SHA1 = re.compile(r"[0-9a-fA-F]{40}")
 _DIGEST = {PaddingScheme.oaepSha256, PaddingScheme.oaepSha384, PaddingScheme.oaepSha512}
 
 
+def is_sha1(thumbprint: str) -> bool:
+    """Return whether a thumbprint is forty hexadecimal digits (sources.md#record-thumbprint)."""
+    return _SHA1.fullmatch(thumbprint) is not None
+
+
 def notes_on(record: PfxCertificate) -> list[str]:
     """Return remarks on a record, each with a stable code first."""
     notes = []
     try:
-        size = len(base64.b64decode(record.encrypted_pfx_password, validate=True))
+        size = len(parse_binary(record.encrypted_pfx_password))
         if size not in _RSA_SIZES:
             notes.append(f"CiphertextLength: expected 256, 384 or 512 bytes of RSA ciphertext, got {size}")
     except ValueError:
         notes.append("PasswordNotBase64: expected base64 in encryptedPfxPassword, no connector can read it")
     if record.encrypted_pfx_blob[:1] != b"\x30":
         notes.append("BlobNotPkcs12: expected a PKCS#12 container, which begins with the byte 30")
-    if not _SHA1.fullmatch(record.thumbprint):
+    if not is_sha1(record.thumbprint):
         notes.append(f"ThumbprintForm: expected 40 hexadecimal digits, got {record.thumbprint[:80]!r}")
     if record.padding_scheme not in _DIGEST:
         notes.append(f"PaddingRetired: no connector processes {record.padding_scheme.name}")

@@ -12,7 +12,8 @@ from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection
 from pfxlab.emulator.graph.etags import check_precondition, with_etag
-from pfxlab.emulator.graph.intune.import_notes import notes_on
+from pfxlab.emulator.graph.intune.import_notes import is_sha1, notes_on
+from pfxlab.emulator.graph.odata.types import check_type
 from pfxlab.emulator.graph.permissions import PFX_READ, PFX_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
@@ -20,7 +21,7 @@ from pfxlab.emulator.intune.deliveries import certificates_changed
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.lists.views import CERTIFICATES, CERTIFICATES_WITHOUT_CIPHERTEXT
 from pfxlab.emulator.store.pfx_certificates import PfxCertificate, from_row
-from pfxlab.emulator.wire.edm import format_binary, format_date_time, parse_binary, parse_date_time
+from pfxlab.emulator.wire.edm import format_binary, format_date_time, parse_binary, parse_date_time, seventh_digit
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
 from pfxlab.emulator.wire.ids import parse_record_id, record_id
 from pfxlab.emulator.wire.text import quoted
@@ -54,6 +55,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "encryptedPfxBlob": ("encrypted_pfx_blob", parse_binary),
     "encryptedPfxPassword": ("encrypted_pfx_password", str),
 }
+_SEVENTH_DIGITS = {"startDateTime": "start_seventh", "expirationDateTime": "expiration_seventh"}
 _REQUIRED = (
     "thumbprint", "userPrincipalName", "startDateTime", "expirationDateTime", "encryptedPfxBlob",
     "encryptedPfxPassword",
@@ -70,8 +72,8 @@ def to_json(record: PfxCertificate, *, masked: bool = True) -> Json:
         "thumbprint": record.thumbprint,
         "intendedPurpose": record.intended_purpose.name,
         "userPrincipalName": record.user_principal_name,
-        "startDateTime": format_date_time(record.start_date),
-        "expirationDateTime": format_date_time(record.expiration_date),
+        "startDateTime": format_date_time(record.start_date, record.start_seventh),
+        "expirationDateTime": format_date_time(record.expiration_date, record.expiration_seventh),
         "providerName": record.provider_name,
         "keyName": record.key_name,
         "paddingScheme": record.padding_scheme.name,
@@ -93,7 +95,9 @@ _UNMASKED = Collection(FRAGMENT, CERTIFICATES, _FIELDS, TYPE, lambda row: to_jso
 def _values(body: dict[str, Any]) -> dict[str, Any]:
     """Return the body's writable properties as column values; nulls count as absent."""
     present = {name: value for name, value in body.items() if name in _COLUMNS and value is not None}
-    return {_COLUMNS[name][0]: _COLUMNS[name][1](value) for name, value in present.items()}
+    values = {_COLUMNS[name][0]: _COLUMNS[name][1](value) for name, value in present.items()}
+    digits = {column: seventh_digit(present[name]) for name, column in _SEVENTH_DIGITS.items() if name in present}
+    return {**values, **digits}
 
 
 def _entity(request: GraphRequest, record: PfxCertificate) -> Json:
@@ -144,15 +148,22 @@ def _check_padding(request: GraphRequest, values: dict[str, Any]) -> None:
         raise _refuse("PaddingRetired", f"paddingScheme {values['padding_scheme'].name} is no longer supported")
 
 
+def _check_thumbprint(request: GraphRequest, thumbprint: str) -> None:
+    if request.cloud.config.switches.odd_thumbprint == "reject400" and not is_sha1(thumbprint):
+        raise _refuse("ThumbprintForm", f"thumbprint: expected 40 hexadecimal digits, got {quoted(thumbprint)}")
+
+
 def create(request: GraphRequest) -> Answer:
     """POST: import a certificate for the user its UPN names."""
     cloud, body = request.cloud, read_json(request)
+    check_type(body, TYPE)
     check(TYPE, TYPE, body, errors.PFX_SERVICE)
     values = _values(body)
     empty = [name for name in _REQUIRED if not values.get(_COLUMNS[name][0])]
     if empty:
         raise _refuse("PropertyMissing", f"expected {', '.join(empty)}, got empty values")
     _check_padding(request, values)
+    _check_thumbprint(request, values["thumbprint"])
     user = _resolve_user(request, values["user_principal_name"])
     now = cloud.clock.now()
     defaults = {
@@ -205,6 +216,7 @@ def update(request: GraphRequest) -> Answer:
     cloud, body = request.cloud, read_json(request)
     record = _find(request)
     check_precondition(request, record.last_modified)
+    check_type(body, TYPE)
     check(TYPE, TYPE, body, errors.PFX_SERVICE, partial=True)
     if cloud.config.switches.masked_values_in_patch == "ignore":
         body = {name: value for name, value in body.items() if _SECRETS.get(name) != value or name not in _SECRETS}

@@ -112,7 +112,7 @@ CERTIFICATES: Final = View(
 CERTIFICATES_WITHOUT_CIPHERTEXT: Final = replace(
     CERTIFICATES,
     selected="id, tenant_id, user_id, thumbprint, user_principal_name, intended_purpose, start_date, expiration_date,"
-    " provider_name, key_name, padding_scheme, x'' as encrypted_pfx_blob, '' as encrypted_pfx_password, created,"
-    " last_modified",
+    " start_seventh, expiration_seventh, provider_name, key_name, padding_scheme, x'' as encrypted_pfx_blob,"
+    " '' as encrypted_pfx_password, created, last_modified",
 )
 """A list that never shows the ciphertext need not read it either."""

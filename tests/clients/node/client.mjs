@@ -77,8 +77,8 @@ said.filtered = filtered.value.length;
 await client.api(`${path}/${made[0].id}`).patch({ keyName: "KeyB" });
 said.patched = (await client.api(`${path}('${made[0].id}')`).get()).keyName;
 const batch = new BatchRequestContent([
-  { id: "1", request: new Request(`${facts.graph_url}/beta${path}/${made[1].id}`, { method: "DELETE" }) },
-  { id: "2", request: new Request(`${facts.graph_url}/beta${path}/$count`), dependsOn: ["1"] },
+  { id: "1", request: new Request(`${facts.graph_url}${path}/${made[1].id}`, { method: "DELETE" }) },
+  { id: "2", request: new Request(`${facts.graph_url}${path}/$count`), dependsOn: ["1"] },
 ]);
 const answered = await client.api("/$batch").post(await batch.getContent());
 said.batch = answered.responses.map((response) => [response.id, response.status, response.body ?? null]);

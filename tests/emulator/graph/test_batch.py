@@ -1,11 +1,14 @@
 """$batch over HTTP. Expected values: sources.md#json-batching."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pfxlab.emulator.config import Config, Switches
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.graph.client import PFX, Raw, Reply, admin, record
 
 BATCH = "/beta/$batch"
@@ -25,8 +28,8 @@ async def test_requests_run_in_the_order_of_their_dependencies(lab: Lab) -> None
     requests = [
         {"id": "list", "method": "GET", "url": "deviceManagement/userPfxCertificates", "dependsOn": ["import"]},
         {"id": "import", **POST, "body": record(lab)},
-        {"id": "count", "method": "GET", "url": f"{graph.origin}/beta/deviceManagement/userPfxCertificates/$count", "depends_on": ["list"]},
-        {"id": "user", "method": "GET", "url": "/beta/users?$top=1&$select=id"},
+        {"id": "count", "method": "GET", "url": "deviceManagement/userPfxCertificates/$count", "depends_on": ["list"]},
+        {"id": "user", "method": "GET", "url": "/users?$top=1&$select=id"},
     ]  # fmt: skip
     shown = answers(await graph("POST", BATCH, {"requests": requests}))
     assert shown["import"][0] == 201
@@ -58,13 +61,32 @@ GET = {"method": "GET", "url": "/users"}
         [{"id": str(n), **GET} for n in range(21)],
         [{"id": "a", **GET}, {"id": "A", **GET}],
         [{"id": "1", "method": "POST", "url": "/users", "body": {}}],
+        [{"id": "1", "method": "POST", "url": "/users", "headers": JSON}],
+        [{"id": "1", "method": "PUT", "url": "/users"}],
+        [{"id": "1", **GET, "body": {}}],
+        [{"id": 1, **GET}, {"id": "1", **GET}],
+        [{"id": None, **GET}],
         [{"id": "1", **GET, "dependsOn": ["2"]}],
         [{"id": "1", **GET, "dependsOn": ["2"]}, {"id": "2", **GET, "dependsOn": ["1"]}],
         [{"method": "GET", "url": "/users"}],
         [],
         "cheese",
     ],
-    ids=["21 requests", "id twice", "no Content-Type", "unknown dependency", "circle", "no id", "none", "no list"],
+    ids=[
+        "21 requests",
+        "id twice",
+        "no Content-Type",
+        "no body",
+        "neither",
+        "body of a GET",
+        "id twice, once a number",
+        "null id",
+        "unknown dependency",
+        "circle",
+        "no id",
+        "none",
+        "no list",
+    ],
 )
 async def test_bad_batch_is_refused_whole(lab: Lab, requests: Any) -> None:
     """A batch that breaks a rule gets 400 as a whole, and none of its requests is run."""
@@ -78,7 +100,8 @@ async def test_bad_batch_is_refused_whole(lab: Lab, requests: Any) -> None:
 
 async def test_batch_knows_no_other_methods_and_no_batches(lab: Lab) -> None:
     """An unknown method and a batch in a batch are 405 for that item."""
-    requests = [{"id": "1", "method": "BREW", "url": "/users"}, {"id": "2", "method": "POST", "url": "/$batch"}]
+    nested = {"id": "2", "method": "POST", "url": "/$batch", "headers": JSON, "body": {}}
+    requests = [{"id": "1", "method": "BREW", "url": "/users"}, nested]
     shown = answers(await (await admin(lab))("POST", BATCH, {"requests": requests}))
     assert {shown[name][0] for name in "12"} == {405}
     assert (await (await admin(lab))("GET", BATCH)).status == 405
@@ -90,7 +113,7 @@ async def test_each_item_needs_its_permission(lab: Lab) -> None:
     async with lab.graph() as client:
         form = {"client_id": made.limited_client_id, "client_secret": made.limited_client_secret}
         limited = Raw(lab, await client.sign_in({"grant_type": "client_credentials", **form}))
-    requests = [{"id": "1", "method": "GET", "url": "/users"}, {"id": "2", "method": "GET", "url": PFX}]
+    requests = [{"id": "1", "method": "GET", "url": "/users"}, {"id": "2", "method": "GET", "url": POST["url"]}]
     shown = answers(await limited("POST", BATCH, {"requests": requests}))
     assert [shown[name][0] for name in "12"] == [200, 403]
     body = json.dumps({"requests": requests}).encode()
@@ -103,7 +126,7 @@ async def test_bad_item_spoils_no_other(lab: Lab) -> None:
     requests = [
         {"id": "1", **POST, "body": record(lab)},
         {"id": "2", "method": "GET", "url": "http://[x"},
-        {"id": "3", "method": "POST", "url": "/%24batch"},
+        {"id": "3", "method": "POST", "url": "/%24batch", "headers": JSON, "body": {}},
     ]
     shown = answers(await graph("POST", BATCH, {"requests": requests}))
     assert [shown[name][0] for name in "123"] == [201, 400, 405]
@@ -140,3 +163,61 @@ async def test_addresses_of_a_batch_are_bounded_together(lab: Lab) -> None:
     assert reply.status == 400
     (entry,) = lab.cloud.journal.entries(rule="BatchInvalid")
     assert "at most 24570 characters together, got 160300" in str(entry.reason)
+
+
+@pytest.mark.parametrize(("sent", "answered"), [(1, "1"), (1.5, "1.5"), (True, "true"), ("1", "1")])
+async def test_ids_of_any_kind_are_answered_as_texts(lab: Lab, sent: Any, answered: str) -> None:
+    """Tools number their requests: the answer names them in text, and dependencies find them (high; #batch-ids)."""
+    graph = await admin(lab)
+    requests = [{"id": "after", **GET, "dependsOn": [sent]}, {"id": sent, **GET}]
+    assert {
+        one["id"]: one["status"] for one in (await graph("POST", BATCH, {"requests": requests})).json["responses"]
+    } == {
+        answered: 200,
+        "after": 200,
+    }
+
+
+@pytest.mark.parametrize("missing", [{}, {"headers": JSON}, {"body": {}}, {"headers": JSON, "body": None}])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
+async def test_write_without_body_refuses_the_whole_batch(lab: Lab, method: str, missing: dict[str, Any]) -> None:
+    """A POST, PATCH or PUT without body or Content-Type refuses its batch, by its id (certain; #batch-writes)."""
+    graph = await admin(lab)
+    bare = {"id": 7, "method": method, "url": "/deviceManagement/managedDevices/x/syncDevice", **missing}
+    reply = await graph("POST", BATCH, {"requests": [{"id": "import", **POST, "body": record(lab)}, bare]})
+    assert (reply.status, reply.code) == (400, "BadRequest")
+    assert reply.message == "Write request id : 7 does not contain Content-Type header or body."
+    assert (await graph("GET", PFX)).json["value"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("newer", "Number of requests inside batch exceeds the limit"), ("older", "Invalid batch payload format.")],
+)
+async def test_more_than_twenty_requests(tmp_path: Path, text: Any, message: str) -> None:
+    """A batch of 21 is refused in the words of the switch (medium; #batch-limit-text)."""
+    async with new_lab(tmp_path, Config(switches=Switches(batch_limit_text=text))) as lab:
+        reply = await (await admin(lab))("POST", BATCH, {"requests": [{"id": n, **GET} for n in range(21)]})
+        assert (reply.status, reply.code, reply.message) == (400, "BadRequest", message)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "answers_"),
+    [
+        ("relative", {"v": (400, "v1.0"), "b": (400, "beta"), "h": (400, "https:")}),
+        ("any", dict.fromkeys("bh", (200, ""))),
+    ],
+)
+async def test_addresses_are_relative(tmp_path: Path, addresses: Any, answers_: dict[str, Any]) -> None:
+    """An address with version or host is read as a path that is not there, or taken with the switch (#batch-addresses)."""
+    async with new_lab(tmp_path, Config(switches=Switches(batch_addresses=addresses))) as lab:
+        graph = await admin(lab)
+        urls = {"v": "/v1.0/users", "b": "/beta/users", "h": f"{graph.origin}/beta/users"}
+        requests = [{"id": name, "method": "GET", "url": url} for name, url in urls.items()]
+        shown = answers(await graph("POST", BATCH, {"requests": requests}))
+        for name, (status, segment) in answers_.items():
+            assert shown[name][0] == status
+            if status == 400:
+                error = shown[name][1]["error"]
+                assert error["code"] == "BadRequest"
+                assert error["message"] == f"Resource not found for the segment '{segment}'."
