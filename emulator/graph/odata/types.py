@@ -1,5 +1,7 @@
-"""The @odata.type of a body: its name must be one of the model's, in the model's case. Source:
-sources.md#model-validation."""
+"""The @odata.type of a body: its name must be one of the model's, in the model's case.
+
+Sources: sources.md#record-odata-type, sources.md#model-validation.
+"""
 
 from typing import Any, Final
 
