@@ -106,7 +106,7 @@ def computed(
 
     `directory`: as directory objects do, count only with ConsistencyLevel and take a $top of up to 999.
     """
-    query, fields = request.query, _json_fields(type_name)
+    query, fields = request.query, _json_fields(type_name, request.version)
     text = query.text("filter")
     from pfxlab.emulator.graph.odata.filters import read_filter, read_order
 
@@ -134,10 +134,10 @@ _KINDS: Final[dict[str, Kind]] = {
 
 
 @cache
-def _json_fields(type_name: str) -> dict[str, Column]:
+def _json_fields(type_name: str, version: str) -> dict[str, Column]:
     """Return the filterable properties of computed entities, from the model; texts compare case-blind."""
     return {
         name: json_property(name, _KINDS.get(short, "name"))
-        for name, short in properties_of(type_name).items()
+        for name, short in properties_of(type_name, version).items()
         if short in _KINDS or short in ENUM_TYPES or short in ("String", "Guid")
     }

@@ -29,10 +29,11 @@ from pfxlab.emulator.graph.intune import (
     managed_devices,
     user_pfx_certificates,
 )
+from pfxlab.emulator.graph.odata import versions
 from pfxlab.emulator.graph.odata.annotations import at_level, level_of
 from pfxlab.emulator.graph.odata.metadata import CONTENT_TYPE as CSDL_TYPE
 from pfxlab.emulator.graph.odata.metadata import csdl
-from pfxlab.emulator.graph.odata.model import ENTITY_SETS, SINGLETONS
+from pfxlab.emulator.graph.odata.model import model_of
 from pfxlab.emulator.graph.odata.query import QueryOptions
 from pfxlab.emulator.graph.permissions import check
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Incoming, Outgoing
@@ -104,7 +105,8 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
     elif answer.body is not None:
         level = level_of(incoming.headers.get("accept", ""))
         headers |= {"OData-Version": "4.0", "Content-Type": JSON_TYPE.replace("=minimal", f"={level}")}
-        body = jsontext.encode(answer.body if level == "minimal" else at_level(answer.body, level))
+        shown = versions.shown(answer.body, incoming.version)
+        body = jsontext.encode(shown if level == "minimal" else at_level(shown, level, incoming.version))
     return Outgoing(answer.status, headers, body)
 
 
@@ -202,9 +204,10 @@ def _public(incoming: Incoming) -> Answer | None:
     if path not in ("", "$metadata") or incoming.method not in _READS:
         return None
     if path:
-        return Answer(200, csdl(), {"Content-Type": CSDL_TYPE, "OData-Version": "4.0"})
-    entries = [{"name": n, "kind": "EntitySet", "url": n} for n in ENTITY_SETS]
-    entries += [{"name": n, "kind": "Singleton", "url": n} for n in SINGLETONS]
+        return Answer(200, csdl(incoming.version), {"Content-Type": CSDL_TYPE, "OData-Version": "4.0"})
+    model = model_of(incoming.version)
+    entries = [{"name": n, "kind": "EntitySet", "url": n} for n in model.entity_sets]
+    entries += [{"name": n, "kind": "Singleton", "url": n} for n in model.singletons]
     return Answer(200, {"@odata.context": f"{incoming.origin}/{incoming.version}/$metadata", "value": entries})
 
 

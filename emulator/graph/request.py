@@ -52,6 +52,11 @@ class GraphRequest:
     address: str = ""
     """The path as the client wrote it, still percent-encoded: what a nextLink repeats."""
 
+    @property
+    def version(self) -> str:
+        """`beta` or `v1.0`."""
+        return self.root.rpartition("/")[2]
+
     def context(self, fragment: str) -> str:
         """Return the @odata.context of an answer (sources.md#odata-context)."""
         return f"{self.root}/$metadata#{fragment}"

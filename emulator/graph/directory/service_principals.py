@@ -56,6 +56,11 @@ def _scope(name: str, scope_id: str) -> Json:
     }
 
 
+def _scopes(scopes: list[Json]) -> Json:
+    """Return the permissions that users consent to, under the name of v1.0 and that of beta."""
+    return {"oauth2PermissionScopes": scopes, "publishedPermissionScopes": scopes}
+
+
 def _graph_json() -> Json:
     return {
         "id": GRAPH_PRINCIPAL,
@@ -67,9 +72,7 @@ def _graph_json() -> Json:
         "displayName": "Microsoft Graph",
         "servicePrincipalType": "Application",
         "appRoles": [_app_role(name, ids.role) for name, ids in PERMISSIONS.items() if ids.role is not None],
-        "oauth2PermissionScopes": [
-            _scope(name, ids.scope) for name, ids in PERMISSIONS.items() if ids.scope is not None
-        ],
+        **_scopes([_scope(name, ids.scope) for name, ids in PERMISSIONS.items() if ids.scope is not None]),
     }
 
 
@@ -84,7 +87,7 @@ def _principal_json(app: App) -> Json:
         "displayName": app.display_name,
         "servicePrincipalType": "Application",
         "appRoles": [],
-        "oauth2PermissionScopes": [],
+        **_scopes([]),
     }
 
 
@@ -147,7 +150,9 @@ def _assignment_json(app: App, role: str) -> Json:
         "id": str(uuid5(UUID(principal), role_id)),
         "deletedDateTime": None,
         "appRoleId": role_id,
+        # The one in v1.0, the other in beta.
         "createdDateTime": format_date_time(from_text(app.created)),
+        "creationTimestamp": format_date_time(from_text(app.created)),
         "principalDisplayName": app.display_name,
         "principalId": principal,
         "principalType": "ServicePrincipal",

@@ -5,17 +5,10 @@ no type. Source: sources.md#metadata-levels.
 """
 
 import re
-from functools import cache
 from typing import Any, Final
 
-from pfxlab.emulator.graph.odata.model import (
-    COMPLEX_TYPES,
-    ENTITY_SETS,
-    ENTITY_TYPES,
-    ENUM_TYPES,
-    SINGLETONS,
-    properties_of,
-)
+from pfxlab.emulator.graph.odata.model import PRIMITIVES, model_of
+from pfxlab.emulator.graph.odata.versions import path_of, type_at
 
 _NATIVE: Final = ("String", "Boolean", "Int32")
 _LEVEL = re.compile(r"odata\.metadata=(none|minimal|full)")
@@ -27,12 +20,12 @@ def level_of(accept: str) -> str:
     return "minimal" if match is None else match[1]
 
 
-def at_level(body: Any, level: str) -> Any:
+def at_level(body: Any, level: str, version: str) -> Any:
     """Return an answer with the annotations of a level; it comes with those of minimal."""
     if level == "none":
         return _bare(body)
     if level == "full" and isinstance(body, dict) and "@odata.context" in body:
-        return _full(body)
+        return _full(body, version)
     return body
 
 
@@ -46,38 +39,17 @@ def _bare(value: Any) -> Any:
     return {name: _bare(v) for name, v in value.items() if "@odata." not in name or name in kept}
 
 
-def _full(body: dict[str, Any]) -> dict[str, Any]:
-    fragment = body["@odata.context"].partition("$metadata#")[2]
-    path = re.sub(r"\((?!')[^)]*\)*", "", fragment.removesuffix("/$entity"))
-    kind = _type_at(path)
+def _full(body: dict[str, Any], version: str) -> dict[str, Any]:
+    path = path_of(body["@odata.context"])
+    kind = type_at(path, version)
     if kind is None:
         return body
     if isinstance(body.get("value"), list):
-        return {**body, "value": [_entity(item, kind, path) for item in body["value"]]}
-    return _entity(body, kind, path)
+        return {**body, "value": [_entity(item, kind, path, version) for item in body["value"]]}
+    return _entity(body, kind, path, version)
 
 
-@cache
-def _type_at(path: str) -> str | None:
-    """Return the entity type at a path such as `deviceManagement/deviceConfigurations('id')/assignments`, or None."""
-    first, *rest = [re.sub(r"\('.*'\)", "", part) for part in path.split("/")]
-    kind = ENTITY_SETS.get(first) or SINGLETONS.get(first)
-    for part in rest:
-        if kind is None:
-            return None
-        cast = part.removeprefix("microsoft.graph.")
-        kind = cast if cast in ENTITY_TYPES else _navigations(kind).get(part)
-    return kind
-
-
-@cache
-def _navigations(kind: str) -> dict[str, str]:
-    found = ENTITY_TYPES[kind]
-    own = {name: short.removesuffix("[]") for name, short in found.navigations.items()}
-    return {**_navigations(found.base), **own} if found.base is not None else own
-
-
-def _entity(body: dict[str, Any], kind: str, path: str) -> dict[str, Any]:
+def _entity(body: dict[str, Any], kind: str, path: str, version: str) -> dict[str, Any]:
     given = str(body.get("@odata.type", f"#microsoft.graph.{kind}"))
     kind = given.removeprefix("#microsoft.graph.")
     address = f"{path}('{body['id']}')" if "id" in body and not path.endswith(")") else path
@@ -86,19 +58,18 @@ def _entity(body: dict[str, Any], kind: str, path: str) -> dict[str, Any]:
     if "id" in body:
         # Without its key, which $select left out, an entity has no address.
         head |= {"@odata.id": address, "@odata.editLink": address}
-    return {**head, **_typed({n: v for n, v in body.items() if n not in head}, kind)}
+    return {**head, **_typed({n: v for n, v in body.items() if n not in head}, kind, version)}
 
 
-def _typed(values: dict[str, Any], kind: str) -> dict[str, Any]:
+def _typed(values: dict[str, Any], kind: str, version: str) -> dict[str, Any]:
     """Return properties, each after the annotation of its type where JSON cannot show it."""
-    types = properties_of(kind) if kind in ENTITY_TYPES or kind in COMPLEX_TYPES else {}
+    types = model_of(version).properties_of(kind)
     shown: dict[str, Any] = {}
     for name, value in values.items():
         short = types.get(name)
         if short is not None and value is not None and short not in _NATIVE:
             inner = short.removesuffix("[]")
-            ours = inner in COMPLEX_TYPES or inner in ENUM_TYPES or inner in ENTITY_TYPES
-            full = f"microsoft.graph.{inner}" if ours else inner
+            full = inner if inner in PRIMITIVES else f"microsoft.graph.{inner}"
             shown[f"{name}@odata.type"] = f"#Collection({full})" if short.endswith("[]") else f"#{full}"
         shown[name] = value
     return shown

@@ -1,73 +1,88 @@
-"""`$metadata`: the model as CSDL 4.0 XML. Source: sources.md#odata-metadata."""
+"""`$metadata` of a version: the model as CSDL 4.0 XML.
 
+Sources: sources.md#odata-metadata, sources.md#published-model.
+"""
+
+from collections.abc import Mapping
 from functools import cache
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
 from pfxlab.emulator.graph.odata.model import (
-    ACTIONS,
-    COMPLEX_TYPES,
-    ENTITY_SETS,
-    ENTITY_TYPES,
-    ENUM_TYPES,
     NAMESPACE,
-    SINGLETONS,
+    PRIMITIVES,
+    Model,
+    Operation,
     StructuredType,
     full_name,
+    model_of,
 )
 
 CONTENT_TYPE: Final = "application/xml"
-_FLAGS: Final = frozenset({"subjectAlternativeNameType", "keyUsages"})
+_NOT_NULL: Final = {"Nullable": "false"}
 
 
-def _element(name: str, attributes: dict[str, str], inner: str = "") -> str:
+def _element(name: str, attributes: Mapping[str, str], inner: str = "") -> str:
     shown = "".join(f" {key}={quoteattr(value)}" for key, value in attributes.items())
     return f"<{name}{shown}>{inner}</{name}>" if inner else f"<{name}{shown}/>"
 
 
-def _structured(element: str, kind: StructuredType) -> str:
+def _declared(model: Model, short: str) -> bool:
+    """Return whether a type is one of OData's own, or one that the document declares."""
+    bare = short.rstrip("!").removesuffix("[]")
+    return bare in PRIMITIVES or bare in model.enumerations or model.structured(bare) is not None
+
+
+def _structured(model: Model, element: str, kind: StructuredType) -> str:
     attributes = {"Name": kind.name}
     if kind.base is not None:
-        attributes["BaseType"] = f"{NAMESPACE}.{kind.base}"
-    if kind.abstract:
-        attributes["Abstract"] = "true"
+        attributes["BaseType"] = full_name(kind.base)
+    marks = {"Abstract": kind.abstract, "OpenType": kind.open, "HasStream": kind.stream}
+    attributes |= {name: "true" for name, marked in marks.items() if marked}
     inner = '<Key><PropertyRef Name="id"/></Key>' if kind.name == "entity" else ""
     for name, short in kind.properties.items():
-        nullable = {"Nullable": "false"} if name == "id" else {}
-        inner += _element("Property", {"Name": name, "Type": full_name(short), **nullable})
+        if _declared(model, short):
+            nullable = _NOT_NULL if name in kind.required else {}
+            inner += _element("Property", {"Name": name, "Type": full_name(short), **nullable})
     for name, short in kind.navigations.items():
-        contained = {} if "directoryObject" in short else {"ContainsTarget": "true"}
-        inner += _element("NavigationProperty", {"Name": name, "Type": full_name(short), **contained})
+        # What leads to a type that the lab does not know would name a type that the document does not declare.
+        if _declared(model, short):
+            contained = {"ContainsTarget": "true"} if name in kind.contained else {}
+            inner += _element("NavigationProperty", {"Name": name, "Type": full_name(short), **contained})
     return _element(element, attributes, inner)
 
 
-def _enum(name: str, members: dict[str, int]) -> str:
+def _enum(name: str, members: Mapping[str, int], *, flags: bool) -> str:
     inner = "".join(_element("Member", {"Name": member, "Value": str(value)}) for member, value in members.items())
-    return _element("EnumType", {"Name": name, **({"IsFlags": "true"} if name in _FLAGS else {})}, inner)
+    return _element("EnumType", {"Name": name, **({"IsFlags": "true"} if flags else {})}, inner)
 
 
-def _action(name: str) -> str:
-    bound, parameters, returned = ACTIONS[name]
-    inner = _element("Parameter", {"Name": "bindingParameter", "Type": full_name(bound)})
-    for parameter, short in parameters.items():
-        inner += _element("Parameter", {"Name": parameter, "Type": full_name(short)})
-    if returned is not None:
-        inner += _element("ReturnType", {"Type": full_name(returned)})
-    return _element("Action", {"Name": name, "IsBound": "true"}, inner)
+def _typed(element: str, name: str | None, said: str) -> str:
+    attributes = {} if name is None else {"Name": name}
+    attributes["Type"] = full_name(said.removesuffix("!"))
+    return _element(element, attributes | (_NOT_NULL if said.endswith("!") else {}))
+
+
+def _operation(operation: Operation) -> str:
+    inner = _typed("Parameter", "bindingParameter", operation.bound)
+    inner += "".join(_typed("Parameter", name, said) for name, said in operation.parameters.items())
+    if operation.returned is not None:
+        inner += _typed("ReturnType", None, operation.returned)
+    return _element("Function" if operation.function else "Action", {"Name": operation.name, "IsBound": "true"}, inner)
 
 
 @cache
-def csdl() -> str:
-    """Return the service's metadata document."""
-    parts = [_enum(name, members) for name, members in ENUM_TYPES.items()]
-    parts += [_structured("ComplexType", kind) for kind in COMPLEX_TYPES.values()]
-    parts += [_structured("EntityType", kind) for kind in ENTITY_TYPES.values()]
-    parts += [_action(name) for name in ACTIONS]
-    sets = [_element("EntitySet", {"Name": name, "EntityType": full_name(kind)}) for name, kind in ENTITY_SETS.items()]
-    single = [_element("Singleton", {"Name": name, "Type": full_name(kind)}) for name, kind in SINGLETONS.items()]
+def csdl(version: str) -> str:
+    """Return the metadata document of a version, `beta` or `v1.0`."""
+    model = model_of(version)
+    parts = [_enum(n, members, flags=n in model.flags) for n, members in model.enumerations.items()]
+    parts += [_structured(model, "ComplexType", kind) for kind in model.complex_types.values()]
+    parts += [_structured(model, "EntityType", kind) for kind in model.entity_types.values()]
+    parts += [_operation(one) for one in model.operations]
+    sets = [_element("EntitySet", {"Name": n, "EntityType": full_name(kind)}) for n, kind in model.entity_sets.items()]
+    single = [_element("Singleton", {"Name": n, "Type": full_name(kind)}) for n, kind in model.singletons.items()]
     parts.append(_element("EntityContainer", {"Name": "GraphService"}, "".join(sets + single)))
-    schema = _element("Schema", {"Namespace": NAMESPACE, "xmlns": "http://docs.oasis-open.org/odata/ns/edm"},
-                      "".join(parts))  # fmt: skip
-    services = _element("edmx:DataServices", {}, schema)
+    attributes = {"Namespace": NAMESPACE, "Alias": "graph", "xmlns": "http://docs.oasis-open.org/odata/ns/edm"}
+    services = _element("edmx:DataServices", {}, _element("Schema", attributes, "".join(parts)))
     edmx = {"Version": "4.0", "xmlns:edmx": "http://docs.oasis-open.org/odata/ns/edmx"}
     return f'<?xml version="1.0" encoding="utf-8"?>{_element("edmx:Edmx", edmx, services)}'
