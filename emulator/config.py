@@ -34,6 +34,7 @@ class Switches:
     connector_lease_seconds: float = 120.0
     connector_inactive_after_seconds: float = 3600.0
     token_lifetime_seconds: int = 3600
+    well_known_consent: Literal["granted", "none"] = "granted"
     device_certificate_days: int = 365
     device_certificate_renew_days: int = 60
     batch_addresses: Literal["relative", "any"] = "relative"

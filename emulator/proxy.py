@@ -15,6 +15,8 @@ from pfxlab.emulator.hosts.microsoft import microsoft_host
 _LARGEST_HEAD: Final = 16 * 1024
 _PIECE: Final = 64 * 1024
 _LAST_PORT: Final = 65535
+_METADATA_SERVICE: Final = "169.254.169.254"
+"""Where a machine of Azure gets tokens of its managed identity. Source: sources.md#instance-metadata-service."""
 
 Refusal = Callable[[str, str], None]
 """Called with the target and the reason when a request is refused."""
@@ -27,6 +29,8 @@ def decide(request_line: str) -> str | None:
     """Return why a proxy request is refused, or None when it leads to the emulator."""
     method, _, rest = request_line.partition(" ")
     target = rest.partition(" ")[0]
+    if host_of(request_line) == _METADATA_SERVICE:
+        return "the lab does not emulate the instance metadata service (IMDS): it exists on machines of Azure only"
     if method != "CONNECT":
         return f"expected CONNECT, got {method[:20]!r}: the lab passes on TLS only"
     host, _, port = target.rpartition(":")

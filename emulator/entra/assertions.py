@@ -6,6 +6,7 @@ clients leave the base64 padding on.
 
 import base64
 import json
+import re
 from typing import Any, Final
 
 import jwt
@@ -24,6 +25,8 @@ _LONGEST: Final = 64 * 1024
 
 _LAST_MOMENT: Final = 253_402_300_799
 """The end of the year 9999."""
+
+_DIGITS: Final = re.compile(r"[0-9]{1,12}")
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -83,18 +86,23 @@ def verify(assertion: str, app: App, audiences: list[str], now: float) -> None:
         raise errors.bad_assertion(f"{type(error).__name__}: {error}") from None
     if claims["iss"] != app.id or claims["sub"] != app.id:
         raise errors.bad_assertion("iss and sub must be the application's id")
+    _moment(claims, "iat")
     if not _moment(claims, "nbf") - _SKEW <= now < _moment(claims, "exp"):
         raise errors.bad_assertion("the assertion is not valid at this moment")
 
 
 def _moment(claims: dict[str, Any], name: str) -> float:
-    """Return a NumericDate (RFC 7519, section 2) as seconds since 1970; 0 without one.
+    """Return a NumericDate (RFC 7519, section 2) as seconds since 1970, 0 without one.
+
+    A text of digits is taken too: MSAL.NET writes it.
 
     Raises:
-        EntraError: no number, or one that is no moment before the year 10000.
+        EntraError: neither of them, or no moment before the year 10000.
 
     """
     value = claims.get(name, 0)
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= _LAST_MOMENT:
         raise errors.bad_assertion(f"expected {name} as seconds since 1970, got {type(value).__name__}")

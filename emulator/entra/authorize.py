@@ -13,9 +13,11 @@ from aiohttp import web
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, origin_of, read_form
-from pfxlab.emulator.entra import errors, pages
+from pfxlab.emulator.entra import errors, pages, v1
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, is_enabled
+from pfxlab.emulator.entra.principals.applications import application
 from pfxlab.emulator.entra.tenants import NO_STORE, refusal, tenant_of
+from pfxlab.emulator.hosts.microsoft import microsoft_host
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.directory import App
 from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE
@@ -39,10 +41,28 @@ def _tenant_and_app(cloud: Cloud, request: web.Request, client_id: str) -> tuple
 
     """
     tenant = tenant_of(cloud, request.match_info["tenant"], client_id=client_id)
-    app = cloud.directory.app(client_id)
-    if app is None or app.tenant_id != tenant["id"]:
-        raise errors.unknown_application(client_id, tenant["domain"])
-    return tenant, app
+    return tenant, application(cloud, client_id, tenant)
+
+
+def _is_v2(request: web.Request) -> bool:
+    return "/v2.0/" in request.path
+
+
+def _in_v2(request: web.Request, fields: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a query or form as version 2 has it."""
+    return fields if _is_v2(request) else v1.as_v2(fields)
+
+
+def _own_origin(request: web.Request) -> str:
+    """Return the address of a page for a person: where the client asked one of Microsoft's names, the lab's own.
+
+    The client may have gone through the lab's proxy, where the person's browser does not go.
+    """
+    host = request.host.partition(":")[0]
+    socket = None if request.transport is None else request.transport.get_extra_info("sockname")
+    if microsoft_host(host) is None or socket is None:
+        return origin_of(request)
+    return f"https://localhost:{socket[1]}"
 
 
 def _check_redirect(uri: str) -> None:
@@ -88,7 +108,7 @@ def problem_page(error: errors.EntraError) -> web.Response:
 
 async def authorize(request: web.Request) -> web.Response:
     """GET shows the sign-in form, or redirects at once for the automatic user; POST takes the form."""
-    cloud, query = request.app[CLOUD], request.query
+    cloud, query = request.app[CLOUD], _in_v2(request, request.query)
     try:
         tenant, app = _tenant_and_app(cloud, request, query.get("client_id", ""))
         redirect_uri = query.get("redirect_uri", "")
@@ -130,8 +150,8 @@ def _answer(redirect_uri: str, mode: str, fields: dict[str, str]) -> web.Respons
 
 
 async def device_code(request: web.Request) -> web.Response:
-    """POST /{tenant}/oauth2/v2.0/devicecode."""
-    cloud, form = request.app[CLOUD], await read_form(request)
+    """POST /{tenant}/oauth2/v2.0/devicecode, and /oauth2/devicecode."""
+    cloud, form = request.app[CLOUD], _in_v2(request, await read_form(request))
     try:
         tenant, app = _tenant_and_app(cloud, request, form.get("client_id", ""))
     except errors.EntraError as error:
@@ -142,7 +162,7 @@ async def device_code(request: web.Request) -> web.Response:
         DEVICE_CODE, cloud.clock.now(), _DEVICE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
         user_id=None if user is None else user["id"], scope=str(form.get("scope", "")), facts={"user_code": user_code},
     )  # fmt: skip
-    address = f"{origin_of(request)}/common/oauth2/deviceauth"
+    address = f"{_own_origin(request)}/common/oauth2/deviceauth"
     body = {
         "user_code": user_code,
         "device_code": value,
@@ -151,7 +171,7 @@ async def device_code(request: web.Request) -> web.Response:
         "interval": 1,
         "message": f"To sign in, use a web browser to open the page {address} and enter the code {user_code}.",
     }
-    return web.json_response(body, headers=NO_STORE)
+    return web.json_response(body if _is_v2(request) else v1.device_answer(body), headers=NO_STORE)
 
 
 async def device_auth(request: web.Request) -> web.Response:
@@ -208,9 +228,10 @@ async def admin_consent(request: web.Request) -> web.Response:
 
 def add_routes(app: web.Application) -> None:
     """Register the interactive endpoints."""
-    app.router.add_get("/{tenant}/oauth2/v2.0/authorize", authorize)
-    app.router.add_post("/{tenant}/oauth2/v2.0/authorize", authorize)
-    app.router.add_post("/{tenant}/oauth2/v2.0/devicecode", device_code)
+    for version in ("oauth2/v2.0", "oauth2"):
+        app.router.add_get(f"/{{tenant}}/{version}/authorize", authorize)
+        app.router.add_post(f"/{{tenant}}/{version}/authorize", authorize)
+        app.router.add_post(f"/{{tenant}}/{version}/devicecode", device_code)
     app.router.add_get("/common/oauth2/deviceauth", device_auth)
     app.router.add_post("/common/oauth2/deviceauth", device_auth)
     for path in ("/{tenant}/adminconsent", "/{tenant}/v2.0/adminconsent"):

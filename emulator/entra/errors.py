@@ -1,6 +1,6 @@
 """Sign-in refusals: one constructor for each AADSTS code. Source: sources.md#sign-in-errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,7 @@ from pfxlab.emulator.wire.text import quoted, shown
 
 @dataclass
 class EntraError(Exception):
-    """A refusal of the token endpoint: `error` and `number` go to the client, `reason` to the journal."""
+    """A refusal of the token endpoint: `error` and `number` go to the client, `reason` and `rule` to the journal."""
 
     status: int
     error: str
@@ -17,6 +17,7 @@ class EntraError(Exception):
     text: str
     reason: str
     suberror: str | None = None
+    rule: str = ""
 
     def body(self, now: datetime, trace_id: str, correlation_id: str) -> dict[str, Any]:
         """Return the JSON body Entra ID sends."""
@@ -50,6 +51,26 @@ def unknown_tenant(tenant: str) -> EntraError:
     """Refuse a tenant that does not exist."""
     text = f"Tenant '{shown(tenant)}' not found. Check to make sure you have the correct tenant ID."
     return EntraError(400, "invalid_tenant", 90002, text, f"expected a tenant of this lab, got {quoted(tenant)}")
+
+
+def no_tenant(segment: str) -> EntraError:
+    """Refuse an application that signs in for itself and does not say where."""
+    text = "No tenant-identifying information found in either the request or implied by any provided credentials."
+    reason = f"expected a tenant's id or domain in the address, got {quoted(segment)}: an application has no home there"
+    return EntraError(400, "invalid_request", 50059, text, reason, rule="TenantMissing")
+
+
+def unknown_instance(address: str) -> EntraError:
+    """Refuse an authority that is neither Microsoft's nor this lab's."""
+    reason = f"expected a sign-in host of Microsoft's or this lab's, got {quoted(address)}"
+    return EntraError(400, "invalid_instance", 50049, "Unknown or invalid instance.", reason, rule="InstanceUnknown")
+
+
+def retired_application(client_id: str, tenant: str, name: str) -> EntraError:
+    """Refuse a client id of Microsoft's own that was withdrawn."""
+    refused = unknown_application(client_id, tenant)
+    reason = f"Microsoft has withdrawn {name}, the application of this client id"
+    return replace(refused, reason=reason, rule="ApplicationRetired")
 
 
 def unknown_application(client_id: str, tenant: str) -> EntraError:
@@ -110,7 +131,7 @@ def wrong_password(upn: str) -> EntraError:
 def bad_assertion(reason: str) -> EntraError:
     """Refuse a client assertion."""
     text = "Client assertion failed signature validation."
-    return EntraError(401, "invalid_client", 700027, text, reason)
+    return EntraError(401, "invalid_client", 700027, text, reason, rule="AssertionInvalid")
 
 
 def authorization_pending() -> EntraError:

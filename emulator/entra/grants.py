@@ -16,8 +16,10 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra import errors
 from pfxlab.emulator.entra.assertions import ASSERTION_TYPE, verify
 from pfxlab.emulator.entra.keys import issuer, signing_key_of
+from pfxlab.emulator.entra.principals.applications import application, granted_scopes, resource_of
+from pfxlab.emulator.entra.tenants import ANY_TENANT
 from pfxlab.emulator.entra.token_checks import digest_of, token_checks_of
-from pfxlab.emulator.hosts.microsoft import GRAPH_HOSTS
+from pfxlab.emulator.hosts.microsoft import GRAPH_HOSTS, microsoft_host
 from pfxlab.emulator.store.database import Row, to_text
 from pfxlab.emulator.store.directory import App
 from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN, SPENT_CODE
@@ -33,12 +35,16 @@ _SIGN_IN_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """A token request: the tenant asked for and as it was spelled, the form's fields, this server's origin."""
+    """A token request: the tenant asked for and as it was spelled, the form's fields, this server's origin.
+
+    `version`: that of the endpoint.
+    """
 
     tenant: Row
     form: Mapping[str, str]
     origin: str
     segment: str = "common"
+    version: str = "2.0"
 
     def need(self, name: str) -> str:
         """Return a field of the form.
@@ -75,9 +81,7 @@ def token(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
 
 def _app(cloud: Cloud, request: TokenRequest, *, must_authenticate: bool) -> App:
     client_id = request.need("client_id")
-    app = cloud.directory.app(client_id)
-    if app is None or app.tenant_id != request.tenant["id"]:
-        raise errors.unknown_application(client_id, request.tenant["domain"])
+    app = application(cloud, client_id, request.tenant)
     if not app.has_principal:
         raise errors.no_principal(client_id, request.tenant["id"])
     secret, assertion = request.form.get("client_secret"), request.form.get("client_assertion")
@@ -105,8 +109,11 @@ def _check_secret(cloud: Cloud, app: App, secret: str) -> None:
 def _own_addresses(request: TokenRequest) -> list[str]:
     """Return the audiences of a client assertion: the token endpoint or issuer, under each name of the tenant."""
     names = (request.segment, request.tenant["id"], request.tenant["domain"])
-    paths = [f"{request.origin}/{name}/{end}" for name in names for end in ("oauth2/v2.0/token", "v2.0")]
-    return [*paths, f"{request.origin}/{request.segment}/oauth2/token"]
+    host = microsoft_host(request.origin.removeprefix("https://").partition(":")[0])
+    # A library that asks a region's host signs for the cloud's usual one.
+    aliases = [] if host is None else [f"https://{name}" for name in host.cloud.login]
+    ends = ("oauth2/v2.0/token", "v2.0", "oauth2/token")
+    return [f"{origin}/{name}/{end}" for origin in (request.origin, *aliases) for name in names for end in ends]
 
 
 def _asked(cloud: Cloud, scope: str, request: TokenRequest) -> tuple[str, list[str]]:
@@ -116,14 +123,16 @@ def _asked(cloud: Cloud, scope: str, request: TokenRequest) -> tuple[str, list[s
         if part in _SIGN_IN_SCOPES:
             continue
         resource, slash, name = part.rpartition("/")
-        if slash and resource not in audiences(request.origin):
+        if slash and resource.rstrip("/") not in audiences(request.origin):
             audience = _other_resource(cloud, resource, request)
         names.append(name)
     return audience, names
 
 
 def _other_resource(cloud: Cloud, resource: str, request: TokenRequest) -> str:
-    """Return the id of an application of the tenant that is asked for as a resource, as on-behalf-of needs it."""
+    """Return the audience of a resource other than Graph: Microsoft's, or an application of the tenant."""
+    if resource_of(resource) is not None:
+        return resource
     app = cloud.directory.app(resource.removeprefix("api://"))
     if app is None or app.tenant_id != request.tenant["id"]:
         raise errors.unknown_resource(resource)
@@ -131,6 +140,8 @@ def _other_resource(cloud: Cloud, resource: str, request: TokenRequest) -> str:
 
 
 def _client_credentials(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
+    if request.segment.lower() in ANY_TENANT:
+        raise errors.no_tenant(request.segment)
     app = _app(cloud, request, must_authenticate=True)
     scope = request.need("scope")
     audience, names = _asked(cloud, scope, request)
@@ -175,7 +186,7 @@ def delegated(
         raise errors.disabled_user(user["user_principal_name"])
     scope = request.form.get("scope") or scope or request.need("scope")
     audience, asked = _asked(cloud, scope, request)
-    granted = app.delegated_scopes if ".default" in asked else [s for s in app.delegated_scopes if s in asked]
+    granted = granted_scopes(cloud, app, audience, asked)
     if asked and not granted:
         raise errors.consent_required(app.display_name, scope)
     claims = {
@@ -226,15 +237,19 @@ def _access_token(cloud: Cloud, request: TokenRequest, app: App, claims: dict[st
 
 
 def _id_token(cloud: Cloud, request: TokenRequest, app: App, user: Row, nonce: str | None) -> str:
+    first = {"iss": issuer(request.tenant["id"]), "upn": user["user_principal_name"], "ver": "1.0"}
+    second = {
+        "iss": f"{request.origin}/{request.tenant['id']}/v2.0",
+        "preferred_username": user["user_principal_name"],
+        "ver": "2.0",
+    }
     claims = {
         "aud": app.id,
-        "iss": f"{request.origin}/{request.tenant['id']}/v2.0",
         "tid": request.tenant["id"],
         "oid": user["id"],
         "sub": user["id"],
         "name": user["display_name"],
-        "preferred_username": user["user_principal_name"],
-        "ver": "2.0",
+        **(first if request.version == "1.0" else second),
     }
     if nonce is not None:
         claims["nonce"] = nonce

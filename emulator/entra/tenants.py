@@ -7,11 +7,12 @@ from aiohttp import web
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD
 from pfxlab.emulator.entra import errors
+from pfxlab.emulator.journal.tips import tip
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.wire.text import shown
 
 NO_STORE: Final = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
-_ANY_TENANT: Final = ("common", "organizations", "consumers")
+ANY_TENANT: Final = ("common", "organizations", "consumers")
 
 
 def tenant_of(cloud: Cloud, name: str, upn: str = "", client_id: str = "") -> Row:
@@ -24,7 +25,7 @@ def tenant_of(cloud: Cloud, name: str, upn: str = "", client_id: str = "") -> Ro
 
     """
     found: Row | None
-    if name.lower() in _ANY_TENANT:
+    if name.lower() in ANY_TENANT:
         found = cloud.directory.tenant(upn.rpartition("@")[2]) if "@" in upn else None
         app = cloud.directory.app(client_id) if found is None and client_id else None
         found = found or (None if app is None else cloud.directory.tenant(app.tenant_id))
@@ -37,7 +38,8 @@ def tenant_of(cloud: Cloud, name: str, upn: str = "", client_id: str = "") -> Ro
 
 def refusal(cloud: Cloud, request: web.Request, error: errors.EntraError) -> web.Response:
     """Return a refusal as Entra ID sends it; its true reason goes to the journal."""
-    cloud.journal.record("entra", "sign-in refused", outcome="refused", reason=error.reason, code=error.number)
+    known = {"rule": error.rule, "tip": tip(error.rule)} if error.rule else {}
+    cloud.journal.record("entra", "sign-in refused", outcome="refused", reason=error.reason, code=error.number, **known)
     return error_answer(request, error)
 
 

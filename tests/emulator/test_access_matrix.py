@@ -149,8 +149,9 @@ async def test_graph_lets_in_who_may(matrix: Matrix, credential: str) -> None:
 
 PUBLIC = (
     r"/admin/(style\.css|live\.js|icon\.svg|sign-in|no-tour)", r"/favicon\.ico", r"/lab/v1/(health|openapi\.json)",
-    r"/\{tenant\}/(v2\.0/\.well-known/openid-configuration|discovery/v2\.0/keys|oauth2/v2\.0/\w+|(v2\.0/)?adminconsent)",
-    r"/common/(discovery/instance|userrealm/\{upn\}|oauth2/deviceauth)", "/EnrollmentServer/Discovery.svc",
+    r"/\{tenant\}/((v2\.0/)?\.well-known/openid-configuration|discovery/(v2\.0/)?keys|oauth2/(v2\.0/)?\w+|(v2\.0/)?adminconsent)",
+    r"/common/(discovery/instance|oauth2/deviceauth)", r"/\{tenant\}/\{realm\}/?(\{upn\})?", r"/metadata/\{path\}",
+    "/EnrollmentServer/Discovery.svc",
 )  # fmt: skip
 """What anybody may ask: documents, and where one signs in. What a token request must prove is tests/emulator/entra's."""
 
