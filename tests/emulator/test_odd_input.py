@@ -33,7 +33,7 @@ NO_MOMENTS = [
     "Infinity",
     "-Infinity",
     "NaN",
-    '"4102444800"',
+    '"4102444800.5"',
     "[4102444800]",
     "{}",
     "true",
@@ -173,7 +173,7 @@ def signed(key: rsa.RSAPrivateKey, certificate: x509.Certificate, claims: str) -
 async def test_claim_that_is_not_a_date_is_refused(
     lab: Lab, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
-    """A client assertion whose exp or nbf is not a NumericDate gets AADSTS700027: RFC 7519, section 2."""
+    """A client assertion whose exp or nbf is neither a NumericDate nor a text of digits gets AADSTS700027: RFC 7519, section 2."""
     app_id, later = with_certificate(lab, certificate), int(lab.clock.now().timestamp()) + 600
     names = {"iss": app_id, "sub": app_id, "aud": f"{lab.authority_url}/oauth2/v2.0/token"}
 

@@ -26,7 +26,10 @@ _RESOURCES: Final = {
     AZURE_AD_GRAPH: AZURE_AD_GRAPH,
     "https://graph.windows.net": AZURE_AD_GRAPH,
 }
-"""Names of Microsoft's resources beside Graph, for which there are tokens here but nothing that takes them."""
+"""Names of Microsoft's resources beside Graph, for which there are tokens here but nothing that takes them.
+
+Source: sources.md#azure-management.
+"""
 
 
 @dataclass(frozen=True)

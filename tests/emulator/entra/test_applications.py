@@ -1,6 +1,7 @@
 """Applications that sign in: Microsoft's own, those that lack a tenant, and what they may ask for.
 
-Expected values are Microsoft's, written from the cited source of each row.
+Expected values are Microsoft's, written from the cited source of each row: sources.md#well-known-applications,
+sources.md#well-known-consent, sources.md#azure-management, sources.md#tenant-of-an-application.
 """
 
 from collections.abc import AsyncIterator
