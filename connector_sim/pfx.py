@@ -8,8 +8,8 @@ from asn1crypto import pkcs12 as asn1_pkcs12
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import pkcs12
 
+from pfxlab import pkcs12_process
 from pfxlab.connector_sim.errors import PfxProblem
 from pfxlab.connector_sim.keys.padding import longest_password
 from pfxlab.emulator.wire.asn1.pkcs12_cost import CostlyPkcs12, check_cost, check_rsa
@@ -68,8 +68,8 @@ def open_pfx(data: bytes, password: str) -> Pfx:
     """Return the PFX when it can be imported.
 
     Raises:
-        PfxProblem: not a PFX, wrong password, no private key, several keys, no certificate for the key, or one with
-            a field that cannot be read.
+        PfxProblem: not a PFX, wrong password, no private key, several keys, no certificate for the key, one with a
+            field that cannot be read, or too much to compute.
 
     """
     if not _looks_like_pfx(data):
@@ -78,15 +78,10 @@ def open_pfx(data: bytes, password: str) -> Pfx:
             "Export the certificate with its private key as .pfx or .p12 (binary, not PEM text).",
         )
     try:
-        check_cost(data)
-    except CostlyPkcs12 as costly:
+        opened = pkcs12_process.load(data, password.encode(), check_cost(data).shown)
+    except (CostlyPkcs12, pkcs12_process.NotOpened) as costly:
         raise PfxProblem(f"This PFX holds {costly}.", _EXPORT_ANEW) from None
-    try:
-        if "\0" in password:
-            # cryptography stops the whole process on it.
-            raise ValueError("expected a password without null characters, got one with")
-        opened = pkcs12.load_pkcs12(data, password.encode())
-    except (ValueError, TypeError):
+    except (pkcs12_process.WrongPassword, pkcs12_process.NotPkcs12, UnicodeEncodeError):
         raise PfxProblem(
             "The password does not open this PFX.",
             "Check the password file: its first line, without the line end, is taken as the password.",
@@ -97,16 +92,16 @@ def open_pfx(data: bytes, password: str) -> Pfx:
         )
     if (keys := _count(data)) > 1:
         raise PfxProblem(f"This PFX holds {keys} private keys, one is expected.", "Export each certificate by itself.")
-    if opened.cert is None:
+    if opened.certificate is None:
         raise PfxProblem(
             "This PFX holds a key, but no certificate for it.", "Export certificate and private key together."
         )
     try:
-        check_certificate(opened.cert.certificate)
+        check_certificate(opened.certificate)
     except Unusable as unusable:
         raise PfxProblem(f"This PFX holds {unusable}.", "Have it issued again: devices refuse it.") from None
-    _check_key(opened.cert.certificate)
-    return Pfx(data, opened.cert.certificate, len(opened.additional_certs))
+    _check_key(opened.certificate)
+    return Pfx(data, opened.certificate, len(opened.others))
 
 
 def _check_key(certificate: x509.Certificate) -> None:

@@ -257,7 +257,7 @@ class AppleDevice(ManagedDevice):
             raise self._bad_replacement("it would take the management payload away")
         else:
             self._check_trouble(str(opened.profile.get("PayloadDisplayName", "profile")))
-            install(data, self.identity, self.store, self.profiles, self._pkcs12)
+            await install(data, self.identity, self.store, self.profiles, self._pkcs12)
         return {}
 
     def _check_trouble(self, name: str) -> None:

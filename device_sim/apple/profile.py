@@ -123,7 +123,7 @@ def _check_uuids(name: str, payloads: Sequence[mdm.Plist]) -> None:
         seen.add(uuid)
 
 
-def _identity_of(payload: mdm.Plist, source: str, policy: Pkcs12Policy) -> Identity:
+async def _identity_of(payload: mdm.Plist, source: str, policy: Pkcs12Policy) -> Identity:
     file_name = str(payload.get("PayloadCertificateFileName", "certificate"))
     name = str(payload.get("PayloadDisplayName", file_name))
     data, password = payload.get("PayloadContent"), payload.get("Password")
@@ -136,7 +136,7 @@ def _identity_of(payload: mdm.Plist, source: str, policy: Pkcs12Policy) -> Ident
         # Older versions know the algorithms as little as the password they then complain of.
         raise _failure(name, mdm.CERTIFICATE_ERRORS, mdm.INVALID_PASSWORD, wrong)
     try:
-        opened = pkcs12.open_container(data, password.encode())
+        opened = await pkcs12.open_container(data, password.encode())
     except pkcs12.WrongPassword:
         raise _failure(name, mdm.CERTIFICATE_ERRORS, mdm.INVALID_PASSWORD, wrong) from None
     except pkcs12.CertificateUnusable as unusable:
@@ -181,7 +181,7 @@ def _account_of(payload: mdm.Plist, made: dict[str, Identity]) -> dict[str, Any]
     return account
 
 
-def install(
+async def install(
     data: bytes,
     identity: MdmIdentity,
     store: CertStore,
@@ -200,7 +200,7 @@ def install(
     payloads = _payloads(profile, identity)
     _check_uuids(name, payloads)
     ready = {
-        str(payload["PayloadUUID"]): _identity_of(payload, f"{identifier}/{payload['PayloadUUID']}", policy)
+        str(payload["PayloadUUID"]): await _identity_of(payload, f"{identifier}/{payload['PayloadUUID']}", policy)
         for payload in payloads
         if payload.get("PayloadType") == mdm.PKCS12_PAYLOAD
     }

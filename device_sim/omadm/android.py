@@ -43,7 +43,7 @@ class AgentCertInstall(PfxCertInstall):
         super().__init__(identity, store, tree, roots=(csp.USER_ROOT,))
         self._platform, self._owner = platform, owner
 
-    def open_pfx(self, base: str, nodes: dict[str, str]) -> Identity:
+    async def open_pfx(self, base: str, nodes: dict[str, str]) -> Identity:
         """Return what the agent hands to the key store under the alias `base`.
 
         Raises:
@@ -56,16 +56,16 @@ class AgentCertInstall(PfxCertInstall):
             later = self._owner.user_answers == "later"
             raise InstallFailed(csp.AGENT_ASKS if later else csp.AGENT_DECLINED)
         try:
-            return super().open_pfx(base, nodes)
+            return await super().open_pfx(base, nodes)
         except InstallFailed as failed:
             unusable = failed.status in (csp.CRYPT_E_BAD_ENCODE, csp.NTE_NOT_SUPPORTED)
             raise InstallFailed(csp.AGENT_NOT_FOUND if unusable else failed.status) from None
 
-    def answer(self) -> None:
+    async def answer(self) -> None:
         """Let the user answer notifications that are still open: what waited is tried again."""
-        for base, nodes in self.tree.items():
+        for base, nodes in list(self.tree.items()):
             if nodes.get("Status") == str(csp.AGENT_ASKS):
-                self.settle(*self.tried(base))
+                self.settle(*await self.tried(base))
 
 
 class AndroidDevice(OmaDmDevice):
@@ -100,9 +100,10 @@ class AndroidDevice(OmaDmDevice):
             raise SessionFailed("the work profile is paused: its agent does not run")
         return await super().check_in(pushed=pushed)
 
-    def answer_notification(self, answer: Literal["accept", "decline"]) -> None:
+    async def answer_notification(self, answer: Literal["accept", "decline"]) -> None:
         """Let the user answer what the agent asked."""
         self.owner.user_answers = answer
         if isinstance(self.csp, AgentCertInstall):
-            self.csp.answer()
-            self._save()
+            async with self._busy:
+                await self.csp.answer()
+                self._save()

@@ -56,14 +56,14 @@ class ManagementTree:
             return NOT_FOUND
         return CommandResult("200", data=self._facts[known], format="chr") if verb.name == "Get" else NOT_ALLOWED
 
-    def atomic(self, command: Atomic, *, user_active: bool) -> tuple[CommandResult, list[CommandResult]]:
+    async def atomic(self, command: Atomic, *, user_active: bool) -> tuple[CommandResult, list[CommandResult]]:
         """Carry out all commands of an Atomic or none."""
         targets = [_target(verb) or "" for verb in command.commands]
         if not user_active and any(target.startswith(_USER) for target in targets):
             return CommandResult("507"), [NO_USER for _ in targets]
         if not targets:
             return FAILED, []
-        return self._pfx.atomic(command)
+        return await self._pfx.atomic(command)
 
 
 def _target(verb: Verb) -> str | None:

@@ -108,7 +108,7 @@ class PfxCertInstall:
         place = self._place((verb.items[0].target or "") if verb.items else "")
         return None if place is None else place[1:]
 
-    def atomic(self, command: Atomic) -> tuple[CommandResult, list[CommandResult]]:
+    async def atomic(self, command: Atomic) -> tuple[CommandResult, list[CommandResult]]:
         """Carry out all commands or none; return the outcome of the whole and of each."""
         before = copy.deepcopy(self.tree)
         outcomes: list[CommandResult] = []
@@ -121,7 +121,7 @@ class PfxCertInstall:
                 return CommandResult("507"), self._rolled_back(outcomes, len(command.commands))
         touched = {name[0] for verb in command.commands if (name := self._node_of(verb)) and name[0] in self.tree}
         ready = all(_complete(self.tree[base]) for base in touched)
-        imports = [self.tried(base) for base in touched] if ready else []
+        imports = [await self.tried(base) for base in touched] if ready else []
         failed = any(isinstance(done, InstallFailed) for _, done in imports)
         if not ready or (failed and self.behaviour.roll_back_failed_import):
             self.tree = before
@@ -199,10 +199,10 @@ class PfxCertInstall:
         self.tree[base] = {}
         return OK
 
-    def tried(self, base: str) -> "tuple[str, Identity | InstallFailed]":
+    async def tried(self, base: str) -> "tuple[str, Identity | InstallFailed]":
         """Return what a node's PFX holds, or why it cannot be imported; nothing is stored yet."""
         try:
-            return base, self.open_pfx(base, self.tree[base])
+            return base, await self.open_pfx(base, self.tree[base])
         except InstallFailed as failed:
             return base, failed
 
@@ -217,7 +217,7 @@ class PfxCertInstall:
         nodes["Thumbprint"] = done.thumbprint.upper()
         nodes["Status"] = "0"
 
-    def open_pfx(self, base: str, nodes: dict[str, str]) -> Identity:
+    async def open_pfx(self, base: str, nodes: dict[str, str]) -> Identity:
         """Return what a node's PFX holds.
 
         Raises:
@@ -235,7 +235,7 @@ class PfxCertInstall:
         if self.behaviour.strict_export and not software and nodes.get("PFXKeyExportable") == "true":
             raise InstallFailed(csp.NTE_NOT_SUPPORTED)
         try:
-            opened = pkcs12.open_container(_decoded(nodes["PFXCertBlob"]), self._password(nodes))
+            opened = await pkcs12.open_container(_decoded(nodes["PFXCertBlob"]), self._password(nodes))
         except pkcs12.WrongPassword:
             raise InstallFailed(csp.ERROR_INVALID_PASSWORD) from None
         except (pkcs12.NotPkcs12, ValueError):

@@ -109,7 +109,7 @@ class OmaDmDevice(ManagedDevice):
                 while outgoing is not None and sent < _LONGEST_SESSION:
                     answer = await self._post(http, outgoing)
                     sent += 1
-                    outgoing = self._answer(outgoing, answer)
+                    outgoing = await self._answer(outgoing, answer)
                     self._save()
             self._leave_on_command()
             return sent
@@ -172,12 +172,12 @@ class OmaDmDevice(ManagedDevice):
             commands.append(syncml.Alert("5", syncml.ALERT_GENERIC, (item,)))
         return self._message(1, commands)
 
-    def _answer(self, sent: syncml.Message, received: syncml.Message) -> syncml.Message | None:
+    async def _answer(self, sent: syncml.Message, received: syncml.Message) -> syncml.Message | None:
         """Return the next message, or None when the server has nothing more to do or ends the session."""
         commands: list[syncml.Command] = [syncml.Status("2", received.msg_id, "0", "SyncHdr", "200")]
         for command in received.commands:
             if isinstance(command, syncml.Atomic):
-                whole, parts = self._tree.atomic(command, user_active=self.user_active)
+                whole, parts = await self._tree.atomic(command, user_active=self.user_active)
                 self._status(commands, received, command.cmd_id, "Atomic", whole)
                 for verb, outcome in zip(command.commands, parts, strict=True):
                     self._status(commands, received, verb.cmd_id, verb.name, outcome)

@@ -5,6 +5,7 @@ Tries every key and every padding, whatever was declared. Source: sources.md#sec
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +15,8 @@ from asn1crypto import pkcs12 as asn1_pkcs12
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import pkcs12
 
+from pfxlab import pkcs12_process
 from pfxlab.connector_sim.pfx import count_keys
 from pfxlab.device_sim.apple.pkcs12 import is_modern
 from pfxlab.emulator.wire.asn1.pkcs12_cost import CostlyPkcs12, check_cost
@@ -118,28 +119,25 @@ def examine_pfx(value: Any, passwords: Sequence[bytes]) -> Container:
 def _examined(data: bytes, passwords: tuple[bytes, ...]) -> Container:
     """Cache what many rules ask about one file: opening a PFX is slow by design."""
     try:
-        check_cost(data)
-    except CostlyPkcs12 as costly:
-        return Container(is_pfx=_is_pkcs12(data), costly=str(costly))
-    for number, password in enumerate(passwords):
-        if b"\0" in password:
-            # As after UTF-16: it opens nothing, and cryptography stops the whole process on it.
-            continue
-        try:
-            opened = pkcs12.load_pkcs12(data, password)
-        except (ValueError, TypeError):
-            continue
-        leaf = None if opened.cert is None else opened.cert.certificate
-        return Container(
-            is_pfx=True,
-            opens=number == 0,
-            leaf=leaf,
-            keys=_keys(data, has_key=opened.key is not None),
-            others=len(opened.additional_certs),
-            modern=is_modern(data),
-        )
+        costly = check_cost(data).shown
+        for number, password in enumerate(passwords):
+            with contextlib.suppress(pkcs12_process.WrongPassword, pkcs12_process.NotPkcs12):
+                return _container(data, pkcs12_process.load(data, password, costly), opens=number == 0)
+    except (CostlyPkcs12, pkcs12_process.NotOpened) as error:
+        return Container(is_pfx=_is_pkcs12(data), costly=str(error))
     twice = decoded(data.decode("ascii", "replace"))
     return Container(is_pfx=_is_pkcs12(data), encoded_twice=twice is not None and _is_pkcs12(twice))
+
+
+def _container(data: bytes, opened: pkcs12_process.Opened, *, opens: bool) -> Container:
+    return Container(
+        is_pfx=True,
+        opens=opens,
+        leaf=opened.certificate,
+        keys=_keys(data, has_key=opened.key is not None),
+        others=len(opened.others),
+        modern=is_modern(data),
+    )
 
 
 def _is_pkcs12(data: bytes) -> bool:

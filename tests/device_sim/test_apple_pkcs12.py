@@ -53,14 +53,14 @@ def identity(other_key: rsa.RSAPrivateKey) -> MdmIdentity:
     return MdmIdentity("device", self_signed(other_key), other_key)
 
 
-def outcome(identity: MdmIdentity, pfx: bytes, platform: str, version: str) -> list[int]:
+async def outcome(identity: MdmIdentity, pfx: bytes, platform: str, version: str) -> list[int]:
     """Return the codes of the ErrorChain that a device reports, an empty list when it installs."""
     payloads = mdm.fill_pkcs12_payload(mdm.pkcs12_payload_template(UUID, "a", "n"), UUID, pfx, PASSWORD)
     recipient = identity.certificate.public_bytes(serialization.Encoding.DER)
     data = mdm.encrypted_profile("a", UUID, "n", envelop(payloads, recipient))
     store = CertStore()
     try:
-        install(data, identity, store, {}, policy_of(platform, version))
+        await install(data, identity, store, {}, policy_of(platform, version))
     except InstallRefused as refused:
         assert store.identities() == []
         return [link["ErrorCode"] for link in refused.chain]
@@ -82,26 +82,26 @@ TOO_MANY: Final = [mdm.INSTALLATION_FAILURE, mdm.TOO_MANY_CERTIFICATES]
 )  # fmt: skip
 @behaviour("PKCS#12 with AES", "iOS", "before iOS 18 reported as a wrong password: 9000", source="pkcs12-on-apple")
 @behaviour("PKCS#12 with AES", "macOS", "before macOS 15 reported as a wrong password: 9000", source="pkcs12-on-apple")
-def test_old_versions_call_new_algorithms_a_wrong_password(
+async def test_old_versions_call_new_algorithms_a_wrong_password(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, kind: str,
     platform: str, version: str, opens_modern: bool,
 ) -> None:  # fmt: skip
     """Containers with 3DES and SHA-1 open everywhere; any newer algorithm is 9000 before iOS 18 and macOS 15."""
     pfx = container(tmp_path, rsa_key, certificate, kind)
     expected = [] if opens_modern or kind == "classic" else WRONG_PASSWORD
-    assert outcome(identity, pfx, platform, version) == expected
+    assert await outcome(identity, pfx, platform, version) == expected
 
 
 @pytest.mark.parametrize(("platform", "version", "expected"), [("ios", "18.1", TOO_MANY), ("macos", "15.1", [])])
 @behaviour("chain inside the PFX", "iOS", "refused: 9001", source="apple-pkcs12-payload")
 @behaviour("chain inside the PFX", "macOS", "accepted", source="chain-on-a-mac")
-def test_only_a_mac_installs_a_chain(
+async def test_only_a_mac_installs_a_chain(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey,
     certificate: x509.Certificate, platform: str, version: str, expected: list[int],
 ) -> None:  # fmt: skip
     """A container with a CA certificate beside the identity fails with 9001 on an iPhone and installs on a Mac."""
     pfx = container(tmp_path, rsa_key, certificate, "classic", self_signed(other_key, "ca"))
-    assert outcome(identity, pfx, platform, version) == expected
+    assert await outcome(identity, pfx, platform, version) == expected
 
 
 def test_unreadable_container_is_not_called_modern() -> None:

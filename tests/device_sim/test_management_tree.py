@@ -63,11 +63,13 @@ def test_scope_and_node_decide(
     assert (outcome.code, outcome.original_error) == (code, error)
 
 
-def test_atomic_for_a_user_needs_one(tree: ManagementTree) -> None:
+async def test_atomic_for_a_user_needs_one(tree: ManagementTree) -> None:
     """An Atomic on user nodes without a signed-in user fails as a whole; an empty one fails as well."""
-    whole, parts = tree.atomic(Atomic("1", (verb("Add", f"{csp.USER_ROOT}/A/KeyLocation", "3"),)), user_active=False)
+    whole, parts = await tree.atomic(
+        Atomic("1", (verb("Add", f"{csp.USER_ROOT}/A/KeyLocation", "3"),)), user_active=False
+    )
     assert (whole.code, [part.original_error for part in parts]) == ("507", [csp.NO_IMPERSONATION_TARGET])
-    assert tree.atomic(Atomic("1", ()), user_active=True)[0].code == "500"
+    assert (await tree.atomic(Atomic("1", ()), user_active=True))[0].code == "500"
 
 
 @behaviour(

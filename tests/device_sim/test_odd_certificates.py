@@ -111,17 +111,17 @@ def identity(other_key: rsa.RSAPrivateKey) -> MdmIdentity:
     return MdmIdentity("device", self_signed(other_key), other_key)
 
 
-def on_windows(tree: PfxCertInstall, pfx: bytes) -> str:
+async def on_windows(tree: PfxCertInstall, pfx: bytes) -> str:
     """Install a PFX on a PC and return its Status."""
     base = f"{csp.USER_ROOT}/6F9619FF-8B86-D011-B42D-00CF4FC964FF"
     nodes = {"KeyLocation": "3", "PFXCertPassword": PASSWORD, "PFXCertBlob": base64.b64encode(pfx).decode()}
     verbs = [Verb("Add", str(n), (Item(target=f"{base}/{node}", data=value),)) for n, (node, value) in enumerate(nodes.items())]  # fmt: skip
-    assert tree.atomic(Atomic("1", tuple(verbs)))[0].code == "200"
+    assert (await tree.atomic(Atomic("1", tuple(verbs))))[0].code == "200"
     return tree.tree[base]["Status"]
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_unreadable_certificate_is_refused(
+async def test_unreadable_certificate_is_refused(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, name: str
 ) -> None:
     """A certificate with a field that could not be read later is refused by phone, PC and import, and nothing is kept."""
@@ -132,15 +132,15 @@ def test_unreadable_certificate_is_refused(
     assert said in str(problem.value)
     store, installed = CertStore(tmp_path / "store"), dict[str, InstalledProfile]()
     with pytest.raises(InstallRefused) as refused:
-        install(profile(identity, pfx), identity, store, installed)
+        await install(profile(identity, pfx), identity, store, installed)
     assert [link["ErrorCode"] for link in refused.value.chain] == [4001, 9005]
     assert said in str(refused.value)
-    assert on_windows(PfxCertInstall(identity, store), pfx) == str(csp.CRYPT_E_BAD_ENCODE)
+    assert await on_windows(PfxCertInstall(identity, store), pfx) == str(csp.CRYPT_E_BAD_ENCODE)
     assert (installed, store.identities(), list(tmp_path.rglob("*"))) == ({}, [], [])
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_installed_certificate_can_be_read(
+async def test_installed_certificate_can_be_read(
     tmp_path: Path, identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, name: str
 ) -> None:
     """A certificate that is odd but readable is installed, and there after a restart of the device."""
@@ -148,8 +148,8 @@ def test_installed_certificate_can_be_read(
     pfx = export_pfx("n", rsa_key, certificate, PASSWORD)
     assert open_pfx(pfx, PASSWORD).certificate == certificate
     store = CertStore(tmp_path / "store")
-    install(profile(identity, pfx), identity, store, {})
-    assert on_windows(PfxCertInstall(identity, store), pfx) == "0"
+    await install(profile(identity, pfx), identity, store, {})
+    assert await on_windows(PfxCertInstall(identity, store), pfx) == "0"
     again = CertStore(tmp_path / "store")
     assert [one.certificate for one in again.identities()] == [certificate, certificate]
     assert again.damaged == {}

@@ -9,9 +9,9 @@ from pfxlab.scenarios.mail.authority import export_pfx
 
 
 @pytest.mark.parametrize("password", [b"a\0b", "secret-word".encode("utf-16-le"), b"\0", b"\xff\xfe"])
-def test_null_bytes_are_a_wrong_password(
+async def test_null_bytes_are_a_wrong_password(
     rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, password: bytes
 ) -> None:
     """A password with null bytes, as after UTF-16, is a wrong password, and not the end of the device."""
     with pytest.raises(WrongPassword):
-        open_container(export_pfx("n", rsa_key, certificate, "secret-word"), password)
+        await open_container(export_pfx("n", rsa_key, certificate, "secret-word"), password)

@@ -1,5 +1,6 @@
 """PKCS#12 containers that would cost too much to open: told apart by OpenSSL's own files and by hand-made structures."""
 
+import base64
 import subprocess
 import time
 from pathlib import Path
@@ -10,10 +11,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pfxlab import pkcs12_process
 from pfxlab.connector_sim.errors import PfxProblem
 from pfxlab.connector_sim.pfx import open_pfx
 from pfxlab.device_sim.pkcs12 import CertificateUnusable, open_container
 from pfxlab.emulator.wire.asn1.pkcs12_cost import CostlyPkcs12, check_cost
+from pfxlab.scenarios.conformance.forensics import examine_pfx
+from pfxlab.scenarios.mail.authority import export_pfx
+from tests.costly_pkcs12 import PASSWORD, costly_container, longest_key
 
 MODULUS = (1 << 2047) + 1
 DER, PKCS8 = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8
@@ -73,14 +78,14 @@ def legacy(iterations: int) -> dict[str, object]:
     ],
     ids=("mac", "pbkdf2", "pkcs12 kdf", "sum", "huge", "16k", "16k encrypted", "even", "one", "33 bits"),
 )
-def test_costly_container_is_refused_for_its_reason(data: bytes, code: str) -> None:
+async def test_costly_container_is_refused_for_its_reason(data: bytes, code: str) -> None:
     """Each excess has its own reason, found without computing anything, and stops devices and commands alike."""
     begin = time.thread_time()
     with pytest.raises(CostlyPkcs12) as refused:
         check_cost(data)
     assert refused.value.code == code
     with pytest.raises(CertificateUnusable, match=str(refused.value)[:20]):
-        open_container(data, b"x")
+        await open_container(data, b"x")
     with pytest.raises(PfxProblem, match=str(refused.value)[:20]):
         open_pfx(data, "x")
     assert time.thread_time() - begin < 2
@@ -118,7 +123,7 @@ def test_container_within_the_bounds_passes(data: bytes) -> None:
     ("options", "iterations"),
     [((), 6144), (("-legacy",), 6144), (("-iter", "1700000"), 5_100_000), (("-nomac", "-iter", "10"), 20)],
 )
-def test_iterations_are_those_that_openssl_was_told(
+async def test_iterations_are_those_that_openssl_was_told(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate, options: tuple[str, ...], iterations: int
 ) -> None:
     """OpenSSL derives a key for the certificate, one for the private key and one for the MAC, 2048 iterations each."""
@@ -132,4 +137,35 @@ def test_iterations_are_those_that_openssl_was_told(
             check_cost(data)
     else:
         check_cost(data)
-        assert open_container(data, b"x").key is not None
+        assert (await open_container(data, b"x")).key is not None
+
+
+async def test_time_limit_stops_whoever_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that takes too long has one reason for devices, commands and conformance: limit and cost."""
+    monkeypatch.setattr(pkcs12_process, "SECONDS", 0.05)
+    data = costly_container()
+    reason = "parameters that took longer than 0.05 s to compute (6,048 iterations, keys of up to 4,688 octets)"
+    with pytest.raises(CertificateUnusable) as unusable:
+        await open_container(data, PASSWORD.encode())
+    with pytest.raises(PfxProblem) as problem:
+        open_pfx(data, PASSWORD)
+    examined = examine_pfx(base64.b64encode(data).decode(), [PASSWORD.encode()])
+    assert (str(unusable.value), examined.costly) == (reason, reason)
+    assert (examined.is_pfx, examined.opens) == (True, False)
+    assert str(problem.value).startswith(f"This PFX holds {reason}.")
+
+
+def test_cost_is_low_for_what_exporters_write(rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+    """RSA-2048 with 2,048 iterations is opened at once; a longer key is not, visible, encrypted, or hidden."""
+    assert check_cost(export_pfx("n", rsa_key, certificate, PASSWORD)).shown is None
+    assert check_cost(container(shrouded(pbes2(2048), 1232))).shown is None
+    assert check_cost(container(shrouded(pbes2(2048), 1808))).shown == "2,048 iterations, keys of up to 1,808 octets"
+    assert check_cost(container(shrouded(pbes2(50_001), 1232))).shown is not None
+    plain = keys.PrivateKeyInfo.load(longest_key().private_bytes(DER, PKCS8, serialization.NoEncryption()))
+    assert check_cost(container(pkcs12.SafeBag({"bag_id": "key_bag", "bag_value": plain}))).shown is not None
+    hidden = {"content_type": "data", "content_encryption_algorithm": pbes2(2048), "encrypted_content": bytes(2400)}
+    data = pkcs12.AuthenticatedSafe(
+        [{"content_type": "encrypted_data", "content": {"version": 0, "encrypted_content_info": hidden}}]
+    )
+    fields = {"version": "v3", "auth_safe": {"content_type": "data", "content": core.OctetString(data.dump())}}
+    assert check_cost(pkcs12.Pfx(fields).dump()).shown == "2,048 iterations, keys of up to 2,400 octets"

@@ -51,12 +51,12 @@ def codes(refused: pytest.ExceptionInfo[InstallRefused]) -> list[Any]:
     source="apple-encrypted-profiles",
 )
 @behaviour("how a PFX arrives", "macOS", "as on iOS", source="apple-encrypted-profiles")
-def test_profile_installs_its_identity(
+async def test_profile_installs_its_identity(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
     """An encrypted profile installs certificate and key in the store, and its removal removes them."""
     store, installed = CertStore(), dict[str, InstalledProfile]()
-    install(profile(identity, export_pfx("n", rsa_key, certificate, PASSWORD)), identity, store, installed)
+    await install(profile(identity, export_pfx("n", rsa_key, certificate, PASSWORD)), identity, store, installed)
     assert [identity.certificate for identity in store.identities()] == [certificate]
     assert remove("a", store, installed)
     assert store.identities() == []
@@ -66,13 +66,13 @@ def test_profile_installs_its_identity(
 @behaviour(
     "certificate already present", "iOS", "a profile of the same identifier replaces it", source="apple-profiles"
 )
-def test_same_identifier_replaces(
+async def test_same_identifier_replaces(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey
 ) -> None:
     """A profile with the identifier of an installed one replaces it."""
     store, installed = CertStore(), dict[str, InstalledProfile]()
     for key in (rsa_key, other_key):
-        install(profile(identity, export_pfx("n", key, self_signed(key), PASSWORD)), identity, store, installed)
+        await install(profile(identity, export_pfx("n", key, self_signed(key), PASSWORD)), identity, store, installed)
     (held,) = store.identities()
     assert held.key.public_key() == other_key.public_key()
 
@@ -83,52 +83,52 @@ def chain(key: rsa.RSAPrivateKey, other: rsa.RSAPrivateKey) -> bytes:
     return pkcs12.serialize_key_and_certificates(b"n", key, self_signed(key), [self_signed(other)], encryption)
 
 
-def test_chain_in_the_container_is_9001(
+async def test_chain_in_the_container_is_9001(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey
 ) -> None:
     """A PKCS#12 with a CA certificate is refused as too many certificates, below an installation failure."""
     with pytest.raises(InstallRefused) as refused:
-        install(profile(identity, chain(rsa_key, other_key)), identity, CertStore(), {})
+        await install(profile(identity, chain(rsa_key, other_key)), identity, CertStore(), {})
     assert codes(refused) == [4001, 9001]
 
 
 @behaviour("wrong PFX password", "iOS", "4001 with 9000 below", source="apple-error-codes")
-def test_wrong_password_is_9000(
+async def test_wrong_password_is_9000(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
     """A wrong password ends as 4001 with 9000 below it, and is not repeated."""
     data = profile(identity, export_pfx("n", rsa_key, certificate, PASSWORD), "canary-4711")
     with pytest.raises(InstallRefused) as refused:
-        install(data, identity, CertStore(), {})
+        await install(data, identity, CertStore(), {})
     assert codes(refused) == [4001, 9000]
     assert "canary" not in str(refused.value.chain)
 
 
-def test_rubbish_in_the_payload_is_9005(identity: MdmIdentity) -> None:
+async def test_rubbish_in_the_payload_is_9005(identity: MdmIdentity) -> None:
     """A payload that is not PKCS#12 is refused as a malformed certificate."""
     with pytest.raises(InstallRefused) as refused:
-        install(profile(identity, b"rubbish"), identity, CertStore(), {})
+        await install(profile(identity, b"rubbish"), identity, CertStore(), {})
     assert codes(refused) == [4001, 9005]
 
 
 @behaviour("encrypted for another key", "iOS", "1006", source="apple-encrypted-profiles")
-def test_profile_for_another_device_is_1006(
+async def test_profile_for_another_device_is_1006(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
     """A profile encrypted to another device cannot be decrypted, and nothing changes."""
     stranger = MdmIdentity("other", self_signed(rsa_key), rsa_key)
     store = CertStore()
     with pytest.raises(InstallRefused) as refused:
-        install(profile(identity, export_pfx("n", rsa_key, certificate, PASSWORD)), stranger, store, {})
+        await install(profile(identity, export_pfx("n", rsa_key, certificate, PASSWORD)), stranger, store, {})
     assert codes(refused) == [1006]
     assert store.identities() == []
 
 
 @pytest.mark.parametrize("data", [b"", b"rubbish", mdm.serialize({"PayloadType": "other"})])
-def test_malformed_profile_is_1000(identity: MdmIdentity, data: bytes) -> None:
+async def test_malformed_profile_is_1000(identity: MdmIdentity, data: bytes) -> None:
     """Bytes that are not a profile are refused as malformed."""
     with pytest.raises(InstallRefused) as refused:
-        install(data, identity, CertStore(), {})
+        await install(data, identity, CertStore(), {})
     assert codes(refused) == [1000]
 
 
@@ -155,19 +155,19 @@ def mail_payload(**references: str) -> dict[str, Any]:
     "intact signature installs, trusted or not; a broken one is 1004",
     source="apple-signed-profiles",
 )
-def test_signature_must_be_intact(
+async def test_signature_must_be_intact(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
     """A profile OpenSSL signed is installed with its signers listed; one changed afterwards is refused with 1004."""
     data = plain([pkcs12_payload("1", export_pfx("n", rsa_key, certificate, PASSWORD))])
     signed = openssl_sign(data, rsa_key, certificate)
     installed: dict[str, InstalledProfile] = {}
-    record = install(signed, identity, CertStore(), installed)
+    record = await install(signed, identity, CertStore(), installed)
     (signer,) = record.signers
     assert base64.b64decode(signer) == certificate.public_bytes(serialization.Encoding.DER)
     assert not record.encrypted
     with pytest.raises(InstallRefused) as refused:
-        install(signed.replace(b"PayloadVersion", b"PayloadVersiom"), identity, CertStore(), {})
+        await install(signed.replace(b"PayloadVersion", b"PayloadVersiom"), identity, CertStore(), {})
     assert codes(refused) == [1004]
 
 
@@ -189,7 +189,7 @@ def openssl_sign(data: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certific
     "S/MIME references name identities of the same profile, else 7003 or 7004",
     source="apple-mail-accounts",
 )
-def test_mail_account_uses_the_identities_of_its_profile(
+async def test_mail_account_uses_the_identities_of_its_profile(
     identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, other_key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> None:
     """A mail account signs with the identity its payload names, among others that could sign as well."""
@@ -197,7 +197,7 @@ def test_mail_account_uses_the_identities_of_its_profile(
     account = mail_payload(SMIMESigningCertificateUUID="1", SMIMEEncryptionCertificateUUID="2")
     store = CertStore()
     data = plain([pkcs12_payload("1", pfx[0]), pkcs12_payload("2", pfx[1]), account])
-    (made,) = install(data, identity, store, {}).accounts
+    (made,) = (await install(data, identity, store, {})).accounts
     assert (made["address"], made["SMIMESigningEnabled"], made["SMIMEEncryptByDefault"]) == (
         "user@pfxlab.example", True, True,
     )  # fmt: skip
@@ -206,25 +206,27 @@ def test_mail_account_uses_the_identities_of_its_profile(
         assert signer.key.public_key() == key.public_key()
 
 
-def test_mail_account_without_its_certificate(identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey) -> None:
+async def test_mail_account_without_its_certificate(identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey) -> None:
     """A reference to no identity of the profile is 7003, one to a certificate that may not sign 7004; nothing is left."""
     pfx = export_pfx("n", rsa_key, self_signed(rsa_key), PASSWORD)
     store, installed = CertStore(), dict[str, InstalledProfile]()
     with pytest.raises(InstallRefused) as refused:
-        install(
+        await install(
             plain([pkcs12_payload("1", pfx), mail_payload(SMIMESigningCertificateUUID="2")]), identity, store, installed
         )
     assert codes(refused) == [4001, 7003]
     encrypts = MailAuthority(datetime.now(UTC)).history("user@pfxlab.example")[0]
     data = plain([pkcs12_payload("1", encrypts.pfx, encrypts.password), mail_payload(SMIMESigningCertificateUUID="1")])
     with pytest.raises(InstallRefused) as refused:
-        install(data, identity, store, installed)
+        await install(data, identity, store, installed)
     assert codes(refused) == [4001, 7004]
     assert (store.identities(), installed) == ([], {})
 
 
 @behaviour("profile with two payloads of one UUID", "iOS", "refused: 4002", source="apple-profiles")
-def test_doubled_uuid_is_4002(identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+async def test_doubled_uuid_is_4002(
+    identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey, certificate: x509.Certificate
+) -> None:
     """Two payloads with the same UUID, one without, and a profile without payloads or a field each have their own code."""
     pfx = export_pfx("n", rsa_key, certificate, PASSWORD)
     one = pkcs12_payload("1", pfx)
@@ -236,6 +238,6 @@ def test_doubled_uuid_is_4002(identity: MdmIdentity, rsa_key: rsa.RSAPrivateKey,
     ):
         store = CertStore()
         with pytest.raises(InstallRefused) as refused:
-            install(data, identity, store, {})
+            await install(data, identity, store, {})
         assert codes(refused) == expected
         assert store.identities() == []

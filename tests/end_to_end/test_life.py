@@ -207,7 +207,7 @@ async def test_repeated_message_gets_the_same_answer(lab: Lab, history: list[Mai
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
         first = pc._first_message(pushed=False)
         answer = await pc._post(http, first)
-        missing = pc._answer(first, answer)
+        missing = await pc._answer(first, answer)
         assert missing is not None
         install = await pc._post(http, missing)
         assert await pc._post(http, missing) == install

@@ -170,14 +170,14 @@ async def test_device_administrator_asks_its_user(lab: Lab, history: list[MailCe
     device.owner.user_answers = "later"
     await states(lab, device)
     assert await states(lab, device) == [State.OFFERED]
-    device.answer_notification("decline")
+    await device.answer_notification("decline")
     assert await states(lab, device) == [State.FAILED]
     (delivery,) = chain.deliveries_of(lab, [device])
     assert (delivery.error_code, "the user declined" in (delivery.reason or "")) == (-2016344011, True)
     await call(lab, "POST", f"{DEVICES}/{device.identity.device_id}/syncDevice", {})
     device.owner.user_answers = "later"
     assert (await states(lab, device), await states(lab, device)) == ([State.READY], [State.OFFERED])
-    device.answer_notification("accept")
+    await device.answer_notification("accept")
     assert await states(lab, device) == [State.INSTALLED]
 
 

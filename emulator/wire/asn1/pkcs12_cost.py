@@ -5,6 +5,7 @@ bags that are not encrypted, and in the length of those that are (sources.md#pkc
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from pfxlab.emulator.wire.asn1 import ber
@@ -16,11 +17,32 @@ _LONGEST_EXPONENT: Final = 32
 _LARGEST_KEY: Final = 5200
 """Octets of an encrypted key: one of RSA-8192 has 4,700 with its padding, and may have attributes."""
 
+_FEW_ITERATIONS: Final = 50_000
+"""Computed in about 20 ms; exporters ask for 2,000 to 20,000."""
+
+_SHORT_KEY: Final = 1700
+"""Octets of RSA-2048 with its numbers, and some more: the check of its primes takes 40 ms, that of RSA-8192 4 s."""
+
 _PBKDF2: Final = bytes.fromhex("2a864886f70d01050c")
 _SCRYPT: Final = bytes.fromhex("2b06010401da47040b")
 _PBES: Final = bytes.fromhex("2a864886f70d0105")
 _PKCS12_PBE: Final = bytes.fromhex("2a864886f70d010c01")
 _RSA: Final = tuple(bytes.fromhex(f"2a864886f70d0101{last:02x}") for last in (1, 7, 10))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What opening a container takes: `iterations` in total, `octets` of the longest thing that may hold a key."""
+
+    iterations: int
+    octets: int
+
+    @property
+    def shown(self) -> str | None:
+        """Return the cost in words; None where it is low: tens of milliseconds, which an event loop can spare."""
+        if self.iterations <= _FEW_ITERATIONS and self.octets <= _SHORT_KEY:
+            return None
+        return f"{self.iterations:,} iterations, keys of up to {self.octets:,} octets"
 
 
 class CostlyPkcs12(ValueError):
@@ -31,20 +53,22 @@ class CostlyPkcs12(ValueError):
         self.code = code
 
 
-def check_cost(data: bytes) -> None:
-    """Let a PKCS#12 pass that can be opened in little time; other bytes pass as well, since nothing opens them.
+def check_cost(data: bytes) -> Cost:
+    """Return what opening a PKCS#12 takes, within bounds; other bytes cost nothing, since nothing opens them.
 
     Raises:
         CostlyPkcs12: TooManyIterations, RsaTooLong or RsaExponent.
 
     """
-    total = 0
+    total = longest = 0
     for value in _values(data):
         total += _iterations(value)
         if total > MOST_ITERATIONS:
             text = f"more iterations than can be computed ({MOST_ITERATIONS:,} in total are taken)"
             raise CostlyPkcs12("TooManyIterations", text)
         _check_rsa(value)
+        longest = max(longest, _key_octets(value))
+    return Cost(total, longest)
 
 
 def check_rsa(modulus: int, exponent: int) -> None:
@@ -107,6 +131,20 @@ def _iterations(value: Value) -> int:
         return settings[0] if settings else 0
     is_mac = value.tag == ber.SEQUENCE and [one.tag for one in parts] == [ber.SEQUENCE, ber.OCTET_STRING, ber.INTEGER]
     return abs(parts[2].number) if is_mac else 0
+
+
+def _key_octets(value: Value) -> int:
+    """Return the octets of a private key, or of encrypted content, in which there may be one."""
+    parts = value.inside if value.tag == ber.SEQUENCE else []
+    match [one.tag for one in parts[:3]]:
+        case [ber.INTEGER, ber.SEQUENCE, ber.OCTET_STRING]:
+            return len(parts[2].content)
+        case [ber.SEQUENCE, ber.OCTET_STRING, *_] if _algorithm(parts[0]).startswith((_PBES, _PKCS12_PBE)):
+            return len(parts[1].content)
+        case [ber.OBJECT_IDENTIFIER, ber.SEQUENCE, None] if _algorithm(parts[1]).startswith((_PBES, _PKCS12_PBE)):
+            # In pieces, where its length is indefinite.
+            return len(parts[2].content) + sum(len(piece.content) for piece in parts[2].inside)
+    return 0
 
 
 def _check_rsa(value: Value) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import pkcs12
 
+from pfxlab import pkcs12_process
 from pfxlab.connector_sim.cmdlets import EncryptionKey, GraphClient
 from pfxlab.connector_sim.keys.software import SoftwareKsp
 from pfxlab.connector_sim.pfx import Pfx, check_usable, check_validity, open_pfx, purpose_of
@@ -21,6 +21,7 @@ from pfxlab.device_sim.mailbox import may_sign
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.wire.asn1.pkcs12_cost import check_cost
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios.commands.progress import Progress
@@ -285,9 +286,10 @@ class Demo:
         watched += [canaries.of_password(upn, password) for upn, password in made.passwords.items()]
         watched.append(canaries.of_password("the import tool", made.credentials.admin_client_secret))
         for item in self._material:
-            loaded = pkcs12.load_pkcs12(item.pfx.data, item.password.encode())
-            if isinstance(loaded.key, rsa.RSAPrivateKey):
-                watched += canaries.of_key(item.label, loaded.key)
+            data = item.pfx.data
+            key = pkcs12_process.load(data, item.password.encode(), check_cost(data).shown).key
+            if isinstance(key, rsa.RSAPrivateKey):
+                watched += canaries.of_key(item.label, key)
         watched += canaries.of_key("the connector", self._connector_key)
         for device in self._lab.devices.values():
             watched += canaries.of_key(device.hardware.device_name, device.identity.key)
