@@ -1,10 +1,12 @@
 """The connector's own identity: key and client certificate in a folder, readable by the service account only."""
 
+import contextlib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,6 +17,8 @@ from pfxlab import private_file
 from pfxlab.connector_sim.errors import FileDamaged
 from pfxlab.emulator.wire.files.damaged import reading
 from pfxlab.emulator.wire.files.key_pem import read_identity, to_pem
+
+_PENDING: Final = "enrolling.pem"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,31 @@ def new_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+def enrolment_key(folder: Path, make_key: MakeKey = new_key) -> rsa.RSAPrivateKey:
+    """Return the key of an enrolment that was begun in a folder and has no answer yet, else a new one, kept there.
+
+    The service knows an enrolment that is repeated by its key, so that one that was cut off leaves no second connector.
+    """
+    path = folder / _PENDING
+    with contextlib.suppress(OSError, ValueError):
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+        if isinstance(key, rsa.RSAPrivateKey):
+            return key
+    made = make_key()
+    private_file.replace(path, to_pem(made))
+    return made
+
+
+def is_pending(folder: Path) -> bool:
+    """Return whether an enrolment was begun in a folder and has no answer yet."""
+    return (folder / _PENDING).exists()
+
+
+def answered(folder: Path) -> None:
+    """Forget the key of an enrolment: the service has refused it, or the connector has its identity."""
+    (folder / _PENDING).unlink(missing_ok=True)
+
+
 def new_request(machine_name: str, make_key: MakeKey = new_key) -> tuple[rsa.RSAPrivateKey, bytes]:
     """Return a fresh key and its PKCS#10 request, DER."""
     key = make_key()
@@ -53,6 +82,7 @@ def save(folder: Path, connector_id: str, key: rsa.RSAPrivateKey, certificate_de
     certificate = x509.load_der_x509_certificate(certificate_der)
     path = folder / f"connector-{connector_id}.pem"
     private_file.replace(path, to_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
+    answered(folder)
     return Identity(connector_id, path, certificate.not_valid_after_utc)
 
 

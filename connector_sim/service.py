@@ -71,11 +71,13 @@ async def enroll(
 ) -> identity.Identity:
     """Enrol with an Intune administrator's token and keep the identity in `folder`.
 
+    An enrolment that was cut off before its answer came is repeated with the same key: the connector is the same.
+
     Raises:
         ServiceRefused: the service's reason.
 
     """
-    key, request = identity.new_request(machine, make_key)
+    key, request = identity.new_request(machine, lambda: identity.enrolment_key(folder, make_key))
     body = {
         "certificateRequest": base64.b64encode(request).decode("ascii"),
         "connectorName": name,
@@ -85,7 +87,12 @@ async def enroll(
     tls = ssl.create_default_context(cafile=str(settings.ca_file))
     headers = {"Authorization": f"Bearer {admin_token}"}
     async with aiohttp.ClientSession(settings.service_url, headers=headers) as session:
-        answer = await post(session, contract.ENROLL_PATH, jsontext.encode(body), tls, settings.proxy)
+        try:
+            answer = await post(session, contract.ENROLL_PATH, jsontext.encode(body), tls, settings.proxy)
+        except ServiceRefused as refused:
+            if refused.reason:
+                identity.answered(folder)
+            raise
     enrolled = _checked("enrolled", answer)
     return identity.save(folder, enrolled["connectorId"], key, base64.b64decode(enrolled["certificate"]))
 

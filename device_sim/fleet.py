@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 from pfxlab.device_sim.client import Device, DeviceClient
 from pfxlab.device_sim.errors import DeviceDamaged, EnrollmentRefused, SessionFailed
@@ -123,6 +123,7 @@ class Fleet:
     ) -> Round:
         """Enrol devices; `tokens` has their users' tokens. Each that succeeded is kept at once."""
         hardware = {member.name: facts for member, facts in wanted}
+        self._end_line()
 
         async def one(member: Member) -> int:
             place = self.folder / "devices" / member.name
@@ -132,6 +133,12 @@ class Fleet:
             return 0
 
         return await self._each([member for member, _ in wanted], one, progress)
+
+    def _end_line(self) -> None:
+        """End a line that was cut off, so that it does not spoil the next one."""
+        with self._index.open("a+b") as file:
+            if file.tell() and _last_byte(file) != b"\n":
+                file.write(b"\n")
 
     async def check_in(
         self, members: Iterable[Member] | None = None, progress: ProgressCallback = lambda *_: None
@@ -170,6 +177,11 @@ class Fleet:
         await asyncio.gather(*(worker() for _ in range(min(self._at_once, len(members)))))
         result.took = time.perf_counter() - begin
         return result
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def _is_name(value: object) -> bool:

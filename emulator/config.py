@@ -40,6 +40,7 @@ class Switches:
     batch_addresses: Literal["relative", "any"] = "relative"
     batch_limit_text: Literal["newer", "older"] = "newer"
     odd_thumbprint: Literal["accept", "reject400"] = "accept"
+    enrolled_again: Literal["replaced", "kept"] = "replaced"
     sign_message: Literal["off", "on", "alone"] = "off"
     sign_profiles: Literal["on", "off"] = "on"
 

@@ -82,6 +82,22 @@ class Authority:
         )
 
 
+def key_digest(request_der: bytes) -> str:
+    """Return the SHA-256 of the public key in a PKCS#10 request, hex; whether it has that key, `issue` checks.
+
+    Raises:
+        RequestRefused: not a request.
+
+    """
+    try:
+        key = x509.load_der_x509_csr(request_der).public_key()
+    except _NO_REQUEST as error:
+        raise RequestRefused(f"expected a PKCS#10 request in DER, got {len(request_der)} bytes ({error})") from None
+    return hashlib.sha256(
+        key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    ).hexdigest()
+
+
 def challenge_of(request_der: bytes) -> str:
     """Return the challengePassword of a PKCS#10 request.
 

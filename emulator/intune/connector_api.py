@@ -16,7 +16,7 @@ from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
 from pfxlab.emulator.intune import connector_versions as versions
 from pfxlab.emulator.intune import deliveries
-from pfxlab.emulator.pki import RequestRefused, thumbprint
+from pfxlab.emulator.pki import RequestRefused, key_digest, thumbprint
 from pfxlab.emulator.store.connectors import Connector
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.wire import connector as contract
@@ -28,6 +28,8 @@ from pfxlab.emulator.wire.platforms import APPLE
 
 T = TypeVar("T")
 _POLL_SECONDS = 0.05
+_ENROLMENT: Final = "connector-enrolment"
+_ENROLMENT_SECONDS: Final = 24 * 3600
 
 
 class Refused(Exception):
@@ -82,11 +84,14 @@ async def _enroll(request: web.Request) -> web.Response:
         raise Refused(401, error.code, error.reason) from None
     if not {INTUNE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR} & caller.directory_roles:
         raise Refused(403, "NotAdministrator", "expected the token of an Intune or Global Administrator")
+    names = (caller.tenant_id, body["connectorName"], body["machineName"])
+    enrolment = " ".join((*map(repr, names), _key_of(body["certificateRequest"])))
+    earlier = _enrolled_by(cloud, enrolment)
     enrolled, most = cloud.connectors.of_tenant(caller.tenant_id), cloud.config.switches.connectors_per_tenant
-    if len(enrolled) >= most:
+    if earlier is None and len(enrolled) >= most:
         reason = f"expected at most {most} connectors in the tenant, got one more; delete one of them first"
         raise Refused(409, "TooManyConnectors", reason)
-    connector_id, now = cloud.chance.guid(), cloud.clock.now()
+    connector_id, now = cloud.chance.guid() if earlier is None else earlier.id, cloud.clock.now()
     certificate = _issue(cloud, body["certificateRequest"], connector_id)
     connector = Connector(
         id=connector_id,
@@ -100,8 +105,29 @@ async def _enroll(request: web.Request) -> web.Response:
     )
     with cloud.store.atomic():
         cloud.connectors.save(connector)
+        ticket = {"tenant_id": caller.tenant_id, "app_id": "", "scope": "", "facts": {"id": connector.id}}
+        cloud.tickets.remember(_ENROLMENT, enrolment, now, _ENROLMENT_SECONDS, **ticket)
         cloud.journal.record("intune", "connector enrolled", connector=connector.id, name=connector.display_name)
     return _json({"connectorId": connector.id, "certificate": certificate.public_bytes(Encoding.DER)}, 201)
+
+
+def _enrolled_by(cloud: Cloud, enrolment: str) -> Connector | None:
+    """Return the connector that an enrolment with the same names and key made within a day; it never got the answer.
+
+    One that has been in contact since has its certificate: then it is another.
+    """
+    ticket = cloud.tickets.find(_ENROLMENT, enrolment)
+    if ticket is None or ticket.expires <= cloud.clock.now():
+        return None
+    found = cloud.connectors.get(str((ticket.facts or {})["id"]))
+    return found if found is not None and found.last_connection == found.enrolled else None
+
+
+def _key_of(request: str) -> str:
+    try:
+        return key_digest(parse_binary(request))
+    except (RequestRefused, ValueError) as error:
+        raise Refused(400, "RequestRefused", str(error)) from None
 
 
 def _issue(cloud: Cloud, request: str, connector_id: str) -> x509.Certificate:

@@ -16,7 +16,7 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, OBSERVER, client_certificate
 from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
-from pfxlab.emulator.intune.deliveries import reconcile
+from pfxlab.emulator.intune.deliveries import device_gone, reconcile
 from pfxlab.emulator.pki import thumbprint
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.wire.enrollment import LARGEST_MESSAGE
@@ -62,7 +62,11 @@ def owner_of(caller: Caller, *, user_affinity: bool = True) -> str:
 def register(
     cloud: Cloud, owner: tuple[str, str], device_id: str, certificate: x509.Certificate, facts: Facts
 ) -> Device:
-    """Save an enrolled device and what it should have; `owner` is (tenant id, user id or empty)."""
+    """Save an enrolled device and what it should have; `owner` is (tenant id, user id or empty).
+
+    A device that enrols again, as after an enrolment that was cut off, leaves no second record:
+    sources.md#device-enrolled-again.
+    """
     now = cloud.clock.now()
     device = Device(
         id=device_id,
@@ -77,6 +81,9 @@ def register(
     with cloud.store.atomic():
         cloud.devices.save(device)
         cloud.journal.record("intune", "device enrolled", device=device.id, platform=device.platform)
+        for earlier in cloud.devices.earlier(device) if cloud.config.switches.enrolled_again == "replaced" else ():
+            device_gone(cloud, earlier)
+            cloud.journal.record("intune", "device record replaced", device=earlier.id, by=device.id)
         reconcile(cloud, device)
     return device
 

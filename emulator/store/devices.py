@@ -84,6 +84,17 @@ class Devices:
             self.save(device)
         return device
 
+    def earlier(self, device: Device) -> list[Device]:
+        """Return the other records of a user's device: same hardware (UDID), platform, tenant and user."""
+        if not device.udid:
+            return []
+        rows = self._store.rows(
+            "select * from devices where user_id = :user_id and udid = :udid and platform = :platform"
+            " and tenant_id = :tenant_id and id != :id order by enrolled, id",
+            {name: getattr(device, name) for name in ("user_id", "udid", "platform", "tenant_id", "id")},
+        )
+        return [device_from_row(row) for row in rows]
+
     def expect(self, expected: Expected) -> None:
         """Note that an identity was issued to a device that is still to say what it is."""
         self._store.put("expected_devices", vars(expected))

@@ -1,4 +1,4 @@
-"""Short-lived sign-in tickets: authorization codes, device codes, refresh tokens. Stored as hashes only."""
+"""Short-lived tickets: authorization codes, device codes, refresh tokens, enrolments. Stored as hashes only."""
 
 import hashlib
 import json
@@ -47,9 +47,12 @@ class Tickets:
         """Return a fresh random value that stands for these fields for so long."""
         self._purge(now)
         value = secrets.token_urlsafe(48)
-        ticket = Ticket(hash=_hash(value), kind=kind, expires=now + timedelta(seconds=seconds), **fields)
-        self._save(ticket)
+        self.remember(kind, value, now, seconds, **fields)
         return value
+
+    def remember(self, kind: str, value: str, now: datetime, seconds: int, **fields: Any) -> None:
+        """Let a value of the client's own stand for these fields for so long."""
+        self._save(Ticket(hash=_hash(value), kind=kind, expires=now + timedelta(seconds=seconds), **fields))
 
     def _purge(self, now: datetime) -> None:
         # A client that comes a little late is still told that its code has expired.

@@ -94,10 +94,10 @@ def _enrolled(place: Path) -> identity.Identity:
     with refusals():
         who = identity.find(place)
         if who is None and (place / _PLACE).exists():
-            expected, remedy = (
-                "the connector's key and certificate beside service.json",
-                f"delete {place} and enrol again",
-            )
+            expected = "the connector's key and certificate beside service.json"
+            remedy = f"delete {place} and enrol again"
+            if identity.is_pending(place):
+                remedy = f"finish the enrolment that was cut off: pfxlab connector enroll --data {place}"
             raise FileDamaged(place / "connector-….pem", expected, "no such file", remedy)
     if who is None:
         stop(

@@ -27,7 +27,7 @@ from pfxlab.scenarios.commands.common import (
     stop,
 )
 from pfxlab.scenarios.commands.ready_file import ready_facts
-from pfxlab.scenarios.parties.fleet import FleetUsers, key_source, open_fleet, plan
+from pfxlab.scenarios.parties.fleet import FleetUsers, free_numbers, key_source, open_fleet, plan
 from pfxlab.scenarios.user_folder import data_folder
 
 _T = TypeVar("_T")
@@ -90,10 +90,11 @@ def enroll(
         if isinstance(source, KeyPool):
             source.fill(stage("creating keys"))
         fleet = await open_fleet(place, facts, source, jobs)
-        begin = len(fleet.members())
-        people = FleetUsers(place)
-        names = await people.make(facts, users or begin + count, stage("creating users"))
-        wanted = plan(platforms, names, count, begin, seed)
+        members = fleet.members()
+        numbers = free_numbers(members, count)
+        people = FleetUsers(place, is_new=not members)
+        names = await people.make(facts, users or numbers[-1] + 1, stage("creating users"))
+        wanted = plan(platforms, names, numbers, seed, people.prefix)
         tokens = await people.tokens(facts, [member.upn for member, _ in wanted])
         return await fleet.enroll(wanted, tokens, stage("enrolling"))
 

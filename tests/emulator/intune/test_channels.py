@@ -2,6 +2,7 @@
 
 import base64
 import ssl
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,21 @@ async def test_bad_enrolment_gets_a_reason(lab: Lab, body: Any, code: str) -> No
     reply = await Raw(lab, await operator_token(lab))("POST", contract.ENROLL_PATH, body)
     assert (reply.status, reply.code) == (400, code)
     assert reply.message.startswith(("expected", "the body: expected"))
+
+
+async def test_repeated_enrolment_is_the_same_connector(lab: Lab) -> None:
+    """The same key, names and tenant are the same connector until it is in contact; another key or name is another."""
+    raw, again = Raw(lab, await operator_token(lab)), {**ENROLL, "certificateRequest": csr()}
+    before = len(lab.cloud.connectors.of_tenant(lab.operator.credentials.tenant_id))
+    first, second = [await raw("POST", contract.ENROLL_PATH, again) for _ in range(2)]
+    others = [{**again, "connectorName": "o"}, {**again, "machineName": "o"}, {**again, "certificateRequest": csr()}]
+    ids = {(await raw("POST", contract.ENROLL_PATH, body)).json["connectorId"] for body in others}
+    assert first.json["connectorId"] == second.json["connectorId"]
+    assert len(ids | {first.json["connectorId"]}) == 4
+    lab.cloud.connectors.seen(first.json["connectorId"], lab.clock.now() + timedelta(seconds=1))
+    third = await raw("POST", contract.ENROLL_PATH, again)
+    assert third.json["connectorId"] not in {*ids, first.json["connectorId"]}
+    assert len(lab.cloud.connectors.of_tenant(lab.operator.credentials.tenant_id)) == before + 5
 
 
 async def test_lease_needs_the_connectors_certificate(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 import io
 import ssl
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,24 @@ async def test_mde2_enrols(lab: Lab, platform: str, tmp_path: Path) -> None:
     again = client(lab).open(tmp_path / "d")
     assert again is not None
     assert again.enrolled.management == made.enrolled.management
+
+
+@pytest.mark.parametrize(("switch", "known"), [("replaced", 1), ("kept", 2)])
+async def test_device_that_enrols_again(lab: Lab, switch: str, known: int) -> None:
+    """A user's device that enrols again replaces its record unless the switch keeps both; nobody else's is touched."""
+    lab.add_user("other@pfxlab.example")
+    with lab.switched(enrolled_again=switch):
+        first = await client(lab).enroll(None, await token(lab), UPN, hardware("windows"))
+        second = await client(lab).enroll(None, await token(lab), UPN, hardware("windows"))
+        assert devices(lab) == known
+        assert await second.check_in() >= 1
+        if switch == "replaced":
+            with pytest.raises(SessionFailed):
+                await first.check_in()
+        for upn, platform in ((UPN, "android"), ("other@pfxlab.example", "windows")):
+            await client(lab).enroll(None, await token(lab, upn), upn, hardware(platform))
+        await client(lab).enroll(None, await token(lab), UPN, replace(hardware("windows"), udid="UDID-2"))
+        assert devices(lab) == known + 3
 
 
 @behaviour(
@@ -336,7 +355,7 @@ async def test_expired_identity_is_not_renewed(lab: Lab) -> None:
 async def test_renewal_is_for_oneself_only(lab: Lab, rsa_key: rsa.RSAPrivateKey) -> None:
     """A renewal signed by another device, with the present key, or not signed at all, is refused."""
     one = await client(lab).enroll(None, await token(lab), UPN, hardware("windows"))
-    other = await client(lab).enroll(None, await token(lab), UPN, hardware("windows"))
+    other = await client(lab).enroll(None, await token(lab), UPN, replace(hardware("windows"), udid="UDID-2"))
     tls = one.identity.tls(lab.emulator.tls.ca_pem)
 
     async def fault(request: bytes) -> soap.Fault:
