@@ -6,8 +6,8 @@ it had answered for. In memory when no path is given.
 
 import errno
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -83,11 +83,12 @@ class Store:
         finally:
             held.close()
 
-    def verify(self, data: bytes) -> None:
-        """Let the bytes of a database of this version pass.
+    @contextmanager
+    def _in_memory(self, data: bytes) -> Iterator[sqlite3.Connection]:
+        """Open the bytes of a database in memory, brought to this version if they are of an earlier one.
 
         Raises:
-            sqlite3.DatabaseError: they are none.
+            sqlite3.DatabaseError: they are no database, or one of a later version.
 
         """
         held = sqlite3.connect(":memory:")
@@ -95,10 +96,24 @@ class Store:
             held.deserialize(data)
             theirs = {name for (name,) in held.execute("select name from _sqlite_migrations")}
             ours = {row["name"] for row in self.rows("select name from _sqlite_migrations")}
+            if not theirs <= ours:
+                raise sqlite3.DatabaseError("expected a database of this version or an earlier one, got a later one")
             if theirs != ours:
-                raise sqlite3.DatabaseError("expected a database of this version, got one of another")
+                migrations.apply(Database(held))
+                held.commit()
+            yield held
         finally:
             held.close()
+
+    def verify(self, data: bytes) -> None:
+        """Let the bytes of a database of this version, or of an earlier one, pass.
+
+        Raises:
+            sqlite3.DatabaseError: they are none.
+
+        """
+        with self._in_memory(data):
+            pass
 
     def replace_with(self, data: bytes, settings: Mapping[str, str]) -> None:
         """Put what `copy` returned, with settings changed, in place of everything, in one transaction, flushed.
@@ -107,16 +122,14 @@ class Store:
             sqlite3.DatabaseError: it is no database; nothing was changed.
 
         """
-        held = sqlite3.connect(":memory:")
-        try:
-            held.deserialize(data)
+        with self._in_memory(data) as held:
             held.executemany("insert or replace into meta (key, value) values (?, ?)", settings.items())
             held.commit()
             self._db.execute("pragma synchronous = full")
-            held.backup(self._db.conn)
-        finally:
-            self._db.execute("pragma synchronous = normal")
-            held.close()
+            try:
+                held.backup(self._db.conn)
+            finally:
+                self._db.execute("pragma synchronous = normal")
 
     def close(self) -> None:
         """Close the file; WAL content is folded into it."""
