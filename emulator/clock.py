@@ -1,4 +1,4 @@
-"""The lab's movable clock: real time plus an offset, or frozen."""
+"""The two clocks: the lab's, which can be moved, and the wall clock, by which clients measure (docs/time.md)."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -6,8 +6,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 
+class WallClock:
+    """The machine's time. What a client measures by its own clock is judged by it: tokens, throttling, sessions.
+
+    Nothing moves it; scenarios and tests inject a clock of their own in its place.
+    """
+
+    def now(self) -> datetime:
+        """Return the machine's moment, aware, in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for that many real seconds."""
+        await asyncio.sleep(seconds)
+
+
 class LabClock:
-    """Time of the whole lab. Tokens, leases, check-ins and validity read it, nothing reads another clock."""
+    """Time as Microsoft's side plans with it: check-ins, leases, retries, validity, reports."""
 
     def __init__(self, frozen_at: datetime | None = None) -> None:
         self._offset = timedelta()

@@ -1,4 +1,4 @@
-"""What every component of the emulator shares: aggregates of the store, clock, randomness, journal, authorities."""
+"""What every component of the emulator shares: aggregates of the store, clocks, randomness, journal, authorities."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.clock import LabClock, WallClock
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.journal.conversations import Conversations
@@ -24,6 +24,7 @@ from pfxlab.emulator.store.lists.lists import Lists
 from pfxlab.emulator.store.mdm_commands import MdmCommands
 from pfxlab.emulator.store.pfx_certificates import PfxCertificates
 from pfxlab.emulator.store.tickets import Tickets
+from pfxlab.emulator.wire.clock import Clock
 from pfxlab.emulator.wire.files.damaged import DamagedEntry
 from pfxlab.emulator.wire.numbers import counted
 
@@ -33,8 +34,10 @@ T = TypeVar("T")
 class Cloud:
     """One emulated cloud: all tenants, in memory or in a folder that outlives the process."""
 
-    def __init__(self, config: Config, clock: LabClock, folder: Path | None = None) -> None:
+    def __init__(self, config: Config, clock: LabClock, folder: Path | None = None, wall: Clock | None = None) -> None:
+        """`clock`: what Microsoft's side plans by; `wall`: what clients measure by, the machine's time if left out."""
         self.config, self.clock = config, clock
+        self.wall: Clock = WallClock() if wall is None else wall
         self.stopping = False
         self._folder = folder
         self._components: dict[type, Any] = {}

@@ -40,6 +40,7 @@ from pfxlab.emulator.lab.observer import observed as observer_middleware
 from pfxlab.emulator.lab.openapi import document
 from pfxlab.emulator.proxy import ConnectProxy
 from pfxlab.emulator.tls import ServerTls
+from pfxlab.emulator.wire.clock import Clock
 from pfxlab.emulator.wire.connector import LARGEST_BODY
 
 _COMPONENTS: Final = (
@@ -93,8 +94,8 @@ def build_app(
 class Emulator:
     """A running emulator. Loopback only; `folder` keeps its data over restarts."""
 
-    def __init__(self, config: Config, clock: LabClock, folder: Path | None = None) -> None:
-        self.cloud = Cloud(config, clock, folder)
+    def __init__(self, config: Config, clock: LabClock, folder: Path | None = None, wall: Clock | None = None) -> None:
+        self.cloud = Cloud(config, clock, folder, wall)
         signing_key_of(self.cloud)
         self.tls = ServerTls(folder)
         self.cloud.tls_root = ssl.PEM_cert_to_DER_cert(self.tls.ca_pem.decode("ascii"))

@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import settings
 
 from pfxlab.device_sim.keys import KeyPool
+from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Config
 from pfxlab.scenarios.lab import key_cache
 from pfxlab.scenarios.lab.lab import Lab
@@ -140,6 +141,13 @@ def new_lab(folder: Path, config: Config | None = None, **more: Any) -> Lab:
     made = Lab(folder, config, **more)
     made.new_key = KEYS
     return made
+
+
+def movable_wall(lab: Lab) -> LabClock:
+    """Give a lab a wall clock that a test can move, as no client could; return it."""
+    wall = LabClock()
+    lab.cloud.wall = wall
+    return wall
 
 
 @pytest.fixture

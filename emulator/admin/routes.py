@@ -109,7 +109,7 @@ def _page(view: View) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Show a page to who has signed in, the sign-in form to anybody else."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        session = current(request, request.app[CLOUD].clock.now())
+        session = current(request, request.app[CLOUD].wall.now())
         if session is None:
             return await show_sign_in(request)
         look = _look(request, session)
@@ -135,7 +135,7 @@ def _form_of(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]
     """Do what a form asks for, when it is one of our pages' and its sender has signed in."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        session = current(request, request.app[CLOUD].clock.now())
+        session = current(request, request.app[CLOUD].wall.now())
         if session is None:
             return await show_sign_in(request)
         form = await read_form(request)
@@ -236,7 +236,7 @@ def _show_world(request: web.Request, look: Look, problem: str = "") -> web.Resp
 
 
 async def _world(request: web.Request) -> web.StreamResponse:
-    session = current(request, request.app[CLOUD].clock.now())
+    session = current(request, request.app[CLOUD].wall.now())
     if session is None:
         return await show_sign_in(request)
     look = _look(request, session)
@@ -246,7 +246,7 @@ async def _world(request: web.Request) -> web.StreamResponse:
 async def _move_world(request: web.Request, look: Look, form: Any) -> web.Response:
     if not look.of_the_lab:
         return _answer(request, look, Shown(_NOT_YOURS, {}, status=403))
-    session = current(request, look.cloud.clock.now())
+    session = current(request, look.cloud.wall.now())
     try:
         verb, body, place, done = world.request_of(form)
         await control.perform(request.app, verb, body, place)
@@ -254,13 +254,13 @@ async def _move_world(request: web.Request, look: Look, form: Any) -> web.Respon
         return _show_world(request, look, str(problem))
     if session is not None:
         # Time that passes, or a state put back, ends sessions; who asked for it goes on.
-        keep(request, session, look.cloud.clock.now())
+        keep(request, session, look.cloud.wall.now())
     # A page that was loaded and not the answer to a form: loading it again does nothing twice.
     return _to(f"{_WORLD}?did={done}")
 
 
 async def _report_file(request: web.Request) -> web.StreamResponse:
-    session = current(request, request.app[CLOUD].clock.now())
+    session = current(request, request.app[CLOUD].wall.now())
     if session is None:
         return await show_sign_in(request)
     look = _look(request, session)
@@ -274,7 +274,7 @@ async def _report_file(request: web.Request) -> web.StreamResponse:
 async def _live(request: web.Request) -> web.StreamResponse:
     """GET /admin/live?page=…: what changes on a page, as server-sent events, until the session or the lab ends."""
     cloud = request.app[CLOUD]
-    session = current(request, cloud.clock.now())
+    session = current(request, cloud.wall.now())
     if session is None:
         raise web.HTTPUnauthorized
     page = URL(request.query.get("page", ""), encoded=True)
@@ -289,7 +289,7 @@ async def _live(request: web.Request) -> web.StreamResponse:
     channel, event = live.join(look, view)
     sent = ""
     try:
-        while not cloud.stopping and current(request, cloud.clock.now()) is not None and _is_open(request):
+        while not cloud.stopping and current(request, cloud.wall.now()) is not None and _is_open(request):
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), 1.0)
             event.clear()

@@ -38,7 +38,7 @@ def sign_in(cloud: Cloud, form: Mapping[str, Any]) -> Session | None:
         if user is None or not cloud.secrets.matches(password, user["password_hash"]) or not is_enabled(user):
             continue
         if {INTUNE_ADMINISTRATOR, GLOBAL_ADMINISTRATOR} & set(json.loads(user["directory_roles"])):
-            return Session(tenant["id"], user["user_principal_name"], cloud.clock.now() + _LASTS)
+            return Session(tenant["id"], user["user_principal_name"], cloud.wall.now() + _LASTS)
     return None
 
 

@@ -125,7 +125,7 @@ async def authorize(request: web.Request) -> web.Response:
         title = f"Sign in to {app.display_name}"
         return _html(pages.sign_in(title, str(request.rel_url), {}, problem), redirect_uri=redirect_uri)
     code = cloud.tickets.issue(
-        AUTHORIZATION_CODE, cloud.clock.now(), _CODE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
+        AUTHORIZATION_CODE, cloud.wall.now(), _CODE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
         user_id=user["id"], scope=query.get("scope", ""),
         facts={
             "redirect_uri": redirect_uri,
@@ -159,7 +159,7 @@ async def device_code(request: web.Request) -> web.Response:
     user_code = "".join(secrets.choice(_LETTERS) for _ in range(9))
     user = _automatic(cloud, tenant)
     value = cloud.tickets.issue(
-        DEVICE_CODE, cloud.clock.now(), _DEVICE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
+        DEVICE_CODE, cloud.wall.now(), _DEVICE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
         user_id=None if user is None else user["id"], scope=str(form.get("scope", "")), facts={"user_code": user_code},
     )  # fmt: skip
     address = f"{_own_origin(request)}/common/oauth2/deviceauth"
@@ -181,7 +181,7 @@ async def device_auth(request: web.Request) -> web.Response:
         return _html(pages.sign_in(title, request.path, {}, code=True))
     form = await read_form(request)
     ticket = cloud.tickets.with_user_code(str(form.get("user_code", "")))
-    if ticket is None or ticket.expires <= cloud.clock.now():
+    if ticket is None or ticket.expires <= cloud.wall.now():
         return _html(pages.sign_in(title, request.path, {}, "That code did not work. Check it.", code=True), 400)
     user = _signed_in(cloud, {"id": ticket.tenant_id}, form)
     if user is None:

@@ -18,7 +18,7 @@ from pfxlab.emulator.entra.assertions import ASSERTION_TYPE, verify
 from pfxlab.emulator.entra.keys import issuer, signing_key_of
 from pfxlab.emulator.entra.principals.applications import application, granted_scopes, resource_of
 from pfxlab.emulator.entra.tenants import ANY_TENANT
-from pfxlab.emulator.entra.token_checks import digest_of, token_checks_of
+from pfxlab.emulator.entra.token_checks import TAKES_CHALLENGES, digest_of, token_checks_of
 from pfxlab.emulator.hosts.microsoft import GRAPH_HOSTS, microsoft_host
 from pfxlab.emulator.store.database import Row, to_text
 from pfxlab.emulator.store.directory import App
@@ -88,7 +88,7 @@ def _app(cloud: Cloud, request: TokenRequest, *, must_authenticate: bool) -> App
     if assertion is not None:
         if request.form.get("client_assertion_type") != ASSERTION_TYPE:
             raise errors.bad_assertion(f"expected client_assertion_type {ASSERTION_TYPE}, got another or none")
-        verify(assertion, app, _own_addresses(request), cloud.clock.now().timestamp())
+        verify(assertion, app, _own_addresses(request), cloud.wall.now().timestamp())
     elif secret is not None:
         _check_secret(cloud, app, secret)
     elif must_authenticate or not app.is_public:
@@ -208,7 +208,7 @@ def delegated(
         body["id_token"] = _id_token(cloud, request, app, user, nonce)
     if "offline_access" in scope.split():
         body["refresh_token"] = cloud.tickets.issue(
-            REFRESH_TOKEN, cloud.clock.now(), _REFRESH_SECONDS, tenant_id=request.tenant["id"], app_id=app.id,
+            REFRESH_TOKEN, cloud.wall.now(), _REFRESH_SECONDS, tenant_id=request.tenant["id"], app_id=app.id,
             user_id=user["id"], scope=scope, facts={} if code_hash is None else {"code": code_hash},
         )  # fmt: skip
     info = json.dumps({"uid": user["id"], "utid": request.tenant["id"]}).encode()
@@ -216,9 +216,25 @@ def delegated(
     return body
 
 
-def _times(cloud: Cloud) -> dict[str, int]:
-    now = int(cloud.clock.now().timestamp())
-    return {"iat": now, "nbf": now, "exp": now + cloud.config.switches.token_lifetime_seconds}
+def _times(cloud: Cloud, user_id: str | None = None) -> dict[str, int]:
+    """Return a token's dates, for clients that check them by their own clock."""
+    now = int(cloud.wall.now().timestamp())
+    issued = token_checks_of(cloud).first_issue(now, user_id)
+    return {"iat": issued, "nbf": now, "exp": now + cloud.config.switches.token_lifetime_seconds}
+
+
+def _capabilities(request: TokenRequest) -> dict[str, list[str]]:
+    """Return the claim of a client that declares, in whatever case, that it takes claims challenges.
+
+    Source: sources.md#claims-challenge.
+    """
+    try:
+        values = json.loads(request.form.get("claims", "{}"))["access_token"]["xms_cc"]["values"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return {}
+    declared = [values] if isinstance(values, str) else values
+    takes = isinstance(declared, list) and TAKES_CHALLENGES in (str(value).upper() for value in declared)
+    return {"xms_cc": [TAKES_CHALLENGES]} if takes else {}
 
 
 def _access_token(cloud: Cloud, request: TokenRequest, app: App, claims: dict[str, Any]) -> str:
@@ -233,7 +249,8 @@ def _access_token(cloud: Cloud, request: TokenRequest, app: App, claims: dict[st
         "uti": cloud.traces.guid(),
         "ver": "1.0",
     }
-    return signing_key_of(cloud).sign({**common, **_times(cloud), **claims})
+    dates = _times(cloud, None if claims["idtyp"] == "app" else claims["oid"])
+    return signing_key_of(cloud).sign({**common, **_capabilities(request), **dates, **claims})
 
 
 def _id_token(cloud: Cloud, request: TokenRequest, app: App, user: Row, nonce: str | None) -> str:
@@ -278,7 +295,7 @@ def _device_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     ticket = cloud.tickets.find(DEVICE_CODE, request.form.get("device_code") or request.need("code"))
     if ticket is None or ticket.app_id != app.id:
         raise errors.bad_verification_code()
-    if ticket.expires <= cloud.clock.now():
+    if ticket.expires <= cloud.wall.now():
         raise errors.expired_device_code()
     if ticket.user_id is None:
         raise errors.authorization_pending()
@@ -290,7 +307,7 @@ def _authorization_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     app = _app(cloud, request, must_authenticate=False)
     _end_replayed(cloud, request.need("code"))
     ticket = cloud.tickets.find(AUTHORIZATION_CODE, request.need("code"))
-    if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.clock.now():
+    if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.wall.now():
         raise errors.bad_code("no such authorization code for this application, or it is too old")
     # A code is worth one attempt, right or wrong.
     cloud.tickets.redeem(ticket)
@@ -307,7 +324,7 @@ def _end_replayed(cloud: Cloud, code: str) -> None:
     """End what was given for a code that comes a second time (RFC 6749, section 4.1.2)."""
     spent = cloud.tickets.find(SPENT_CODE, code)
     if spent is not None:
-        token_checks_of(cloud).ended.update(cloud.tickets.revoke_code(spent))
+        token_checks_of(cloud).revoke(*cloud.tickets.revoke_code(spent))
         raise errors.bad_code("the code was redeemed before; the tokens given for it are revoked")
 
 
@@ -319,7 +336,7 @@ def _challenge(verifier: str) -> str:
 def _refresh_token(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     app = _app(cloud, request, must_authenticate=False)
     ticket = cloud.tickets.find(REFRESH_TOKEN, request.need("refresh_token"))
-    if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.clock.now():
+    if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.wall.now():
         raise errors.bad_code("no such refresh token for this application, or it is too old")
     user, code = _user(cloud, ticket.tenant_id, ticket.user_id), (ticket.facts or {}).get("code")
     return delegated(cloud, request, app, user, ticket.scope, code_hash=code)
@@ -335,7 +352,7 @@ def _on_behalf_of(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
         raise errors.bad_user_assertion(f"the assertion is no token for this application ({error})") from None
     if "scp" not in claims:
         raise errors.bad_user_assertion("expected a user's access token, got an id token or an application's token")
-    if claims["exp"] <= cloud.clock.now().timestamp():
+    if claims["exp"] <= cloud.wall.now().timestamp():
         raise errors.bad_user_assertion("the assertion has expired")
     return delegated(cloud, request, app, _user(cloud, claims["tid"], claims.get("oid")))
 

@@ -80,7 +80,7 @@ def _token(request: web.Request, fields: Mapping[str, str], version: str) -> web
     except errors.EntraError as error:
         return refusal(cloud, request, v1.refusal(error) if first else error)
     if first:
-        body = v1.token_answer(body, fields.get("resource", grants.GRAPH_RESOURCE), cloud.clock.now().timestamp())
+        body = v1.token_answer(body, fields.get("resource", grants.GRAPH_RESOURCE), cloud.wall.now().timestamp())
     cloud.journal.record("entra", "token issued", client=fields.get("client_id"), grant=fields.get("grant_type"))
     return web.json_response(body, headers=NO_STORE)
 

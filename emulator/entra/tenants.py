@@ -47,5 +47,5 @@ def error_answer(request: web.Request, error: errors.EntraError) -> web.Response
     """Return a refusal as Entra ID sends it; nothing is written down."""
     cloud = request.app[CLOUD]
     correlation = shown(request.headers.get("client-request-id", "")) or cloud.traces.guid()
-    body = error.body(cloud.clock.now(), cloud.traces.guid(), correlation)
+    body = error.body(cloud.wall.now(), cloud.traces.guid(), correlation)
     return web.json_response(body, status=error.status, headers=NO_STORE)

@@ -62,7 +62,15 @@ KINDS: Final = {
     "lost_answer": Kind(HTTP, "carries out the request, then closes the connection without an answer"),
     "truncated": Kind(HTTP, "sends half of the answer's body and closes the connection"),
     "malformed": Kind(HTTP, "answers with the right status and a body that is not JSON, like a gateway's error page"),
-    "expired_token": Kind(HTTP, "expires the request's token: 401 until the client gets a new one"),
+    "expired_token": Kind(
+        HTTP,
+        "ends the request's token: 401 until the client gets a new one",
+        {
+            "ending": _choice(
+                "expired", "how it ends; a revoked one gets a claims challenge if cp1 was declared", "revoked"
+            )
+        },
+    ),
     "next_link": Kind(
         HTTP,
         "damages the link to the next page of a list that has one",

@@ -86,7 +86,7 @@ def _caller(cloud: Cloud, incoming: Incoming) -> Caller:
     try:
         return caller_of(cloud, incoming.headers.get("authorization"), incoming.origin)
     except TokenRefused as refused:
-        raise errors.unauthenticated(refused.text, refused.reason, refused.rule) from None
+        raise errors.unauthenticated(refused.text, refused.reason, refused.rule, refused.claims) from None
 
 
 def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
@@ -156,7 +156,7 @@ def refusal(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dic
     """Return an error's answer; nothing is written down."""
     ids = ids or _new_ids(cloud)
     place = errors.ErrorPlace(
-        ids["request-id"], ids["client-request-id"], cloud.clock.now(), incoming.path.strip("/"), incoming.version
+        ids["request-id"], ids["client-request-id"], cloud.wall.now(), incoming.path.strip("/"), incoming.version
     )
     body = errors.body(error, place)
     headers = {**_COMMON_HEADERS, **ids, **error.headers, "Content-Type": "application/json"}
@@ -232,7 +232,7 @@ def _throttle(cloud: Cloud, caller: Caller, route: Route, request: GraphRequest)
     switches = cloud.config.switches
     verdict = throttling.ThrottleDecision(None, 0.0)
     if switches.throttling != "off":
-        verdict = throttling.throttle_of(cloud).judge(cloud.clock.now().timestamp(), counted)
+        verdict = throttling.throttle_of(cloud).judge(cloud.wall.now().timestamp(), counted)
     headers = throttling.directory_headers(counted, verdict) if group == throttling.DIRECTORY else {}
     if verdict.wait is None:
         return headers

@@ -235,9 +235,10 @@ def put_refused(service: str) -> GraphError:
     return intune_bad_request(service, "PUT is not supported, use PATCH", "MethodUnknown")
 
 
-def unauthenticated(text: str, reason: str, rule: str = "TokenUnusable") -> GraphError:
-    """401 for a missing or unusable token."""
-    headers = {"WWW-Authenticate": _WWW_AUTHENTICATE}
+def unauthenticated(text: str, reason: str, rule: str = "TokenUnusable", claims: str = "") -> GraphError:
+    """401 for a missing or unusable token; with a claims challenge when there are `claims`, in base64."""
+    challenge = f', error="insufficient_claims", claims="{claims}"' if claims else ""
+    headers = {"WWW-Authenticate": f"{_WWW_AUTHENTICATE}{challenge}"}
     return GraphError(401, "InvalidAuthenticationToken", text, reason, headers=headers, rule=rule)
 
 

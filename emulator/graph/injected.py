@@ -77,12 +77,12 @@ def _status(cloud: Cloud, pending: Pending, planned: Planned) -> Answer:
             came = f"after it was carried out ({pending.carry_out(False).status})"
         except errors.GraphError as error:
             came = f"after it was refused ({error.status}, {error.rule})"
-    headers = retry_headers(cloud.clock.now(), settings)
+    headers = retry_headers(cloud.wall.now(), settings)
     raise errors.injected(settings["status"], pending.service, headers, planned.id, came)
 
 
-def _expired_token(cloud: Cloud, pending: Pending, _: Planned) -> Answer:
-    end_token(cloud, pending.incoming.headers.get("authorization", ""))
+def _expired_token(cloud: Cloud, pending: Pending, planned: Planned) -> Answer:
+    end_token(cloud, pending.incoming.headers.get("authorization", ""), planned.fault.settings["ending"])
     return pending.carry_out(True)
 
 

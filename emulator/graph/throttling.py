@@ -63,7 +63,7 @@ def resource_units(path: str, *, select: bool, expand: bool, top: int | None) ->
 
 
 class Throttle:
-    """Counts requests by the lab's clock."""
+    """Counts requests by the wall clock, as clients wait by it."""
 
     def __init__(self, limits: dict[str, Limits]) -> None:
         self._limits = limits

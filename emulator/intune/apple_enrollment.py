@@ -39,7 +39,7 @@ def signed(authority: Authority, profile: bytes) -> bytes:
 def profile_for(cloud: Cloud, origin: str, tenant_id: str, user_id: str, device_id: str) -> bytes:
     """Return a signed enrolment profile; its challenge is good once, for an hour, and for this device id only."""
     ticket = {"tenant_id": tenant_id, "app_id": "", "scope": "", "user_id": user_id}
-    challenge = cloud.tickets.issue(_TICKET, cloud.clock.now(), _TICKET_SECONDS, **ticket, facts={"id": device_id})
+    challenge = cloud.tickets.issue(_TICKET, cloud.wall.now(), _TICKET_SECONDS, **ticket, facts={"id": device_id})
     profile = wire.EnrollmentProfile(
         scep_url=f"{origin}{APPLE_SCEP_PATH}",
         challenge=challenge,
@@ -136,7 +136,7 @@ def _ticket(cloud: Cloud, challenge: str) -> Ticket:
     ticket = cloud.tickets.find(_TICKET, challenge)
     if ticket is None:
         raise _NoTicket("expected the challenge of an enrolment profile, got another or one that was used")
-    if ticket.expires <= cloud.clock.now():
+    if ticket.expires <= cloud.wall.now():
         raise _NoTicket(f"expected a fresh challenge, got one that expired at {ticket.expires:%Y-%m-%d %H:%M} UTC")
     return ticket
 

@@ -20,7 +20,7 @@ _LONGEST_SHOWN: Final = 600
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request with its answer. `status` 0: the connection was closed without one. Times are the lab's."""
+    """One request with its answer. `status` 0: the connection was closed without one. Times are the wall clock's."""
 
     number: int
     began: datetime

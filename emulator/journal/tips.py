@@ -5,7 +5,8 @@ from typing import Final
 TIPS: Final = {
     "TokenMissing": "Send 'Authorization: Bearer …' with a token from the lab's authority_url.",
     "TokenUnusable": "Request a token from this lab's token endpoint; other authorities' tokens are not accepted.",
-    "TokenExpired": "Request a new token before the old one expires; the lab's clock may have been moved.",
+    "TokenExpired": "Request a new token before the old one expires, and past the cache if the lab ended it.",
+    "TokenRevoked": "Declare the client capability cp1 and answer the claims challenge: a new token, past the cache.",
     "TenantMissing": "Use the tenant's id or domain in the authority; /common and /organizations are for users.",
     "InstanceUnknown": "Use the lab's authority_url, or Microsoft's own host names through the lab's proxy.",
     "ApplicationRetired": "Register an application of your own, or use 14d82eec-204b-4c2f-b7e8-296a70dab67e.",

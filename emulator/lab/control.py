@@ -19,6 +19,7 @@ from pfxlab.emulator.boundary import OWN_HOSTS, Component, Problem
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import switches_with
 from pfxlab.emulator.edge import CLOUD
+from pfxlab.emulator.entra.token_checks import expire_tokens_of
 from pfxlab.emulator.faults.plan import BadFault, read_fault
 from pfxlab.emulator.journal.near_misses import near_misses
 from pfxlab.emulator.lab.driver import CannotDo, Driver
@@ -103,15 +104,32 @@ async def _clock(call: Call) -> Any:
     return _clock_of(call.cloud)
 
 
-async def _set_clock(call: Call) -> Any:
-    clock, body = call.cloud.clock, call.body
-    if len(body) != 1 or not set(body) <= {"freeze", "resume", "set", "advance"}:
-        given = ", ".join(map(str, body)) or "nothing"
+def _move_of(body: Json) -> Json:
+    """Return the one move that a body asks for.
+
+    Raises:
+        Refused: none or several of them, or tokens to expire without time that passes.
+
+    """
+    move = {name: value for name, value in body.items() if name != "expireTokens"}
+    if len(move) != 1 or not set(move) <= {"freeze", "resume", "set", "advance"}:
+        given = ", ".join(map(str, move)) or "nothing"
         raise Refused("BadClock", f"expected one of freeze, resume, set, advance, got {given[:80]}")
+    if not isinstance(body.get("expireTokens", False), bool):
+        raise Refused("BadClock", f"expected expireTokens to be true or false, got {str(body['expireTokens'])[:40]}")
+    if body.get("expireTokens") and "advance" not in move:
+        raise Refused("BadClock", f"expected expireTokens beside advance, got it beside {next(iter(move))}")
+    return move
+
+
+async def _set_clock(call: Call) -> Any:
+    clock, body = call.cloud.clock, _move_of(call.body)
     check_ins: list[Json] = []
     try:
         if "advance" in body:
             check_ins = list(await call.driver.pass_time(read_duration(str(body["advance"]))))
+            if call.body.get("expireTokens"):
+                expire_tokens_of(call.cloud)
         elif "set" in body:
             clock.set(read_moment(str(body["set"])))
         elif "freeze" in body:

@@ -104,7 +104,7 @@ async def _status(pending: Pending, planned: Planned) -> web.StreamResponse:
     settings = planned.fault.settings
     if settings["after_write"]:
         await pending.carry_out()
-    headers = retry_headers(pending.cloud.clock.now(), settings)
+    headers = retry_headers(pending.cloud.wall.now(), settings)
     if "/oauth2/" in pending.request.path:
         body = {
             "error": "temporarily_unavailable",

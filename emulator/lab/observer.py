@@ -23,7 +23,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     if observer is None or request.path.startswith(LABS_OWN):
         return await handler(request)
     cloud = request.app[CLOUD]
-    began, certificate = cloud.clock.now(), _shows_certificate(request)
+    began, certificate = cloud.wall.now(), _shows_certificate(request)
     try:
         body = await request.read()
     except (web.HTTPRequestEntityTooLarge, RequestPayloadError):
@@ -40,7 +40,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
             Exchange(
                 number=cloud.next_exchange(),
                 began=began,
-                ended=cloud.clock.now(),
+                ended=cloud.wall.now(),
                 method=request.method,
                 host=request.host,
                 path=request.path,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Switches, switches_with
-from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.emulator.faults.plan import Faults
 from pfxlab.emulator.intune.deliveries import turns_of
 from pfxlab.emulator.seeded_random import SeededRandom
@@ -51,7 +50,6 @@ def take(cloud: "Cloud") -> CloudState:
         "chance": cloud.chance.saved(),
         "traces": cloud.traces.saved(),
         "lastServed": dict(turns_of(cloud).last_served),
-        "endedTokens": sorted(token_checks_of(cloud).ended),
     }
     return CloudState(cloud.store.copy(), facts)
 
@@ -70,7 +68,6 @@ def verify(cloud: "Cloud", state: CloudState) -> None:
         Faults(cloud.config.seed).restore(facts["faults"])
         for name in ("chance", "traces"):
             SeededRandom(0, 0, name).restore(facts[name])
-        set(facts["endedTokens"])
         dict(facts["lastServed"])
         cloud.store.verify(state.database)
     except (ValueError, KeyError, TypeError, sqlite3.Error) as error:
@@ -92,14 +89,14 @@ def restore(cloud: "Cloud", state: CloudState, note: Mapping[str, str] | None = 
     except sqlite3.Error as error:
         raise BadSnapshot(f"expected space for the snapshot's database, got: {error}") from None
     switches = switches_with(Switches(), facts["switches"])
-    ended, served = set(facts["endedTokens"]), dict(facts["lastServed"])
+    served = dict(facts["lastServed"])
     cloud.journal.forget_remembered()
     cloud.chance.restore(facts["chance"])
     cloud.traces.restore(facts["traces"])
     cloud.faults.restore(facts["faults"])
     cloud.config = replace(cloud.config, switches=switches)
     cloud.kept.switches_set = _switches_set(facts)
-    token_checks_of(cloud).ended, turns_of(cloud).last_served = ended, served
+    turns_of(cloud).last_served = served
     cloud.directory.forget()
     for forget in cloud.on_restore:
         forget()

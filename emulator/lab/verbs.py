@@ -148,15 +148,17 @@ VERBS: Final = (
          endpoint=Endpoint("clock", "GET", "/clock", _CLOCK)),
     Verb("move_clock",
          "`freeze` (true, or a moment), `resume`, `set` (a moment; nothing happens in between) or `advance` (a"
-         " duration; everything scheduled in between happens in order, then the clock is frozen).",
+         " duration; everything scheduled in between happens in order, then the clock is frozen). With `advance`,"
+         " `expireTokens` (true) lets every access token expire that was issued until then.",
          endpoint=Endpoint("setClock", "POST", "/clock", _object(**_CLOCK["properties"], checkIns=_LIST),
                            body=_object(freeze={"type": ["boolean", "string"]}, resume=_FLAG, set=_MOMENT,
-                                        advance=_TEXT))),
+                                        advance=_TEXT, expireTokens=_FLAG))),
     Verb("clock", "Set the clock, or skip a time span; nothing happens in between.",
          either(closed({"set": MOMENT}), closed({"skip": SPAN}))),
     Verb("pass", "Let time pass; everything scheduled in between happens in order; `check_in_every`: the devices'"
-         " check-in interval, for devices that are mostly off.",
-         either(SPAN, closed({"time": SPAN, "check_in_every": SPAN})), first="time"),
+         " check-in interval, for devices that are mostly off; `expire_tokens`: let every access token expire that was"
+         " issued until then.",
+         either(SPAN, closed({"time": SPAN, "check_in_every": SPAN, "expire_tokens": _FLAG}, ["time"])), first="time"),
     Verb("settle", "Do everything that is due now; no time passes.", _NOTHING,
          endpoint=Endpoint("settle", "POST", "/settle", _object(**_CLOCK["properties"], checkIns=_WHOLE, left=_WHOLE))),
     Verb("check_in", "Let devices check in now.", LIST_OF_NAMES),
@@ -290,7 +292,7 @@ def check_values(name: str, given: Any) -> None:
     elif name == "switches":
         switches_with(Switches(), given)
     elif name == "pass":
-        for span in [given] if isinstance(given, str) else given.values():
+        for span in [given] if isinstance(given, str) else [one for one in given.values() if not isinstance(one, bool)]:
             if read_duration(span) <= timedelta():
                 raise ValueError(f"expected some time to pass, got {quoted(span)}")
     elif name == "clock":

@@ -62,7 +62,7 @@ async def deliver(stage: Stage) -> None:
     await _furnish(stage)
     await _serve_devices(stage)
     # Nothing is due: the rule connector-polls counts how often the connector polls now.
-    stage.facts["idle"] = stage.lab.clock.now()
+    stage.facts["idle"] = stage.lab.cloud.wall.now()
     await asyncio.sleep(1.0)
 
 

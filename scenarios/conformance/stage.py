@@ -207,7 +207,7 @@ class Stage:
                 self.facts["late"] = True
             finally:
                 self.facts["reached"] = judged(self)["reached"]
-                self.facts["stopped"] = self.lab.clock.now()
+                self.facts["stopped"] = self.lab.cloud.wall.now()
                 ended: Ended = await running.stop()
             return ended
 

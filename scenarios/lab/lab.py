@@ -42,6 +42,7 @@ from pfxlab.emulator.lab.seed import add_user, restore, seed, seed_tenants
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.wire.clock import Clock
 from pfxlab.emulator.wire.files.damaged import COPY_OR_NEW_LAB, Damaged
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.scenarios.lab import file_switch
@@ -76,16 +77,24 @@ class Lab:
     """A lab over a folder; everything in it survives a restart."""
 
     def __init__(
-        self, folder: Path, config: Config | None = None, *, at: datetime | None = None, stepped: bool = False
+        self,
+        folder: Path,
+        config: Config | None = None,
+        *,
+        at: datetime | None = None,
+        stepped: bool = False,
+        wall: Clock | None = None,
     ) -> None:
         """`at`: the clock stands still at this moment. `stepped`: connectors work on demand, not in the background.
+
+        `wall`: the clock that clients measure by, the machine's if left out.
 
         Raises:
             DataUnusable: the folder is in use by another lab, or its data cannot be read.
 
         """
         self.folder, self.config, self.stepped = folder, config or Config(), stepped
-        self.clock = LabClock(at)
+        self.clock, self._wall = LabClock(at), wall
         for part in _FOLDERS:
             (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = FileLock(folder / "lock")
@@ -111,7 +120,7 @@ class Lab:
         database = folder / "cloud" / "cloud.db"
         if (folder / "operator" / "credentials.json").exists() and not os.path.lexists(database):
             raise _lost(folder, "no such file")
-        self.emulator = Emulator(self.config, self.clock, folder / "cloud")
+        self.emulator = Emulator(self.config, self.clock, folder / "cloud", self._wall)
         try:
             file_switch.recover(folder, self.cloud.store)
             file_switch.tidy(folder / part for part in (*_FOLDERS, "connectors", "snapshots"))

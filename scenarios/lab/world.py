@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from pfxlab.emulator.config import switches_with
+from pfxlab.emulator.entra.token_checks import expire_tokens_of
 from pfxlab.emulator.lab.explain import Explanation, explain
 from pfxlab.emulator.lab.moments import within
 from pfxlab.emulator.lab.snapshot import BadSnapshot
@@ -70,10 +71,14 @@ class World:
 
     # Time and switches
 
-    async def pass_time(self, step: timedelta, every: timedelta | None = None) -> list[schedule.CheckIn]:
+    async def pass_time(
+        self, step: timedelta, every: timedelta | None = None, *, expire_tokens: bool = False
+    ) -> list[schedule.CheckIn]:
         """Let time pass; everything scheduled in between happens, in order. The clock stands still afterwards.
 
         `every`: devices check in once per this span, switched off in between, instead of by their schedule.
+        `expire_tokens`: every access token that was issued so far is expired afterwards. Without it they stay valid,
+        since clients go by their own clock.
 
         Raises:
             ValueError: a span is not positive, or the clock would leave its range of years.
@@ -83,8 +88,12 @@ class World:
             raise ValueError(f"expected time to pass forward, got {step if every is None else min(step, every)}")
         within(self.lab.clock.now() + step)
         if every is not None:
-            return await schedule.pass_time_seldom(self.lab, step, every)
-        return await schedule.pass_time(self.lab, step)
+            check_ins = await schedule.pass_time_seldom(self.lab, step, every)
+        else:
+            check_ins = await schedule.pass_time(self.lab, step)
+        if expire_tokens:
+            expire_tokens_of(self.lab.cloud)
+        return check_ins
 
     async def settle(self) -> int:
         """Carry out everything that is due now; return the number of check-ins."""

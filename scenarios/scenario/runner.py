@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pfxlab.device_sim.keys import KeyPool
+from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.store.journal_entries import Entry
 from pfxlab.scenarios.lab.config_file import config_of
@@ -74,7 +75,9 @@ async def run(
 
 async def _run_in(folder: Path, config: Config, done: Run, keys: KeyPool | None, progress: Progress) -> None:
     lay_out(folder)
-    lab = Lab(folder, config, at=done.scenario.start, stepped=True)
+    # Nothing of a scenario depends on the machine's time: both clocks stand where it begins.
+    start = done.scenario.start
+    lab = Lab(folder, config, at=start, stepped=True, wall=LabClock(start))
     if keys is not None:
         lab.new_key = keys
     async with lab, World(lab).opened() as world:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pfxlab.connector_sim.bulk_import import Item, import_all
 from pfxlab.connector_sim.errors import ConnectorError
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.faults.plan import read_fault
 from pfxlab.emulator.lab.moments import read_duration, read_moment
 from pfxlab.emulator.lab.snapshot import BadSnapshot
@@ -114,31 +115,37 @@ def _check_import(name: str, done: ImportResult, refused: str | None) -> None:
         raise VerbFailed(f"expected the import of {name} to be refused with {refused}, got {got}")
 
 
-class _SkippingClock:
-    """The lab's clock for a tool that waits: a wait advances the clock, since nothing else happens meanwhile."""
+class _ToolClock:
+    """The wall clock for a tool that waits. One that stands is advanced, and the lab's with it."""
 
     def __init__(self, world: World) -> None:
-        self._clock = world.lab.clock
-        self.now = self._clock.now
+        self._lab, self._wall = world.lab.clock, world.lab.cloud.wall
+        self.now = self._wall.now
 
     async def sleep(self, seconds: float) -> None:
-        """Advance the clock instead of waiting."""
-        self._clock.freeze()
-        self._clock.advance(timedelta(seconds=max(seconds, 0.001)))
+        """Wait, or advance both clocks instead."""
+        if not isinstance(self._wall, LabClock):
+            await self._wall.sleep(seconds)
+            return
+        step = timedelta(seconds=max(seconds, 0.001))
+        self._wall.advance(step)
+        self._lab.freeze()
+        self._lab.advance(step)
 
 
 async def _bulk_import(world: World, given: Arguments) -> str:
     count, template = given["count"], world.certificates.record(given["certificate"])
     items = [Item(upn, {**template, "userPrincipalName": upn}) for upn in world.directory.users(count)]
-    begun, outcomes = world.lab.clock.now(), []
-    async for outcome in import_all(await world.administrator.client(), items, _SkippingClock(world), at_once=1):
+    clock = _ToolClock(world)
+    begun, outcomes = clock.now(), []
+    async for outcome in import_all(await world.administrator.client(), items, clock, at_once=1):
         outcomes.append(outcome)
     failed = [one for one in outcomes if one.state == "failed"]
     if failed:
         raise VerbFailed(f"expected {count} imports, got {len(failed)} failures: {failed[0].reason}")
-    took = world.lab.clock.now() - begun
+    took = clock.now() - begun
     attempts = sum(one.attempts for one in outcomes)
-    return f"{counted(count, 'record')} imported in {counted(attempts, 'attempt')}, {took} of lab time"
+    return f"{counted(count, 'record')} imported in {counted(attempts, 'attempt')}, {took} of the tool's time"
 
 
 async def _delete(world: World, given: str) -> str:
@@ -162,9 +169,10 @@ async def _key(world: World, given: Arguments) -> str:
 
 
 async def _pass(world: World, given: Any) -> str:
-    wanted = {"time": given} if isinstance(given, str) else given
+    wanted: dict[str, Any] = {"time": given} if isinstance(given, str) else dict(given)
     every = read_duration(wanted["check_in_every"]) if "check_in_every" in wanted else None
-    check_ins = await world.pass_time(read_duration(wanted["time"]), every)
+    expire = wanted.get("expire_tokens", False)
+    check_ins = await world.pass_time(read_duration(wanted["time"]), every, expire_tokens=expire)
     failed = sum(one.failed is not None for one in check_ins)
     missed = f", {failed} of them failed" if failed else ""
     count, now = counted(len(check_ins), "check-in"), world.lab.clock.now()

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pfxlab.emulator.entra import grants
+from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.emulator.graph.dispatch import dispatch
 from pfxlab.emulator.graph.request import Incoming
 from pfxlab.scenarios.lab.world import World
@@ -29,8 +30,10 @@ class Graph:
     def token(self) -> str:
         """Return an access token, got from the lab's Entra ID; a new one when the last has grown old."""
         cloud = self._world.lab.cloud
-        now, lifetime = cloud.clock.now(), cloud.config.switches.token_lifetime_seconds
-        if self._signed_in is None or abs(now - self._signed_in) > timedelta(seconds=lifetime / 2):
+        now, lifetime = cloud.wall.now(), cloud.config.switches.token_lifetime_seconds
+        old = timedelta(seconds=lifetime / 2)
+        ended = token_checks_of(cloud).expired_until
+        if self._signed_in is None or now - self._signed_in > old or self._signed_in.timestamp() < ended + 1:
             tenant = cloud.directory.tenant(self._facts["tenant_id"])
             if tenant is None:
                 raise LookupError("expected the lab's own tenant, got none")

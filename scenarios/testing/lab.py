@@ -276,11 +276,17 @@ class TestLab:
         self.call(lambda: self.world.lab.clock.set(at))
 
     @verb("pass")
-    def advance(self, time: "timedelta | str", check_in_every: "timedelta | str | None" = None) -> list[str]:
+    def advance(
+        self,
+        time: "timedelta | str",
+        check_in_every: "timedelta | str | None" = None,
+        *,
+        expire_tokens: bool = False,
+    ) -> list[str]:
         """Return the names of the devices that checked in."""
         span = read_duration(time) if isinstance(time, str) else time
         every = read_duration(check_in_every) if isinstance(check_in_every, str) else check_in_every
-        return [came.device for came in self.run(self.world.pass_time(span, every))]
+        return [came.device for came in self.run(self.world.pass_time(span, every, expire_tokens=expire_tokens))]
 
     @verb("settle")
     def settle(self) -> int:

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import ssl
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 from azure.identity import ClientSecretCredential
 from msgraph_beta import GraphServiceClient
 from msgraph_beta.generated.applications.item.add_password.add_password_post_request_body import (
@@ -195,6 +197,32 @@ async def directory(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def time(facts: dict[str, Any]) -> dict[str, Any]:
+    """Let one client go on over a month of the lab's, then over a token that is revoked under it."""
+    client, verify = client_for(facts), ssl.create_default_context(cafile=facts["ca_file"])
+    headers = {"Authorization": f"Bearer {facts['control_token']}"}
+
+    async def users() -> int:
+        found = await client.users.get()
+        return len(found.value)
+
+    async with httpx.AsyncClient(verify=verify, headers=headers, base_url=facts["control_url"]) as control:
+
+        async def tokens() -> int:
+            return int((await control.get("journal/count", params={"event": "token issued"})).json()["count"])
+
+        before, issued = await users(), await tokens()
+        (await control.post("clock", json={"advance": "30d"}, timeout=600)).raise_for_status()
+        after, still = await users(), await tokens()
+        (await control.post("faults", json={"kind": "expired_token", "ending": "revoked"})).raise_for_status()
+        return {
+            "goes_on": after == before,
+            "tokens_for_a_month": still - issued,
+            "survives_revocation": await users() == before,
+            "tokens_for_a_challenge": await tokens() - still,
+        }
+
+
 async def leave(facts: dict[str, Any]) -> dict[str, Any]:
     """Create three records and a profile and leave them there."""
     client = client_for(facts)
@@ -221,6 +249,7 @@ if __name__ == "__main__":
         "batch": batch,
         "directory": directory,
         "profiles": profiles,
+        "time": time,
         "leave": leave,
         "count": count,
     }

@@ -68,7 +68,7 @@ def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
     process, facts = start(tmp_path, "--with", "connector,devices", measured=True)
     try:
         # One process: loading the SDK takes longer than all that it does.
-        done = sdk(facts, "records", "profiles", "batch", "directory", "leave")
+        done = sdk(facts, "records", "profiles", "batch", "directory", "time", "leave")
     finally:
         assert stop(process) == 0
     assert not (tmp_path / "ready.json").exists()
@@ -97,6 +97,12 @@ def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
         "connector": ["active", "PkcsImportSuccessCount", 0],
         "device": ["compliant", "managed", "user@pfxlab.example"],
         "action": ["syncDevice", "pending"],
+    }
+    assert done["time"] == {
+        "goes_on": True,
+        "tokens_for_a_month": 0,
+        "survives_revocation": True,
+        "tokens_for_a_challenge": 1,
     }
     process, after = start(tmp_path)
     try:

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -196,3 +196,31 @@ def test_scenario_schema_is_valid() -> None:
     Draft202012Validator.check_schema(verbs.schema())
     for one in verbs.steps().values():
         Draft202012Validator.check_schema(one.arguments or {})
+
+
+EXPIRES: dict[str, Callable[[TestLab], Any]] = {
+    "world advance": lambda lab: run(lab, "advance", "30d", "--expire-tokens"),
+    "world clock": lambda lab: run(lab, "clock", "--advance", "30d", "--expire-tokens"),
+    "world pass": lambda lab: run(lab, "pass", "time=30d", "expire_tokens=true"),
+    "pytest": lambda lab: lab.advance("30d", expire_tokens=True),
+    "step": lambda lab: lab.do("pass", time="30d", expire_tokens=True),
+}
+
+
+@pytest.mark.parametrize("interface", EXPIRES)
+def test_tokens_expire_by_name_in_each_interface(session: TestLab, interface: str) -> None:
+    """Time that passes ends no token; asked by name, it ends every one so far, and the lab's own client goes on."""
+    token = session.graph.token()
+    headers = {"Authorization": f"Bearer {token}"}
+    session.advance("30d")
+    assert session.graph.get("/beta/users", headers).status == 200
+    EXPIRES[interface](session)
+    assert session.graph.get("/beta/users", headers).status == 401
+    assert session.graph.get("/beta/users").status == 200
+    assert session.now - session.world.lab.cloud.wall.now() > timedelta(days=59)
+
+
+def test_tokens_do_not_expire_without_time(session: TestLab) -> None:
+    """`--expire-tokens` without `--advance` is a usage error."""
+    done = run(session, "clock", "--freeze", "--expire-tokens")
+    assert (done.exit_code, "expected --expire-tokens beside --advance" in done.output) == (2, True)

@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection
@@ -183,6 +184,7 @@ def update_user(request: GraphRequest) -> Answer:
     cloud.directory.change_user(user["id"], password, **changes)
     if password is not None or body.get("accountEnabled") is False:
         cloud.tickets.revoke(user["id"])
+        token_checks_of(cloud).revoke_user(user["id"], int(cloud.wall.now().timestamp()))
     cloud.journal.record("graph", "user changed", user=user["id"], properties=sorted(n for n in body if "@" not in n))
     return Answer(204)
 
@@ -192,6 +194,7 @@ def delete_user(request: GraphRequest) -> Answer:
     cloud, user = request.cloud, find_user(request)
     with cloud.store.atomic():
         cloud.directory.remove_user(user["id"])
+        token_checks_of(cloud).revoke_user(user["id"], int(cloud.wall.now().timestamp()))
         cloud.journal.record("graph", "user deleted", user=user["id"], upn=user["user_principal_name"])
         profiles_changed(cloud, request.caller.tenant_id)
     return Answer(204)

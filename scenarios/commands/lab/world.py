@@ -70,6 +70,11 @@ def _to_the_second(moment: str) -> str:
     return datetime.fromisoformat(moment).isoformat(timespec="seconds")
 
 
+_EXPIRE_TOKENS: Final = click.option(
+    "--expire-tokens", is_flag=True, help="Let every access token expire that was issued until then."
+)
+
+
 @world.command()
 @click.option("--advance", help="Advance by a duration such as 1d12h, with everything due in between; then freeze.")
 @click.option(
@@ -77,13 +82,31 @@ def _to_the_second(moment: str) -> str:
 )
 @click.option("--freeze", is_flag=True, help="Freeze the clock.")
 @click.option("--resume", is_flag=True, help="Let the clock run again.")
+@_EXPIRE_TOKENS
 @click.pass_context
-def clock(context: click.Context, advance: str | None, moment: str | None, *, freeze: bool, resume: bool) -> None:
+def clock(
+    context: click.Context, advance: str | None, moment: str | None, *, freeze: bool, resume: bool, expire_tokens: bool
+) -> None:
     """Show the lab's clock, or move it."""
     wanted = {"advance": advance, "set": moment, "freeze": freeze or None, "resume": resume or None}
     body = {name: value for name, value in wanted.items() if value is not None}
     if len(body) > 1:
         raise click.UsageError("expected one of --advance, --set, --freeze, --resume.")
+    if expire_tokens and advance is None:
+        raise click.UsageError("expected --expire-tokens beside --advance.")
+    _move_clock(context, {**body, "expireTokens": True} if expire_tokens else body)
+
+
+@world.command("advance")
+@click.argument("duration")
+@_EXPIRE_TOKENS
+@click.pass_context
+def advance_clock(context: click.Context, duration: str, *, expire_tokens: bool) -> None:
+    """Advance the clock by a DURATION such as 30d, as `clock --advance` does."""
+    _move_clock(context, {"advance": duration, **({"expireTokens": True} if expire_tokens else {})})
+
+
+def _move_clock(context: click.Context, body: Mapping[str, Any]) -> None:
     answer = _ask(context, "POST" if body else "GET", "/clock", body or None)
     came = answer.get("checkIns", [])
     for one in came:

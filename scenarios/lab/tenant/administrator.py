@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pfxlab.connector_sim.cmdlets import GraphClient
+from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.tenant.names import named
 
@@ -23,7 +24,7 @@ class Administrator:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._client: GraphClient | None = None
-        self._signed_in: datetime | None = None
+        self._signed_in: tuple[datetime, datetime] | None = None
         self._hosts: tuple[str, str] | None = None
 
     async def close(self) -> None:
@@ -52,15 +53,26 @@ class Administrator:
 
     async def client(self) -> GraphClient:
         """Return a signed-in client of the administrator's application; its token is renewed before it expires."""
-        now = self._lab.clock.now()
-        lifetime = timedelta(seconds=self._lab.cloud.config.switches.token_lifetime_seconds / 2)
         if self._client is None:
             self._client = await self._new_client().__aenter__()
             self._signed_in = None
-        if self._signed_in is None or abs(now - self._signed_in) > lifetime:
+        if self._signed_in is None or self._is_old(*self._signed_in):
             await self._client.sign_in(self._lab.admin_form())
-            self._signed_in = now
+            self._signed_in = self._now()
         return self._client
+
+    def _now(self) -> tuple[datetime, datetime]:
+        return self._lab.clock.now(), self._lab.cloud.wall.now()
+
+    def _is_old(self, planned: datetime, measured: datetime) -> bool:
+        """Return whether a sign-in is half a token's lifetime ago by either clock, or its token was let expire.
+
+        By the lab's clock as well: the administrator goes home, and signs in again the next day.
+        """
+        cloud, (now, wall) = self._lab.cloud, self._now()
+        lifetime = timedelta(seconds=cloud.config.switches.token_lifetime_seconds / 2)
+        ended = measured.timestamp() < token_checks_of(cloud).expired_until + 1
+        return ended or abs(now - planned) > lifetime or wall - measured > lifetime
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """Return the JSON of Graph's answer to the administrator's application.

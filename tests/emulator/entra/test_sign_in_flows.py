@@ -25,7 +25,7 @@ from pfxlab.emulator.config import Config
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR
 from pfxlab.emulator.wire.files.key_pem import to_pem
 from pfxlab.scenarios.lab.lab import Lab
-from tests.conftest import new_lab
+from tests.conftest import movable_wall, new_lab
 from tests.emulator.entra.test_entra import client_form, post_token
 from tests.emulator.graph.client import PFX, Raw
 
@@ -110,7 +110,7 @@ async def test_old_device_code_is_expired(lab: Lab) -> None:
     reply = await post_form(
         lab, f"/{made.tenant_id}/oauth2/v2.0/devicecode", client_id=made.public_client_id, scope=DELEGATED[0]
     )
-    lab.clock.advance(timedelta(seconds=901))
+    movable_wall(lab).advance(timedelta(seconds=901))
     late = await post_token(
         lab, grant_type="device_code", client_id=made.public_client_id, device_code=reply.json["device_code"]
     )

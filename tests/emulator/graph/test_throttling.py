@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.graph.throttling import DOCUMENTED, Limits, Request, Throttle, resource_units, throttle_of
 from pfxlab.scenarios.lab.lab import Lab
-from tests.conftest import new_lab
+from tests.conftest import movable_wall, new_lab
 from tests.emulator.graph.client import PFX, admin, record
 
 
@@ -70,11 +70,11 @@ def test_directory_requests_have_their_cost(path: str, options: dict[str, Any], 
 async def test_directory_shows_its_limits(tmp_path: Path) -> None:
     """The directory shows each request's cost, from a share of 0.8 that share, then throttles for a time."""
     async with new_lab(tmp_path, Config(switches=Switches(throttling="documented"))) as lab:
-        graph, made = await admin(lab), lab.operator.credentials
-        lab.clock.freeze()
+        graph, made, wall = await admin(lab), lab.operator.credentials, movable_wall(lab)
+        wall.freeze()
         first = await graph("GET", "/beta/users")
         assert (first.headers["x-ms-resource-unit"], "x-ms-throttle-limit-percentage" in first.headers) == ("2", False)
-        now = lab.clock.now().timestamp()
+        now = wall.now().timestamp()
         busy = Request("directory", made.tenant_id, made.admin_client_id, False, 3495)
         assert throttle_of(lab.cloud).judge(now, busy).wait is None
         assert (await graph("GET", "/beta/users")).headers["x-ms-throttle-limit-percentage"] == "1.0"
@@ -82,7 +82,7 @@ async def test_directory_shows_its_limits(tmp_path: Path) -> None:
         assert (refused.status, refused.code, refused.message) == (429, "TooManyRequests", "Too many requests.")
         assert refused.headers["x-ms-throttle-information"] == "ResourceUnitLimitExceeded"
         assert refused.headers["x-ms-throttle-scope"].endswith(f"{made.admin_client_id}/{made.tenant_id}")
-        lab.clock.advance(timedelta(seconds=int(refused.headers["Retry-After"])))
+        wall.advance(timedelta(seconds=int(refused.headers["Retry-After"])))
         assert (await graph("GET", f"/beta/groups/{made.group_id}/members")).status == 200
 
 
@@ -99,8 +99,8 @@ async def test_write_101_waits(tmp_path: Path, variant: Any, headers: dict[str, 
     """The 101st write in 20 seconds gets 429 in Intune's form, with the header of the switch; 20 s later it succeeds."""
     switches = Switches(throttling="documented", retry_after=variant)
     async with new_lab(tmp_path, Config(switches=switches)) as lab:
-        graph = await admin(lab)
-        lab.clock.freeze()
+        graph, wall = await admin(lab), movable_wall(lab)
+        wall.freeze()
         for number in range(100):
             requests = [{"id": "1", "method": "DELETE", "url": f"{PFX.removeprefix('/beta')}/{number}"}]
             assert (await graph("POST", "/beta/$batch", {"requests": requests})).json["responses"][0]["status"] == 204
@@ -110,7 +110,7 @@ async def test_write_101_waits(tmp_path: Path, variant: Any, headers: dict[str, 
         given = {n: reply.headers[n] for n in ("Retry-After", "x-ms-retry-after-ms") if n in reply.headers}
         assert given == headers
         assert (await graph("GET", PFX)).status == 200
-        lab.clock.advance(timedelta(seconds=20))
+        wall.advance(timedelta(seconds=20))
         assert (await graph("POST", PFX, record(lab))).status == 201
 
 

@@ -13,6 +13,7 @@ import jwt
 import pytest
 
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import movable_wall
 from tests.emulator.graph.client import CONFIGURATIONS, PFX, Raw, admin, record, setup
 from tests.emulator.graph.intune.test_import_modules import JSON, v2_body, v3_body
 from tests.end_to_end.test_life import bring, history, ready_lab, settle
@@ -119,7 +120,7 @@ async def test_missing_scope_and_expired_token(lab: Lab) -> None:
     refused = await graph("GET", PFX)
     assert (refused.status, refused.code) == (403, "Forbidden")
     assert "DeviceManagementConfiguration.Read.All" in refused.envelope["Message"]
-    lab.clock.advance(timedelta(hours=2))
+    movable_wall(lab).advance(timedelta(hours=2))
     late = await graph("GET", "/beta/users")
     assert (late.status, "authorization_uri" in late.headers["WWW-Authenticate"]) == (401, True)
 

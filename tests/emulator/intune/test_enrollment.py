@@ -36,7 +36,7 @@ from pfxlab.emulator.wire.enrollment import (
 from pfxlab.emulator.wire.omadm import mde2, soap
 from pfxlab.scenarios.lab.lab import Lab
 from tests.behaviour import behaviour
-from tests.conftest import self_signed
+from tests.conftest import movable_wall, self_signed
 from tests.emulator.graph.client import Raw
 
 UPN = "user@pfxlab.example"
@@ -408,7 +408,7 @@ async def test_scep_challenge_is_good_once(lab: Lab, rsa_key: rsa.RSAPrivateKey)
     assert await scep_outcome(lab, csr(rsa_key, profile.challenge), rsa_key) == "issued"
     assert "failInfo 1" in await scep_outcome(lab, csr(rsa_key, profile.challenge), rsa_key)
     late = read_profile(await _download(lab, await token(lab)))
-    lab.clock.advance(timedelta(hours=2))
+    movable_wall(lab).advance(timedelta(hours=2))
     assert "failInfo 1" in await scep_outcome(lab, csr(rsa_key, late.challenge), rsa_key)
     assert "one that expired" in reasons(lab)
     text = "\n".join(str(entry) for entry in lab.cloud.journal.entries())

@@ -123,6 +123,9 @@ async def test_settle_does_not_move_the_clock(control: Raw) -> None:
         ({"set": "1969-07-20T20:17:00Z"}, "from 2000 to 2099"),
         ({"set": "2026-02-30T00:00:00Z"}, "expected a moment such as"),
         ({"freeze": "noon"}, "expected a moment such as"),
+        ({"freeze": True, "expireTokens": True}, "expected expireTokens beside advance, got it beside freeze"),
+        ({"expireTokens": True}, "expected one of freeze, resume, set, advance, got nothing"),
+        ({"advance": "1d", "expireTokens": "yes"}, "expected expireTokens to be true or false"),
     ],
 )
 async def test_impossible_clock_changes_nothing(lab: Lab, body: Any, said: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,7 @@ from pfxlab.emulator.graph.request import Incoming
 from pfxlab.emulator.proxy import decide
 from pfxlab.scenarios.lab.faults import RunFaults
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import movable_wall
 from tests.emulator.graph.client import PFX, Raw, Reply, admin, record
 
 POST = "POST */userPfxCertificates"
@@ -70,9 +72,7 @@ async def test_fails_twice_then_succeeds(lab: Lab) -> None:
 async def test_how_a_client_is_asked_to_wait(lab: Lab, form: str, headers: dict[str, str]) -> None:
     """A 429 has Retry-After in each form that services use, RFC 9110's date included."""
     graph = await admin(lab)
-    lab.clock.freeze()
-    token_time = lab.clock.now()
-    lab.clock.freeze(token_time.replace(year=2026, month=3, day=2, hour=8, minute=0, second=0, microsecond=0))
+    movable_wall(lab).freeze(datetime(2026, 3, 2, 8, tzinfo=UTC))
     planned(lab, "status", status=429, retry_after=form, wait=2.5)
     reply = await graph("GET", PFX)
     assert (reply.status, reply.code) == (429, "TooManyRequests")

@@ -14,7 +14,7 @@ import pytest
 
 from pfxlab.emulator.config import Config, Switches
 from pfxlab.scenarios.lab.lab import Lab
-from tests.conftest import new_lab
+from tests.conftest import movable_wall, new_lab
 from tests.emulator.graph.client import PFX, Raw, Reply, admin, record
 
 THUMBPRINT = "8c5b0f6f3b1d2a4e6c7f8091a2b3c4d5e6f70812"
@@ -336,9 +336,9 @@ async def test_unusable_tokens_are_401(lab: Lab) -> None:
 
 
 async def test_expired_token_is_401(lab: Lab) -> None:
-    """A token is refused once the lab's clock has passed its end."""
+    """A token is refused once the wall clock has passed its end."""
     graph = await admin(lab)
-    lab.clock.advance(timedelta(seconds=3601))
+    movable_wall(lab).advance(timedelta(seconds=3601))
     reply = await graph("GET", PFX)
     assert _refused(reply, 401, "InvalidAuthenticationToken")
     assert reply.message == "Lifetime validation failed, the token is expired."
