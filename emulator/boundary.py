@@ -17,6 +17,7 @@ from aiohttp.http import HttpProcessingError, HttpVersion11
 from aiohttp.web_protocol import RequestPayloadError
 
 from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.connections.body_timeout import SlowBody
 from pfxlab.emulator.edge import CLOUD
 from pfxlab.emulator.journal.tips import tip
 from pfxlab.emulator.store.database import is_full
@@ -61,6 +62,7 @@ TOO_LARGE: Final = Problem(413, "BodyTooLarge", f"expected a body of at most {LA
 _BAD_ENCODING: Final = Problem(
     400, "BadEncoding", "expected a body encoded as its Content-Encoding says, got other bytes"
 )
+_SLOW_BODY: Final = Problem(408, "SlowBody", "expected the whole body in time, as Content-Length announced it")
 _BAD_HOST: Final = Problem(400, "BadHost", "expected NAME or NAME:PORT in the Host header, got something else")
 _WRONG_HOST: Final = Problem(421, "WrongHost", "expected a Host header with a name of this service, got another")
 _FULL: Final = Problem(507, "StorageFull", "the lab's disk is full: free space for its data folder, then retry")
@@ -126,10 +128,10 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         return answer
     except web.HTTPRequestEntityTooLarge:
         return _refused(request, TOO_LARGE)
-    except RequestPayloadError:
+    except RequestPayloadError as error:
         # The rest of the body cannot be read: without an end to it the server would try, and log the failure.
         request.content.feed_eof()
-        refusal = _refused(request, _BAD_ENCODING)
+        refusal = _refused(request, _SLOW_BODY if isinstance(error, SlowBody) else _BAD_ENCODING)
         refusal.force_close()
         return refusal
     except ConnectionError:

@@ -1,7 +1,6 @@
 """The emulator's one TLS port: Graph, sign-in, device and connector channels, control API."""
 
 import asyncio
-import contextlib
 import errno
 import secrets
 import socket
@@ -12,7 +11,6 @@ from typing import Final
 
 from aiohttp import web
 
-from pfxlab.emulator.accepting import AcceptErrors
 from pfxlab.emulator.admin import routes as admin
 from pfxlab.emulator.boundary import (
     COMPONENTS,
@@ -26,12 +24,15 @@ from pfxlab.emulator.boundary import (
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config
+from pfxlab.emulator.connections.accepting import AcceptErrors
+from pfxlab.emulator.connections.body_timeout import BODY_SECONDS, body_timeout
+from pfxlab.emulator.connections.ending import end_connections
+from pfxlab.emulator.connections.http_errors import QuietRunner
 from pfxlab.emulator.edge import ADDRESS, CLOUD, CONNECTIONS, OBSERVER
 from pfxlab.emulator.entra import routes as entra
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.graph import gateway
 from pfxlab.emulator.graph.odata.query import LONGEST_URL
-from pfxlab.emulator.http_errors import QuietRunner
 from pfxlab.emulator.intune import apple_enrollment, apple_mdm, connector_api, enrollment, mde2, omadm
 from pfxlab.emulator.journal.exchanges import Exchange
 from pfxlab.emulator.lab import control, http_faults
@@ -58,8 +59,7 @@ _COMPONENTS: Final = (
 _SHUTDOWN_SECONDS = 3.0
 _FLUSH_SECONDS = 0.5
 _IDLE_SECONDS = 120.0
-_TURNS_TO_CLOSE = 4
-"""Turns of the event loop in which it sees that sockets were shut down, and closes them."""
+_BODY_SECONDS = 30.0
 
 LOOPBACK = "127.0.0.1"
 LOOPBACK_IPV6 = "::1"
@@ -77,8 +77,9 @@ def build_app(
     observer: Callable[[Exchange], None] | None = None,
 ) -> web.Application:
     """Return the application with every room's routes. `driver` moves what is not the cloud itself."""
-    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[observer_middleware, boundary, http_faults.faults])
-    app[CLOUD], app[CONNECTIONS], app[ADDRESS] = cloud, {}, LOOPBACK
+    middlewares = [body_timeout, observer_middleware, boundary, http_faults.faults]
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=middlewares)
+    app[CLOUD], app[CONNECTIONS], app[ADDRESS], app[BODY_SECONDS] = cloud, {}, LOOPBACK, _BODY_SECONDS
     app[control.CONTROL_TOKEN] = control_token
     app[control.DRIVER] = driver or CloudDriver(cloud)
     if observer is not None:
@@ -111,6 +112,9 @@ class Emulator:
         self.idle_seconds = _IDLE_SECONDS
         """How long a connection may be without a whole request; to be set before the start."""
 
+        self.body_seconds = _BODY_SECONDS
+        """How long a body may take that comes slower than 500 bytes a second; to be set before the start."""
+
         self._runner: web.AppRunner | None = None
         self._proxy: ConnectProxy | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -142,7 +146,7 @@ class Emulator:
         context = self.tls.server_context([self.cloud.device_ca.certificate, self.cloud.connector_ca.certificate])
         self._loopback, self.port = listening[0].getsockname()[:2]
         app = build_app(self.cloud, self.control_token, self.driver, self.observer)
-        app[ADDRESS] = self._address
+        app[ADDRESS], app[BODY_SECONDS] = self._address, self.body_seconds
         self._runner = QuietRunner(
             app,
             access_log=None,
@@ -181,27 +185,12 @@ class Emulator:
             await self._proxy.stop()
             self._proxy = None
         if self._runner is not None:
-            await _clean_up(self._runner)
+            await end_connections(self._runner, self._runner.app[CONNECTIONS].values())
             self._runner = None
         if self._accept_errors is not None:
             self._accept_errors.remove()
             self._accept_errors = None
         self.cloud.close()
-
-
-async def _clean_up(runner: web.AppRunner) -> None:
-    """Finish running requests, then end every connection: a TLS client may never answer the end of its session."""
-    server = runner.server
-    idle = [] if server is None else [one.transport for one in server.connections if one.transport is not None]
-    # A transport that has closed by itself has no socket any more.
-    sockets = [one for transport in idle if (one := transport.get_extra_info("socket")) is not None]
-    await runner.cleanup()
-    for one in (*sockets, *runner.app[CONNECTIONS].values()):
-        # Not `transport.abort()`: it does nothing once `close()` was called twice, as aiohttp does.
-        with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
-    for _ in range(_TURNS_TO_CLOSE):
-        await asyncio.sleep(0)
 
 
 async def _openapi(_: web.Request) -> web.Response:

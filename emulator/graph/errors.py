@@ -27,6 +27,7 @@ _WORDS: Final = {
     401: ("InvalidAuthenticationToken", "Access token validation failure."),
     403: ("Forbidden", "Forbidden"),
     404: ("ResourceNotFound", "An error has occurred"),
+    408: ("RequestTimeout", "The request timed out."),
     409: ("Conflict", "An error has occurred"),
     412: ("PreconditionFailed", "An error has occurred"),
     429: ("TooManyRequests", "An error has occurred"),

@@ -40,6 +40,7 @@ TIPS: Final = {
     "FaultInjected": "A planned fault caused this failure; `GET /lab/v1/faults` lists all planned faults.",
     "AddressTooLong": "Shorten the query, or split the request in several.",
     "BadEncoding": "Encode the body as Content-Encoding says, or leave the header out.",
+    "SlowBody": "Send the body right after the head, all bytes that Content-Length announces.",
     "BadHost": "Send the host and port of the address in the Host header.",
     "BadMessage": "Send HTTP/1.1 as RFC 9112 has it; bytes outside ASCII belong percent-encoded in an address.",
     "ClientGone": "Look at the client's timeout; what was changed by this request stays changed.",

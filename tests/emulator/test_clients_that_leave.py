@@ -1,14 +1,20 @@
 """Clients that go away before they have their answer: no noise, and the journal says so."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from pfxlab.emulator.wire import connector as contract
+from pfxlab.emulator.wire.omadm import mde2
 from pfxlab.scenarios.lab.lab import Lab
+from tests.conftest import new_lab
 from tests.emulator.graph.client import PFX, record
 from tests.emulator.raw_wire import RawWire
 
@@ -96,3 +102,79 @@ async def test_odd_expectation_is_ignored(lab: Lab, value: bytes) -> None:
     """An Expect header that names nothing known is ignored: RFC 9110, section 10.1.1."""
     status, _ = await RawWire(lab)("GET", "/lab/v1/health", b"", b"Expect: " + value)
     assert status == 200
+
+
+async def trickled(lab: Lab, first: bytes, pieces: int, pause: float, piece: bytes = b" ") -> bytes:
+    """Send a head and then a piece at a time; return what comes until the server ends the connection."""
+    tls = ssl.create_default_context(cafile=str(lab.ca_file))
+    reader, writer = await asyncio.open_connection("127.0.0.1", lab.emulator.port, ssl=tls, server_hostname="localhost")
+
+    async def send() -> None:
+        writer.write(first)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(pieces):
+                await asyncio.sleep(pause)
+                writer.write(piece)
+                await writer.drain()
+
+    sending = asyncio.create_task(send())
+    try:
+        return await reader.read()
+    finally:
+        sending.cancel()
+        writer.close()
+
+
+@pytest.fixture
+async def impatient(tmp_path: Path) -> AsyncIterator[Lab]:
+    """Give a lab that waits a quarter of a second for bodies."""
+    lab = new_lab(tmp_path / "lab")
+    lab.emulator.body_seconds = 0.25
+    async with lab:
+        yield lab
+
+
+@pytest.mark.parametrize("pieces", [0, 500], ids=["nothing", "a byte now and then"])
+async def test_body_that_does_not_come_is_408(impatient: Lab, pieces: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that sends a head and then hardly anything is answered 408, its connection ends, nothing is stored."""
+    request = head(impatient, await signed_in(impatient), 1000)
+    answer = await trickled(impatient, request, pieces, 0.02)
+    assert answer.split()[1] == b"408"
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "RequestTimeout"
+    (entry,) = impatient.cloud.journal.entries(rule="SlowBody")
+    assert (entry.party, entry.outcome) == ("graph", "refused")
+    assert len(impatient.cloud.certificates.rows()) == 0
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/common/oauth2/v2.0/token", "application/x-www-form-urlencoded"),
+        ("/common/oauth2/v2.0/token", "multipart/form-data; boundary=x"),
+        (mde2.ENROLLMENT_PATH, "application/soap+xml"),
+        (contract.ENROLL_PATH, "application/json"),
+        ("/lab/v1/clock", "application/json"),
+    ],
+)
+async def test_every_component_ends_slow_bodies(
+    impatient: Lab, path: str, content_type: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sign-in, enrolment, connector channel and control API end a chunked body that stops, and write it down."""
+    request = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost:{impatient.emulator.port}\r\nContent-Type: {content_type}\r\n"
+        f"Authorization: Bearer {impatient.emulator.control_token}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n--x\r"
+    )
+    answer = await trickled(impatient, request.encode(), 0, 0)
+    assert answer.split()[1] in (b"408", b"500"), answer  # SOAP reports every fault with 500
+    assert [one.outcome for one in impatient.cloud.journal.entries(rule="SlowBody")] == ["refused"]
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+async def test_body_at_a_usual_rate_may_take_its_time(impatient: Lab) -> None:
+    """A body that takes longer than the limit, but comes at more than 500 bytes a second, is read to its end."""
+    piece = b" " * 1000
+    request = head(impatient, await signed_in(impatient), 3 * len(piece))
+    answer = await trickled(impatient, request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), 3, 0.15, piece)
+    assert answer.split()[1] == b"400"
+    assert impatient.cloud.journal.entries(rule="SlowBody") == []

@@ -1,0 +1,1 @@
+"""How connections are taken, read and ended: what aiohttp and asyncio leave to chance."""
