@@ -26,6 +26,7 @@ class Switches:
     retry_after: Literal["integer", "fractional", "ms", "absent"] = "integer"
     any_purpose_eku: Literal["on", "off"] = "on"
     deliver: Literal["by_purpose", "latest", "all"] = "by_purpose"
+    unlicensed_user: Literal["not_delivered", "reject400"] = "not_delivered"
     unassigned: Literal["documented", "removed"] = "documented"
     delete_propagation: Literal["next_check_in", "never"] = "next_check_in"
     connectors_per_tenant: int = 100

@@ -58,7 +58,7 @@ def pfxlab(_pfxlab_session: "TestLab", request: pytest.FixtureRequest) -> Iterat
 
 def _furnish(
     lab: "TestLab",
-    users: tuple[str, ...] = (),
+    users: tuple[str | dict[str, Any], ...] = (),
     devices: dict[str, str] | None = None,
     switches: dict[str, Any] | None = None,
     start: str | None = None,
@@ -71,8 +71,8 @@ def _furnish(
         lab.call(lambda: lab.world.set_switches(**switches))
     if not connector:
         lab.run(lab.world.lab.stop_connector())
-    for upn in users:
-        lab.add_user(upn)
+    for user in users:
+        lab.add_user(**({"upn": user} if isinstance(user, str) else user))
     for name, platform in (devices or {}).items():
         lab.add_device(name, platform)
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR, is_enabled
+from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
+from pfxlab.emulator.entra.principals.users import is_enabled
 
 COOKIE: Final = "pfxlab_admin"
 _LASTS: Final = timedelta(hours=8)

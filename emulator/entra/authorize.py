@@ -6,7 +6,7 @@ The answer goes where `response_mode` says: sources.md#authorize-response-mode.
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
@@ -14,8 +14,9 @@ from aiohttp import web
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.edge import CLOUD, origin_of, read_form
 from pfxlab.emulator.entra import errors, pages, v1
-from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, is_enabled
+from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR
 from pfxlab.emulator.entra.principals.applications import application
+from pfxlab.emulator.entra.sign_in_steps import Form, Page, SignedIn, automatic, next_step
 from pfxlab.emulator.entra.tenants import NO_STORE, refusal, tenant_of
 from pfxlab.emulator.hosts.microsoft import microsoft_host
 from pfxlab.emulator.store.database import Row
@@ -80,16 +81,12 @@ def _check_redirect(uri: str) -> None:
         raise errors.bad_redirect(uri)
 
 
-def _signed_in(cloud: Cloud, tenant: Row, form: Mapping[str, Any]) -> Row | None:
-    user = cloud.directory.user(tenant["id"], str(form.get("username", "")))
-    good = user is not None and cloud.secrets.matches(str(form.get("password", "")), user["password_hash"])
-    return user if user is not None and good and is_enabled(user) else None
-
-
-def _automatic(cloud: Cloud, tenant: Row) -> Row | None:
-    upn = cloud.config.auto_approve_upn
-    user = None if upn is None else cloud.directory.user(tenant["id"], upn)
-    return user if user is not None and is_enabled(user) else None
+async def _step(request: web.Request, tenant_id: str, form: Form) -> SignedIn | Page:
+    """Return who has signed in, by the form that was posted or by itself, or the page that comes next."""
+    cloud = request.app[CLOUD]
+    if request.method == "POST":
+        return next_step(cloud, tenant_id, await read_form(request), form)
+    return automatic(cloud, tenant_id) or Page(pages.sign_in(form.title, form.action, form.hidden))
 
 
 def _html(text: str, status: int = 200, redirect_uri: str | None = None) -> web.Response:
@@ -117,13 +114,10 @@ async def authorize(request: web.Request) -> web.Response:
             raise errors.missing_parameter("response_type=code with code_challenge_method=S256")
     except errors.EntraError as error:
         return problem_page(error)
-    user, problem = _automatic(cloud, tenant), None
-    if request.method == "POST":
-        user = _signed_in(cloud, tenant, await read_form(request))
-        problem = None if user is not None else "User name or password is wrong."
-    if user is None:
-        title = f"Sign in to {app.display_name}"
-        return _html(pages.sign_in(title, str(request.rel_url), {}, problem), redirect_uri=redirect_uri)
+    step = await _step(request, tenant["id"], Form(f"Sign in to {app.display_name}", str(request.rel_url)))
+    if isinstance(step, Page):
+        return _html(step.text, step.status, redirect_uri)
+    user = step.user
     code = cloud.tickets.issue(
         AUTHORIZATION_CODE, cloud.wall.now(), _CODE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
         user_id=user["id"], scope=query.get("scope", ""),
@@ -131,6 +125,7 @@ async def authorize(request: web.Request) -> web.Response:
             "redirect_uri": redirect_uri,
             "code_challenge": query.get("code_challenge"),
             "nonce": query.get("nonce"),
+            "second_factor": step.second_factor,
         },
     )  # fmt: skip
     cloud.journal.record("entra", "authorization code issued", client=app.id, user=user["id"])
@@ -157,10 +152,11 @@ async def device_code(request: web.Request) -> web.Response:
     except errors.EntraError as error:
         return refusal(cloud, request, error)
     user_code = "".join(secrets.choice(_LETTERS) for _ in range(9))
-    user = _automatic(cloud, tenant)
+    by_itself = automatic(cloud, tenant["id"])
+    facts = {"user_code": user_code, "second_factor": by_itself is not None and by_itself.second_factor}
     value = cloud.tickets.issue(
         DEVICE_CODE, cloud.wall.now(), _DEVICE_SECONDS, tenant_id=tenant["id"], app_id=app.id,
-        user_id=None if user is None else user["id"], scope=str(form.get("scope", "")), facts={"user_code": user_code},
+        user_id=None if by_itself is None else by_itself.user["id"], scope=str(form.get("scope", "")), facts=facts,
     )  # fmt: skip
     address = f"{_own_origin(request)}/common/oauth2/deviceauth"
     body = {
@@ -179,15 +175,15 @@ async def device_auth(request: web.Request) -> web.Response:
     cloud, title = request.app[CLOUD], "Enter code"
     if request.method == "GET":
         return _html(pages.sign_in(title, request.path, {}, code=True))
-    form = await read_form(request)
-    ticket = cloud.tickets.with_user_code(str(form.get("user_code", "")))
+    user_code = (await read_form(request)).get("user_code", "")
+    ticket = cloud.tickets.with_user_code(user_code)
     if ticket is None or ticket.expires <= cloud.wall.now():
         return _html(pages.sign_in(title, request.path, {}, "That code did not work. Check it.", code=True), 400)
-    user = _signed_in(cloud, {"id": ticket.tenant_id}, form)
-    if user is None:
-        return _html(pages.sign_in(title, request.path, {}, "User name or password is wrong.", code=True), 400)
-    cloud.tickets.approve(ticket, user["id"])
-    cloud.journal.record("entra", "device code approved", client=ticket.app_id, user=user["id"])
+    step = await _step(request, ticket.tenant_id, Form(title, request.path, {"user_code": user_code}, code=True))
+    if isinstance(step, Page):
+        return _html(step.text, step.status)
+    cloud.tickets.approve(ticket, step.user["id"], second_factor=step.second_factor)
+    cloud.journal.record("entra", "device code approved", client=ticket.app_id, user=step.user["id"])
     return _html(pages.done("Signed in", "You have signed in on your device. You may now close this window."))
 
 
@@ -210,14 +206,15 @@ async def admin_consent(request: web.Request) -> web.Response:
             _check_redirect(redirect_uri)
     except errors.EntraError as error:
         return _html(pages.done("Consent failed", f"AADSTS{error.number}: {error.text}"), error.status)
-    user, problem = _automatic(cloud, tenant), None
-    if request.method == "POST":
-        user = _signed_in(cloud, tenant, await read_form(request))
+    asked = ", ".join((*app.requested_app_roles, *app.requested_scopes)) or "nothing"
+    form = Form(f"{app.display_name} asks for: {asked}", str(request.rel_url))
+    step = await _step(request, tenant["id"], form)
+    if isinstance(step, Page):
+        return _html(step.text, step.status, redirect_uri)
+    user = step.user
+    if not may_consent(json.loads(user["directory_roles"]), app):
         problem = "An administrator must sign in who may consent for the tenant."
-    if user is None or not may_consent(json.loads(user["directory_roles"]), app):
-        asked = ", ".join((*app.requested_app_roles, *app.requested_scopes)) or "nothing"
-        text = pages.sign_in(f"{app.display_name} asks for: {asked}", str(request.rel_url), {}, problem)
-        return _html(text, redirect_uri=redirect_uri)
+        return _html(pages.sign_in(form.title, form.action, {}, problem), redirect_uri=redirect_uri)
     cloud.directory.consent(app)
     cloud.journal.record("entra", "admin consent", client=app.id, user=user["id"])
     if redirect_uri is None:

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pfxlab.emulator.wire.text import quoted, shown
 
 
 @dataclass
 class EntraError(Exception):
-    """A refusal of the token endpoint: `error` and `number` go to the client, `reason` and `rule` to the journal."""
+    """A refusal of the token endpoint: `error` and `number` go to the client, the rest to the journal.
+
+    `reason` is the true one, `rule` its stable code, `upn` the user it concerns.
+    """
 
     status: int
     error: str
@@ -18,6 +21,7 @@ class EntraError(Exception):
     reason: str
     suberror: str | None = None
     rule: str = ""
+    upn: str = ""
 
     def body(self, now: datetime, trace_id: str, correlation_id: str) -> dict[str, Any]:
         """Return the JSON body Entra ID sends."""
@@ -101,7 +105,44 @@ def no_principal(client_id: str, tenant: str) -> EntraError:
 def disabled_user(upn: str) -> EntraError:
     """Refuse a user whose account is disabled."""
     text = "The user account is disabled."
-    return EntraError(400, "invalid_grant", 50057, text, f"accountEnabled of {quoted(upn)} is false")
+    reason = f"accountEnabled of {quoted(upn)} is false"
+    return EntraError(400, "invalid_grant", 50057, text, reason, rule="UserBlocked", upn=upn)
+
+
+def expired_password(upn: str) -> EntraError:
+    """Refuse a password that was right once."""
+    reason, suberror = f"the password of {quoted(upn)} has expired", "user_password_expired"
+    text = "The password is expired."
+    return EntraError(400, "invalid_grant", 50055, text, reason, suberror, rule="PasswordExpired", upn=upn)
+
+
+SECOND_FACTOR_REQUIRED: Final = 50076
+_BLOCKED_BY_POLICY: Final = 53003
+
+
+def second_factor_required(upn: str, resource: str) -> EntraError:
+    """Refuse a user who must show a second factor, which a password alone cannot."""
+    text = (
+        "Due to a configuration change made by your administrator, or because you moved to a new location, you must use"
+        f" multi-factor authentication to access '{shown(resource)}'."
+    )
+    reason = f"{quoted(upn)} must show a second factor, got a sign-in without one"
+    number = SECOND_FACTOR_REQUIRED
+    return EntraError(400, "invalid_grant", number, text, reason, "basic_action", rule="SecondFactorRequired", upn=upn)
+
+
+def blocked_by_policy(upn: str) -> EntraError:
+    """Refuse a user to whom a Conditional Access policy gives no token."""
+    text = "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance."
+    reason = f"a Conditional Access policy blocks {quoted(upn)}"
+    number = _BLOCKED_BY_POLICY
+    return EntraError(400, "invalid_grant", number, text, reason, "message_only", rule="BlockedByPolicy", upn=upn)
+
+
+def as_interaction_required(error: EntraError) -> EntraError:
+    """Return a refusal as version 1 and the on-behalf-of grant name it, where a person has to do something."""
+    wanted = error.number in (SECOND_FACTOR_REQUIRED, _BLOCKED_BY_POLICY)
+    return replace(error, error="interaction_required") if wanted else error
 
 
 def missing_secret() -> EntraError:

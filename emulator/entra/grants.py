@@ -17,12 +17,13 @@ from pfxlab.emulator.entra import errors
 from pfxlab.emulator.entra.assertions import ASSERTION_TYPE, verify
 from pfxlab.emulator.entra.keys import issuer, signing_key_of
 from pfxlab.emulator.entra.principals.applications import application, granted_scopes, resource_of
+from pfxlab.emulator.entra.principals.users import check_sign_in
 from pfxlab.emulator.entra.tenants import ANY_TENANT
 from pfxlab.emulator.entra.token_checks import TAKES_CHALLENGES, digest_of, token_checks_of
 from pfxlab.emulator.hosts.microsoft import GRAPH_HOSTS, microsoft_host
 from pfxlab.emulator.store.database import Row, to_text
 from pfxlab.emulator.store.directory import App
-from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN, SPENT_CODE
+from pfxlab.emulator.store.tickets import AUTHORIZATION_CODE, DEVICE_CODE, REFRESH_TOKEN, SPENT_CODE, Ticket
 from pfxlab.emulator.wire.ids import service_principal_id
 
 GRAPH_APP_ID: Final = "00000003-0000-0000-c000-000000000000"
@@ -163,11 +164,6 @@ def _password(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     return delegated(cloud, request, app, user)
 
 
-def is_enabled(user: Row) -> bool:
-    """Return whether a user's account may sign in."""
-    return bool(json.loads(user["properties"]).get("accountEnabled", True))
-
-
 def delegated(
     cloud: Cloud,
     request: TokenRequest,
@@ -176,14 +172,16 @@ def delegated(
     scope: str | None = None,
     nonce: str | None = None,
     code_hash: str | None = None,
+    *,
+    second_factor: bool = False,
 ) -> dict[str, Any]:
     """Return the answer for a signed-in user: access token, id token, refresh token, client_info.
 
     `scope` is what a code or refresh token was issued for, when the request names none itself; `code_hash` the code
-    that all began with.
+    that all began with, `second_factor` whether the user has shown one.
     """
-    if not is_enabled(user):
-        raise errors.disabled_user(user["user_principal_name"])
+    with_password = request.form.get("grant_type") == "password"
+    check_sign_in(user, GRAPH_APP_ID, password=with_password, second_factor=second_factor)
     scope = request.form.get("scope") or scope or request.need("scope")
     audience, asked = _asked(cloud, scope, request)
     granted = granted_scopes(cloud, app, audience, asked)
@@ -199,6 +197,7 @@ def delegated(
         "unique_name": user["user_principal_name"],
         "name": user["display_name"],
         "wids": json.loads(user["directory_roles"]),
+        "amr": ["pwd", "mfa"] if second_factor else ["pwd"],
     }
     body = _answer(cloud, request, _access_token(cloud, request, app, claims))
     body["scope"] = " ".join(granted)
@@ -209,7 +208,8 @@ def delegated(
     if "offline_access" in scope.split():
         body["refresh_token"] = cloud.tickets.issue(
             REFRESH_TOKEN, cloud.wall.now(), _REFRESH_SECONDS, tenant_id=request.tenant["id"], app_id=app.id,
-            user_id=user["id"], scope=scope, facts={} if code_hash is None else {"code": code_hash},
+            user_id=user["id"], scope=scope,
+            facts={"second_factor": second_factor} | ({} if code_hash is None else {"code": code_hash}),
         )  # fmt: skip
     info = json.dumps({"uid": user["id"], "utid": request.tenant["id"]}).encode()
     body["client_info"] = base64.urlsafe_b64encode(info).rstrip(b"=").decode("ascii")
@@ -300,7 +300,8 @@ def _device_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     if ticket.user_id is None:
         raise errors.authorization_pending()
     cloud.tickets.spend(ticket)
-    return delegated(cloud, request, app, _user(cloud, ticket.tenant_id, ticket.user_id), ticket.scope)
+    user, shown = _user(cloud, ticket.tenant_id, ticket.user_id), _second_factor(ticket)
+    return delegated(cloud, request, app, user, ticket.scope, second_factor=shown)
 
 
 def _authorization_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
@@ -317,7 +318,13 @@ def _authorization_code(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     if facts["code_challenge"] is not None and _challenge(request.need("code_verifier")) != facts["code_challenge"]:
         raise errors.bad_verifier()
     user = _user(cloud, ticket.tenant_id, ticket.user_id)
-    return delegated(cloud, request, app, user, ticket.scope, facts["nonce"], ticket.hash)
+    shown = _second_factor(ticket)
+    return delegated(cloud, request, app, user, ticket.scope, facts["nonce"], ticket.hash, second_factor=shown)
+
+
+def _second_factor(ticket: Ticket) -> bool:
+    """Return whether the user who stands behind a ticket has shown a second factor."""
+    return bool((ticket.facts or {}).get("second_factor"))
 
 
 def _end_replayed(cloud: Cloud, code: str) -> None:
@@ -339,7 +346,7 @@ def _refresh_token(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     if ticket is None or ticket.app_id != app.id or ticket.expires <= cloud.wall.now():
         raise errors.bad_code("no such refresh token for this application, or it is too old")
     user, code = _user(cloud, ticket.tenant_id, ticket.user_id), (ticket.facts or {}).get("code")
-    return delegated(cloud, request, app, user, ticket.scope, code_hash=code)
+    return delegated(cloud, request, app, user, ticket.scope, code_hash=code, second_factor=_second_factor(ticket))
 
 
 def _on_behalf_of(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
@@ -354,7 +361,11 @@ def _on_behalf_of(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
         raise errors.bad_user_assertion("expected a user's access token, got an id token or an application's token")
     if claims["exp"] <= cloud.wall.now().timestamp():
         raise errors.bad_user_assertion("the assertion has expired")
-    return delegated(cloud, request, app, _user(cloud, claims["tid"], claims.get("oid")))
+    user, shown = _user(cloud, claims["tid"], claims.get("oid")), "mfa" in claims.get("amr", ())
+    try:
+        return delegated(cloud, request, app, user, second_factor=shown)
+    except errors.EntraError as error:
+        raise errors.as_interaction_required(error) from None
 
 
 _GRANTS: Final[dict[str, Callable[[Cloud, TokenRequest], dict[str, Any]]]] = {

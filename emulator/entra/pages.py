@@ -62,6 +62,34 @@ def sign_in(
     return _page(title, form)
 
 
+def approve(action: str, hidden: Mapping[str, str]) -> str:
+    """Return the page that asks for a second factor; its button stands for the person's telephone."""
+    form = (
+        "<p>Open your Authenticator app, and approve the request to sign in.</p>"
+        f'<form method="post" action="{escape(action)}">{_inputs(hidden)}<button type="submit">Approve</button></form>'
+    )
+    return _page("Approve sign in request", form)
+
+
+def new_password(action: str, hidden: Mapping[str, str], problem: str | None = None) -> str:
+    """Return the page that asks for a new password in place of one that has expired."""
+    bad = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
+    fields = (("Current password", "password", "current"), ("New password", "new_password", "new"),
+              ("Confirm password", "confirm_password", "new"))  # fmt: skip
+    inputs = "".join(
+        f'<label>{label} <input name="{name}" type="password" autocomplete="{kind}-password" required></label>'
+        for label, name, kind in fields
+    )
+    text = (
+        "You need to update your password because this is the first time you are signing in, or because your password"
+        " has expired."
+    )
+    form = f'{_inputs(hidden)}{inputs}<button type="submit">Sign in</button>'
+    return _page(
+        "Update your password", f'{bad}<p>{text}</p><form method="post" action="{escape(action)}">{form}</form>'
+    )
+
+
 def done(title: str, text: str) -> str:
     """Return a page that says that something was done, or not."""
     return _page(title, f"<p>{escape(text)}</p>")

@@ -78,7 +78,7 @@ def _token(request: web.Request, fields: Mapping[str, str], version: str) -> web
         tenant = tenant_of(cloud, segment, fields.get("username", ""), fields.get("client_id", ""))
         body = grants.token(cloud, grants.TokenRequest(tenant, fields, origin_of(request), segment, version))
     except errors.EntraError as error:
-        return refusal(cloud, request, v1.refusal(error) if first else error)
+        return refusal(cloud, request, errors.as_interaction_required(error) if first else error)
     if first:
         body = v1.token_answer(body, fields.get("resource", grants.GRAPH_RESOURCE), cloud.wall.now().timestamp())
     cloud.journal.record("entra", "token issued", client=fields.get("client_id"), grant=fields.get("grant_type"))

@@ -38,9 +38,17 @@ def tenant_of(cloud: Cloud, name: str, upn: str = "", client_id: str = "") -> Ro
 
 def refusal(cloud: Cloud, request: web.Request, error: errors.EntraError) -> web.Response:
     """Return a refusal as Entra ID sends it; its true reason goes to the journal."""
-    known = {"rule": error.rule, "tip": tip(error.rule)} if error.rule else {}
-    cloud.journal.record("entra", "sign-in refused", outcome="refused", reason=error.reason, code=error.number, **known)
+    note_refusal(cloud, error)
     return error_answer(request, error)
+
+
+def note_refusal(cloud: Cloud, error: errors.EntraError) -> None:
+    """Write the true reason of a refusal to the journal."""
+    known = {"rule": error.rule, "tip": tip(error.rule)} if error.rule else {}
+    named = {"upn": error.upn} if error.upn else {}
+    cloud.journal.record(
+        "entra", "sign-in refused", outcome="refused", reason=error.reason, code=error.number, **known, **named
+    )
 
 
 def error_answer(request: web.Request, error: errors.EntraError) -> web.Response:

@@ -4,7 +4,6 @@ Older scripts, ADAL and tools that look up a tenant still use them. Source: sour
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from pfxlab.emulator.entra import errors
@@ -12,9 +11,6 @@ from pfxlab.emulator.entra import errors
 _SIGN_IN: Final = "openid profile offline_access"
 _WITH_TICKET: Final = frozenset({"authorization_code", "refresh_token", "device_code"})
 """Grants whose code or token says what it is for."""
-
-_INTERACTION: Final = frozenset({50076, 53003})
-"""AADSTS numbers that version 1 reports as interaction_required."""
 
 _NUMBERS: Final = ("expires_in", "ext_expires_in")
 
@@ -48,8 +44,3 @@ def device_answer(body: Mapping[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in body.items() if name != "verification_uri"}
     texts = {name: str(body[name]) for name in ("expires_in", "interval")}
     return {**rest, **texts, "verification_url": body["verification_uri"]}
-
-
-def refusal(error: errors.EntraError) -> errors.EntraError:
-    """Return a refusal as version 1 names it."""
-    return replace(error, error="interaction_required") if error.number in _INTERACTION else error

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.entra.principals.users import is_licensed
 from pfxlab.emulator.intune import portal_errors
 from pfxlab.emulator.intune.profiles import target_profile
 from pfxlab.emulator.intune.targeting import Certificate, Subject, is_targeted, select
@@ -70,7 +71,7 @@ def wants_of(cloud: Cloud, device: Device) -> Wants:
 def _add_wants(cloud: Cloud, device: Device, user_id: str, wants: Wants) -> None:
     subject = Subject(device.platform, cloud.directory.groups_of(user_id, device.id))
     records = {record.id: record for record in cloud.certificates.of_user(user_id)}
-    if not records:
+    if not records or not _is_served(cloud, device.tenant_id, user_id):
         return
     certificates = [Certificate(r.id, r.intended_purpose, r.start_date) for r in records.values()]
     for stored, assignments in cloud.profiles.targeted(device.tenant_id):
@@ -82,6 +83,12 @@ def _add_wants(cloud: Cloud, device: Device, user_id: str, wants: Wants) -> None
             wants[profile.id, certificate.id] = (user_id, records[certificate.id].thumbprint, certificate.purpose)
         same_purpose = {c.id for c in certificates if c.purpose == profile.purpose}
         wants.outdated |= {(profile.id, key) for key in same_purpose - {c.id for c in chosen}}
+
+
+def _is_served(cloud: Cloud, tenant_id: str, user_id: str) -> bool:
+    """Return whether Intune delivers anything to a user: one without a licence gets nothing."""
+    user = cloud.directory.user(tenant_id, user_id)
+    return user is None or is_licensed(user)
 
 
 def reconcile(cloud: Cloud, device: Device) -> list[Delivery]:

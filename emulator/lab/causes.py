@@ -7,6 +7,11 @@ from typing import Final
 
 REMEDIES: Final = {
     "UserUnknown": "Add the user, or import for an existing user. Case does not matter in names.",
+    "UserUnlicensed": "Give the user a licence for Intune: `pfxlab world user`, licence true.",
+    "UserBlocked": "Allow the sign-in of the user who imports, then import again.",
+    "PasswordExpired": "Sign the user who imports in on the sign-in page, and give a new password there.",
+    "SecondFactorRequired": "Let the import tool sign in by device code, in a browser or as an application.",
+    "BlockedByPolicy": "Exempt the user who imports from the policy, or sign in as an application.",
     "ImportRefused": "Fix what the journal's reason names, then import again.",
     "NothingImported": "Import a certificate for this user.",
     "RecordDeleted": "Import the certificate again.",

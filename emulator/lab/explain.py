@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.entra.principals.users import is_licensed
 from pfxlab.emulator.intune.profiles import target_profile
 from pfxlab.emulator.intune.targeting import Profile
 from pfxlab.emulator.lab.causes import REMEDIES
@@ -22,7 +23,9 @@ from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE
 
 _SHOWN: Final = 200
 _SEARCHED: Final = 1000
-"""Refused imports that are searched, newest first."""
+"""Refused imports and sign-ins that are searched, newest first."""
+
+_SIGN_IN_CODES: Final = frozenset({"UserBlocked", "PasswordExpired", "SecondFactorRequired", "BlockedByPolicy"})
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,17 @@ def _refused_import(cloud: Cloud, text: str) -> str | None:
     return None
 
 
+def _refused_sign_in(cloud: Cloud) -> tuple[str, str] | None:
+    """Return (code, evidence) of the last sign-in of a user, if it was refused for the user's state; None otherwise."""
+    for entry in cloud.journal.entries(party="entra", limit=_SEARCHED, newest=True):
+        rule = str(entry.fields.get("rule", ""))
+        if entry.event == "sign-in refused" and rule in _SIGN_IN_CODES:
+            return rule, f"the sign-in at {entry.time} was refused: {entry.reason}"
+        if entry.event == "token issued" and entry.fields.get("grant") != "client_credentials":
+            return None
+    return None
+
+
 def _records(cloud: Cloud, tenant_id: str, user: Any, thumbprint: str | None) -> list[Outline]:
     records = cloud.certificates.of_user(user["id"])
     wanted = [one for one in records if thumbprint is None or one.thumbprint.lower() == thumbprint.lower()]
@@ -130,6 +144,9 @@ def _records(cloud: Cloud, tenant_id: str, user: Any, thumbprint: str | None) ->
     refused = _refused_import(cloud, thumbprint or user["user_principal_name"])
     if refused:
         raise _Broken("import", "ImportRefused", refused)
+    sign_in = _refused_sign_in(cloud)
+    if sign_in is not None:
+        raise _Broken("sign-in", *sign_in)
     which = "" if thumbprint is None else f", none with thumbprint {thumbprint}"
     raise _Broken(
         "import", "NothingImported", f"{user['user_principal_name']} has {counted(len(records), 'record')}{which}"
@@ -155,6 +172,9 @@ def _devices(cloud: Cloud, user: Any, wanted: str | None) -> list[Device]:
 
 def _targeted(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Link:
     """The profile: one for the platform, with the record's purpose, assigned to the user or device."""
+    user = cloud.directory.user(device.tenant_id, user_id)
+    if user is not None and not is_licensed(user):
+        raise _Broken("user", "UserUnlicensed", f"{user['user_principal_name']} has no licence for Intune")
     leaving = cloud.devices.leaving(device.id)
     if leaving is not None:
         raise _Broken("device", "DeviceLeaves", f"{leaving} is pending until the next check-in")

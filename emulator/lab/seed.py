@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
+from pfxlab.emulator.entra.principals.users import set_state
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.store.database import to_text
 
@@ -100,7 +101,10 @@ def _seed_tenant(cloud: Cloud, tenant: dict[str, Any]) -> None:
     ids = {}
     for user in tenant.get("users", ()):
         roles = tuple(_ROLES[name] for name in user.get("roles", ()))
-        ids[user["upn"].lower()] = add_user(cloud, tenant_id, user["upn"], user["password"], roles)
+        user_id = ids[user["upn"].lower()] = add_user(cloud, tenant_id, user["upn"], user["password"], roles)
+        row = directory.user(tenant_id, user_id)
+        if row is not None and {"sign_in", "licence"} & set(user):
+            set_state(cloud, row, user.get("sign_in"), licence=user.get("licence"))
     for group in tenant.get("groups", ()):
         group_id = stable_id(cloud, f"group/{domain}/{group['name']}")
         directory.add_group(group_id, tenant_id, group["name"], to_text(cloud.clock.now()))

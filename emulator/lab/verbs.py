@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pfxlab.emulator.config import Switches, switches_with
+from pfxlab.emulator.entra.principals.users import SIGN_IN_STATES
 from pfxlab.emulator.faults import kinds
 from pfxlab.emulator.faults.plan import read_fault
 from pfxlab.emulator.lab import expectations
@@ -109,7 +110,11 @@ VERBS: Final = (
          either(NAME, closed({"name": NAME, "action": {"enum": ["start", "stop"]}, "batch": _COUNT,
                               "own_keys": _FLAG}, [])),
          first="name"),
-    Verb("user", "Add mail users to the directory.", either(UPN, {"type": "array", "items": UPN})),
+    Verb("user", "Add one or more mail users to the directory, or change one: `sign_in` says what sign-in makes of the"
+         " user, `licence` whether Intune serves it.",
+         either(UPN, {"type": "array", "items": UPN},
+                closed({"upn": UPN, "sign_in": {"enum": list(SIGN_IN_STATES)}, "licence": _FLAG}, ["upn"])),
+         first="upn"),
     Verb("group", "Create a group, or set its members.", closed({"name": NAME, "members": LIST_OF_NAMES}),
          first="name"),
     Verb("device", "Enrol a device of a user.",

@@ -13,6 +13,7 @@ AUTHORIZATION_CODE = "code"
 DEVICE_CODE = "device"
 SPENT_CODE = "spent code"
 REFRESH_TOKEN = "refresh"  # noqa: S105 - the name of a kind
+SECOND_FACTOR = "second factor"
 
 
 _TOLD_EXPIRED: Final = timedelta(days=1)
@@ -77,9 +78,12 @@ class Tickets:
                 return Ticket(**{**row, "expires": from_text(row["expires"]), "facts": json.loads(row["facts"])})
         return None
 
-    def approve(self, ticket: Ticket, user_id: str) -> None:
-        """Let a user stand behind a ticket."""
-        self._store.run("update tickets set user_id = ? where hash = ?", (user_id, ticket.hash))
+    def approve(self, ticket: Ticket, user_id: str, *, second_factor: bool = False) -> None:
+        """Let a user stand behind a ticket, who has shown a second factor or not."""
+        self._store.run(
+            "update tickets set user_id = ?, facts = json_set(facts, '$.second_factor', ?) where hash = ?",
+            (user_id, int(second_factor), ticket.hash),
+        )
 
     def revoke(self, user_id: str) -> None:
         """Make everything worthless that was given for a user."""

@@ -38,10 +38,12 @@ from pfxlab.device_sim.keys import NewKey, generate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.config import Config, switches_with
+from pfxlab.emulator.entra.principals.users import state_of
 from pfxlab.emulator.lab.seed import add_user, restore, seed, seed_tenants
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.server import Emulator
 from pfxlab.emulator.store.delivery_states import State
+from pfxlab.emulator.store.tickets import DEVICE_CODE
 from pfxlab.emulator.wire.clock import Clock
 from pfxlab.emulator.wire.files.damaged import COPY_OR_NEW_LAB, Damaged
 from pfxlab.emulator.wire.ids import check_upn
@@ -280,8 +282,16 @@ class Lab:
         }
 
     async def user_token(self, upn: str, password: str) -> str:
-        """Return a signed-in user's token."""
+        """Return a signed-in user's token. One who must show a second factor shows it, as on a device."""
+        cloud, made = self.cloud, self.operator.credentials
         form = {"grant_type": "password", "username": upn, "password": password}
+        user = cloud.directory.user(made.tenant_id, upn)
+        if user is not None and state_of(user) == "mfa" and cloud.secrets.matches(password, user["password_hash"]):
+            code = cloud.tickets.issue(
+                DEVICE_CODE, cloud.wall.now(), 60, tenant_id=made.tenant_id, app_id=made.public_client_id, scope="",
+                user_id=user["id"], facts={"user_code": "", "second_factor": True},
+            )  # fmt: skip
+            form = {"grant_type": "device_code", "device_code": code}
         async with self.graph() as client:
             return await client.sign_in({**form, "client_id": self.operator.credentials.public_client_id})
 

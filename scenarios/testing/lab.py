@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pfxlab.emulator.config import switches_with
+from pfxlab.emulator.entra.principals.users import SignInState
 from pfxlab.emulator.faults.plan import Planned
 from pfxlab.emulator.lab import verbs
 from pfxlab.emulator.lab.explain import Explanation, explain
@@ -130,9 +131,9 @@ class TestLab:
     # What is in the lab
 
     @verb("user")
-    def add_user(self, upn: str) -> str:
+    def add_user(self, upn: str, sign_in: SignInState | None = None, *, licence: bool | None = None) -> str:
         """Return the name."""
-        self.call(lambda: self.world.directory.user(upn))
+        self.call(lambda: self.world.directory.user(upn, sign_in, licence=licence))
         return upn
 
     @verb("group")

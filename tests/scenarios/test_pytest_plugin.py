@@ -83,13 +83,14 @@ def test_marks_and_parameters(tmp_path: Path) -> None:
     """The mark prepares a lab; users and devices are parametrised; strict runs fail tests with idle faults."""
     text = """
         import pytest
-        @pytest.mark.pfxlab(users=["a@pfxlab.example"], devices={"pc": "windows"}, switches={"page_size": 1},
+        @pytest.mark.pfxlab(users=["a@pfxlab.example", {"upn": "b@pfxlab.example", "sign_in": "blocked"}], devices={"pc": "windows"}, switches={"page_size": 1},
                             start="2026-03-02T08:00:00Z", connector=False)
         def test_marked(pfxlab, pfxlab_graph):
             assert pfxlab.now.isoformat() == "2026-03-02T08:00:00+00:00"
             assert pfxlab.device("pc").holds() == []
             assert pfxlab.world.lab.connectors() == []
             assert [u["userPrincipalName"] for u in pfxlab_graph.get("/v1.0/users?$filter=startswith(userPrincipalName,'a@')")["value"]] == ["a@pfxlab.example"]
+            assert pfxlab_graph.get("/beta/users/b@pfxlab.example?$select=accountEnabled")["accountEnabled"] is False
         @pytest.mark.parametrize("pfxlab_user", ["o'neil@pfxlab.example"], indirect=True)
         @pytest.mark.parametrize("pfxlab_device", ["macos", "windows"], indirect=True)
         def test_parametrised(pfxlab, pfxlab_user, pfxlab_device):

@@ -113,6 +113,7 @@ def test_command_line_carries_out_every_kind_of_argument(session: TestLab) -> No
             "no-faults",
             "check-in phone",
             "cloud usGovernment",
+            "user cy@pfxlab.example sign_in=mfa licence=false",
         )
     ]
     assert told[0] == "ann@pfxlab.example, ben@pfxlab.example in the directory\n"
@@ -121,6 +122,7 @@ def test_command_line_carries_out_every_kind_of_argument(session: TestLab) -> No
     assert told[10].startswith("fault-1 planned. Next: ")
     assert told[12].startswith("check-in: phone ")
     assert "usGovernment" in told[13]
+    assert told[14] == "cy@pfxlab.example in the directory, sign_in mfa, licence false\n"
     assert session.device("phone").holds() == ["mail"]
 
 
@@ -135,7 +137,7 @@ def test_command_line_carries_out_every_kind_of_argument(session: TestLab) -> No
         ("lock", "DEVICE a name of letters, digits, spaces or _.()+-"),
         ("cloud", "VALUE lab, global, usGovernment, china"),
         ("expect", "managed= true or false"),
-        ("user", "VALUE a user principal name, one or more"),
+        ("user", "sign_in= allowed, mfa, blocked, password_expired, policy"),
     ],
 )
 def test_help_says_what_each_argument_may_be(verb: str, line: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from pfxlab.emulator.entra.principals.users import is_licensed
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection
@@ -140,6 +141,8 @@ def _resolve_user(request: GraphRequest, upn: str) -> Row:
     user = request.cloud.directory.user(request.caller.tenant_id, upn)
     if user is None or user["user_principal_name"].lower() != upn.lower():
         raise _refuse("UserUnknown", f"userPrincipalName: no user of this tenant is named {quoted(upn)}")
+    if request.cloud.config.switches.unlicensed_user == "reject400" and not is_licensed(user):
+        raise _refuse("UserUnlicensed", f"userPrincipalName: {quoted(upn)} has no licence for Intune")
     return user
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pfxlab.emulator.entra.principals.users import SignInState, set_state
+from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.lab.seed import stable_id
 from pfxlab.emulator.store.database import to_text
 from pfxlab.scenarios.lab.lab import Lab
@@ -15,8 +17,10 @@ class TenantDirectory:
         self._lab = lab
         self.groups: dict[str, str] = {"Mail users": lab.operator.credentials.group_id}
 
-    def user(self, upn: str) -> str:
-        """Make sure a user exists who can sign in and is one of the mail users; return the id.
+    def user(self, upn: str, sign_in: SignInState | None = None, *, licence: bool | None = None) -> str:
+        """Make sure a user exists and is one of the mail users; return the id.
+
+        `sign_in`: what sign-in makes of the user; `licence`: whether Intune serves it. None: as before, at first both.
 
         Raises:
             Unknown: the directory does not have the user afterwards.
@@ -26,6 +30,10 @@ class TenantDirectory:
         found = self._lab.cloud.directory.user(self._lab.operator.credentials.tenant_id, upn)
         if found is None:
             raise Unknown(f"expected the user {upn!r} to be there, got none")
+        if sign_in is not None or licence is not None:
+            set_state(self._lab.cloud, found, sign_in, licence=licence)
+        if licence is not None:
+            profiles_changed(self._lab.cloud, found["tenant_id"])
         return str(found["id"])
 
     def users(self, count: int, prefix: str = "bulk") -> list[str]:

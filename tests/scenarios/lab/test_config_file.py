@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pfxlab.emulator.config import Config, Switches
+from pfxlab.emulator.entra.principals.users import is_licensed, state_of
 from pfxlab.scenarios.cli import main
 from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
 from tests.conftest import new_lab
@@ -40,6 +41,18 @@ async def test_own_tenant_gets_further_users(tmp_path: Path) -> None:
         graph = await admin(lab)
         assert (await graph("POST", PFX, record(lab, userPrincipalName="second@pfxlab.example"))).status == 201
         assert await lab.user_token("second@pfxlab.example", "only for tests as well")
+
+
+async def test_users_are_in_the_state_of_the_file(tmp_path: Path) -> None:
+    """A user of the file must show a second factor and has no licence, where it says so; others sign in as ever."""
+    async with new_lab(tmp_path / "lab", read_config(written(tmp_path, EXAMPLE))) as lab:
+        tenant, fabrikam = lab.operator.credentials.tenant_id, lab.cloud.directory.tenant("fabrikam.example")
+        assert fabrikam is not None
+        second = lab.cloud.directory.user(tenant, "second@pfxlab.example")
+        mail = lab.cloud.directory.user(fabrikam["id"], "mail@fabrikam.example")
+        assert second is not None
+        assert mail is not None
+        assert [(state_of(one), is_licensed(one)) for one in (second, mail)] == [("mfa", False), ("allowed", True)]
 
 
 async def test_changes_over_graph_outlive_a_restart(tmp_path: Path) -> None:
@@ -84,6 +97,7 @@ def test_unquoted_numbers_are_the_texts_they_look_like(tmp_path: Path) -> None:
         ("tenants: [{domain: x}]", "tenants/0/domain: expected pattern"),
         ("tenants: [{domain: a.example, users: [{upn: x, password: y}]}]", "expected a user principal name"),
         ("switches: {1: 2}", "got 1"),
+        ("tenants: [{domain: a.example, users: [{upn: b@a.example, password: y, sign_in: never}]}]", 'sign_in: expected enum ["allowed", "mfa", "blocked"'),
         ("tenants: [{domain: pfxlab.example, users: [{upn: Admin@pfxlab.example, password: y}]}]", "beside those the lab makes"),
         ("tenants: [{domain: pfxlab.example, id: 11111111-2222-4333-8444-555555555555}]", "expected no id"),
         ("switches: {connector_retry_seconds: .nan}", "connector_retry_seconds: expected a finite number, got nan"),
