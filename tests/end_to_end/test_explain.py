@@ -287,9 +287,9 @@ async def test_device_without_a_result_is_explained(
     answered = device._answer
     seen: list[Any] = []
 
-    def once(sent: Any, received: Any) -> Any:
+    async def once(sent: Any, received: Any) -> Any:
         seen.append(received)
-        return None if len(seen) == 2 else answered(sent, received)
+        return None if len(seen) == 2 else await answered(sent, received)
 
     monkeypatch.setattr(device, "_answer", once)
     await device.check_in()
