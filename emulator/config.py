@@ -21,6 +21,7 @@ class Switches:
     mask_reads: Literal["on", "off"] = "on"
     filter_quirks: Literal["off", "on"] = "off"
     etags: Literal["ignore", "honour"] = "ignore"
+    unmodelled_lists: Literal["empty", "refuse"] = "empty"
     page_size: int = 1000
     throttling: Literal["off", "documented"] = "off"
     retry_after: Literal["integer", "fractional", "ms", "absent"] = "integer"

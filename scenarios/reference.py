@@ -75,6 +75,9 @@ def routes_page() -> str:
         "Generated from the router: `make docs`. One of the permissions is enough; delegated calls",
         "on Intune resources need the Intune Administrator role as well. `$batch` takes any of them.",
         "",
+        "Where Microsoft Graph has a route and this table has not, a list of Intune is empty",
+        "([unmodelled_lists](divergences.md)) and anything else is 501, with the header `x-pfxlab-reason`.",
+        "",
         "| method | path | versions | permissions |",
         "|---|---|---|---|",
     ]

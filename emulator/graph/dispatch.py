@@ -13,7 +13,7 @@ from pfxlab.emulator.boundary import defect_reason
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra.bearer import TokenRefused, caller_of
 from pfxlab.emulator.entra.caller import Caller
-from pfxlab.emulator.graph import batch, errors, injected, throttling
+from pfxlab.emulator.graph import batch, errors, injected, throttling, unmodelled
 from pfxlab.emulator.graph.directory import (
     applications,
     directory_roles,
@@ -162,7 +162,7 @@ def refusal(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dic
     headers = {**_COMMON_HEADERS, **ids, **error.headers, "Content-Type": "application/json"}
     if cloud.config.explain:
         shown = "".join(c if " " <= c <= "~" else "?" for c in f"{error.rule}: {error.reason}")
-        headers["x-pfxlab-reason"] = shown[:1000]
+        headers[errors.REASON] = shown[:1000]
     return Outgoing(error.status, headers, jsontext.encode(body))
 
 
@@ -241,6 +241,14 @@ def _throttle(cloud: Cloud, caller: Caller, route: Route, request: GraphRequest)
     raise errors.too_many(route.permissions.service, headers, reason)
 
 
+def _without_route(cloud: Cloud, incoming: Incoming, segments: list[str]) -> Answer:
+    """Answer a path that the lab has no route for, in this version."""
+    other = "beta" if incoming.version == "v1.0" else "v1.0"
+    empty_lists = cloud.config.switches.unmodelled_lists == "empty"
+    elsewhere = _ROUTER.has(other, segments)
+    return unmodelled.answer(incoming, segments, empty_lists=empty_lists, elsewhere=elsewhere)
+
+
 def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     public = _public(incoming)
     if public is not None:
@@ -249,7 +257,12 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     if batch.is_batch(incoming.path):
         return batch.respond(cloud, incoming, dispatch)
     segments = split_path(incoming.path)
-    route, keys = _ROUTER.find(incoming.method, incoming.version, segments)
+    try:
+        route, keys = _ROUTER.find(incoming.method, incoming.version, segments)
+    except errors.GraphError as refused:
+        if refused.rule != "SegmentUnknown":
+            raise
+        return _without_route(cloud, incoming, segments)
     check(route.permissions, caller)
     request = GraphRequest(
         cloud=cloud,

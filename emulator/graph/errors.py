@@ -15,6 +15,8 @@ from pfxlab.emulator.wire.text import quoted
 PFX_SERVICE: Final = "RACerts/StatelessImportPFXService/c3cbb42e-ffff-0609-0254-021917475559"
 CONFIGURATION_SERVICE: Final = "DeviceConfiguration_2311/StatelessDeviceConfigurationFEService"
 DEVICE_SERVICE: Final = "DeviceFE/StatelessDeviceFEService"
+REASON: Final = "x-pfxlab-reason"
+"""The header in which a lab that explains tells clients the true reason of a refusal."""
 _ZERO_GUID: Final = "00000000-0000-0000-0000-000000000000"
 _WWW_AUTHENTICATE: Final = (
     'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
@@ -214,8 +216,16 @@ def schema_mismatch(name: str, reason: str) -> GraphError:
 def unknown_segment(segment: str) -> GraphError:
     """400, not 404, for a path Graph's model does not have."""
     text = f"Resource not found for the segment '{segment}'."
-    reason = f"the lab serves no path with the segment {quoted(segment)} there"
+    reason = f"Microsoft Graph has no path with the segment {quoted(segment)} there, in this version"
     return GraphError(400, "BadRequest", text, reason, rule="SegmentUnknown")
+
+
+def not_emulated(route: str, where: str) -> GraphError:
+    """501, the lab's own: Graph has the route, and the lab has it not. The header says so in any lab."""
+    reason = f"Microsoft Graph has this route, the lab has it {where}: {quoted(route)}"
+    shown = "".join(c if " " <= c <= "~" else "?" for c in f"RouteNotEmulated: {reason}")
+    text = "The lab does not emulate this route of Microsoft Graph."
+    return GraphError(501, "NotImplemented", text, reason, headers={REASON: shown[:1000]}, rule="RouteNotEmulated")
 
 
 def invalid_version(segment: str) -> GraphError:

@@ -70,6 +70,14 @@ class Router:
                 node = node.literals.setdefault(segment.casefold(), _Node())
         node.routes[method] = route
 
+    def has(self, version: str, segments: Sequence[str]) -> bool:
+        """Return whether some method has a route at a path."""
+        try:
+            self.find("", version, segments)
+        except errors.GraphError as refused:
+            return refused.rule == "MethodUnknown"
+        return True
+
     def find(self, method: str, version: str, segments: Sequence[str]) -> tuple[Route, tuple[str, ...]]:
         """Return the route of a path and the keys in it.
 

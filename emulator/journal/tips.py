@@ -21,6 +21,7 @@ TIPS: Final = {
     "RoleMissing": "Sign in as a user with the Intune Administrator role, or use an application token.",
     "VersionMissing": "Start the path with /beta; imported certificates exist in beta only.",
     "SegmentUnknown": "Check the spelling of the path and its version; imported certificates exist in beta only.",
+    "RouteNotEmulated": "The path is right, but the lab lacks this route of Graph: leave the call out here.",
     "MethodUnknown": "Imported certificates support GET, POST, PATCH and DELETE.",
     "BodyUnreadable": "Send one JSON object as UTF-8 with Content-Type: application/json.",
     "BodyTooLarge": "Check what is sent: a record with its PFX takes a few kilobytes.",
