@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.connections.body_timeout import SlowBody
 from pfxlab.emulator.edge import CLOUD
+from pfxlab.emulator.hosts.microsoft import Service, microsoft_host
 from pfxlab.emulator.journal.tips import tip
 from pfxlab.emulator.store.database import is_full
 from pfxlab.emulator.wire.connector import LARGEST_BODY
@@ -48,6 +49,12 @@ class Component:
     hosts: Container[str] | None = None
     """The names by which it is asked, None: any. A page of another name may not use a browser's cookies and forms."""
 
+    service: Service | None = None
+    """The service of Microsoft's that it stands for. At that service's host names nothing else is served."""
+
+    elsewhere: Callable[[web.Request, Problem], web.Response] | None = None
+    """What the service answers at an address that it does not have, such as one of another service."""
+
 
 OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names of this machine."""
@@ -55,8 +62,13 @@ OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 COMPONENTS: "web.AppKey[dict[web.AbstractResource, Component]]" = web.AppKey("components")
 """Which component each route belongs to."""
 
+SERVICES: "web.AppKey[dict[Service, Component]]" = web.AppKey("services")
+"""Which component stands for each of Microsoft's services."""
+
 FALLBACK: "web.AppKey[Component]" = web.AppKey("fallback")
 """The component that answers at any other address."""
+
+_SERVES: Final = {Service.LOGIN: "sign-in", Service.GRAPH: "Graph"}
 
 TOO_LARGE: Final = Problem(413, "BodyTooLarge", f"expected a body of at most {LARGEST_BODY} bytes, got more")
 _BAD_ENCODING: Final = Problem(
@@ -99,6 +111,8 @@ def register(app: web.Application, component: Component, add_routes: Callable[[w
     known = set(app.router.resources())
     add_routes(app)
     app[COMPONENTS] |= {resource: component for resource in app.router.resources() if resource not in known}
+    if component.service is not None:
+        app[SERVICES][component.service] = component
 
 
 def _name_of(host: str) -> str:
@@ -115,13 +129,9 @@ def _is_host(text: str) -> bool:
 async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer what no handler has answered in the form of the component that was asked."""
     try:
-        # RFC 9112, section 3.2: an invalid Host gets a 400. Below this line it becomes part of addresses.
-        if not _is_host(request.host):
-            return _refused(request, _BAD_HOST)
-        hosts = _component(request).hosts
-        if hosts is not None and _name_of(request.host) not in hosts:
-            # DNS rebinding: a page of another site that has its own name lead to this machine.
-            return _refused(request, _WRONG_HOST)
+        refusal = _of_host(request)
+        if refusal is not None:
+            return refusal
         answer = await handler(request)
         if _is_gone(request):
             _note(request, _GONE, "ok", "the client went away; the request was carried out all the same")
@@ -131,9 +141,9 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
     except RequestPayloadError as error:
         # The rest of the body cannot be read: without an end to it the server would try, and log the failure.
         request.content.feed_eof()
-        refusal = _refused(request, _SLOW_BODY if isinstance(error, SlowBody) else _BAD_ENCODING)
-        refusal.force_close()
-        return refusal
+        unread = _refused(request, _SLOW_BODY if isinstance(error, SlowBody) else _BAD_ENCODING)
+        unread.force_close()
+        return unread
     except ConnectionError:
         _note(request, _GONE, "refused", "the client went away before the request or its answer was complete")
         raise
@@ -143,6 +153,30 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         if is_full(error):
             return _refused(request, _FULL)
         return _unforeseen(request, error)
+
+
+def _of_host(request: web.Request) -> web.Response | None:
+    """Return the refusal of a request whose Host cannot be, or is none of those that have its address."""
+    # RFC 9112, section 3.2: an invalid Host gets a 400. Below this line it becomes part of addresses.
+    if not _is_host(request.host):
+        return _refused(request, _BAD_HOST)
+    elsewhere, hosts = _elsewhere(request), _component(request).hosts
+    if elsewhere is None and hosts is not None and _name_of(request.host) not in hosts:
+        # DNS rebinding: a page of another site that has its own name lead to this machine.
+        return _refused(request, _WRONG_HOST)
+    return elsewhere
+
+
+def _elsewhere(request: web.Request) -> web.Response | None:
+    """Return what one of Microsoft's hosts answers at an address of another service, None where it is its own."""
+    host = microsoft_host(_name_of(request.host))
+    if host is None or _component(request).service is host.service:
+        return None
+    serving = request.app[SERVICES][host.service]
+    text = f"{host.name} serves {_SERVES[host.service]} only, and does not have this address"
+    problem = Problem(404, "WrongHost", text)
+    _write(request.app[CLOUD], serving.party, problem, "refused", text, _facts(request, problem))
+    return (serving.elsewhere or serving.answer)(request, problem)
 
 
 def _is_gone(request: web.Request) -> bool:
@@ -203,9 +237,12 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
 
 def _note(request: web.Request, problem: Problem, outcome: str, reason: str) -> None:
     """Write the problem to the journal, or to the log if the journal cannot be written."""
+    _write(request.app[CLOUD], _component(request).party, problem, outcome, reason, _facts(request, problem))
+
+
+def _facts(request: web.Request, problem: Problem) -> dict[str, str]:
     client = whole_text(request.headers.get("User-Agent", ""))[:100]
-    facts = {"method": request.method, "path": request.path[:500], "client": client, "told": str(problem.status)}
-    _write(request.app[CLOUD], _component(request).party, problem, outcome, reason, facts)
+    return {"method": request.method, "path": request.path[:500], "client": client, "told": str(problem.status)}
 
 
 def _write(

@@ -15,6 +15,7 @@ from pfxlab.emulator.admin import routes as admin
 from pfxlab.emulator.boundary import (
     COMPONENTS,
     FALLBACK,
+    SERVICES,
     ServerLog,
     boundary,
     ignore_other_expectations,
@@ -84,7 +85,7 @@ def build_app(
     app[control.DRIVER] = driver or CloudDriver(cloud)
     if observer is not None:
         app[OBSERVER] = observer
-    app[COMPONENTS], app[FALLBACK] = {}, gateway.COMPONENT
+    app[COMPONENTS], app[SERVICES], app[FALLBACK] = {}, {}, gateway.COMPONENT
     for component, add_routes in _COMPONENTS:
         register(app, component, add_routes)
     app.router.add_route("*", "/{tail:.*}", gateway.no_version)

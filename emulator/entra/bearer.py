@@ -111,7 +111,8 @@ def _checked(cloud: Cloud, token: str, origin: str) -> dict[str, Any]:
         return signing_key_of(cloud).verify(token, audiences(origin))
     except jwt.InvalidAudienceError as error:
         text = "Access token validation failure. Invalid audience."
-        raise TokenRefused(text, f"the token's audience is not Graph ({error})") from None
+        reason = f"expected a token for {audiences(origin)[0]}, got one for another resource or cloud ({error})"
+        raise TokenRefused(text, reason, "AudienceWrong") from None
     except jwt.InvalidIssuerError:
         text = "Access token validation failure. Invalid issuer."
         raise TokenRefused(text, "the token's issuer is not its tenant's") from None

@@ -28,6 +28,7 @@ from pfxlab.emulator.wire.ids import service_principal_id
 
 GRAPH_APP_ID: Final = "00000003-0000-0000-c000-000000000000"
 GRAPH_RESOURCE: Final = "https://graph.microsoft.com"
+_GRAPHS: Final = tuple(f"https://{name}" for name in GRAPH_HOSTS)
 INTUNE_ADMINISTRATOR: Final = "3a2c62db-5318-420d-8d74-23affee5d9d5"
 GLOBAL_ADMINISTRATOR: Final = "62e90394-69f5-4237-9190-012177145e10"
 _REFRESH_SECONDS: Final = 90 * 86400
@@ -60,10 +61,33 @@ class TokenRequest:
         return value
 
 
+def _name_of(origin: str) -> str:
+    return origin.removeprefix("https://").partition(":")[0]
+
+
 def audiences(origin: str) -> list[str]:
-    """Return every audience under which this Graph accepts tokens: its names in all clouds, and how it was called."""
-    host, _, _port = origin.removeprefix("https://").partition(":")
-    return [*(f"https://{name}" for name in GRAPH_HOSTS), GRAPH_APP_ID, origin, f"https://{host}"]
+    """Return the audiences under which Graph takes tokens where it is called at `origin`.
+
+    Each of Microsoft's names takes its own alone; the lab's own address takes those of every cloud, and itself.
+    """
+    name = _name_of(origin)
+    host = microsoft_host(name)
+    if host is not None:
+        return [f"https://{host.name}", GRAPH_APP_ID]
+    return [*_GRAPHS, GRAPH_APP_ID, origin, f"https://{name}"]
+
+
+def graph_audience(origin: str, resource: str = "") -> str | None:
+    """Return the audience of a token for Graph, asked for where sign-in is called at `origin`.
+
+    `resource`: as the client names it, empty if it names none. None: it is not Graph's, or not in this cloud.
+    """
+    host = microsoft_host(_name_of(origin))
+    graphs = _GRAPHS if host is None else tuple(f"https://{name}" for name in host.cloud.graph)
+    own = () if host is not None else (origin, f"https://{_name_of(origin)}")
+    if resource in ("", GRAPH_APP_ID, *own):
+        return graphs[0]
+    return resource if resource in graphs else None
 
 
 def token(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
@@ -110,7 +134,7 @@ def _check_secret(cloud: Cloud, app: App, secret: str) -> None:
 def _own_addresses(request: TokenRequest) -> list[str]:
     """Return the audiences of a client assertion: the token endpoint or issuer, under each name of the tenant."""
     names = (request.segment, request.tenant["id"], request.tenant["domain"])
-    host = microsoft_host(request.origin.removeprefix("https://").partition(":")[0])
+    host = microsoft_host(_name_of(request.origin))
     # A library that asks a region's host signs for the cloud's usual one.
     aliases = [] if host is None else [f"https://{name}" for name in host.cloud.login]
     ends = ("oauth2/v2.0/token", "v2.0", "oauth2/token")
@@ -119,13 +143,14 @@ def _own_addresses(request: TokenRequest) -> list[str]:
 
 def _asked(cloud: Cloud, scope: str, request: TokenRequest) -> tuple[str, list[str]]:
     """Return the audience and the scope names a request asks for; those of sign-in are left out."""
-    audience, names = GRAPH_RESOURCE, []
+    audience, names = graph_audience(request.origin) or GRAPH_RESOURCE, []
     for part in scope.split():
         if part in _SIGN_IN_SCOPES:
             continue
         resource, slash, name = part.rpartition("/")
-        if slash and resource.rstrip("/") not in audiences(request.origin):
-            audience = _other_resource(cloud, resource, request)
+        if slash:
+            graph = graph_audience(request.origin, resource.rstrip("/"))
+            audience = graph or _other_resource(cloud, resource, request)
         names.append(name)
     return audience, names
 
@@ -149,7 +174,7 @@ def _client_credentials(cloud: Cloud, request: TokenRequest) -> dict[str, Any]:
     if names != [".default"]:
         raise errors.invalid_scope(scope)
     # Permissions are Graph's: a token for another resource carries none of them.
-    roles = list(app.app_roles) if audience == GRAPH_RESOURCE else []
+    roles = list(app.app_roles) if audience in _GRAPHS else []
     principal = service_principal_id(app.id)
     claims = {"idtyp": "app", "oid": principal, "sub": principal, "roles": roles, "wids": [], "aud": audience}
     return _answer(cloud, request, _access_token(cloud, request, app, claims))

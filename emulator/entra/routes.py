@@ -108,7 +108,13 @@ def _problem(request: web.Request, problem: Problem) -> web.Response:
     return error_answer(request, error)
 
 
-COMPONENT: Final = Component("entra", _problem, HostsOf(Service.LOGIN, OWN_HOSTS))
+def _elsewhere(_request: web.Request, _found: Problem) -> web.Response:
+    return web.Response(status=404, headers=NO_STORE)
+
+
+COMPONENT: Final = Component(
+    "entra", _problem, HostsOf(Service.LOGIN, OWN_HOSTS), service=Service.LOGIN, elsewhere=_elsewhere
+)
 
 
 _USER_REALM: Final = "{realm:[Uu][Ss][Ee][Rr][Rr][Ee][Aa][Ll][Mm]}"

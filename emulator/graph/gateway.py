@@ -1,6 +1,7 @@
 """Graph over HTTP: hands requests to `dispatch` and its answers back."""
 
 import gzip
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from pfxlab.emulator.edge import ADDRESS, CLOUD, origin_of
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.dispatch import dispatch, refusal, refuse
 from pfxlab.emulator.graph.request import Incoming, Outgoing
+from pfxlab.emulator.hosts.microsoft import Service
 from pfxlab.emulator.wire.text import whole_text
 
 _WORTH_PACKING: Final = 2048
@@ -41,7 +43,14 @@ def _problem(request: web.Request, problem: Problem) -> web.Response:
     )
 
 
-COMPONENT: Final = Component("graph", _problem)
+def _elsewhere(request: web.Request, problem: Problem) -> web.Response:
+    """Return Graph's refusal of a path that begins with no version; nothing is written down."""
+    segment, _, rest = request.path.lstrip("/").partition("/")
+    error = replace(errors.invalid_version(segment), reason=problem.text, rule=problem.code)
+    return _response(refusal(request.app[CLOUD], Incoming(request.method, "", segment, rest), error))
+
+
+COMPONENT: Final = Component("graph", _problem, service=Service.GRAPH, elsewhere=_elsewhere)
 
 
 def _response(answer: Outgoing, accepted: str = "") -> web.Response:

@@ -17,6 +17,8 @@ TIPS: Final = {
     "ApplicationRetired": "Register an application of your own, or use 14d82eec-204b-4c2f-b7e8-296a70dab67e.",
     "AssertionInvalid": "Sign for this token endpoint with a certificate of the application; dates count seconds.",
     "MetadataServiceMissing": "Leave managed identities out of the credential chain, or let it go on to the next.",
+    "AudienceWrong": "Ask for a token for the Graph host that is called: each cloud takes its own only.",
+    "WrongHost": "Ask each host for what it serves: sign-in, Graph; the lab's own pages at the lab's own address.",
     "ScopeMissing": "Grant the application one of the named permissions, or use the ready file's `application`.",
     "RoleMissing": "Sign in as a user with the Intune Administrator role, or use an application token.",
     "VersionMissing": "Start the path with /beta; imported certificates exist in beta only.",
