@@ -73,7 +73,8 @@ def routes_page() -> str:
         "# Graph routes",
         "",
         "Generated from the router: `make docs`. One of the permissions is enough; delegated calls",
-        "on Intune resources need the Intune Administrator role as well. `$batch` takes any of them.",
+        "on Intune resources need the Intune Administrator role as well. `$batch` takes any of them. `{type}` is the",
+        "name of a type with its namespace, such as `microsoft.graph.user` or `graph.user`: objects of that type only.",
         "",
         "Where Microsoft Graph has a route and this table has not, a list of Intune is empty",
         "([unmodelled_lists](divergences.md)) and anything else is 501, with the header `x-pfxlab-reason`.",
@@ -83,6 +84,8 @@ def routes_page() -> str:
     ]
     for method, template, route in build_router().table:
         permissions = ", ".join(f"`{scope}`" for scope in route.permissions.scopes)
+        if route.permissions.application is not None:
+            permissions += "; an application: " + ", ".join(f"`{scope}`" for scope in route.permissions.application)
         lines.append(f"| {method} | `/{template}` | {', '.join(route.versions)} | {permissions} |")
     return "\n".join(lines) + "\n"
 

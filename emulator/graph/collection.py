@@ -1,19 +1,27 @@
-"""Listing a collection: filter, order, page, count. Entities come from a view, or are computed for the request."""
+"""Listing a collection: filter, order, page, count, cast. Entities come from a view, or are computed for the request.
 
+Source: sources.md#qualified-names, sources.md#directory-queries.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.odata.model import ENUM_TYPES, properties_of
+from pfxlab.emulator.graph.odata.model import ENTITY_SETS, ENUM_TYPES, derived_type, model_of
 from pfxlab.emulator.graph.odata.query import Place
-from pfxlab.emulator.graph.request import Answer, GraphRequest, Json, page
+from pfxlab.emulator.graph.permissions import Permissions
+from pfxlab.emulator.graph.request import Answer, GraphRequest, Handler, Json, page
+from pfxlab.emulator.graph.router import CAST, Route, Router
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.lists.columns import Column, Kind, json_property
 from pfxlab.emulator.store.lists.conditions import All, Condition
 from pfxlab.emulator.store.lists.lists import Wanted
 from pfxlab.emulator.store.lists.views import View
 
+_OBJECTS_ON_A_PAGE: Final = 100
 _MOST_OBJECTS: Final = 999
 
 
@@ -62,9 +70,9 @@ class Collection:
 
         return read_search(text, self._fields, self._searched)
 
-    def count(self, request: GraphRequest) -> int:
+    def count(self, request: GraphRequest, within: Condition | None = None) -> int:
         """Return how many entities match the request's $filter."""
-        return request.cloud.lists.count(self._wanted(request, None))
+        return request.cloud.lists.count(self._wanted(request, within))
 
     def page(
         self,
@@ -134,10 +142,142 @@ _KINDS: Final[dict[str, Kind]] = {
 
 
 @cache
+def _all_properties(type_name: str, version: str) -> dict[str, str]:
+    """Return the properties of a type and of those derived from it."""
+    model = model_of(version)
+    found = {
+        name: short
+        for kind in model.entity_types
+        if derived_type(kind, type_name)
+        for name, short in model.properties_of(kind).items()
+    }
+    return {**found, **model.properties_of(type_name)}
+
+
+@cache
 def _json_fields(type_name: str, version: str) -> dict[str, Column]:
     """Return the filterable properties of computed entities, from the model; texts compare case-blind."""
     return {
         name: json_property(name, _KINDS.get(short, "name"))
-        for name, short in properties_of(type_name, version).items()
+        for name, short in _all_properties(type_name, version).items()
         if short in _KINDS or short in ENUM_TYPES or short in ("String", "Guid")
     }
+
+
+class Listing(ABC):
+    """What a request lists: a collection of directory objects, or a part of one."""
+
+    @abstractmethod
+    def page(self, request: GraphRequest) -> Answer:
+        """Return one page."""
+
+    @abstractmethod
+    def count(self, request: GraphRequest) -> int:
+        """Return how many objects match the request's $filter."""
+
+    @abstractmethod
+    def of_type(self, name: str) -> "Listing":
+        """Return the objects of one type, which then do not name it."""
+
+
+@dataclass(frozen=True)
+class StoredListing(Listing):
+    """The rows of a collection that `within` lets pass.
+
+    `shape` makes of an entity what a request shows of it; `casts`: type → the listing that its entities come from.
+    """
+
+    type_name: str
+    collection: Collection
+    shape: Callable[[GraphRequest, Json], Json]
+    within: Condition | None = None
+    casts: Mapping[str, "StoredListing"] = field(default_factory=dict)
+
+    def page(self, request: GraphRequest) -> Answer:
+        """Return one page, of a hundred objects unless $top asks for more."""
+        return self.collection.page(
+            request,
+            _OBJECTS_ON_A_PAGE,
+            within=self.within,
+            expand=lambda item: self.shape(request, item),
+            most=_MOST_OBJECTS,
+        )
+
+    def count(self, request: GraphRequest) -> int:
+        """Return how many objects match the request's $filter."""
+        return self.collection.count(request, self.within)
+
+    def of_type(self, name: str) -> Listing:
+        """Return the objects of one type; of a type that no table holds there are none."""
+        if name == self.type_name:
+            return self
+        if name not in self.casts:
+            return ComputedListing(_fragment_of(name), name, ())
+        return replace(self.casts[name], within=self.within)
+
+
+@dataclass(frozen=True)
+class ComputedListing(Listing):
+    """Objects that no table holds, as the request shows them, of a type of the model or of types derived from it."""
+
+    fragment: str
+    type_name: str
+    items: Sequence[Json]
+
+    def page(self, request: GraphRequest) -> Answer:
+        """Return one page, of a hundred objects unless $top asks for more."""
+        return computed(request, self.fragment, self.items, self.type_name, _OBJECTS_ON_A_PAGE, directory=True)
+
+    def count(self, request: GraphRequest) -> int:
+        """Return how many objects match the request's $filter."""
+        text = request.query.text("filter")
+        from pfxlab.emulator.graph.odata.filters import read_filter
+
+        condition = read_filter(text, _json_fields(self.type_name, request.version), self.type_name) if text else None
+        return request.cloud.lists.of(self.items).count(condition)
+
+    def of_type(self, name: str) -> Listing:
+        """Return the objects of one type."""
+        wanted = f"#microsoft.graph.{name}"
+        items = [
+            {key: value for key, value in item.items() if key != "@odata.type"}
+            for item in self.items
+            if item.get("@odata.type", f"#microsoft.graph.{self.type_name}") == wanted
+        ]
+        return ComputedListing(_fragment_of(name), name, items)
+
+
+def _fragment_of(type_name: str) -> str:
+    """Return how an answer's context names objects of a type: by the entity set that holds them."""
+    return next((entities for entities, kind in ENTITY_SETS.items() if kind == type_name), "directoryObjects")
+
+
+def add_listing(
+    router: Router,
+    path: str,
+    permissions: Permissions,
+    read: Callable[[GraphRequest], Listing],
+    base: str = "directoryObject",
+) -> None:
+    """Register a collection of `base`, its `$count`, and both behind a cast to a type derived from `base`."""
+
+    def cast(request: GraphRequest) -> Listing:
+        if request.cast is None:
+            return read(request)
+        name = derived_type(request.cast, base)
+        if name is None:
+            raise errors.unknown_segment(f"microsoft.graph.{request.cast}")
+        return read(request).of_type(name)
+
+    def listed(request: GraphRequest) -> Answer:
+        return cast(request).page(request)
+
+    def counted(request: GraphRequest) -> Answer:
+        if not request.eventual:
+            raise errors.count_unsupported()
+        return Answer(200, str(cast(request).count(request)))
+
+    handlers: tuple[tuple[str, Handler], ...] = (("", listed), ("/$count", counted))
+    for suffix, handler in handlers:
+        router.add("GET", f"{path}{suffix}", Route(handler, permissions))
+        router.add("GET", f"{path}/{CAST}{suffix}", Route(handler, permissions))

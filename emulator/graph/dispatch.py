@@ -16,9 +16,11 @@ from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.graph import batch, errors, injected, throttling, unmodelled
 from pfxlab.emulator.graph.directory import (
     applications,
+    devices,
     directory_roles,
     group_members,
     groups,
+    memberships,
     service_principals,
     users,
 )
@@ -64,6 +66,8 @@ _RESOURCES: Final = (
     users,
     groups,
     group_members,
+    devices,
+    memberships,
     directory_roles,
     applications,
     service_principals,
@@ -125,10 +129,10 @@ def _with_faults(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
 def _service_of(incoming: Incoming) -> str | None:
     """Return the service behind a path, whose envelope its errors come in; None for Graph's own."""
     try:
-        route, _ = _ROUTER.find(incoming.method, incoming.version, split_path(incoming.path))
+        found = _ROUTER.find(incoming.method, incoming.version, split_path(incoming.path))
     except errors.GraphError:
         return None
-    return route.permissions.service
+    return found.route.permissions.service
 
 
 def refuse(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dict[str, str] | None = None) -> Outgoing:
@@ -258,7 +262,7 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
         return batch.respond(cloud, incoming, dispatch)
     segments = split_path(incoming.path)
     try:
-        route, keys = _ROUTER.find(incoming.method, incoming.version, segments)
+        route, keys, cast = _ROUTER.find(incoming.method, incoming.version, segments)
     except errors.GraphError as refused:
         if refused.rule != "SegmentUnknown":
             raise
@@ -271,11 +275,13 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
         root=f"{incoming.origin}/{incoming.version}",
         path="/".join(segments),
         keys=keys,
+        cast=cast,
         query=QueryOptions(incoming.query),
         content_type=incoming.headers.get("content-type", ""),
         body=incoming.body,
         if_match=incoming.headers.get("if-match"),
         address=incoming.path.strip("/"),
+        accept=incoming.headers.get("accept", ""),
         eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
     )
     headers = _throttle(cloud, caller, route, request)

@@ -35,8 +35,9 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class GraphRequest:
-    """One request after routing: `keys` are the entity keys of its path, `root` is `https://host/beta`,
-    `eventual` whether ConsistencyLevel asks for advanced queries on directory objects."""
+    """One request after routing: `keys` are the entity keys of its path, `cast` the type it casts to without its
+    namespace, `root` is `https://host/beta`, `eventual` whether ConsistencyLevel asks for advanced queries on directory
+    objects."""
 
     cloud: Cloud
     caller: Caller
@@ -47,6 +48,8 @@ class GraphRequest:
     query: QueryOptions
     content_type: str
     body: bytes
+    cast: str | None = None
+    accept: str = ""
     eventual: bool = False
     if_match: str | None = None
     address: str = ""

@@ -1,11 +1,13 @@
-"""Finds the handler of a Graph path: case-insensitive segments, the three key spellings, doubled slashes.
+"""Finds the handler of a Graph path: case-insensitive segments, three key spellings, doubled slashes, qualified names.
 
-Sources: sources.md#record-key-spellings, sources.md#routing-errors, sources.md#addresses-of-clients.
+Sources: sources.md#record-key-spellings, sources.md#routing-errors, sources.md#addresses-of-clients,
+sources.md#qualified-names.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from pfxlab.emulator.graph import errors
@@ -13,6 +15,10 @@ from pfxlab.emulator.graph.permissions import Permissions
 from pfxlab.emulator.graph.request import Handler
 
 _PARENTHESES = re.compile(r"(?P<name>[^()]+)\((?P<key>.*)\)", re.DOTALL)
+_QUALIFIED = re.compile(r"(?:microsoft\.)?graph\.(?P<name>\w+)", re.IGNORECASE)
+
+CAST: Final = "{type}"
+"""Stands in a template for the qualified name of a type, to which the path casts what stands before it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,21 @@ class Route:
 class _Node:
     literals: dict[str, "_Node"] = field(default_factory=dict)
     key: "_Node | None" = None
+    cast: "_Node | None" = None
     routes: dict[str, Route] = field(default_factory=dict)
+
+    @property
+    def is_action(self) -> bool:
+        """Return whether this is a bound action, which answers to POST and has nothing below it."""
+        return set(self.routes) == {"POST"} and not self.literals and self.key is None
+
+
+class Found(NamedTuple):
+    """The route of a path, the keys in it, and the type it casts to, without its namespace."""
+
+    route: Route
+    keys: tuple[str, ...]
+    cast: str | None = None
 
 
 def split_path(path: str) -> list[str]:
@@ -59,13 +79,16 @@ class Router:
         self.table: list[tuple[str, str, Route]] = []
 
     def add(self, method: str, template: str, route: Route) -> None:
-        """Register a route; `{}` in the template stands for an entity's key."""
+        """Register a route; `{}` in the template stands for an entity's key, `{type}` for a cast."""
         self.table.append((method, template, route))
         node = self._root
         for segment in template.split("/"):
             if segment == "{}":
                 node.key = node.key or _Node()
                 node = node.key
+            elif segment == CAST:
+                node.cast = node.cast or _Node()
+                node = node.cast
             else:
                 node = node.literals.setdefault(segment.casefold(), _Node())
         node.routes[method] = route
@@ -78,18 +101,25 @@ class Router:
             return refused.rule == "MethodUnknown"
         return True
 
-    def find(self, method: str, version: str, segments: Sequence[str]) -> tuple[Route, tuple[str, ...]]:
-        """Return the route of a path and the keys in it.
+    def find(self, method: str, version: str, segments: Sequence[str]) -> Found:
+        """Return the route of a path.
 
         Raises:
             GraphError: no such path, or no such method on it.
 
         """
-        node, keys = self._root, []
+        node, cast, keys = self._root, None, []
         for segment in segments:
             literal = node.literals.get(segment.casefold())
             if literal is not None:
                 node = literal
+            elif (qualified := _QUALIFIED.fullmatch(segment)) is not None:
+                following = _qualified(node, qualified["name"])
+                if following is None:
+                    raise errors.unknown_segment(segment)
+                if following is node.cast:
+                    cast = qualified["name"]
+                node = following
             elif node.key is not None:
                 node = node.key
                 keys.append(segment)
@@ -100,4 +130,14 @@ class Router:
             raise errors.unknown_segment(segments[-1] if segments else "")
         if method not in routes:
             raise errors.method_not_allowed(method)
-        return routes[method], tuple(keys)
+        return Found(routes[method], tuple(keys), cast)
+
+
+def _qualified(node: _Node, name: str) -> _Node | None:
+    """Return what a name with its namespace leads to: a route below one type, an action, or a cast."""
+    name = name.casefold()
+    below_type = node.literals.get(f"microsoft.graph.{name}")
+    if below_type is not None:
+        return below_type
+    action = node.literals.get(name)
+    return action if action is not None and action.is_action else node.cast

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pfxlab.emulator.store.database import Row, Store, placeholders
+from pfxlab.emulator.store.database import Row, Store
+from pfxlab.emulator.store.lists.memberships import ALL_MEMBERS, DIRECT_MEMBERS, groups_holding
 
 
 @dataclass(frozen=True)
@@ -286,23 +287,15 @@ class Directory:
 
     def members_of(self, group_id: str, *, transitive: bool = False) -> list[str]:
         """Return the ids of a group's direct members, or of those of its member groups too."""
-        direct = "select member_id from group_members where group_id = ? order by rowid"
-        deep = (
-            "with recursive held(id) as (select member_id from group_members where group_id = ?"
-            " union select member_id from group_members join held on group_id = held.id) select id as member_id"
-            " from held"
-        )
-        return [row["member_id"] for row in self._store.rows(deep if transitive else direct, (group_id,))]
+        rows = self._store.rows(ALL_MEMBERS if transitive else f"{DIRECT_MEMBERS} order by rowid", (group_id,))
+        return [row["id"] for row in rows]
 
     def direct_groups_of(self, member_id: str) -> frozenset[str]:
         """Return the ids of the groups that hold a member directly."""
-        rows = self._store.rows("select group_id from group_members where member_id = ?", (member_id,))
-        return frozenset(row["group_id"] for row in rows)
+        rows = self._store.rows(groups_holding(1, transitive=False), (member_id,))
+        return frozenset(row["id"] for row in rows)
 
     def groups_of(self, *member_ids: str) -> frozenset[str]:
         """Return the ids of all groups that hold one of these members, directly or through other groups."""
-        found = f"select group_id from group_members where member_id in ({placeholders(member_ids)})"  # noqa: S608 - marks
-        further = "select group_id from group_members join held on member_id = held.id"
-        sql = f"with recursive held(id) as ({found} union {further}) select id from held"  # noqa: S608 - as above
-        rows = self._store.rows(sql, member_ids)
+        rows = self._store.rows(groups_holding(len(member_ids), transitive=True), member_ids)
         return frozenset(row["id"] for row in rows)

@@ -264,6 +264,6 @@ def _rights_used(exchanges: Sequence[Any], granted: Sequence[str]) -> list[str]:
         version, _, path = one.path.strip("/").partition("/")
         if one.is_graph and version.lower() in ("beta", "v1.0"):
             with contextlib.suppress(Exception):
-                route, _ = _ROUTER.find(one.method, version.lower(), split_path(path))
-                used |= set(route.permissions.scopes) & set(granted)
+                found = _ROUTER.find(one.method, version.lower(), split_path(path))
+                used |= set(found.route.permissions.scopes) & set(granted)
     return sorted(used)

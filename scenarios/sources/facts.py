@@ -67,8 +67,8 @@ class Group:
 
 
 _FILES: Final = (
-    "graph-records", "graph-wire", "graph-resources", "sign-in", "intune", "connector", "windows", "apple", "android",
-    "cryptography", "tools",
+    "graph-records", "graph-wire", "graph-resources", "graph-directory", "sign-in", "intune", "connector", "windows",
+    "apple", "android", "cryptography", "tools",
 )  # fmt: skip
 """The files, in the order in which the page shows them."""
 

@@ -19,6 +19,7 @@ from pfxlab.emulator.admin.session import COOKIE
 from pfxlab.emulator.entra.keys import signing_key_of
 from pfxlab.emulator.graph.dispatch import build_router, dispatch
 from pfxlab.emulator.graph.request import Incoming
+from pfxlab.emulator.graph.router import CAST
 from pfxlab.emulator.lab.seed import add_user
 from pfxlab.emulator.server import build_app
 from pfxlab.scenarios.lab.lab import Lab
@@ -114,7 +115,7 @@ GRAPH_ROUTES = [
 
 def graph_status(matrix: Matrix, credential: str, method: str, version: str, template: str) -> tuple[int, bytes]:
     """Return status and body of what Graph answers at a route, in process."""
-    path, origin = template.replace("{}", ID), matrix.lab.emulator.origin
+    path, origin = template.replace("{}", ID).replace(CAST, "microsoft.graph.user"), matrix.lab.emulator.origin
     headers = {name.lower(): value for name, value in matrix.headers.get(credential, {}).items()}
     answer = dispatch(matrix.lab.cloud, Incoming(method, origin, version, path, "", headers, b""))
     return answer.status, answer.body

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pfxlab.emulator.entra.grants import GRAPH_APP_ID
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
-from pfxlab.emulator.graph.collection import computed
+from pfxlab.emulator.graph.collection import ComputedListing, Listing, add_listing
 from pfxlab.emulator.graph.directory.graph_permissions import BY_ROLE, BY_SCOPE, PERMISSIONS
 from pfxlab.emulator.graph.permissions import APPLICATION_READ, APPLICATION_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
@@ -28,7 +28,6 @@ from pfxlab.emulator.wire.ids import application_object_id
 
 _KEPT: Final = ("signInAudience", "publicClient", "web", "spa", "api", "identifierUris", "tags", "description", "notes")
 _SECRET_DAYS: Final = 730
-_PAGE: Final = 100
 
 
 def _password_json(password: AppPassword) -> Json:
@@ -84,10 +83,9 @@ def application_json(request: GraphRequest, app: App) -> Json:
     }
 
 
-def list_applications(request: GraphRequest) -> Answer:
-    """GET /applications."""
+def _applications(request: GraphRequest) -> Listing:
     items = [application_json(request, app) for app in request.cloud.directory.apps(request.caller.tenant_id)]
-    return computed(request, "applications", items, "application", _PAGE, directory=True)
+    return ComputedListing("applications", "application", items)
 
 
 def _find(request: GraphRequest) -> App:
@@ -256,7 +254,7 @@ def remove_password(request: GraphRequest) -> Answer:
 def add_routes(router: Router) -> None:
     """Register applications."""
     one = "applications/{}"
-    router.add("GET", "applications", Route(list_applications, APPLICATION_READ))
+    add_listing(router, "applications", APPLICATION_READ, _applications, "application")
     router.add("POST", "applications", Route(create_application, APPLICATION_WRITE))
     router.add("GET", one, Route(get_application, APPLICATION_READ))
     router.add("PATCH", one, Route(update_application, APPLICATION_WRITE))

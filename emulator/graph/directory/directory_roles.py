@@ -6,9 +6,9 @@ from uuid import UUID, uuid5
 
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.collection import computed
-from pfxlab.emulator.graph.directory.directory_objects import referenced
-from pfxlab.emulator.graph.directory.users import USER_TYPE, user_json
+from pfxlab.emulator.graph.collection import ComputedListing, Listing, add_listing, computed
+from pfxlab.emulator.graph.directory.directory_objects import computed_objects, referenced, typed
+from pfxlab.emulator.graph.directory.users import user_json
 from pfxlab.emulator.graph.permissions import ORGANIZATION_READ, ROLE_READ, ROLE_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
@@ -25,7 +25,8 @@ def _role_id(tenant_id: str, template: str) -> str:
     return str(uuid5(UUID(tenant_id), template))
 
 
-def _role_json(request: GraphRequest, template: str) -> Json:
+def role_json(request: GraphRequest, template: str) -> Json:
+    """Return a directory role, by its template id."""
     name, description = _ROLES[template]
     return {
         "id": _role_id(request.caller.tenant_id, template),
@@ -36,11 +37,9 @@ def _role_json(request: GraphRequest, template: str) -> Json:
     }
 
 
-def list_roles(request: GraphRequest) -> Answer:
-    """GET /directoryRoles: the roles the lab knows."""
-    return computed(
-        request, "directoryRoles", [_role_json(request, t) for t in _ROLES], "directoryRole", _PAGE, directory=True
-    )
+def _roles(request: GraphRequest) -> Listing:
+    items = [role_json(request, template) for template in _ROLES]
+    return ComputedListing("directoryRoles", "directoryRole", items)
 
 
 def _template(request: GraphRequest) -> str:
@@ -53,15 +52,13 @@ def _template(request: GraphRequest) -> str:
 
 def get_role(request: GraphRequest) -> Answer:
     """GET /directoryRoles/{id}, also /directoryRoles(roleTemplateId='…')."""
-    entity = {"@odata.context": request.context("directoryRoles/$entity"), **_role_json(request, _template(request))}
+    entity = {"@odata.context": request.context("directoryRoles/$entity"), **role_json(request, _template(request))}
     return Answer(200, request.query.project(entity))
 
 
-def members(request: GraphRequest) -> Answer:
-    """GET /directoryRoles/{id}/members."""
+def _members(request: GraphRequest) -> Listing:
     rows = request.cloud.directory.users_with_role(request.caller.tenant_id, _template(request))
-    shown = [request.query.project({"@odata.type": USER_TYPE, **user_json(row)}) for row in rows]
-    return Answer(200, {"@odata.context": request.context("directoryObjects"), "value": shown})
+    return computed_objects(request, [typed("user", user_json(row)) for row in rows])
 
 
 def _set_roles(request: GraphRequest, user: Row, roles: set[str]) -> None:
@@ -117,8 +114,8 @@ def add_routes(router: Router) -> None:
     """Register roles and the tenant."""
     one = "directoryRoles/{}"
     router.add("GET", "organization", Route(organization, ORGANIZATION_READ))
-    router.add("GET", "directoryRoles", Route(list_roles, ROLE_READ))
+    add_listing(router, "directoryRoles", ROLE_READ, _roles, "directoryRole")
     router.add("GET", one, Route(get_role, ROLE_READ))
-    router.add("GET", f"{one}/members", Route(members, ROLE_READ))
+    add_listing(router, f"{one}/members", ROLE_READ, _members)
     router.add("POST", f"{one}/members/$ref", Route(add_member, ROLE_WRITE))
     router.add("DELETE", f"{one}/members/{{}}/$ref", Route(remove_member, ROLE_WRITE))

@@ -6,30 +6,28 @@ from uuid import UUID
 
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
-from pfxlab.emulator.graph.collection import Collection
+from pfxlab.emulator.graph.collection import Collection, Listing, StoredListing, add_listing
+from pfxlab.emulator.graph.directory.visibility import visible
 from pfxlab.emulator.graph.permissions import GROUP_ALL, GROUP_READ
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.store.database import Row, from_text, to_text
 from pfxlab.emulator.store.lists.columns import constant
-from pfxlab.emulator.store.lists.views import GROUPS
+from pfxlab.emulator.store.lists.views import GROUPS as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
 
-GROUP_TYPE: Final = "#microsoft.graph.group"
-_FIELDS = {
-    "id": GROUPS["id"],
-    "displayName": GROUPS["display_name"],
-    "createdDateTime": GROUPS["created"],
-    "description": GROUPS["description"],
-    "mailNickname": GROUPS["mail_nickname"],
+GROUP_FIELDS: Final = {
+    "id": VIEW["id"],
+    "displayName": VIEW["display_name"],
+    "createdDateTime": VIEW["created"],
+    "description": VIEW["description"],
+    "mailNickname": VIEW["mail_nickname"],
     "mailEnabled": constant(0, "boolean"),
     "securityEnabled": constant(1, "boolean"),
     "groupTypes": constant("[]", "strings"),
 }
 _KEPT: Final = ("description", "mailNickname", "visibility")
-_PAGE: Final = 100
-_MOST: Final = 999
 
 
 def security_identifier(group_id: str) -> str:
@@ -57,19 +55,21 @@ def group_json(row: Row) -> Json:
 
 
 _SEARCHED: Final = ("displayName", "description")
-_GROUPS = Collection("groups", GROUPS, _FIELDS, "Group", group_json, counts=False, searched=_SEARCHED)
 
 
-def list_groups(request: GraphRequest) -> Answer:
-    """GET /groups."""
-    return _GROUPS.page(request, _PAGE, most=_MOST)
+def _shown(request: GraphRequest, item: Json) -> Json:
+    return visible(request, "group", item)
 
 
-def count_groups(request: GraphRequest) -> Answer:
-    """GET /groups/$count: digits as plain text, with ConsistencyLevel: eventual only."""
-    if not request.eventual:
-        raise errors.count_unsupported()
-    return Answer(200, str(_GROUPS.count(request)))
+GROUPS: Final = StoredListing(
+    "group",
+    Collection("groups", VIEW, GROUP_FIELDS, "Group", group_json, counts=False, searched=_SEARCHED),
+    _shown,
+)
+
+
+def _groups(_: GraphRequest) -> Listing:
+    return GROUPS
 
 
 def find_group(request: GraphRequest) -> Row:
@@ -143,9 +143,8 @@ def delete_group(request: GraphRequest) -> Answer:
 def add_routes(router: Router) -> None:
     """Register groups; their members are in group_members."""
     one = "groups/{}"
-    router.add("GET", "groups", Route(list_groups, GROUP_READ))
+    add_listing(router, "groups", GROUP_READ, _groups, "group")
     router.add("POST", "groups", Route(create_group, GROUP_ALL))
-    router.add("GET", "groups/$count", Route(count_groups, GROUP_READ))
     router.add("GET", one, Route(get_group, GROUP_READ))
     router.add("PATCH", one, Route(update_group, GROUP_ALL))
     router.add("DELETE", one, Route(delete_group, GROUP_ALL))

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 from pfxlab.emulator.entra.grants import GRAPH_APP_ID
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
-from pfxlab.emulator.graph.collection import computed
+from pfxlab.emulator.graph.collection import ComputedListing, Listing, add_listing, computed
 from pfxlab.emulator.graph.directory.graph_permissions import BY_ROLE, PERMISSIONS
 from pfxlab.emulator.graph.permissions import (
     APPLICATION_READ,
@@ -95,10 +95,10 @@ def _apps(request: GraphRequest) -> list[App]:
     return [app for app in request.cloud.directory.apps(request.caller.tenant_id) if app.has_principal]
 
 
-def list_principals(request: GraphRequest) -> Answer:
-    """GET /servicePrincipals: Graph's own, then those of the tenant's applications."""
+def _principals(request: GraphRequest) -> Listing:
+    """Return Graph's own principal, then those of the tenant's applications."""
     items = [_graph_json(), *(_principal_json(app) for app in _apps(request))]
-    return computed(request, "servicePrincipals", items, "servicePrincipal", _PAGE, directory=True)
+    return ComputedListing("servicePrincipals", "servicePrincipal", items)
 
 
 def _app_of(request: GraphRequest, key: str) -> App:
@@ -301,7 +301,7 @@ def delete_grant(request: GraphRequest) -> Answer:
 def add_routes(router: Router) -> None:
     """Register service principals and what they are granted."""
     one, grant = "servicePrincipals/{}", "oauth2PermissionGrants/{}"
-    router.add("GET", "servicePrincipals", Route(list_principals, APPLICATION_READ))
+    add_listing(router, "servicePrincipals", APPLICATION_READ, _principals, "servicePrincipal")
     router.add("POST", "servicePrincipals", Route(create_principal, APPLICATION_WRITE))
     router.add("GET", one, Route(get_principal, APPLICATION_READ))
     router.add("DELETE", one, Route(delete_principal, APPLICATION_WRITE))

@@ -6,38 +6,34 @@ from typing import Any, Final
 from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
-from pfxlab.emulator.graph.collection import Collection
-from pfxlab.emulator.graph.directory.groups import GROUP_TYPE, group_json
+from pfxlab.emulator.graph.collection import Collection, Listing, StoredListing, add_listing
+from pfxlab.emulator.graph.directory.visibility import visible
 from pfxlab.emulator.graph.permissions import ME_READ, USER_READ, USER_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.store.database import Row, from_text, to_text
-from pfxlab.emulator.store.lists.views import USERS
+from pfxlab.emulator.store.lists.views import USERS as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.emulator.wire.text import quoted
 
-USER_TYPE: Final = "#microsoft.graph.user"
-_FIELDS = {
-    "id": USERS["id"],
-    "userPrincipalName": USERS["user_principal_name"],
-    "displayName": USERS["display_name"],
-    "mail": USERS["mail"],
-    "createdDateTime": USERS["created"],
-    "accountEnabled": USERS["account_enabled"],
-    "userType": USERS["user_type"],
-    "mailNickname": USERS["mail_nickname"],
-    "givenName": USERS["given_name"],
-    "surname": USERS["surname"],
-    "jobTitle": USERS["job_title"],
+USER_FIELDS: Final = {
+    "id": VIEW["id"],
+    "userPrincipalName": VIEW["user_principal_name"],
+    "displayName": VIEW["display_name"],
+    "mail": VIEW["mail"],
+    "createdDateTime": VIEW["created"],
+    "accountEnabled": VIEW["account_enabled"],
+    "userType": VIEW["user_type"],
+    "mailNickname": VIEW["mail_nickname"],
+    "givenName": VIEW["given_name"],
+    "surname": VIEW["surname"],
+    "jobTitle": VIEW["job_title"],
 }
 _PLAIN: Final = ("givenName", "jobTitle", "mobilePhone", "officeLocation", "preferredLanguage", "surname")
 _KEPT: Final = (*_PLAIN, "businessPhones", "accountEnabled", "userType", "mailNickname", "usageLocation", "department")
 _SHOWN_WHEN_SET: Final = ("usageLocation", "department")
-_PAGE: Final = 100
-_MOST: Final = 999
-_PLAIN_PROPERTIES: Final = 11
 
 
 def user_json(row: Row) -> Json:
@@ -64,31 +60,22 @@ def user_json(row: Row) -> Json:
     }
 
 
-def _plain_json(row: Row) -> Json:
-    """Return a user with the eleven properties v1.0 shows without $select."""
-    return dict(list(user_json(row).items())[:_PLAIN_PROPERTIES])
-
-
 _SEARCHED: Final = ("displayName", "mail", "userPrincipalName")
-_USERS = Collection("users", USERS, _FIELDS, "User", user_json, counts=False, searched=_SEARCHED)
-_PLAIN_USERS = Collection("users", USERS, _FIELDS, "User", _plain_json, counts=False, searched=_SEARCHED)
 
 
-def _shows_all(request: GraphRequest) -> bool:
-    return request.root.endswith("/beta") or bool(request.query.text("select"))
+def _shown(request: GraphRequest, item: Json) -> Json:
+    return visible(request, "user", item)
 
 
-def list_users(request: GraphRequest) -> Answer:
-    """GET /users: pages of a hundred, of up to 999 when $top asks."""
-    collection = _USERS if _shows_all(request) else _PLAIN_USERS
-    return collection.page(request, _PAGE, most=_MOST)
+USERS: Final = StoredListing(
+    "user",
+    Collection("users", VIEW, USER_FIELDS, "User", user_json, counts=False, searched=_SEARCHED),
+    _shown,
+)
 
 
-def count_users(request: GraphRequest) -> Answer:
-    """GET /users/$count: digits as plain text, with ConsistencyLevel: eventual only."""
-    if not request.eventual:
-        raise errors.count_unsupported()
-    return Answer(200, str(_USERS.count(request)))
+def _users(_: GraphRequest) -> Listing:
+    return USERS
 
 
 def find_user(request: GraphRequest) -> Row:
@@ -106,7 +93,7 @@ def find_user(request: GraphRequest) -> Row:
 
 def _one(request: GraphRequest, row: Row) -> Answer:
     fragment = f"users{request.query.select_fragment()}/$entity"
-    shown = user_json(row) if _shows_all(request) else _plain_json(row)
+    shown = _shown(request, user_json(row))
     return Answer(200, request.query.project({"@odata.context": request.context(fragment), **shown}))
 
 
@@ -115,14 +102,24 @@ def get_user(request: GraphRequest) -> Answer:
     return _one(request, find_user(request))
 
 
-def get_me(request: GraphRequest) -> Answer:
-    """GET /me: the signed-in user; an application has none."""
+def find_me(request: GraphRequest) -> Row:
+    """Return the signed-in user.
+
+    Raises:
+        GraphError: an application asks, or the user was deleted.
+
+    """
     if request.caller.user_id is None:
         raise errors.not_a_user()
     row = request.cloud.directory.user(request.caller.tenant_id, request.caller.user_id)
     if row is None:
         raise errors.directory_not_found(request.caller.user_id)
-    return _one(request, row)
+    return row
+
+
+def get_me(request: GraphRequest) -> Answer:
+    """GET /me."""
+    return _one(request, find_me(request))
 
 
 def _upn(request: GraphRequest, text: str) -> str:
@@ -200,24 +197,11 @@ def delete_user(request: GraphRequest) -> Answer:
     return Answer(204)
 
 
-def groups_of_user(request: GraphRequest) -> Answer:
-    """GET /users/{id}/memberOf and transitiveMemberOf: its groups, each with its type."""
-    directory, user = request.cloud.directory, find_user(request)
-    deep = request.path.lower().endswith("transitivememberof")
-    ids = directory.groups_of(user["id"]) if deep else directory.direct_groups_of(user["id"])
-    found = [group for name in sorted(ids) if (group := directory.group(request.caller.tenant_id, name)) is not None]
-    shown = [request.query.project({"@odata.type": GROUP_TYPE, **group_json(group)}) for group in found]
-    return Answer(200, {"@odata.context": request.context("directoryObjects"), "value": shown})
-
-
 def add_routes(router: Router) -> None:
-    """Register users."""
+    """Register users; what they are members of is in memberships."""
     router.add("GET", "me", Route(get_me, ME_READ))
-    router.add("GET", "users", Route(list_users, USER_READ))
+    add_listing(router, "users", USER_READ, _users, "user")
     router.add("POST", "users", Route(create_user, USER_WRITE))
-    router.add("GET", "users/$count", Route(count_users, USER_READ))
     router.add("GET", "users/{}", Route(get_user, USER_READ))
     router.add("PATCH", "users/{}", Route(update_user, USER_WRITE))
     router.add("DELETE", "users/{}", Route(delete_user, USER_WRITE))
-    router.add("GET", "users/{}/memberOf", Route(groups_of_user, USER_READ))
-    router.add("GET", "users/{}/transitiveMemberOf", Route(groups_of_user, USER_READ))

@@ -209,6 +209,16 @@ def property_names(type_name: str, version: str = BETA) -> frozenset[str]:
     return frozenset(properties_of(type_name, version)) | frozenset(model_of(version).navigations_of(type_name))
 
 
+@cache
+def derived_type(name: str, base: str) -> str | None:
+    """Return the entity type of a name in any case when it is `base` or derived from it, else None."""
+    found = _ENTITY_NAMES.get(name.casefold())
+    return found if found is not None and any(kind.name == base for kind in _BETA.lineage(found)) else None
+
+
+_ENTITY_NAMES: Final = {name.casefold(): name for name in ENTITY_TYPES}
+
+
 def full_name(short: str) -> str:
     """Return a type as OData writes it: `Edm.String`, `microsoft.graph.x`, `Collection(…)`."""
     if short.endswith("[]"):

@@ -72,6 +72,42 @@ PROFILES: Final = View(
     },
 )
 _SYSTEMS: Final = " ".join(f"when '{row.name}' then '{row.operating_system}'" for row in PLATFORMS.values())
+_USER_ROWS: Final = (
+    "select rowid * 4 as rowid, id, tenant_id, 'user' as type, display_name, user_principal_name, mail, created,"
+    " properties from users"
+)
+_GROUP_ROWS: Final = (
+    "select rowid * 4 + 1 as rowid, id, tenant_id, 'group' as type, display_name, null as user_principal_name,"
+    " null as mail, created, properties from groups"
+)
+_DEVICE_ROWS: Final = (
+    "select rowid * 4 + 2 as rowid, id, tenant_id, 'device' as type, device_name as display_name,"  # noqa: S608 - as above
+    " null as user_principal_name, null as mail, enrolled as created, json_object('operatingSystem',"
+    f" case platform {_SYSTEMS} end, 'operatingSystemVersion', os_version, 'manufacturer', manufacturer,"
+    " 'model', model) as properties from devices"
+)
+DIRECTORY_OBJECTS: Final = View(
+    f"({_USER_ROWS} union all {_GROUP_ROWS} union all {_DEVICE_ROWS})",
+    {
+        **USERS.columns,
+        "description": _property("description"),
+        "type": Column("type"),
+        "odata_type": Column("'#microsoft.graph.' || type", "type"),
+    },
+)
+"""Users, groups and devices together: `type` is the name of each row's type; what a type lacks is None."""
+
+REGISTERED_DEVICES: Final = View(
+    f"({_DEVICE_ROWS})",
+    {
+        **_named("id", "display_name"),
+        "created": Column("created", "date"),
+        "operating_system": _property("operatingSystem"),
+        "os_version": _property("operatingSystemVersion"),
+    },
+)
+"""Devices as the directory has them, each under the id of its managed device."""
+
 DEVICES: Final = View(
     "(select devices.rowid as rowid, devices.*, users.user_principal_name, users.display_name as user_display_name,"
     " users.mail as user_mail, (select json_group_array(json_object('action', action, 'state', state, 'started',"
