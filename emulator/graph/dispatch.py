@@ -7,7 +7,7 @@ import json
 import sqlite3
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pfxlab.emulator.boundary import defect_reason
 from pfxlab.emulator.cloud import Cloud
@@ -40,6 +40,7 @@ from pfxlab.emulator.graph.odata.query import QueryOptions
 from pfxlab.emulator.graph.permissions import check
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Incoming, Outgoing
 from pfxlab.emulator.graph.router import Route, Router, split_path
+from pfxlab.emulator.hosts.microsoft import microsoft_host
 from pfxlab.emulator.journal.tips import tip
 from pfxlab.emulator.store.database import is_full
 from pfxlab.emulator.wire import jsontext
@@ -90,7 +91,22 @@ def _caller(cloud: Cloud, incoming: Incoming) -> Caller:
     try:
         return caller_of(cloud, incoming.headers.get("authorization"), incoming.origin)
     except TokenRefused as refused:
-        raise errors.unauthenticated(refused.text, refused.reason, refused.rule, refused.claims) from None
+        reason, rule = refused.reason, refused.rule
+        if rule == "TokenMissing" and _withholds(incoming):
+            reason = f"the Graph SDK sent no token: it sends tokens to Microsoft's hosts only, not to {incoming.origin}"
+            rule = "TokenWithheld"
+        raise errors.unauthenticated(refused.text, reason, rule, refused.claims) from None
+
+
+def _withholds(incoming: Incoming) -> bool:
+    """Return whether a request without a token is a Graph SDK's, at an address that is not Microsoft's.
+
+    Source: sources.md#sdk-allowed-hosts.
+    """
+    if microsoft_host(urlsplit(incoming.origin).hostname or "") is not None:
+        return False
+    sdk, agent = incoming.headers.get("sdkversion", ""), incoming.headers.get("user-agent", "")
+    return sdk.lower().startswith("graph-") or "kiota-" in agent.lower()
 
 
 def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
@@ -165,9 +181,19 @@ def refusal(cloud: Cloud, incoming: Incoming, error: errors.GraphError, ids: dic
     body = errors.body(error, place)
     headers = {**_COMMON_HEADERS, **ids, **error.headers, "Content-Type": "application/json"}
     if cloud.config.explain:
-        shown = "".join(c if " " <= c <= "~" else "?" for c in f"{error.rule}: {error.reason}")
-        headers[errors.REASON] = shown[:1000]
+        headers |= _explained(error)
     return Outgoing(error.status, headers, jsontext.encode(body))
+
+
+def _explained(error: errors.GraphError) -> dict[str, str]:
+    """Return the headers that say why a request is refused, and what to do."""
+    advice = tip(error.rule)
+    reason = {errors.REASON: _in_header(f"{error.rule}: {error.reason}")}
+    return reason if advice is None else {**reason, errors.TIP: _in_header(advice)}
+
+
+def _in_header(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:1000]
 
 
 def _facts(incoming: Incoming, request_id: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ PFX_SERVICE: Final = "RACerts/StatelessImportPFXService/c3cbb42e-ffff-0609-0254-
 CONFIGURATION_SERVICE: Final = "DeviceConfiguration_2311/StatelessDeviceConfigurationFEService"
 DEVICE_SERVICE: Final = "DeviceFE/StatelessDeviceFEService"
 REASON: Final = "x-pfxlab-reason"
+TIP: Final = "x-pfxlab-tip"
 """The header in which a lab that explains tells clients the true reason of a refusal."""
 _ZERO_GUID: Final = "00000000-0000-0000-0000-000000000000"
 _WWW_AUTHENTICATE: Final = (

@@ -3,7 +3,8 @@
 from typing import Final
 
 TIPS: Final = {
-    "TokenMissing": "Send 'Authorization: Bearer …' with a token from the lab's authority_url.",
+    "TokenMissing": "Send 'Authorization: Bearer TOKEN', with a token from the lab's authority_url.",
+    "TokenWithheld": "Use the lab's proxy (`pfxlab exec`), or add the lab's host to the SDK's allowed hosts.",
     "TokenUnusable": "Request a token from this lab's token endpoint; other authorities' tokens are not accepted.",
     "TokenExpired": "Request a new token before the old one expires, and past the cache if the lab ended it.",
     "TokenRevoked": "Declare the client capability cp1 and answer the claims challenge: a new token, past the cache.",

@@ -68,7 +68,7 @@ def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
     process, facts = start(tmp_path, "--with", "connector,devices", measured=True)
     try:
         # One process: loading the SDK takes longer than all that it does.
-        done = sdk(facts, "records", "profiles", "batch", "directory", "time", "leave")
+        done = sdk(facts, "records", "profiles", "batch", "directory", "time", "withheld", "leave")
     finally:
         assert stop(process) == 0
     assert not (tmp_path / "ready.json").exists()
@@ -104,6 +104,7 @@ def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
         "survives_revocation": True,
         "tokens_for_a_challenge": 1,
     }
+    assert done["withheld"] == {"refused": [401, "Access token is empty."], "rules": 1}
     process, after = start(tmp_path)
     try:
         assert (after["tenant_id"], after["application"]) == (facts["tenant_id"], facts["application"])

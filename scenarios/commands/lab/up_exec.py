@@ -34,7 +34,7 @@ def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 )
 @click.option("--seed", type=int, help="Seed of generated ids.  [default: 7]")
 @click.option(
-    "--explain", is_flag=True, help="Send clients the true reason of a refusal in the header x-pfxlab-reason."
+    "--explain", is_flag=True, help="Send clients the reason of a refusal, and what to do, in x-pfxlab-reason and -tip."
 )
 @click.option(
     "--reports", type=click.Path(file_okay=False, path_type=Path),

@@ -95,6 +95,31 @@ async def test_explaining_lab_shows_the_reason_to_clients(tmp_path: Path) -> Non
         assert (broken.status, "Set-Cookie" in broken.headers) == (400, False)
 
 
+DOTNET = {"SdkVersion": "graph-dotnet/6.10.0, graph-dotnet-core/4.0.1"}
+PYTHON = {"User-Agent": "python-httpx/0.28.1 kiota-python/1.9.3"}
+CURL = {"User-Agent": "curl/8.5.0"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "rule"),
+    [
+        (DOTNET, "TokenWithheld"),
+        (PYTHON, "TokenWithheld"),
+        (CURL, "TokenMissing"),
+        ({**DOTNET, "Host": "graph.microsoft.com"}, "TokenMissing"),
+        ({**DOTNET, "Authorization": "Bearer x"}, "TokenUnusable"),
+    ],
+)
+async def test_sdk_that_withholds_its_token_is_told_so(tmp_path: Path, headers: dict[str, str], rule: str) -> None:
+    """A Graph SDK without a token, at an address that is not Microsoft's, gets the tip in the journal and when asked."""
+    async with new_lab(tmp_path, Config(explain=True)) as lab:
+        reply = await Raw(lab, None)("GET", PFX, headers=headers)
+        (entry,) = requests(lab)
+        assert (reply.status, entry.fields["rule"], entry.fields["tip"]) == (401, rule, TIPS[rule])
+        assert reply.headers["x-pfxlab-tip"] == TIPS[rule]
+        assert reply.headers["x-pfxlab-reason"].startswith(f"{rule}: ")
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
