@@ -4,11 +4,13 @@ Sources: sources.md#sign-in-states, sources.md#unlicensed-users.
 """
 
 import json
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra import errors
-from pfxlab.emulator.store.database import Row
+
+if TYPE_CHECKING:
+    from pfxlab.emulator.cloud import Cloud
+    from pfxlab.emulator.store.database import Row
 
 SignInState = Literal["allowed", "mfa", "blocked", "password_expired", "policy"]
 SIGN_IN_STATES: Final[tuple[SignInState, ...]] = get_args(SignInState)
@@ -19,7 +21,7 @@ _LICENCE: Final = "labLicence"
 """Names among a user's properties. Graph shows the first alone."""
 
 
-def state_of(user: Row) -> SignInState:
+def state_of(user: "Row") -> SignInState:
     """Return what sign-in makes of a user; Graph's accountEnabled false is `blocked`."""
     held = json.loads(user["properties"])
     if not held.get(_ENABLED, True):
@@ -28,17 +30,17 @@ def state_of(user: Row) -> SignInState:
     return state
 
 
-def is_enabled(user: Row) -> bool:
+def is_enabled(user: "Row") -> bool:
     """Return whether a user's account may sign in at all."""
     return state_of(user) != "blocked"
 
 
-def is_licensed(user: Row) -> bool:
+def is_licensed(user: "Row") -> bool:
     """Return whether a user has a licence for Intune; everybody has who was not made without."""
     return bool(json.loads(user["properties"]).get(_LICENCE, True))
 
 
-def set_state(cloud: Cloud, user: Row, sign_in: SignInState | None = None, *, licence: bool | None = None) -> None:
+def set_state(cloud: "Cloud", user: "Row", sign_in: SignInState | None = None, *, licence: bool | None = None) -> None:
     """Put a user into another state; what is None stays as it is."""
     held: dict[str, Any] = json.loads(user["properties"])
     if sign_in is not None:
@@ -48,7 +50,7 @@ def set_state(cloud: Cloud, user: Row, sign_in: SignInState | None = None, *, li
     cloud.directory.change_user(user["id"], properties=held)
 
 
-def check_sign_in(user: Row, resource: str, *, password: bool, second_factor: bool) -> None:
+def check_sign_in(user: "Row", resource: str, *, password: bool, second_factor: bool) -> None:
     """Let a user pass who may have a token.
 
     `password`: the password itself was sent; a token given earlier outlives it. `second_factor`: it was shown.
