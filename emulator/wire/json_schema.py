@@ -48,10 +48,12 @@ def described(schema: Mapping[str, Any]) -> str:
         return str(schema["title"])
     if "enum" in schema or "const" in schema:
         return ", ".join(map(str, schema.get("enum") or [schema["const"]]))
-    inner = [*schema.get("oneOf", ()), *schema.get("anyOf", ())]
+    # Alternatives that only require keys say nothing of what the value is.
+    inner = [one for one in (*schema.get("oneOf", ()), *schema.get("anyOf", ())) if set(one) != {"required"}]
     if inner:
         return described_either(inner)
-    return _TYPES[schema["type"]] + _bounds(schema)
+    kinds = schema.get("type", "object")
+    return " or ".join(_TYPES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds)) + _bounds(schema)
 
 
 def described_either(schemas: list[Any]) -> str:

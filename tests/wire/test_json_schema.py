@@ -1,11 +1,17 @@
 """What errors of JSON Schema say."""
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pfxlab.emulator.lab import verbs
+from pfxlab.emulator.wire.json_schema import draft_2020_12, narrowed, problem_of
+from pfxlab.scenarios.load.plan_file import schema as plan_schema
 from pfxlab.scenarios.scenario.loader import ScenarioProblem, parse_scenario
+from pfxlab.scenarios.scenario.loader import schema as scenario_schema
+from tests.test_house_rules import ROOT
 
 
 @pytest.mark.parametrize(
@@ -15,7 +21,8 @@ from pfxlab.scenarios.scenario.loader import ScenarioProblem, parse_scenario
         ("device", {"name": "x", "platform": "iso", "user": "a@b"},
          "device/platform: expected one of ios, macos, windows, android, androidForWork, androidDeviceOwner, got 'iso'"),
         ("user", ["a@b", "x"], "user/2: expected a user principal name, got 'x'"),
-        ("user", 5, "user: expected a user principal name or a list such as [a, b], got 5"),
+        ("user", 5,
+         "user: expected a user principal name or a list such as [a, b] or values such as {a: b}, got 5"),
         ("pass", "soon", "pass: expected a duration such as 1d12h, got 'soon'"),
         ("expect", {"holds": "mail"}, "expect: expected device beside holds, got none"),
         ("expect", {"holds": "mail", "lacks": "mail"}, "expect: expected device beside holds, got none"),
@@ -52,3 +59,21 @@ def test_misspelt_value_of_a_file_names_the_nearest() -> None:
         parse_scenario(device, "x", "x.yaml")
     with pytest.raises(ScenarioProblem, match=r"got profil; did you mean profile\?$"):
         parse_scenario("title: x\nsteps:\n  - profil: {}\n", "x", "x.yaml")
+
+
+def _schemas() -> Iterator[dict[str, Any]]:
+    """Yield every schema that users' values are checked by."""
+    for verb in verbs.VERBS:
+        body = None if verb.endpoint is None else verb.endpoint.body
+        yield from (dict(one) for one in (verb.arguments, body) if one is not None)
+    for path in (ROOT / "emulator/wire/schemas").glob("*.json"):
+        yield json.loads(path.read_text("utf-8"))
+    yield from (scenario_schema(), plan_schema())
+
+
+@pytest.mark.parametrize("odd", [None, 0, 1.5, True, "x", [], {}, [[]], {"a": None}, {"requests": [{"id": None}]}])
+def test_every_schema_says_in_words_what_it_refuses(odd: Any) -> None:
+    """Whatever a value is, each schema that refuses it says what was expected."""
+    for schema in _schemas():
+        for error in draft_2020_12(schema).iter_errors(odd):
+            assert problem_of(narrowed(error)).startswith("expected "), (schema, odd)
