@@ -15,6 +15,11 @@ def printable(text: str) -> str:
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def printable_json(text: str) -> str:
+    """Return JSON for a terminal: the same characters are escaped, as JSON has it, which changes no value."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def whole_text(text: str) -> str:
     """Return a text with U+FFFD for each half of a character, and for each byte that aiohttp could not decode."""
     return text if text.isascii() else _HALVES.sub("\N{REPLACEMENT CHARACTER}", text)

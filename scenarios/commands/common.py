@@ -36,7 +36,17 @@ def can_be_written(*files: Path | None) -> None:
 
 def print_result(result: dict[str, Any] | list[Any], text: str, *, as_json: bool) -> None:
     """Print a result: for people as a text, for programs as JSON and nothing else."""
-    click.echo(json.dumps(result, indent=2) if as_json else _printable(text))
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(_printable(text))
+
+
+def print_json(value: Any, *, indent: int | None = 2, ensure_ascii: bool = True) -> None:
+    """Print JSON on standard output, in which no character moves a terminal's cursor or turns its writing."""
+    from pfxlab.emulator.wire.text import printable_json
+
+    click.echo(printable_json(json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)))
 
 
 def missing_for_load(error: ImportError) -> NoReturn:

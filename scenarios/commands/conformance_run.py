@@ -14,7 +14,7 @@ from rich.console import Console
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
 from pfxlab.scenarios import terminal, yaml_file
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, print_json, stop
 from pfxlab.scenarios.conformance import report, runner
 from pfxlab.scenarios.conformance.evidence import ToolRun
 from pfxlab.scenarios.conformance.offered import RIGHTS
@@ -42,7 +42,7 @@ def rules(*, as_json: bool) -> None:
             }
             for r in RULES.values()
         ]
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        print_json(shown, ensure_ascii=False)
         return
     group = ""
     for rule in RULES.values():
@@ -61,7 +61,7 @@ def plans(*, as_json: bool) -> None:
              "modules": [{"name": m.name, "title": m.title} for m in p.modules]}
             for p in PLANS.values()
         ]  # fmt: skip
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        print_json(shown, ensure_ascii=False)
         return
     for plan in PLANS.values():
         click.echo(f"\n{plan.name}: a tool that {plan.title}; {', '.join(f'{{{name}}}' for name in plan.arguments)}")
@@ -127,7 +127,7 @@ def run(
     judgement = _judged(playing)
     _write(judgement, json_file, junit_file, html_file)
     if as_json:
-        click.echo(_as_text(judgement), nl=False)
+        print_json(judgement.to_json(), ensure_ascii=False)
     console.print()
     report.print_judgement(console, judgement)
     _lead_on(console, judgement, html_file)

@@ -1,7 +1,9 @@
 """Output on a terminal and in a pipe."""
 
 import io
+import json
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -38,6 +40,16 @@ def test_control_characters_are_shown_escaped(file: type[io.StringIO]) -> None:
     text = _shown(file(), box, rows, 200)
     assert text.count("a\\x1b[2Jb\\rc\\x07\\x9b\\u202ed") == 4
     assert set("\x1b\r\x07\x9b\u202e").isdisjoint(text)
+
+
+def test_json_moves_no_cursor(tmp_path: Path) -> None:
+    """JSON for programs has control characters escaped, and gives the texts it was made of."""
+    file = tmp_path / "ä\x9b2J\x7f\u202eb.yaml"
+    file.write_text("title: odd\nsteps:\n  - user: anna@pfxlab.example\n")
+    text = CliRunner().invoke(main, ["scenario", "run", str(file), "--json"]).stdout
+    assert "ä\\u009b2J\\u007f\\u202eb" in text
+    assert set("\x7f\x9b\u202e").isdisjoint(text)
+    assert json.loads(text)["scenarios"][0]["name"] == "ä\x9b2J\x7f\u202eb"
 
 
 def test_a_pipe_gets_one_fact_a_line() -> None:

@@ -1,6 +1,5 @@
 """`pfxlab journal` and `pfxlab explain`: what a running lab saw, and why a certificate has not arrived."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import click
 
 from pfxlab.scenarios.commands import options
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, print_json, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, NoLab, facts_of, fetch
 from pfxlab.scenarios.commands.lab.explain_view import path_of
 from pfxlab.scenarios.commands.lab.journal_view import box
@@ -37,7 +36,7 @@ def journal(
             for entry in entries:
                 after = entry["seq"]
                 if as_json:
-                    click.echo(json.dumps(entry))
+                    print_json(entry, indent=None)
                 else:
                     print_box(out, box(entry))
             if not entries and not follow:
@@ -69,7 +68,7 @@ def explain(
     except NoLab as error:
         stop(COULD_NOT_RUN, f"Nothing could be explained: {error}")
     if as_json:
-        click.echo(json.dumps(explanations, indent=2))
+        print_json(explanations)
     else:
         for one in explanations:
             print_box(console(), path_of(one))

@@ -1,7 +1,6 @@
 """What `pfxlab demo` does: own certificates are read, the run is shown."""
 
 import asyncio
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.wire.ids import check_upn
 from pfxlab.scenarios import terminal
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, secret, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, print_json, secret, stop
 from pfxlab.scenarios.commands.lab.demo_run import Demo, Material, Result, Sabotage, own_material
 from pfxlab.scenarios.commands.progress import Progress
 from pfxlab.scenarios.lab.lab import DataUnusable
@@ -69,7 +68,7 @@ def demo(
     ) as error:
         stop(COULD_NOT_RUN, f"The demo could not run: {error}")
     if as_json:
-        click.echo(json.dumps(result.to_json(), indent=2))
+        print_json(result.to_json())
     else:
         _show(console, result, sabotage)
     sys.exit(0 if result.passed else VERDICT_FAILED)

@@ -1,6 +1,5 @@
 """What `pfxlab scenario` does."""
 
-import json
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from rich.markup import escape
 from pfxlab import private_file
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import terminal
-from pfxlab.scenarios.commands.common import USAGE, VERDICT_FAILED, can_be_written, stop
+from pfxlab.scenarios.commands.common import USAGE, VERDICT_FAILED, can_be_written, print_json, stop
 from pfxlab.scenarios.control import bundle
 from pfxlab.scenarios.nearest import near
 from pfxlab.scenarios.scenario import loader, runner
@@ -31,7 +30,7 @@ def list_(*, as_json: bool) -> None:
         shown = [
             {"name": s.name, "title": s.title, "source": s.source, "steps": len(s.steps)} for s in scenarios.values()
         ]
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        print_json(shown, ensure_ascii=False)
         return
     width = max(map(len, scenarios))
     for scenario in scenarios.values():
@@ -54,7 +53,7 @@ def check(files: Sequence[Path]) -> None:
 
 def schema() -> None:
     """Do what the command says."""
-    click.echo(json.dumps(loader.schema(), indent=2, ensure_ascii=False))
+    print_json(loader.schema(), ensure_ascii=False)
 
 
 def _read(path: Path) -> Scenario:
@@ -100,7 +99,7 @@ def run(
         junit.write_bytes(_junit(runs))
     written = [] if bundles is None else _write_bundles(bundles, runs)
     if as_json:
-        click.echo(json.dumps(_result(runs, seed), indent=2, ensure_ascii=False))
+        print_json(_result(runs, seed), ensure_ascii=False)
     else:
         _sum_up(console, runs, time.perf_counter() - began, written)
     if any(one.outcome == "failed" for one in runs):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -24,7 +23,7 @@ from pfxlab.device_sim.keys import generate
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.server import PortTaken
 from pfxlab.emulator.wire.files.damaged import Damaged
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, print_json, stop
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.ending import ENDING
 from pfxlab.scenarios.lab.config_file import ConfigProblem, read_config
@@ -155,7 +154,7 @@ def _announce(
     facts: dict[str, Any], parts: tuple[str, ...], place: Path | None, found_by: str, *, as_json: bool
 ) -> None:
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     running = " with " + " and ".join(parts) if parts else ""
     click.echo(f"PFX Lab serves Graph and sign-in at {facts['graph_url']}{running} (loopback only, TEST ONLY).\n")

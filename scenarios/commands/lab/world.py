@@ -3,7 +3,6 @@
 Every verb of a scenario is a command, made of its row; `clock` and `faults` show as well, so they are written here.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from pfxlab.emulator.wire.numbers import counted
 from pfxlab.emulator.wire.text import printable
 from pfxlab.scenarios import bounded_yaml, yaml_file
 from pfxlab.scenarios.commands import options, suggest
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, FILE, USAGE, VERDICT_FAILED, print_json, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.commands.ready_file import READY_FILE, require_ready_file
 from pfxlab.scenarios.commands.verb_help import VerbCommand
@@ -55,7 +54,7 @@ def _ask(context: click.Context, method: str, path: str, body: Any = None, place
     except NoLab as error:
         stop(COULD_NOT_RUN, f"The lab did not answer: {error}")
     if as_json:
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        print_json(answer, ensure_ascii=False)
     return answer
 
 

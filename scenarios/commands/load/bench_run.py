@@ -1,6 +1,5 @@
 """Runs a benchmark and prints its report."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from pfxlab.device_sim.errors import SessionFailed
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, print_json, stop
 from pfxlab.scenarios.load.bench import admin_pages, graph
 from pfxlab.scenarios.load.bench import connector as connector_bench
 from pfxlab.scenarios.load.bench import devices as devices_bench
@@ -27,7 +26,7 @@ def _print(measured: Callable[[Progress], dict[str, Any]], *, as_json: bool) -> 
         report = measured(progress)
     except (OSError, RuntimeError, SessionFailed) as error:
         stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
-    click.echo(json.dumps(report, indent=2))
+    print_json(report)
 
 
 def bench_graph(imports: int, records: int, turns: int, as_json: bool) -> None:

@@ -1,6 +1,5 @@
 """`pfxlab load`: load plans, run on one machine or many. See docs/load.md."""
 
-import json
 import signal
 import tempfile
 from contextlib import nullcontext
@@ -26,6 +25,7 @@ from pfxlab.scenarios.commands.common import (
     USAGE,
     VERDICT_FAILED,
     missing_for_load,
+    print_json,
     stop,
 )
 from pfxlab.scenarios.commands.completion import LOAD_PLANS
@@ -61,7 +61,7 @@ def _list(*, as_json: bool) -> None:
         shown = [
             {"name": one.name, "title": one.title, "path": one.path, "shape": one.shape.kind} for one in plans.values()
         ]
-        click.echo(json.dumps(shown, indent=2))
+        print_json(shown)
         return
     width = max(map(len, plans))
     for one in plans.values():
@@ -138,7 +138,7 @@ def load(
     PLAN is a name from `--list` or a YAML file. A lab is started for the run unless --ready-file names one that runs.
     """
     if show_schema:
-        click.echo(json.dumps(schema(), indent=2))
+        print_json(schema())
         return
     if listing:
         _list(as_json=as_json)
@@ -183,7 +183,7 @@ def _do(
     body, judged = report.complete(outcome)
     report.write(folder, body, judged, datetime.now(UTC))
     if as_json:
-        click.echo(json.dumps(body, indent=2))
+        print_json(body)
     else:
         report.print_summary(terminal.console(), body, judged)
         _say_end(folder, body)

@@ -9,7 +9,7 @@ import click
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.scenarios.commands import options
-from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, missing_for_load, stop
+from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, missing_for_load, print_json, stop
 from pfxlab.scenarios.commands.options import Duration
 from pfxlab.scenarios.ending import Interrupted
 
@@ -66,7 +66,7 @@ def soak(
     (out / "soak.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
     plots.save(plots.figure(lambda axes: plots.draw_soak(axes, report)), out, "soak")
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        print_json(report)
     else:
         for name, one in report["growth"].items():
             what = "memory" if name == "memory_mb" else "database"

@@ -1,7 +1,6 @@
 """What `pfxlab devices` does."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -23,6 +22,7 @@ from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
     VERDICT_FAILED,
+    print_json,
     print_result,
     stop,
 )
@@ -177,7 +177,7 @@ def show(name: str | None, data: Path | None, as_json: bool) -> None:
         print_result(result, "\n".join(lines), as_json=as_json)
         return
     if as_json:
-        click.echo(json.dumps([{**vars(one), **_holds(fleet, one)} for one in chosen], indent=2))
+        print_json([{**vars(one), **_holds(fleet, one)} for one in chosen])
         return
     held_by = {one: _holds(fleet, one) for one in chosen[:_SHOWN]}
     rows = [

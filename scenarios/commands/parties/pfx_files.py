@@ -29,6 +29,7 @@ from pfxlab.scenarios.commands.common import (
     USAGE,
     VERDICT_FAILED,
     first_line,
+    print_json,
     print_result,
     secret,
     stop,
@@ -138,7 +139,7 @@ def new(
     """Do what the command says."""
     key = _encryption_key(ready_file, public_key, provider, name)
     try:
-        click.echo(json.dumps(_record(path, secret(password_file), user, purpose, padding, key), indent=2))
+        print_json(_record(path, secret(password_file), user, purpose, padding, key))
     except (PfxProblem, PaddingUnsupported, ValueError) as error:
         stop(USAGE, f"{path}: {error}")
 
