@@ -16,7 +16,7 @@ from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import MOST_VALUES
 from pfxlab.emulator.graph.odata.query import LONGEST_URL
-from pfxlab.emulator.graph.request import Answer, Incoming, Json, Outgoing
+from pfxlab.emulator.graph.request import Answer, Incoming, Json, Outgoing, Steps
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.schemas import first_problem
 
@@ -24,8 +24,6 @@ _METHODS: Final = ("GET", "POST", "PATCH", "PUT", "DELETE")
 _WRITES: Final = ("POST", "PATCH", "PUT")
 _MOST: Final = 20
 _LONGEST_ID: Final = 100
-_LONGEST_TOGETHER: Final = 3 * LONGEST_URL
-"""Characters in all addresses of a batch, which the server answers in one go: its other clients wait meanwhile."""
 
 
 def _parse(cloud: Cloud, incoming: Incoming) -> list[Json]:
@@ -56,9 +54,6 @@ def _check(requests: list[Json]) -> None:
         GraphError: it breaks a rule.
 
     """
-    together = sum(len(str(request["url"])) for request in requests)
-    if together > _LONGEST_TOGETHER:
-        raise errors.bad_batch(f"expected addresses of at most {_LONGEST_TOGETHER} characters together, got {together}")
     ids = [request["id"].casefold() for request in requests]
     if len(set(ids)) != len(ids):
         raise errors.bad_batch("expected each id once, whatever its case")
@@ -94,8 +89,8 @@ def _dependencies(request: Json) -> list[str]:
     return [_text(name) for name in request.get("dependsOn") or request.get("depends_on") or ()]
 
 
-def respond(cloud: Cloud, incoming: Incoming, dispatch: Callable[[Cloud, Incoming], Outgoing]) -> Answer:
-    """Return the answers of a batch, in the order of its requests.
+def respond(cloud: Cloud, incoming: Incoming, dispatch: Callable[[Cloud, Incoming], Outgoing]) -> Steps[Answer]:
+    """Return the answers of a batch, in the order of its requests; each request is a step.
 
     Raises:
         GraphError: the batch as a whole is refused; nothing has run.
@@ -109,6 +104,7 @@ def respond(cloud: Cloud, incoming: Incoming, dispatch: Callable[[Cloud, Incomin
         failed = any(done[name.casefold()]["status"] >= 400 for name in _dependencies(request))
         answer = _failed_dependency(request) if failed else _run(cloud, incoming, request, dispatch)
         done[request["id"].casefold()] = answer
+        yield
     return Answer(200, {"responses": [done[request["id"].casefold()] for request in requests]})
 
 

@@ -3,6 +3,7 @@
 The HTTP edge and $batch both come through here.
 """
 
+import asyncio
 import json
 import sqlite3
 from dataclasses import replace
@@ -38,7 +39,7 @@ from pfxlab.emulator.graph.odata.metadata import csdl
 from pfxlab.emulator.graph.odata.model import model_of
 from pfxlab.emulator.graph.odata.query import QueryOptions
 from pfxlab.emulator.graph.permissions import check
-from pfxlab.emulator.graph.request import Answer, GraphRequest, Incoming, Outgoing
+from pfxlab.emulator.graph.request import Answer, GraphRequest, Incoming, Outgoing, Steps
 from pfxlab.emulator.graph.router import Route, Router, split_path
 from pfxlab.emulator.hosts.microsoft import microsoft_host
 from pfxlab.emulator.journal.tips import tip
@@ -111,10 +112,32 @@ def _withholds(incoming: Incoming) -> bool:
 
 def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
     """Return the answer to a request; what it wrote is committed when this returns."""
+    steps = _dispatched(cloud, incoming)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            answer: Outgoing = end.value
+            return answer
+
+
+async def dispatch_in_turns(cloud: Cloud, incoming: Incoming) -> Outgoing:
+    """Return the answer as `dispatch` does; between the requests of a batch the event loop serves its other clients."""
+    steps = _dispatched(cloud, incoming)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            answer: Outgoing = end.value
+            return answer
+        await asyncio.sleep(0)
+
+
+def _dispatched(cloud: Cloud, incoming: Incoming) -> Steps[Outgoing]:
     request_id = cloud.traces.guid()
     ids = {"request-id": request_id, "client-request-id": incoming.headers.get("client-request-id") or request_id}
     try:
-        answer = _with_faults(cloud, incoming, request_id)
+        answer = yield from _with_faults(cloud, incoming, request_id)
     except errors.GraphError as error:
         return refuse(cloud, incoming, error, ids)
     body = b""
@@ -130,16 +153,16 @@ def dispatch(cloud: Cloud, incoming: Incoming) -> Outgoing:
     return Outgoing(answer.status, headers, body)
 
 
-def _with_faults(cloud: Cloud, incoming: Incoming, request_id: str) -> Answer:
+def _with_faults(cloud: Cloud, incoming: Incoming, request_id: str) -> Steps[Answer]:
     """Answer a request, with the faults that apply to it."""
     if not cloud.faults.any:
-        return _committed(cloud, incoming, request_id)
+        return (yield from _committed(cloud, incoming, request_id))
 
-    def carry_out(reported: bool) -> Answer:
+    def carry_out(reported: bool) -> Steps[Answer]:
         return _committed(cloud, incoming, request_id if reported else None)
 
-    answer = injected.before_answer(cloud, injected.Pending(incoming, carry_out, _service_of(incoming)))
-    return injected.after_answer(cloud, incoming, carry_out(True)) if answer is None else answer
+    answer = yield from injected.before_answer(cloud, injected.Pending(incoming, carry_out, _service_of(incoming)))
+    return injected.after_answer(cloud, incoming, (yield from carry_out(True))) if answer is None else answer
 
 
 def _service_of(incoming: Incoming) -> str | None:
@@ -202,13 +225,16 @@ def _facts(incoming: Incoming, request_id: str) -> dict[str, str]:
     return {"method": incoming.method, "path": path[:500], "request_id": request_id, "client": agent[:100]}
 
 
-def _committed(cloud: Cloud, incoming: Incoming, request_id: str | None) -> Answer:
+def _committed(cloud: Cloud, incoming: Incoming, request_id: str | None) -> Steps[Answer]:
     """Answer within one transaction, and turn an unexpected error into Graph's 500.
 
     Without a `request_id` the answer is not written down: the client will not get it.
     """
     try:
-        if incoming.method in _READS or batch.is_batch(incoming.path):
+        if batch.is_batch(incoming.path):
+            _caller(cloud, incoming)
+            answer = yield from batch.respond(cloud, incoming, dispatch)
+        elif incoming.method in _READS:
             answer = _answer(cloud, incoming)
         else:
             with cloud.journal.kept_on_rollback(), cloud.store.atomic():
@@ -284,8 +310,6 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     if public is not None:
         return public
     caller = _caller(cloud, incoming)
-    if batch.is_batch(incoming.path):
-        return batch.respond(cloud, incoming, dispatch)
     segments = split_path(incoming.path)
     try:
         route, keys, cast = _ROUTER.find(incoming.method, incoming.version, segments)

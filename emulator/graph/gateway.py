@@ -9,7 +9,7 @@ from aiohttp import web
 from pfxlab.emulator.boundary import Component, Problem
 from pfxlab.emulator.edge import ADDRESS, CLOUD, origin_of
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.dispatch import dispatch, refusal, refuse
+from pfxlab.emulator.graph.dispatch import dispatch_in_turns, refusal, refuse
 from pfxlab.emulator.graph.request import Incoming, Outgoing
 from pfxlab.emulator.hosts.microsoft import Service
 from pfxlab.emulator.wire.text import whole_text
@@ -31,7 +31,7 @@ async def handle(request: web.Request) -> web.Response:
         body=await request.read(),
         address=request.app[ADDRESS],
     )
-    return _response(dispatch(cloud, incoming), request.headers.get("Accept-Encoding", ""))
+    return _response(await dispatch_in_turns(cloud, incoming), request.headers.get("Accept-Encoding", ""))
 
 
 def _problem(request: web.Request, problem: Problem) -> web.Response:

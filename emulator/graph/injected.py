@@ -15,7 +15,7 @@ from pfxlab.emulator.faults.apply import actor_of, mark, retry_headers
 from pfxlab.emulator.faults.kinds import HTTP
 from pfxlab.emulator.faults.plan import Occasion, Planned
 from pfxlab.emulator.graph import errors
-from pfxlab.emulator.graph.request import Answer, Incoming
+from pfxlab.emulator.graph.request import Answer, Incoming, Steps
 from pfxlab.emulator.hosts.microsoft import GRAPH_HOSTS
 
 _OTHER_STATUS: Final = {201: 200, 204: 200, 200: 206}
@@ -30,15 +30,15 @@ class Pending:
     """
 
     incoming: Incoming
-    carry_out: Callable[[bool], Answer]
+    carry_out: Callable[[bool], Steps[Answer]]
     service: str | None
 
 
-BeforeAnswer: TypeAlias = Callable[[Cloud, Pending, Planned], Answer]
+BeforeAnswer: TypeAlias = Callable[[Cloud, Pending, Planned], Steps[Answer]]
 AfterAnswer: TypeAlias = Callable[[Incoming, Answer, Planned], Answer]
 
 
-def before_answer(cloud: Cloud, pending: Pending) -> Answer | None:
+def before_answer(cloud: Cloud, pending: Pending) -> Steps[Answer | None]:
     """Return the answer of the fault that strikes a request before it is answered; None when there is no such fault.
 
     Raises:
@@ -46,7 +46,7 @@ def before_answer(cloud: Cloud, pending: Pending) -> Answer | None:
 
     """
     planned = _struck(cloud, pending.incoming, BEFORE_ANSWER)
-    return None if planned is None else BEFORE_ANSWER[planned.fault.kind](cloud, pending, planned)
+    return None if planned is None else (yield from BEFORE_ANSWER[planned.fault.kind](cloud, pending, planned))
 
 
 def after_answer(cloud: Cloud, incoming: Incoming, answer: Answer) -> Answer:
@@ -69,21 +69,22 @@ def _struck(cloud: Cloud, incoming: Incoming, kinds: Collection[str]) -> Planned
     return planned
 
 
-def _status(cloud: Cloud, pending: Pending, planned: Planned) -> Answer:
+def _status(cloud: Cloud, pending: Pending, planned: Planned) -> Steps[Answer]:
     settings, came = planned.fault.settings, "before it was looked at"
     if settings["after_write"]:
         # Whatever came of it: the client hears of the fault only.
         try:
-            came = f"after it was carried out ({pending.carry_out(False).status})"
+            answer = yield from pending.carry_out(False)
+            came = f"after it was carried out ({answer.status})"
         except errors.GraphError as error:
             came = f"after it was refused ({error.status}, {error.rule})"
     headers = retry_headers(cloud.wall.now(), settings)
     raise errors.injected(settings["status"], pending.service, headers, planned.id, came)
 
 
-def _expired_token(cloud: Cloud, pending: Pending, planned: Planned) -> Answer:
+def _expired_token(cloud: Cloud, pending: Pending, planned: Planned) -> Steps[Answer]:
     end_token(cloud, pending.incoming.headers.get("authorization", ""), planned.fault.settings["ending"])
-    return pending.carry_out(True)
+    return (yield from pending.carry_out(True))
 
 
 def _next_link(incoming: Incoming, answer: Answer, planned: Planned) -> Answer:

@@ -1,12 +1,16 @@
 """A Graph request as the resources see it, and their answer: plain values, no HTTP library."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra.caller import Caller
 from pfxlab.emulator.graph.odata.query import Place, QueryOptions
+
+_T = TypeVar("_T")
+Steps: TypeAlias = Generator[None, None, _T]
+"""Work that can be left where it yields, so that others are served meanwhile; its value comes at the end."""
 
 
 @dataclass(frozen=True)
