@@ -34,7 +34,7 @@ FORM = {
     "grant_type": "client_credentials", "client_id": MIGHTY, "client_secret": "fuzz",
     "scope": "https://graph.microsoft.com/.default",
 }  # fmt: skip
-TOKEN = token(CLOUD, TokenRequest(CLOUD.directory.tenants()[0], FORM, ORIGIN))["access_token"]
+TOKEN = token(CLOUD, TokenRequest(CLOUD.directory.tenants()[0], FORM, ORIGIN, segment=MADE.tenant_id))["access_token"]
 RECORD = {
     "thumbprint": "ab" * 20, "userPrincipalName": MADE.user_upn, "startDateTime": "2026-01-01T00:00:00Z",
     "expirationDateTime": "2027-01-01T00:00:00Z", "encryptedPfxBlob": "MAAA", "encryptedPfxPassword": "AAAA",
