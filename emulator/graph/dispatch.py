@@ -23,6 +23,7 @@ from pfxlab.emulator.graph.directory import (
     groups,
     memberships,
     service_principals,
+    sign_in_sessions,
     users,
 )
 from pfxlab.emulator.graph.intune import (
@@ -66,6 +67,7 @@ _RESOURCES: Final = (
     certificate_connectors,
     managed_devices,
     users,
+    sign_in_sessions,
     groups,
     group_members,
     devices,

@@ -51,6 +51,7 @@ GROUP_READ: Final = Permissions(
 
 ME_READ: Final = Permissions(("User.Read", *USER_READ.scopes))
 USER_WRITE: Final = Permissions(("User.ReadWrite.All", _DIRECTORY_WRITE))
+SESSIONS_REVOKE: Final = Permissions(("User.RevokeSessions.All", *USER_WRITE.scopes))
 GROUP_ALL: Final = Permissions(("Group.ReadWrite.All", _DIRECTORY_WRITE))
 APPLICATION_READ: Final = Permissions(
     ("Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", _DIRECTORY_WRITE)

@@ -43,6 +43,9 @@ PERMISSIONS: Final = {
     "GroupMember.ReadWrite.All": PermissionIds(
         "dbaae8cf-10b5-4b86-a4a1-f871c94c6695", "f81125ac-d3b7-4573-a3b2-7099cc39df9e"
     ),
+    "User.RevokeSessions.All": PermissionIds(
+        "77f3a031-c388-4f99-b373-dc68676a979e", "fc30e98b-8810-4501-81f5-c20a3196387b"
+    ),
     "Directory.Read.All": PermissionIds("7ab1d382-f21e-4acd-a863-ba3e13f7da61", "06da0dbc-49e2-44d2-8312-53f166ab848a"),
     "Directory.ReadWrite.All": PermissionIds(
         "19dbc75e-c2e2-444c-a770-ec69d8559fc7", "c5366453-9fb0-48a5-a156-24f0c49a4b84"

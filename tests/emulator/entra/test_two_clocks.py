@@ -208,20 +208,36 @@ async def test_revoked_token_of_a_client_without_cp1(lab: Lab) -> None:
     assert "did not declare the capability cp1; MSAL" in reason
 
 
+def operator_form(lab: Lab, claims: str = "") -> dict[str, str]:
+    """Return the form with which the operator signs in by password, but for the password."""
+    made = lab.operator.credentials
+    scope = f"{DELEGATED[0]} offline_access"
+    known = {"client_id": made.public_client_id, "username": made.operator_upn, "scope": scope, "claims": claims}
+    return {"grant_type": "password", **known}
+
+
 @pytest.mark.parametrize(("capability", "status"), [(CP1, 401), ("", 200)], ids=["with cp1", "without"])
 async def test_new_password_revokes_the_tokens_of_a_user(lab: Lab, capability: str, status: int) -> None:
     """A user's new password ends the tokens of clients with cp1 at once; others live on until they expire."""
-    graph, made = await setup(lab), lab.operator.credentials
-    form = {
-        "grant_type": "password",
-        "client_id": made.public_client_id,
-        "username": made.operator_upn,
-        "scope": DELEGATED[0],
-        "claims": capability,
-    }
+    graph, made, form = await setup(lab), lab.operator.credentials, operator_form(lab, capability)
     token = (await post_token(lab, **form, password=made.operator_password)).json["access_token"]
     profile = {"passwordProfile": {"password": "An-0ther-Pass"}}
     assert (await graph("PATCH", f"/beta/users/{made.operator_upn}", profile)).status == 204
     assert (await asked(lab, token)).status == status
     again = (await post_token(lab, **form, password="An-0ther-Pass")).json["access_token"]
+    assert (await asked(lab, again)).status == 200
+
+
+@pytest.mark.parametrize(("capability", "status"), [(CP1, 401), ("", 200)], ids=["with cp1", "without"])
+async def test_revoked_sessions_end_refresh_tokens(lab: Lab, capability: str, status: int) -> None:
+    """`revokeSignInSessions` ends a user's refresh tokens, and access tokens of clients with cp1."""
+    graph, made, form = await setup(lab), lab.operator.credentials, operator_form(lab, capability)
+    tokens = (await post_token(lab, **form, password=made.operator_password)).json
+    done = await graph("POST", f"/v1.0/users/{made.operator_upn}/revokeSignInSessions")
+    assert (done.status, done.json["value"]) == (200, True)
+    assert (await asked(lab, tokens["access_token"])).status == status
+    refreshing = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    refused = await post_token(lab, client_id=made.public_client_id, scope=DELEGATED[0], **refreshing)
+    assert (refused.status, refused.json["error"]) == (400, "invalid_grant")
+    again = (await post_token(lab, **form, password=made.operator_password)).json["access_token"]
     assert (await asked(lab, again)).status == 200
