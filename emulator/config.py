@@ -20,6 +20,8 @@ class Switches:
     legacy_padding: Literal["accept", "reject400"] = "accept"
     mask_reads: Literal["on", "off"] = "on"
     filter_quirks: Literal["off", "on"] = "off"
+    directory_contains: Literal["refuse", "advanced"] = "refuse"
+    open_type_names: Literal["refuse", "ignore"] = "refuse"
     etags: Literal["ignore", "honour"] = "ignore"
     unmodelled_lists: Literal["empty", "refuse"] = "empty"
     page_size: int = 1000

@@ -6,11 +6,14 @@ Source: sources.md#qualified-names, sources.md#directory-queries.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.odata import refusals
+from pfxlab.emulator.graph.odata.directory_queries import MOST_OBJECTS, DirectoryQuery, check_top
 from pfxlab.emulator.graph.odata.model import ENTITY_SETS, ENUM_TYPES, derived_type, model_of
+from pfxlab.emulator.graph.odata.names import refusal_of_filter
 from pfxlab.emulator.graph.odata.query import Place
 from pfxlab.emulator.graph.permissions import Permissions
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Handler, Json, page
@@ -18,22 +21,24 @@ from pfxlab.emulator.graph.router import CAST, Route, Router
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.lists.columns import Column, Kind, json_property
 from pfxlab.emulator.store.lists.conditions import All, Condition
-from pfxlab.emulator.store.lists.lists import Wanted
+from pfxlab.emulator.store.lists.lists import Order, Wanted
 from pfxlab.emulator.store.lists.views import View
 
 _OBJECTS_ON_A_PAGE: Final = 100
-_MOST_OBJECTS: Final = 999
 
 
 class Collection:
-    """A collection of entities, the caller's tenant's rows of a view; `fields` are its properties as columns."""
+    """A collection of entities of a type of the model, the caller's tenant's rows of a view.
+
+    `fields` are the properties as columns by which it is filtered and sorted.
+    """
 
     def __init__(
         self,
         fragment: str,
         view: View,
         fields: Mapping[str, Column],
-        resource: str,
+        kind: str,
         to_json: Callable[[Row], Json],
         *,
         counts: bool = True,
@@ -44,19 +49,15 @@ class Collection:
         # `quirky`: the switch filter_quirks is about this collection. `searched`: properties $search looks into.
         self._counts, self._quirky, self._searched = counts, quirky, searched
         self.fragment, self._view, self._fields = fragment, view, fields
-        self._resource, self._to_json = resource, to_json
+        self._kind, self._to_json = kind, to_json
 
     def _wanted(self, request: GraphRequest, within: Condition | None) -> Wanted:
         """Return the rows that the request is about, as stored."""
         searched = self._search(request)
         parts = tuple(part for part in (within, searched) if part is not None)
-        text, condition = request.query.text("filter"), None
-        if text:
-            quirks = self._quirky and request.cloud.config.switches.filter_quirks == "on"
-            # Its grammar takes a while to load: with the first list that needs it.
-            from pfxlab.emulator.graph.odata.filters import read_filter
-
-            condition = read_filter(text, self._fields, self._resource, quirks=quirks)
+        quirks = self._quirky and request.cloud.config.switches.filter_quirks == "on"
+        queried = Queried(self._kind, self._fields, directory=not self._counts)
+        condition = queried.filter(request, quirks=quirks)
         return Wanted(self._view, request.caller.tenant_id, All(parts) if parts else None, condition)
 
     def _search(self, request: GraphRequest) -> Condition | None:
@@ -69,6 +70,11 @@ class Collection:
         from pfxlab.emulator.graph.odata.filters import read_search
 
         return read_search(text, self._fields, self._searched)
+
+    def first(self, request: GraphRequest, most: int, within: Condition | None) -> list[Json]:
+        """Return the first entities, whatever the request's query options are."""
+        wanted = Wanted(self._view, request.caller.tenant_id, within)
+        return [self._to_json(one.row) for one in request.cloud.lists.page(wanted, (), most)]
 
     def count(self, request: GraphRequest, within: Condition | None = None) -> int:
         """Return how many entities match the request's $filter."""
@@ -88,10 +94,8 @@ class Collection:
         `within` limits the collection to a part of the tenant's rows.
         """
         wanted = self._wanted(request, within)
-        from pfxlab.emulator.graph.odata.filters import read_order
-
-        order = read_order(request.query.text("orderby"), self._fields, self._resource)
-        top, place = request.query.number("top", 1), request.query.place()
+        queried = Queried(self._kind, self._fields, directory=not self._counts)
+        order, top, place = queried.order(request), queried.top(request), request.query.place()
         limit = size if top is None else min(top, most or size)
         found = request.cloud.lists.page(wanted, order, limit + 1, after=place.after or 0, skip=place.offset)
         items = [self._to_json(one.row) for one in found[:limit]]
@@ -107,6 +111,77 @@ class Collection:
         return page(request, self.fragment + request.query.select_fragment(), items, total, following)
 
 
+@dataclass(frozen=True)
+class Queried:
+    """The query options of a request about a collection: its type, and what it is filtered and sorted by.
+
+    `directory`: the rules of directory objects are about it.
+    """
+
+    kind: str
+    fields: Mapping[str, Column]
+    directory: bool
+
+    @property
+    def _resource(self) -> str:
+        return self.kind[:1].upper() + self.kind[1:] if self.directory else self.kind
+
+    def _rules(self, request: GraphRequest) -> DirectoryQuery:
+        counted = request.query.count or request.path.endswith("/$count")
+        return DirectoryQuery(self.kind, request.eventual and counted, request.cloud.config.switches.directory_contains)
+
+    def filter(self, request: GraphRequest, *, quirks: bool = False) -> Condition | None:
+        """Return what $filter asks for.
+
+        Raises:
+            GraphError: it cannot be, or not so.
+
+        """
+        text = request.query.text("filter")
+        if not text:
+            return None
+        # Its grammar takes a while to load: with the first list that needs it.
+        from pfxlab.emulator.graph.odata.directory_filters import check_filter
+        from pfxlab.emulator.graph.odata.filters import read_filter
+
+        return read_filter(
+            text,
+            self.fields,
+            self._resource,
+            quirks=quirks,
+            unknown=lambda name: refusal_of_filter(name, self.kind, request.version, self._resource),
+            admit=partial(check_filter, self._rules(request)) if self.directory else None,
+        )
+
+    def order(self, request: GraphRequest) -> list[Order]:
+        """Return what $orderby asks for.
+
+        Raises:
+            GraphError: it cannot be, or not so.
+
+        """
+        text = request.query.text("orderby")
+        if not text:
+            return []
+        if self.directory:
+            self._rules(request).check_order(text, filtered=bool(request.query.text("filter")))
+        from pfxlab.emulator.graph.odata.filters import read_order
+
+        return read_order(text, self.fields, self._resource)
+
+    def top(self, request: GraphRequest) -> int | None:
+        """Return what $top asks for.
+
+        Raises:
+            GraphError: it is no whole number, or not one that is taken.
+
+        """
+        top = request.query.number("top", 0 if self.directory else 1)
+        if self.directory:
+            check_top(top)
+        return top
+
+
 def computed(
     request: GraphRequest, fragment: str, items: Sequence[Json], type_name: str, size: int, *, directory: bool = False
 ) -> Answer:
@@ -114,14 +189,11 @@ def computed(
 
     `directory`: as directory objects do, count only with ConsistencyLevel and take a $top of up to 999.
     """
-    query, fields = request.query, _json_fields(type_name, request.version)
-    text = query.text("filter")
-    from pfxlab.emulator.graph.odata.filters import read_filter, read_order
-
-    condition = read_filter(text, fields, type_name) if text else None
-    order = read_order(query.text("orderby"), fields, type_name)
-    top, place = query.number("top", 1), query.place()
-    limit = size if top is None else min(top, _MOST_OBJECTS if directory else size)
+    query = request.query
+    queried = Queried(type_name, _json_fields(type_name, request.version), directory)
+    condition, order = queried.filter(request), queried.order(request)
+    top, place = queried.top(request), query.place()
+    limit = size if top is None else min(top, MOST_OBJECTS if directory else size)
     listed = request.cloud.lists.of(items)
     found = listed.pick(condition, order, limit + 1, place.offset)
     total = None
@@ -176,6 +248,10 @@ class Listing(ABC):
         """Return how many objects match the request's $filter."""
 
     @abstractmethod
+    def first(self, request: GraphRequest, most: int) -> list[Json]:
+        """Return the first objects, whatever the request's query options are."""
+
+    @abstractmethod
     def of_type(self, name: str) -> "Listing":
         """Return the objects of one type, which then do not name it."""
 
@@ -193,6 +269,10 @@ class StoredListing(Listing):
     within: Condition | None = None
     casts: Mapping[str, "StoredListing"] = field(default_factory=dict)
 
+    def first(self, request: GraphRequest, most: int) -> list[Json]:
+        """Return the first objects, whatever the request's query options are."""
+        return [self.shape(request, item) for item in self.collection.first(request, most, self.within)]
+
     def page(self, request: GraphRequest) -> Answer:
         """Return one page, of a hundred objects unless $top asks for more."""
         return self.collection.page(
@@ -200,7 +280,7 @@ class StoredListing(Listing):
             _OBJECTS_ON_A_PAGE,
             within=self.within,
             expand=lambda item: self.shape(request, item),
-            most=_MOST_OBJECTS,
+            most=MOST_OBJECTS,
         )
 
     def count(self, request: GraphRequest) -> int:
@@ -224,17 +304,18 @@ class ComputedListing(Listing):
     type_name: str
     items: Sequence[Json]
 
+    def first(self, request: GraphRequest, most: int) -> list[Json]:
+        """Return the first objects, whatever the request's query options are."""
+        return list(self.items[:most])
+
     def page(self, request: GraphRequest) -> Answer:
         """Return one page, of a hundred objects unless $top asks for more."""
         return computed(request, self.fragment, self.items, self.type_name, _OBJECTS_ON_A_PAGE, directory=True)
 
     def count(self, request: GraphRequest) -> int:
         """Return how many objects match the request's $filter."""
-        text = request.query.text("filter")
-        from pfxlab.emulator.graph.odata.filters import read_filter
-
-        condition = read_filter(text, _json_fields(self.type_name, request.version), self.type_name) if text else None
-        return request.cloud.lists.of(self.items).count(condition)
+        queried = Queried(self.type_name, _json_fields(self.type_name, request.version), directory=True)
+        return request.cloud.lists.of(self.items).count(queried.filter(request))
 
     def of_type(self, name: str) -> Listing:
         """Return the objects of one type."""
@@ -245,6 +326,11 @@ class ComputedListing(Listing):
             if item.get("@odata.type", f"#microsoft.graph.{self.type_name}") == wanted
         ]
         return ComputedListing(_fragment_of(name), name, items)
+
+
+def _takes_text(accept: str) -> bool:
+    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")} - {""}
+    return not kinds or not kinds.isdisjoint({"text/plain", "text/*", "*/*"})
 
 
 def _fragment_of(type_name: str) -> str:
@@ -273,6 +359,8 @@ def add_listing(
         return cast(request).page(request)
 
     def counted(request: GraphRequest) -> Answer:
+        if not _takes_text(request.accept):
+            raise refusals.count_is_text(request.accept)
         if not request.eventual:
             raise errors.count_unsupported()
         return Answer(200, str(cast(request).count(request)))

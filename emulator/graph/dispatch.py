@@ -33,12 +33,13 @@ from pfxlab.emulator.graph.intune import (
     managed_devices,
     user_pfx_certificates,
 )
-from pfxlab.emulator.graph.odata import versions
+from pfxlab.emulator.graph.odata import names, versions
 from pfxlab.emulator.graph.odata.annotations import at_level, level_of
 from pfxlab.emulator.graph.odata.metadata import CONTENT_TYPE as CSDL_TYPE
 from pfxlab.emulator.graph.odata.metadata import csdl
 from pfxlab.emulator.graph.odata.model import model_of
 from pfxlab.emulator.graph.odata.query import QueryOptions
+from pfxlab.emulator.graph.odata.routes import NoSuchSegment, place_of
 from pfxlab.emulator.graph.permissions import check
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Incoming, Outgoing, Steps
 from pfxlab.emulator.graph.router import Route, Router, split_path
@@ -307,6 +308,23 @@ def _without_route(cloud: Cloud, incoming: Incoming, segments: list[str]) -> Ans
     return unmodelled.answer(incoming, segments, empty_lists=empty_lists, elsewhere=elsewhere)
 
 
+def _check_names(request: GraphRequest, segments: list[str]) -> None:
+    """Refuse names in $select, $orderby and $expand that the type at a path does not have."""
+    query, version = request.query, request.version
+    select, order = query.text("select"), query.text("orderby")
+    if not (select or order or query.text("expand")):
+        return
+    try:
+        kind = place_of(version, segments).kind
+    except NoSuchSegment:
+        # The lab has the route and the model has not: nothing is known of its names.
+        return
+    open_types = request.cloud.config.switches.open_type_names == "ignore"
+    names.check_select(select or "", kind, version, open_types=open_types)
+    names.check_order(order or "", kind, version)
+    names.check_expand([one.name for one in query.expansions], kind, version)
+
+
 def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
     public = _public(incoming)
     if public is not None:
@@ -336,6 +354,8 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
         accept=incoming.headers.get("accept", ""),
         eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
     )
+    if request.method in _READS:
+        _check_names(request, segments)
     headers = _throttle(cloud, caller, route, request)
     answer = route.handler(request)
     return replace(answer, headers={**headers, **answer.headers}) if headers else answer

@@ -50,7 +50,7 @@ def _shown(request: GraphRequest, item: Json) -> Json:
 
 DEVICE_OBJECTS: Final = StoredListing(
     "device",
-    Collection("devices", REGISTERED_DEVICES, _FIELDS, "Device", device_object_json, counts=False),
+    Collection("devices", REGISTERED_DEVICES, _FIELDS, "device", device_object_json, counts=False),
     _shown,
 )
 

@@ -38,7 +38,7 @@ def _visible(request: GraphRequest, item: Json) -> Json:
 _OBJECTS: Final = StoredListing(
     "directoryObject",
     Collection(
-        "directoryObjects", VIEW, _FIELDS, "DirectoryObject", _row_json, counts=False, searched=("displayName", "mail")
+        "directoryObjects", VIEW, _FIELDS, "directoryObject", _row_json, counts=False, searched=("displayName", "mail")
     ),
     _visible,
     casts={"user": USERS, "group": GROUPS, "device": DEVICE_OBJECTS},

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.collection import Listing, add_listing
 from pfxlab.emulator.graph.directory.directory_objects import objects, referenced
+from pfxlab.emulator.graph.directory.expansions import expandable
 from pfxlab.emulator.graph.directory.groups import find_group
 from pfxlab.emulator.graph.permissions import GROUP_READ, GROUP_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest
@@ -16,9 +17,17 @@ from pfxlab.emulator.store.lists.views import DIRECTORY_OBJECTS as VIEW
 
 def _members(*, transitive: bool) -> Callable[[GraphRequest], Listing]:
     def members(request: GraphRequest) -> Listing:
-        return objects(IsMember(VIEW["id"], find_group(request)["id"], transitive))
+        return _of(find_group(request)["id"], transitive=transitive)
 
     return members
+
+
+def _of(group_id: str, *, transitive: bool) -> Listing:
+    return objects(IsMember(VIEW["id"], group_id, transitive))
+
+
+expandable("group", "members", lambda _, group_id: _of(group_id, transitive=False))
+expandable("group", "transitiveMembers", lambda _, group_id: _of(group_id, transitive=True))
 
 
 def add_member(request: GraphRequest) -> Answer:

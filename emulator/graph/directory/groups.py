@@ -7,6 +7,7 @@ from uuid import UUID
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection, Listing, StoredListing, add_listing
+from pfxlab.emulator.graph.directory.expansions import expanded
 from pfxlab.emulator.graph.directory.visibility import visible
 from pfxlab.emulator.graph.permissions import GROUP_ALL, GROUP_READ
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
@@ -58,12 +59,12 @@ _SEARCHED: Final = ("displayName", "description")
 
 
 def _shown(request: GraphRequest, item: Json) -> Json:
-    return visible(request, "group", item)
+    return expanded(request, "group", visible(request, "group", item))
 
 
 GROUPS: Final = StoredListing(
     "group",
-    Collection("groups", VIEW, GROUP_FIELDS, "Group", group_json, counts=False, searched=_SEARCHED),
+    Collection("groups", VIEW, GROUP_FIELDS, "group", group_json, counts=False, searched=_SEARCHED),
     _shown,
 )
 
@@ -87,8 +88,8 @@ def find_group(request: GraphRequest) -> Row:
 
 def get_group(request: GraphRequest) -> Answer:
     """GET /groups/{id}."""
-    entity = {"@odata.context": request.context("groups/$entity"), **group_json(find_group(request))}
-    return Answer(200, request.query.project(entity))
+    shown = _shown(request, group_json(find_group(request)))
+    return Answer(200, request.query.project({"@odata.context": request.context("groups/$entity"), **shown}))
 
 
 def create_group(request: GraphRequest) -> Answer:

@@ -11,6 +11,7 @@ from pfxlab.emulator.graph.collection import Listing, add_listing
 from pfxlab.emulator.graph.directory.devices import find_device
 from pfxlab.emulator.graph.directory.directory_objects import computed_objects, typed
 from pfxlab.emulator.graph.directory.directory_roles import role_json
+from pfxlab.emulator.graph.directory.expansions import expandable
 from pfxlab.emulator.graph.directory.groups import find_group, group_json
 from pfxlab.emulator.graph.directory.users import find_me, find_user
 from pfxlab.emulator.graph.permissions import (
@@ -48,12 +49,25 @@ def _groups(request: GraphRequest, member: Row, *, transitive: bool) -> Iterable
 
 
 def _memberships(find: Callable[[GraphRequest], Row], *, transitive: bool) -> Callable[[GraphRequest], Listing]:
-    def memberships(request: GraphRequest) -> Listing:
-        member = find(request)
-        items = [*_groups(request, member, transitive=transitive), *_held_roles(request, member)]
-        return computed_objects(request, items)
+    return lambda request: _of(request, find(request), transitive=transitive)
 
-    return memberships
+
+def _of(request: GraphRequest, member: Row, *, transitive: bool) -> Listing:
+    items = [*_groups(request, member, transitive=transitive), *_held_roles(request, member)]
+    return computed_objects(request, items)
+
+
+def _related(*, transitive: bool) -> Callable[[GraphRequest, str], Listing]:
+    def related(request: GraphRequest, name: str) -> Listing:
+        user = request.cloud.directory.user(request.caller.tenant_id, name)
+        return _of(request, user or {"id": name}, transitive=transitive)
+
+    return related
+
+
+for _kind in ("user", "group"):
+    expandable(_kind, "memberOf", _related(transitive=False))
+    expandable(_kind, "transitiveMemberOf", _related(transitive=True))
 
 
 def add_routes(router: Router) -> None:

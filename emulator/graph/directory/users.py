@@ -7,6 +7,7 @@ from pfxlab.emulator.entra.token_checks import token_checks_of
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection, Listing, StoredListing, add_listing
+from pfxlab.emulator.graph.directory.expansions import expanded
 from pfxlab.emulator.graph.directory.visibility import visible
 from pfxlab.emulator.graph.permissions import ME_READ, USER_READ, USER_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
@@ -64,12 +65,12 @@ _SEARCHED: Final = ("displayName", "mail", "userPrincipalName")
 
 
 def _shown(request: GraphRequest, item: Json) -> Json:
-    return visible(request, "user", item)
+    return expanded(request, "user", visible(request, "user", item))
 
 
 USERS: Final = StoredListing(
     "user",
-    Collection("users", VIEW, USER_FIELDS, "User", user_json, counts=False, searched=_SEARCHED),
+    Collection("users", VIEW, USER_FIELDS, "user", user_json, counts=False, searched=_SEARCHED),
     _shown,
 )
 

@@ -4,8 +4,8 @@ Sources: sources.md#record-filters, sources.md#query-options, sources.md#directo
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from odata_query import ast, visitor
 
@@ -46,6 +46,10 @@ _COMPARATORS: Final[dict[type[Any], Operator]] = {
 }  # fmt: skip
 
 
+Unknown: TypeAlias = Callable[[str], errors.GraphError]
+"""Makes the refusal of a property that cannot be filtered."""
+
+
 class _Ignored(Exception):
     """A condition on a property that a quirky service passes over."""
 
@@ -53,9 +57,11 @@ class _Ignored(Exception):
 class _ConditionVisitor(visitor.NodeVisitor):
     """Turns a parsed $filter into a condition."""
 
-    def __init__(self, fields: Mapping[str, Column], resource: str, *, quirks: bool = False) -> None:
+    def __init__(
+        self, fields: Mapping[str, Column], resource: str, *, quirks: bool = False, unknown: Unknown | None = None
+    ) -> None:
         self._fields = {name.casefold(): field for name, field in fields.items()}
-        self._resource, self._quirks = resource, quirks
+        self._resource, self._quirks, self._unknown = resource, quirks, unknown
         self._depth = 0
 
     def field(self, node: Any) -> Column:
@@ -64,8 +70,11 @@ class _ConditionVisitor(visitor.NodeVisitor):
         if field is None and self._quirks:
             raise _Ignored
         if field is None:
-            raise errors.unsupported_filter(name, self._resource)
+            raise self._refusal(name)
         return field
+
+    def _refusal(self, name: str) -> errors.GraphError:
+        return errors.unsupported_filter(name, self._resource) if self._unknown is None else self._unknown(name)
 
     def visit(self, node: Any) -> Any:
         """Visit a node; expressions nested deeper than anybody writes are refused, SQLite could not parse them."""
@@ -194,14 +203,28 @@ def _value(literal: str, field: Column) -> Value:
             return literal
 
 
-def read_filter(text: str, fields: Mapping[str, Column], resource: str, *, quirks: bool = False) -> Condition:
+def read_filter(
+    text: str,
+    fields: Mapping[str, Column],
+    resource: str,
+    *,
+    quirks: bool = False,
+    unknown: Unknown | None = None,
+    admit: Callable[[Any], None] | None = None,
+) -> Condition:
     """Return a $filter as a condition; `quirks` are those of sources.md#managed-device-filters.
+
+    `unknown` makes the refusal of a property that cannot be filtered, `admit` raises one for what a parsed $filter may
+    not do.
 
     Raises:
         GraphError: it does not parse, or uses a property or function that cannot be filtered.
 
     """
-    condition: Condition = _ConditionVisitor(fields, resource, quirks=quirks).visit(parse(text))
+    tree = parse(text)
+    if admit is not None:
+        admit(tree)
+    condition: Condition = _ConditionVisitor(fields, resource, quirks=quirks, unknown=unknown).visit(tree)
     return condition
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.odata.expand import Expansion, read_expand
 
 _OPTIONS: Final = (
     "filter",
@@ -36,6 +37,7 @@ class QueryOptions:
         self._pairs = [(_name(name), value) for name, value in parse_qsl(query_string, keep_blank_values=True)]
         self._values = dict(self._pairs)
         self._selected = _names(self._values.get("$select", ""))
+        self._expansions: list[Expansion] | None = None
 
     def text(self, option: str) -> str | None:
         """Return the value of an option such as `filter`, or None."""
@@ -54,6 +56,19 @@ class QueryOptions:
         if not text.isascii() or not text.isdigit() or len(text) > _DIGITS or int(text) < lowest:
             raise errors.invalid_option(f"${option}", f"expected a whole number from {lowest}, got {text[:40]!r}")
         return int(text)
+
+    @property
+    def expansions(self) -> list[Expansion]:
+        """Return what $expand names.
+
+        Raises:
+            GraphError: it does not parse.
+
+        """
+        if self._expansions is None:
+            text = self.text("expand")
+            self._expansions = read_expand(text) if text else []
+        return self._expansions
 
     @property
     def count(self) -> bool:
@@ -83,7 +98,7 @@ class QueryOptions:
         """Return an entity cut down to $select; annotations and the `kept` properties stay."""
         if self._selected is None:
             return item
-        names = self._selected.union(name.casefold() for name in kept)
+        names = self._selected.union(name.casefold() for name in (*kept, *(one.name for one in self.expansions)))
         return {name: value for name, value in item.items() if "@" in name or name.casefold() in names}
 
     def select_fragment(self) -> str:

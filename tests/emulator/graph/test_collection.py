@@ -34,7 +34,8 @@ class Graph:
             "scope": "https://graph.microsoft.com/.default",
         }
         self.cloud = cloud
-        self._token = token(cloud, TokenRequest(cloud.directory.tenants()[0], form, ORIGIN))["access_token"]
+        asked = TokenRequest(cloud.directory.tenants()[0], form, ORIGIN, made.tenant_id)
+        self._token = token(cloud, asked)["access_token"]
 
     def get(self, path: str, query: str = "", **headers: str) -> tuple[int, Any]:
         """Return status and body of an answer."""
@@ -43,8 +44,8 @@ class Graph:
         return answer.status, json.loads(answer.body)
 
     def names(self, query: str) -> list[str]:
-        """Return the names of the users on one page."""
-        status, body = self.get("users", query)
+        """Return the names of the users on one page, of an advanced query."""
+        status, body = self.get("users", f"{query}&$count=true", consistencylevel="eventual")
         assert status == 200, body
         return [user["userPrincipalName"] for user in body["value"]]
 

@@ -66,16 +66,17 @@ async def test_common_spellings_of_filters(lab: Lab, text: str, found: list[str]
     """Spellings of Microsoft's samples work, and a null is different from any text."""
     graph = await setup(lab)
     await graph("POST", "/beta/users", PERSON)
-    reply = await graph("GET", f"/beta/users?$orderby=displayName&$filter={quote(text)}")
+    address = f"/beta/users?$orderby=displayName&$count=true&$filter={quote(text)}"
+    reply = await graph("GET", address, headers=EVENTUAL)
     assert [user["displayName"] for user in reply.json["value"]] == found
 
 
-async def test_groups_sort_stably(lab: Lab) -> None:
-    """$orderby by a property with one value in every group leaves the order to the next property."""
+async def test_groups_are_sorted_by_name(lab: Lab) -> None:
+    """$orderby sorts groups by name in either direction."""
     graph = await setup(lab)
     body = {"displayName": "Anna's", "mailEnabled": False, "mailNickname": "a", "securityEnabled": True}
     assert (await graph("POST", "/beta/groups", body)).status == 201
-    reply = await graph("GET", "/beta/groups?$orderby=mailEnabled%20desc,securityEnabled,displayName%20desc")
+    reply = await graph("GET", "/beta/groups?$orderby=displayName%20desc")
     assert reply.status == 200
     assert [group["displayName"] for group in reply.json["value"]] == ["Mail users", "Anna's"]
 
