@@ -54,12 +54,14 @@ def shown(body: Any, version: str) -> Any:
     foreign = _foreign(context, version) if context is not None else frozenset()
     if not foreign:
         return body
-    if isinstance(body.get("value"), list):
-        return {**body, "value": [_without(item, foreign) for item in body["value"]]}
-    return _without(body, foreign)
+    value = body.get("value")
+    if not isinstance(value, list):
+        return _without(body, foreign)
+    # One look at all of them first: mostly there is nothing to leave out.
+    if all(map(foreign.isdisjoint, value)):
+        return body
+    return {**body, "value": [_without(item, foreign) for item in value]}
 
 
-def _without(item: Any, foreign: frozenset[str]) -> Any:
-    if not isinstance(item, dict) or foreign.isdisjoint(item):
-        return item
+def _without(item: dict[str, Any], foreign: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in item.items() if name not in foreign}

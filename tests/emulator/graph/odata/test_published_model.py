@@ -101,6 +101,18 @@ async def test_metadata_is_the_published_model(lab: Lab, version: str, whole: bo
     assert list(differences(version, names, types)) == []
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_metadata_is_whole(lab: Lab, version: str) -> None:
+    """Each type that a document names is declared in it, names are simple ones, and no enumeration is without members."""
+    root = await document(lab, version)
+    types = declared(root)
+    named = [str(e.get(key)) for e in root.iter() for key in ("Type", "BaseType", "EntityType") if e.get(key)]
+    bare = {one.removeprefix("Collection(").removesuffix(")") for one in named}
+    assert {one for one in bare if not one.startswith("Edm.")} <= {f"microsoft.graph.{name}" for name in types}
+    assert [name for e in root.iter() if not (name := e.get("Name", "x")).isidentifier()] == []
+    assert [e.get("Name") for e in root.iter(f"{EDM}EnumType") if not len(e)] == []
+
+
 BETA_NUMBERS = {
     "managementAgentType": {"eas": 1, "mdm": 2, "intuneAosp": 2048, "google": 8192, "unknownFutureValue": 8193},
     "deviceEnrollmentType": {"azureAdJoinUsingAzureVmExtension": 14, "appleAccountDrivenUserEnrollment": 25},

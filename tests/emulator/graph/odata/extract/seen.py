@@ -10,6 +10,10 @@ appleDeploymentChannel deviceChannel=0 userChannel=1 unknownFutureValue=2
 assignmentFilterManagementType devices=0 apps=1 unknownFutureValue=2
 assignmentFilterOperator notSet=0 equals=1 notEquals=2 startsWith=3 notStartsWith=4 contains=5 notContains=6 in=7 notIn=8
   endsWith=9 notEndsWith=10 greaterThan=11 greaterThanOrEquals=12 lessThan=13 lessThanOrEquals=14 unknownFutureValue=15
+associatedAssignmentPayloadType unknown=0 deviceConfigurationAndCompliance=1 application=2 androidEnterpriseApp=8
+  enrollmentConfiguration=9 groupPolicyConfiguration=12 zeroTouchDeploymentDeviceConfigProfile=15
+  androidEnterpriseConfiguration=16 deviceFirmwareConfigurationInterfacePolicy=20 resourceAccessPolicy=23 win32app=24
+  deviceManagmentConfigurationAndCompliancePolicy=29
 azureAttestationSettingStatus notApplicable=0 enabled=1 disabled=2 unknownFutureValue=3
 connectorHealthState healthy=0 warning=1 unhealthy=2 unknown=3
 connectorName applePushNotificationServiceExpirationDateTime=0 vppTokenExpirationDateTime=1 vppTokenLastSyncDateTime=2
@@ -31,9 +35,18 @@ deviceLicensingStatus unknown=-1 licenseRefreshStarted=0 licenseRefreshPending=1
   deviceLicenseRemoveSucceed=12 deviceLicenseRemoveFailed=13 unknownFutureValue=14
 devicePlatformType unknownFutureValue=12 windowsMobileApplicationManagement=13
 deviceType visionOS=23 tvOS=24
+firmwareProtectionType notApplicable=0 systemGuardSecureLaunch=1 firmwareAttackSurfaceReduction=2 disabled=3
+  unknownFutureValue=4
+kind unrestricted=0 allowedTenants=1 unknownFutureValue=2
 managedDeviceRemoteAction initiateMobileDeviceManagementKeyRecovery=16 initiateOnDemandProactiveRemediation=17
   unknownFutureValue=18 initiateDeviceAttestation=19
 managementAgentType google=8192 unknownFutureValue=8193
+servicePrincipalLockScope notConfigured=0 foreignTenantOnly=1 everywhere=2 unknownFutureValue=3
+singleSignOnMode oAuthToken=6 unknownFutureValue=7
+systemManagementModeLevel notApplicable=0 level1=1 level2=2 level3=3 unknownFutureValue=4
+trafficRoutingMethod none=0 random=1 sessionPersistence=2 performance=3 unknownFutureValue=4
+wiFiProxySetting unknownFutureValue=3
+wiFiSecurityType unknownFutureValue=6 wpa3Personal=7
 """
 
 

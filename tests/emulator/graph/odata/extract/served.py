@@ -1,5 +1,6 @@
 """The types that the emulator knows in full: those it serves, and what their properties and operations need. Pure."""
 
+from pfxlab.emulator.graph.odata.model import PRIMITIVES
 from tests.emulator.graph.odata.extract.facts import Facts, Operation, Property
 
 _SERVED = """
@@ -37,7 +38,8 @@ def needed(facts: Facts) -> set[str]:
             following += [name for name in _named(operation) if not _entity(facts, name)]
     while following:
         name = following.pop()
-        if name in found or not (name in facts.structures or name in facts.enumerations):
+        # The document has one schema: types of the smaller namespaces are not in it.
+        if name in found or "." in name or not (name in facts.structures or name in facts.enumerations):
             continue
         found.add(name)
         structure = facts.structures.get(name)
@@ -45,9 +47,7 @@ def needed(facts: Facts) -> set[str]:
             following += [one.type.removesuffix("[]") for one in structure.properties.values()]
             following += [structure.base] if structure.base else []
             # An abstract complex type is met as one of its kinds.
-            following += (
-                [] if structure.entity else [n for n, s in facts.structures.items() if s.base == name and "." not in n]
-            )
+            following += [] if structure.entity else [n for n, s in facts.structures.items() if s.base == name]
     return found
 
 
@@ -57,12 +57,10 @@ def operations(facts: Facts, types: set[str]) -> list[Operation]:
     return [one for one in facts.operations if one.bound.removesuffix("[]") in bases]
 
 
-def declarable(operation: Operation, known: set[str], facts: Facts) -> bool:
+def declarable(operation: Operation, known: set[str]) -> bool:
     """Return whether every type that an operation names is known."""
-    return (
-        all(name in known or not (name in facts.structures or name in facts.enumerations) for name in _named(operation))
-        and operation.bound.removesuffix("[]") in known
-    )
+    named = [*_named(operation), operation.bound.removesuffix("[]")]
+    return "." not in operation.name and all(name in known or name in PRIMITIVES for name in named)
 
 
 def _named(operation: Operation) -> list[str]:

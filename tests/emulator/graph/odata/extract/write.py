@@ -80,7 +80,7 @@ def _operations(versions: Versions, known: Mapping[str, set[str]]) -> list[Any]:
     said: dict[str, dict[str, str]] = {}
     for version, facts in versions.items():
         for one in operations(facts, known[version]):
-            if declarable(one, known[version], facts):
+            if declarable(one, known[version]):
                 said.setdefault(version, {})[_signature(one)] = ""
     return [text + (f" {mark.strip()}" if mark else "") for text, mark in by_name(said).items()]
 
