@@ -303,6 +303,12 @@ def directory_invalid(name: str, reason: str) -> GraphError:
     return GraphError(400, "Request_BadRequest", text, reason, rule="ValueInvalid")
 
 
+def read_only(name: str) -> GraphError:
+    """400 of the directory for a property that nobody sets over Graph."""
+    text = f"Property '{name}' is read-only and cannot be set."
+    return GraphError(400, "Request_BadRequest", text, text, rule="ValueInvalid")
+
+
 def directory_taken(text: str) -> GraphError:
     """400 for an object that exists already."""
     return GraphError(400, "Request_BadRequest", text, text, rule="Duplicate")
@@ -336,6 +342,12 @@ def already_member() -> GraphError:
     """400 for adding a member twice."""
     text = "One or more added object references already exist for the following modified properties: 'members'."
     return GraphError(400, "Request_BadRequest", text, text, rule="Duplicate")
+
+
+def dynamic_members() -> GraphError:
+    """400 for a member that is added to a group whose members follow from a rule, or removed from it."""
+    text = "Insufficient privileges to complete the operation: the group has dynamic membership."
+    return GraphError(400, "Request_BadRequest", text, "a rule decides the members of the group", rule="ValueInvalid")
 
 
 def invalid_filter(text: str, reason: str | None = None) -> GraphError:

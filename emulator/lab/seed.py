@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra.grants import GLOBAL_ADMINISTRATOR, INTUNE_ADMINISTRATOR
 from pfxlab.emulator.entra.principals.users import set_state
+from pfxlab.emulator.graph.directory.user_properties import set_properties
 from pfxlab.emulator.secret_words import secret_word
 from pfxlab.emulator.store.database import to_text
 
@@ -105,6 +106,9 @@ def _seed_tenant(cloud: Cloud, tenant: dict[str, Any]) -> None:
         row = directory.user(tenant_id, user_id)
         if row is not None and {"sign_in", "licence"} & set(user):
             set_state(cloud, row, user.get("sign_in"), licence=user.get("licence"))
+            row = directory.user(tenant_id, user_id)
+        if row is not None and "properties" in user:
+            set_properties(cloud, row, user["properties"])
     for group in tenant.get("groups", ()):
         group_id = stable_id(cloud, f"group/{domain}/{group['name']}")
         directory.add_group(group_id, tenant_id, group["name"], to_text(cloud.clock.now()))

@@ -111,9 +111,10 @@ VERBS: Final = (
                               "own_keys": _FLAG}, [])),
          first="name"),
     Verb("user", "Add one or more mail users to the directory, or change one: `sign_in` says what sign-in makes of the"
-         " user, `licence` whether Intune serves it.",
+         " user, `licence` whether Intune serves it; `properties`: as Graph shows them, such as proxyAddresses.",
          either(UPN, {"type": "array", "items": UPN},
-                closed({"upn": UPN, "sign_in": {"enum": list(SIGN_IN_STATES)}, "licence": _FLAG}, ["upn"])),
+                closed({"upn": UPN, "sign_in": {"enum": list(SIGN_IN_STATES)}, "licence": _FLAG,
+                        "properties": {"type": "object", "title": "properties of a user"}}, ["upn"])),
          first="upn"),
     Verb("group", "Create a group, or set its members.", closed({"name": NAME, "members": LIST_OF_NAMES}),
          first="name"),

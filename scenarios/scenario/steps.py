@@ -44,8 +44,10 @@ async def _connector(world: World, given: Any) -> str:
 async def _user(world: World, given: Any) -> str:
     if isinstance(given, Mapping):
         wanted = {"sign_in": given.get("sign_in"), "licence": given.get("licence")}
-        world.directory.user(given["upn"], **wanted)
+        properties = given.get("properties")
+        world.directory.user(given["upn"], **wanted, properties=properties)
         said = [f"{name} {str(value).lower()}" for name, value in wanted.items() if value is not None]
+        said += [] if properties is None else [f"with {', '.join(sorted(properties))}"]
         return ", ".join([f"{given['upn']} in the directory", *said])
     names = _names(given)
     for upn in names:

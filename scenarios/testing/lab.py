@@ -5,7 +5,7 @@ Methods that carry out a verb (emulator/lab/verbs.py) have its arguments and its
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -131,9 +131,16 @@ class TestLab:
     # What is in the lab
 
     @verb("user")
-    def add_user(self, upn: str, sign_in: SignInState | None = None, *, licence: bool | None = None) -> str:
+    def add_user(
+        self,
+        upn: str,
+        sign_in: SignInState | None = None,
+        *,
+        licence: bool | None = None,
+        properties: Mapping[str, Any] | None = None,
+    ) -> str:
         """Return the name."""
-        self.call(lambda: self.world.directory.user(upn, sign_in, licence=licence))
+        self.call(lambda: self.world.directory.user(upn, sign_in, licence=licence, properties=properties))
         return upn
 
     @verb("group")

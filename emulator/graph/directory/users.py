@@ -8,6 +8,12 @@ from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection, Listing, StoredListing, add_listing
 from pfxlab.emulator.graph.directory.expansions import expanded
+from pfxlab.emulator.graph.directory.user_properties import (
+    USER_PROPERTIES,
+    USER_PROPERTY_FIELDS,
+    more_properties,
+    refuse_read_only,
+)
 from pfxlab.emulator.graph.directory.visibility import visible
 from pfxlab.emulator.graph.permissions import ME_READ, USER_READ, USER_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
@@ -31,10 +37,13 @@ USER_FIELDS: Final = {
     "givenName": VIEW["given_name"],
     "surname": VIEW["surname"],
     "jobTitle": VIEW["job_title"],
+    "mobilePhone": VIEW["mobile_phone"],
+    "officeLocation": VIEW["office_location"],
+    "preferredLanguage": VIEW["preferred_language"],
+    **USER_PROPERTY_FIELDS,
 }
 _PLAIN: Final = ("givenName", "jobTitle", "mobilePhone", "officeLocation", "preferredLanguage", "surname")
-_KEPT: Final = (*_PLAIN, "businessPhones", "accountEnabled", "userType", "mailNickname", "usageLocation", "department")
-_SHOWN_WHEN_SET: Final = ("usageLocation", "department")
+_KEPT: Final = (*_PLAIN, "businessPhones", "accountEnabled", "userType", "mailNickname", *USER_PROPERTIES)
 
 
 def user_json(row: Row) -> Json:
@@ -57,7 +66,7 @@ def user_json(row: Row) -> Json:
         "createdDateTime": format_date_time(from_text(row["created"])),
         "userType": held.get("userType", "Member"),
         "mailNickname": held.get("mailNickname", row["user_principal_name"].partition("@")[0]),
-        **{name: held[name] for name in _SHOWN_WHEN_SET if name in held},
+        **more_properties(row, held),
     }
 
 
@@ -145,6 +154,7 @@ def _refuse_taken(request: GraphRequest, upn: str, own_id: str | None = None) ->
 def create_user(request: GraphRequest) -> Answer:
     """POST /users: a user that can sign in with the given password, of which only a hash is kept."""
     cloud, body = request.cloud, read_json(request)
+    refuse_read_only(body)
     check("user", "user", body, None)
     upn, password = _upn(request, body["userPrincipalName"]), body["passwordProfile"].get("password")
     if not password:
@@ -170,6 +180,7 @@ def create_user(request: GraphRequest) -> Answer:
 def update_user(request: GraphRequest) -> Answer:
     """PATCH /users/{id}: what the body names; another name leaves imported records under the old one."""
     cloud, body, user = request.cloud, read_json(request), find_user(request)
+    refuse_read_only(body)
     check("user", "user", body, None, partial=True)
     columns = {"displayName": "display_name", "mail": "mail"}
     changes: dict[str, Any] = {columns[name]: value for name, value in body.items() if name in columns}

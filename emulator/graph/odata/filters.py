@@ -12,7 +12,7 @@ from odata_query import ast, visitor
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.odata.filter_grammar import DEEPEST, parse
 from pfxlab.emulator.graph.odata.query import small
-from pfxlab.emulator.store.lists.columns import ITEM, Column, Value
+from pfxlab.emulator.store.lists.columns import FOLDED_ITEM, ITEM, Column, Value, item_property
 from pfxlab.emulator.store.lists.conditions import (
     All,
     Always,
@@ -65,7 +65,7 @@ class _ConditionVisitor(visitor.NodeVisitor):
         self._depth = 0
 
     def field(self, node: Any) -> Column:
-        name = node.name if isinstance(node, ast.Identifier) else type(node).__name__
+        name = _path(node)
         field = self._fields.get(name.casefold())
         if field is None and self._quirks:
             raise _Ignored
@@ -114,7 +114,7 @@ class _ConditionVisitor(visitor.NodeVisitor):
                 raise errors.internal("the switch filter_quirks: `in` breaks the service", errors.DEVICE_SERVICE)
             return self._in(node)
         field = self._operand(node.left)
-        if field.kind == "strings":
+        if field.kind in ("strings", "objects"):
             raise errors.unsupported_filter(getattr(node.left, "name", "list"), self._resource)
         comparator = _COMPARATORS[type(node.comparator)]
         if self._quirks and comparator == "!=":
@@ -127,13 +127,14 @@ class _ConditionVisitor(visitor.NodeVisitor):
     def visit_CollectionLambda(self, node: ast.CollectionLambda) -> Condition:  # noqa: N802
         """`any` and `all` over a list of strings."""
         owner = self.field(node.owner)
-        if owner.kind != "strings":
+        if owner.kind not in ("strings", "objects"):
             raise errors.unsupported_filter(getattr(node.owner, "name", "any"), self._resource)
         if node.lambda_ is None:
             return SomeItem(owner)
         name = node.lambda_.identifier.name.casefold()
         outer = self._fields
-        self._fields = {**outer, name: ITEM}
+        parts = {f"{name}/{part.casefold()}": item_property(part) for part in owner.items}
+        self._fields = {**outer, **(parts or {name: FOLDED_ITEM if owner.folded else ITEM})}
         inner = self.visit(node.lambda_.expression)
         self._fields = outer
         return SomeItem(owner, inner) if isinstance(node.operator, ast.Any) else EachItem(owner, inner)
@@ -178,6 +179,16 @@ class _ConditionVisitor(visitor.NodeVisitor):
     def generic_visit(self, node: Any) -> Condition:
         """Refuse what no method above handles."""
         raise errors.invalid_filter(f"{type(node).__name__} is not supported here")
+
+
+def _path(node: Any) -> str:
+    """Return a property as a query names it, with those that lead to it: `a/b`."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.owner
+    first = node.name if isinstance(node, ast.Identifier) else type(node).__name__
+    return "/".join([first, *reversed(parts)])
 
 
 def _value(literal: str, field: Column) -> Value:

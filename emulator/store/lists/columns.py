@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from pfxlab.emulator.store.database import to_text
 
 Kind: TypeAlias = Literal[
-    "text", "cased", "name", "date", "instant", "enum", "number", "boolean", "strings", "type"
+    "text", "cased", "name", "date", "instant", "enum", "number", "boolean", "strings", "objects", "type"
 ]  # fmt: skip
 Value: TypeAlias = str | int | datetime
 
@@ -18,10 +18,13 @@ class Column(NamedTuple):
     sql: str
     kind: Kind = "text"
     """text, cased (text with an index in lower case), name (case-blind), date (as stored), instant (as on the wire),
-    enum (`enum` has its members; stored by value), number, boolean (0 or 1), strings (a JSON list of texts), type (the
-    @odata.type)."""
+    enum (`enum` has its members; stored by value), number, boolean (0 or 1), strings (a JSON list of texts), objects (a
+    JSON list of objects; `items` are the texts in each), type (the @odata.type)."""
 
     enum: type[Enum] | None = None
+    items: tuple[str, ...] = ()
+    folded: bool = False
+    """Whether the texts of a list compare case-blind, as a name does."""
 
     def lower(self) -> "Column":
         """Return the column as text in lower case."""
@@ -50,6 +53,15 @@ class Column(NamedTuple):
 
 ITEM: Final = Column("each.value")
 """Stands for one text of a list of strings within a condition on its items."""
+
+
+FOLDED_ITEM: Final = Column("each.value", "name")
+"""The same where case is nothing."""
+
+
+def item_property(name: str) -> Column:
+    """Return a text of one object of a list of objects; `name` is the product's own, not a client's."""
+    return Column(f"json_extract({ITEM.sql}, '$.{name}')", "name")
 
 
 def constant(value: str | int, kind: Kind) -> Column:

@@ -44,6 +44,9 @@ USERS: Final = View(
         "given_name": _property("givenName"),
         "surname": _property("surname"),
         "job_title": _property("jobTitle"),
+        "mobile_phone": _property("mobilePhone"),
+        "office_location": _property("officeLocation"),
+        "preferred_language": _property("preferredLanguage"),
     },
 )
 GROUPS: Final = View(
@@ -55,6 +58,12 @@ GROUPS: Final = View(
         "mail_nickname": Column(
             "coalesce(json_extract(properties, '$.mailNickname'), replace(display_name, ' ', ''))", "name"
         ),
+        "mail": _property("mail"),
+        "mail_enabled": Column("coalesce(json_extract(properties, '$.mailEnabled'), 0)", "boolean"),
+        "security_enabled": Column("coalesce(json_extract(properties, '$.securityEnabled'), 1)", "boolean"),
+        "group_types": Column("coalesce(json_extract(properties, '$.groupTypes'), '[]')", "strings"),
+        "visibility": _property("visibility"),
+        "membership_rule": _property("membershipRule"),
     },
 )
 PROFILES: Final = View(

@@ -1,8 +1,10 @@
 """Users and groups of a lab. Groups are addressed by the names a caller gives them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pfxlab.emulator.entra.principals.users import SignInState, set_state
+from pfxlab.emulator.graph.directory.user_properties import problem_of, set_properties
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.lab.seed import stable_id
 from pfxlab.emulator.store.database import to_text
@@ -17,21 +19,36 @@ class TenantDirectory:
         self._lab = lab
         self.groups: dict[str, str] = {"Mail users": lab.operator.credentials.group_id}
 
-    def user(self, upn: str, sign_in: SignInState | None = None, *, licence: bool | None = None) -> str:
+    def user(
+        self,
+        upn: str,
+        sign_in: SignInState | None = None,
+        *,
+        licence: bool | None = None,
+        properties: Mapping[str, Any] | None = None,
+    ) -> str:
         """Make sure a user exists and is one of the mail users; return the id.
 
         `sign_in`: what sign-in makes of the user; `licence`: whether Intune serves it. None: as before, at first both.
+        `properties`: as Graph shows them, those too that nobody sets over Graph.
 
         Raises:
             Unknown: the directory does not have the user afterwards.
+            ValueError: a property that users do not have.
 
         """
+        problem = None if properties is None else problem_of(properties)
+        if problem is not None:
+            raise ValueError(f"properties of {upn}: {problem}")
         self._lab.add_user(upn)
         found = self._lab.cloud.directory.user(self._lab.operator.credentials.tenant_id, upn)
         if found is None:
             raise Unknown(f"expected the user {upn!r} to be there, got none")
         if sign_in is not None or licence is not None:
             set_state(self._lab.cloud, found, sign_in, licence=licence)
+        if properties is not None:
+            current = self._lab.cloud.directory.user(found["tenant_id"], found["id"])
+            set_properties(self._lab.cloud, current or found, properties)
         if licence is not None:
             profiles_changed(self._lab.cloud, found["tenant_id"])
         return str(found["id"])

@@ -1,0 +1,142 @@
+"""The properties of users beyond the first ones: what they hold, who may set them, how they are filtered.
+
+They stand in the JSON object of a user's column `properties`. Sources: sources.md#user-properties,
+sources.md#read-only-properties.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, cast
+
+import jsonschema_rs
+
+from pfxlab.emulator.cloud import Cloud
+from pfxlab.emulator.entra.principals.users import is_licensed
+from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.request import Json
+from pfxlab.emulator.store.database import Row
+from pfxlab.emulator.store.lists.columns import Column
+from pfxlab.emulator.wire.schemas import validator
+
+_TEXTS: Final = (
+    "city", "companyName", "country", "department", "employeeId", "employeeType", "onPremisesDistinguishedName",
+    "onPremisesDomainName", "onPremisesImmutableId", "onPremisesSamAccountName", "onPremisesSecurityIdentifier",
+    "onPremisesUserPrincipalName", "postalCode", "state", "streetAddress", "usageLocation",
+)  # fmt: skip
+_LISTS: Final = ("imAddresses", "otherMails", "proxyAddresses")
+_OBJECTS: Final = {"assignedLicenses": ("skuId",), "identities": ("signInType", "issuer", "issuerAssignedId")}
+"""Lists of objects → the texts in each."""
+
+_SYNCED: Final = ("onPremisesSyncEnabled", "onPremisesLastSyncDateTime")
+_EXTENSIONS: Final = "onPremisesExtensionAttributes"
+_EXTENSION_NAMES: Final = tuple(f"extensionAttribute{number}" for number in range(1, 16))
+USER_PROPERTIES: Final = (*_TEXTS, *_LISTS, *_OBJECTS, *_SYNCED, _EXTENSIONS)
+"""Every property of this table."""
+
+READ_ONLY: Final = frozenset(
+    name
+    for name in USER_PROPERTIES
+    if name in ("assignedLicenses", "imAddresses", "proxyAddresses")
+    or (name.startswith("onPremises") and name not in ("onPremisesImmutableId", _EXTENSIONS))
+)
+"""Properties that Exchange, a licence or a directory on premises sets, and nobody over Graph."""
+
+_INTUNE_PLAN: Final = "061f9ace-7d42-4136-88ac-31dc755f143f"
+
+
+def more_properties(row: Row, held: dict[str, Any]) -> Json:
+    """Return what a user shows of this table; `held` is what its row holds as JSON."""
+    upn, mail = str(row["user_principal_name"]), row["mail"]
+    licences = [{"disabledPlans": [], "skuId": _INTUNE_PLAN}] if is_licensed(row) else []
+    named = {"signInType": "userPrincipalName", "issuer": upn.rpartition("@")[2], "issuerAssignedId": upn}
+    found: Json = dict.fromkeys((*_TEXTS, *_SYNCED))
+    found |= {
+        "imAddresses": [],
+        "otherMails": [],
+        "proxyAddresses": [] if mail is None else [f"SMTP:{mail}"],
+        "assignedLicenses": licences,
+        "identities": [named],
+    }
+    extensions = dict.fromkeys(_EXTENSION_NAMES) | held.get(_EXTENSIONS, {})
+    return {**found, **{name: held[name] for name in USER_PROPERTIES if name in held}, _EXTENSIONS: extensions}
+
+
+def _held(path: str) -> str:
+    return f"json_extract(properties, '$.{path}')"
+
+
+_BY_MAIL: Final = "case when mail is null then '[]' else json_array('SMTP:' || mail) end"
+_LICENCES: Final = (
+    "case when coalesce(json_extract(properties, '$.labLicence'), 1)"
+    f" then json_array(json_object('skuId', '{_INTUNE_PLAN}')) else '[]' end"
+)
+_NAMED: Final = (
+    "json_array(json_object('signInType', 'userPrincipalName', 'issuer', substr(user_principal_name,"
+    " instr(user_principal_name, '@') + 1), 'issuerAssignedId', user_principal_name))"
+)
+_OTHERWISE: Final = {"proxyAddresses": _BY_MAIL, "assignedLicenses": _LICENCES, "identities": _NAMED}
+
+
+def _list(name: str) -> str:
+    otherwise = _OTHERWISE.get(name, "'[]'")
+    return f"coalesce({_held(name)}, {otherwise})"
+
+
+USER_PROPERTY_FIELDS: Final = {
+    **{name: Column(_held(name), "name") for name in _TEXTS},
+    **{name: Column(_list(name), "strings", folded=True) for name in (*_LISTS, "businessPhones")},
+    **{name: Column(_list(name), "objects", items=items) for name, items in _OBJECTS.items()},
+    "onPremisesSyncEnabled": Column(_held("onPremisesSyncEnabled"), "boolean"),
+    "onPremisesLastSyncDateTime": Column(_held("onPremisesLastSyncDateTime"), "instant"),
+    **{f"{_EXTENSIONS}/{name}": Column(_held(f"{_EXTENSIONS}.{name}"), "name") for name in _EXTENSION_NAMES},
+}
+"""Properties as columns of the view of users."""
+
+
+def refuse_read_only(body: dict[str, Any]) -> None:
+    """Refuse a body that sets what nobody sets over Graph.
+
+    Raises:
+        GraphError: it names such a property.
+
+    """
+    for name in body:
+        if name in READ_ONLY:
+            raise errors.read_only(name)
+
+
+def set_properties(cloud: Cloud, user: Row, given: Mapping[str, Any]) -> None:
+    """Set properties of a user, those too that nobody sets over Graph; None takes one away.
+
+    Raises:
+        ValueError: a name or value that users do not have.
+
+    """
+    problem = problem_of(given)
+    if problem is not None:
+        raise ValueError(f"properties of {user['user_principal_name']}: {problem}")
+    held = json.loads(user["properties"]) | dict(given)
+    cloud.directory.change_user(user["id"], properties={n: v for n, v in held.items() if v is not None})
+
+
+def problem_of(given: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with properties of a user, or None."""
+    try:
+        _schema().validate(dict(given))
+    except jsonschema_rs.ValidationError as error:
+        where = "/".join(str(part) for part in error.instance_path)
+        unknown = ", ".join(sorted(set(given) - set(_schema_of_file()["properties"])))
+        return f"expected names of docs/configuration.md, got {unknown}" if unknown else f"{where}: {error.message}"
+    return None
+
+
+def _schema_of_file() -> dict[str, Any]:
+    tenants = cast(Any, validator("lab-config").schema)["properties"]["tenants"]
+    found: dict[str, Any] = tenants["items"]["properties"]["users"]["items"]["properties"]["properties"]
+    return found
+
+
+@cache
+def _schema() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(_schema_of_file())
