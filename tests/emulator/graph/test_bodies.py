@@ -36,6 +36,51 @@ def test_objects_are_read(content_type: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("encoding", "content_type"),
+    [
+        ("utf-16-le", "application/json; charset=utf-16"),
+        ("utf-16-be", "application/json; charset=utf-16BE"),
+        ("utf-16", "application/json; charset=unicode"),
+        ("utf-8-sig", "application/json"),
+    ],
+)
+def test_encodings_of_powershell_are_read(encoding: str, content_type: str) -> None:
+    """JSON in UTF-16, and with a byte order mark, as PowerShell writes it, is read (sources.md#json-of-powershell)."""
+    assert bodies.read_json(request('{"ü": [1]}'.encode(encoding), content_type)) == {"ü": [1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "encryptedPfxBlob",
+            [48, 130, 1],
+            "Property encryptedPfxBlob in payload has a value that does not match schema.",
+        ),
+        ("paddingScheme", 5, "Cannot convert the literal '5' to the expected type"),
+        (
+            "startDateTime",
+            "05.01.2026 08:00:00",
+            "Cannot convert the literal '05.01.2026 08:00:00' to the expected type",
+        ),
+        (
+            "startDateTime",
+            "/Date(1767600000000)/",
+            "Cannot convert the literal '/Date(1767600000000)/' to the expected",
+        ),
+        ("userPrincipalName", ["a@b.example"], "Property userPrincipalName in payload has a value that does not match"),
+    ],
+)
+def test_values_of_powershell_are_refused_by_name(name: str, value: Any, message: str) -> None:
+    """Bytes as numbers, enumerations as integers, local dates, lists of one: each is refused with what is wrong."""
+    with pytest.raises(GraphError) as refused:
+        bodies.check("userPFXCertificate", "userPFXCertificate", {name: value}, "service", partial=True)
+    assert refused.value.status == 400
+    assert refused.value.text.startswith(message)
+    assert name in refused.value.reason
+
+
+@pytest.mark.parametrize(
     ("body", "message"),
     [
         (b"", "Empty Payload. JSON content expected."),
