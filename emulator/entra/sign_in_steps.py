@@ -9,8 +9,9 @@ from typing import Final
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra import errors, pages
-from pfxlab.emulator.entra.principals.users import check_sign_in, set_state, state_of
+from pfxlab.emulator.entra.principals.users import check_sign_in, renew_password, state_of
 from pfxlab.emulator.entra.tenants import note_refusal
+from pfxlab.emulator.entra.token_checks import revoke_sessions_of
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.tickets import SECOND_FACTOR
 
@@ -119,6 +120,7 @@ def _with_new_password(cloud: Cloud, user: Row, fields: Mapping[str, str], form:
     if not new or new != fields.get("confirm_password") or new == old:
         return Page(pages.new_password(form.action, hidden, "Enter another password twice."), 400)
     cloud.directory.change_user(user["id"], password=new)
-    set_state(cloud, user, "allowed")
+    renew_password(cloud, user["id"], user["tenant_id"])
+    revoke_sessions_of(cloud, user["id"])
     cloud.journal.record("entra", "password changed", user=user["id"])
     return _judged(cloud, {**user, **(cloud.directory.user(user["tenant_id"], user["id"]) or {})}, form)

@@ -113,6 +113,12 @@ def token_checks_of(cloud: Cloud) -> TokenChecks:
     return cloud.component(TokenChecks, make)
 
 
+def revoke_sessions_of(cloud: Cloud, user_id: str) -> None:
+    """End a user's refresh tokens at once, and access tokens of clients that take claims challenges."""
+    cloud.tickets.revoke(user_id)
+    token_checks_of(cloud).revoke_user(user_id, int(cloud.wall.now().timestamp()))
+
+
 def expire_tokens_of(cloud: Cloud) -> None:
     """Let every access token that a cloud has issued so far be expired."""
     token_checks_of(cloud).expire_all(int(cloud.wall.now().timestamp()))

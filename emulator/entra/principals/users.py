@@ -50,6 +50,13 @@ def set_state(cloud: "Cloud", user: "Row", sign_in: SignInState | None = None, *
     cloud.directory.change_user(user["id"], properties=held)
 
 
+def renew_password(cloud: "Cloud", user_id: str, tenant_id: str) -> None:
+    """Note that a user has a new password: it has not expired."""
+    user = cloud.directory.user(tenant_id, user_id)
+    if user is not None and state_of(user) == "password_expired":
+        set_state(cloud, user, "allowed")
+
+
 def check_sign_in(user: "Row", resource: str, *, password: bool, second_factor: bool) -> None:
     """Let a user pass who may have a token.
 

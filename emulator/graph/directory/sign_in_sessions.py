@@ -1,6 +1,6 @@
 """Revoking a user's sign-in sessions. Source: sources.md#revoke-sign-in-sessions."""
 
-from pfxlab.emulator.entra.token_checks import token_checks_of
+from pfxlab.emulator.entra.token_checks import revoke_sessions_of
 from pfxlab.emulator.graph.directory.users import find_me, find_user
 from pfxlab.emulator.graph.permissions import SESSIONS_REVOKE
 from pfxlab.emulator.graph.request import Answer, GraphRequest
@@ -21,8 +21,7 @@ def revoke_my_sessions(request: GraphRequest) -> Answer:
 def _revoke(request: GraphRequest, user: Row) -> Answer:
     """End refresh tokens at once, and access tokens of clients that take claims challenges."""
     cloud = request.cloud
-    cloud.tickets.revoke(user["id"])
-    token_checks_of(cloud).revoke_user(user["id"], int(cloud.wall.now().timestamp()))
+    revoke_sessions_of(cloud, user["id"])
     cloud.journal.record("graph", "sign-in sessions revoked", user=user["id"], upn=user["user_principal_name"])
     return Answer(200, {"@odata.context": request.context("Edm.Boolean"), "value": True})
 

@@ -3,7 +3,8 @@
 import json
 from typing import Any, Final
 
-from pfxlab.emulator.entra.token_checks import token_checks_of
+from pfxlab.emulator.entra.principals.users import renew_password
+from pfxlab.emulator.entra.token_checks import revoke_sessions_of, token_checks_of
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection, Listing, StoredListing, add_listing
@@ -192,8 +193,9 @@ def update_user(request: GraphRequest) -> Answer:
     password = (body.get("passwordProfile") or {}).get("password")
     cloud.directory.change_user(user["id"], password, **changes)
     if password is not None or body.get("accountEnabled") is False:
-        cloud.tickets.revoke(user["id"])
-        token_checks_of(cloud).revoke_user(user["id"], int(cloud.wall.now().timestamp()))
+        revoke_sessions_of(cloud, user["id"])
+    if password is not None:
+        renew_password(cloud, user["id"], user["tenant_id"])
     cloud.journal.record("graph", "user changed", user=user["id"], properties=sorted(n for n in body if "@" not in n))
     return Answer(204)
 

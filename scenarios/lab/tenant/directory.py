@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pfxlab.emulator.entra.principals.users import SignInState, set_state
+from pfxlab.emulator.entra.token_checks import revoke_sessions_of
 from pfxlab.emulator.graph.directory.user_properties import problem_of, set_properties
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.lab.seed import stable_id
@@ -46,6 +47,8 @@ class TenantDirectory:
             raise Unknown(f"expected the user {upn!r} to be there, got none")
         if sign_in is not None or licence is not None:
             set_state(self._lab.cloud, found, sign_in, licence=licence)
+        if sign_in == "blocked":
+            revoke_sessions_of(self._lab.cloud, found["id"])
         if properties is not None:
             current = self._lab.cloud.directory.user(found["tenant_id"], found["id"])
             set_properties(self._lab.cloud, current or found, properties)

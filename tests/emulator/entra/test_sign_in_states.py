@@ -207,7 +207,9 @@ async def test_refresh_token_outlives_an_expired_password(lab: Lab) -> None:
 
 
 async def test_expired_password_is_replaced_on_the_page(lab: Lab) -> None:
-    """The page asks for a new password, twice and another than the old one; then sign-in goes on with it."""
+    """The page asks for another password, twice; sign-in goes on with it, and what was given for the old one ends."""
+    user_in(lab, "allowed")
+    before = (await post_token(lab, **password_form(lab))).json["refresh_token"]
     user_in(lab, "password_expired")
     path, old = authorize_path(lab), PASSWORD
     page = await post_page(lab, path, username=UPN, password=old)
@@ -221,6 +223,18 @@ async def test_expired_password_is_replaced_on_the_page(lab: Lab) -> None:
     assert answer.status == 200
     assert (await post_token(lab, **password_form(lab))).json["error_codes"] == [50126]
     assert (await post_token(lab, **password_form(lab, password="another"))).status == 200
+    assert (await refreshed(lab, before)).json["error"] == "invalid_grant"
+
+
+async def test_password_that_an_administrator_sets_has_not_expired(lab: Lab) -> None:
+    """A new password over Graph lets a user in whose old one had expired."""
+    user_in(lab, "password_expired")
+    made = lab.operator.credentials
+    form = {"client_id": made.setup_client_id, "client_secret": made.setup_client_secret}
+    setup = Raw(lab, (await post_token(lab, **client_form(lab, **form))).json["access_token"])
+    body = {"passwordProfile": {"password": "set by an administrator", "forceChangePasswordNextSignIn": False}}
+    assert (await setup("PATCH", f"/beta/users/{UPN}", body)).status == 204
+    assert (await post_token(lab, **password_form(lab, password="set by an administrator"))).status == 200
 
 
 @pytest.mark.parametrize(
