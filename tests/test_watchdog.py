@@ -50,15 +50,45 @@ def watched_loops() -> None:
 async def test_handler_that_computes_for_long_is_seen() -> None:
     """A step that takes more of the thread's CPU time than the limit is named with its request."""
     (slow,) = await serve(watchdog.limit() * 1.2, "/beta/users")
-    assert slow.request == "GET /beta/users"
+    assert slow.what == "GET /beta/users"
     assert "GET /beta/users held the loop for" in str(slow)
 
 
-async def test_handler_that_waits_or_is_the_labs_own_is_not() -> None:
-    """Time that passes on the clock alone is no CPU time; the lab's own addresses drive whole devices."""
+async def test_control_api_is_watched_as_well() -> None:
+    """A step of the lab's own addresses holds up the lab's clients like any other."""
+    (slow,) = await serve(watchdog.limit() * 1.2, "/lab/v1/do/import")
+    assert slow.what == "GET /lab/v1/do/import"
+
+
+async def test_task_that_is_named_so_is_watched() -> None:
+    """A test can have any task watched, such as a device's check-in, by its name."""
+
+    async def step() -> None:
+        compute(watchdog.limit() * 1.2)
+
+    with watchdog.watching() as slow:
+        await asyncio.create_task(step())
+        await asyncio.create_task(step(), name=f"{watchdog.WATCHED}a device")
+    assert [one.what for one in slow] == ["a device"]
+
+
+async def test_handler_that_waits_is_not() -> None:
+    """Time that passes on the clock alone is no CPU time."""
     assert await serve(watchdog.limit() * 1.2, "/beta/users", wait=True) == []
-    assert await serve(watchdog.limit() * 1.2, "/lab/v1/do/import") == []
     assert await serve(0, "/beta/users") == []
+
+
+async def test_bytes_that_are_parsed_for_long_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a connection does with bytes that came, before any handler runs, is a step too."""
+    parse = web.RequestHandler.data_received
+
+    def parse_for_long(connection: web.RequestHandler, data: bytes) -> None:
+        compute(watchdog.limit() * 1.2)
+        parse(connection, data)
+
+    monkeypatch.setattr(web.RequestHandler, "data_received", parse_for_long)
+    (slow,) = await serve(0, "/beta/users")
+    assert str(slow).startswith("a connection's _read_ready held the loop for")
 
 
 def test_limit_grows_under_a_tracer() -> None:
