@@ -38,7 +38,27 @@ def container(key: Key, certificate: x509.Certificate, iterations: int, *others:
 
 def workers(of: int | None = None) -> list[psutil.Process]:
     """Return the worker processes of a process, of this one when none is named."""
-    return [one for one in psutil.Process(of).children() if "pfxlab.pkcs12_process" in one.cmdline()]
+    return [one for one in psutil.Process(of).children() if _is_worker(one)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "pfxlab.pkcs12_process" in process.cmdline()
+    except psutil.Error:
+        # It has ended, and is not waited for yet.
+        return False
+
+
+def _computes(process: psutil.Process) -> bool:
+    """Return whether a worker is at a container: it has used more of a processor than it takes to start."""
+    return bool(process.cpu_times().user > 0.7)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def wait_until(true: Callable[[], object]) -> None:
@@ -108,9 +128,10 @@ def test_worker_that_was_killed_is_replaced(rsa_key: rsa.RSAPrivateKey) -> None:
 
 async def test_loop_goes_on_and_cancellation_kills_the_worker() -> None:
     """The loop's thread has nothing to compute, and a device that is stopped leaves no worker at its container."""
+    pkcs12_process._end_idle()
     begin, turns = time.thread_time(), 0
     opening = asyncio.create_task(load_async(costly_container(), PASSWORD, check_cost(costly_container()).shown))
-    while not any(one.cpu_times().user > 0.7 for one in workers()):
+    while not any(_computes(one) for one in workers()):
         await asyncio.sleep(0.01)
         turns += 1
     assert time.thread_time() - begin < turns * 0.01 + 0.2
@@ -122,29 +143,32 @@ async def test_loop_goes_on_and_cancellation_kills_the_worker() -> None:
 
 
 HOLDER = """
+import asyncio
 import sys
 from pathlib import Path
 from pfxlab.scenarios.ending import end_on_signals
 end_on_signals()
-from pfxlab.pkcs12_process import load
-load(Path(sys.argv[1]).read_bytes(), b"correct horse", "costly", 600)
+from pfxlab.pkcs12_process import load, load_async
+what = Path(sys.argv[1]).read_bytes(), b"correct horse", "costly", 600
+load(*what) if sys.argv[2] == "load" else asyncio.run(load_async(*what))
 """
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_no_worker_survives_its_process(tmp_path: Path, number: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize("how", ["load", "load_async"])
+def test_no_worker_survives_its_process(tmp_path: Path, number: signal.Signals, code: int, how: str) -> None:
     """Ctrl-C, SIGTERM and a kill end a process in the midst of an opening at once, and its worker with it."""
     file = tmp_path / "slow.pfx"
     file.write_bytes(costly_container())
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(file)], env=os.environ)
-    wait_until(lambda: any(one.cpu_times().user > 0.7 for one in workers(process.pid)))
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(file), how], env=os.environ)
+    wait_until(lambda: any(_computes(one) for one in workers(process.pid)))
     (worker,) = workers(process.pid)
     assert PASSWORD.decode() not in " ".join([*worker.cmdline(), *worker.environ().values()])
     process.send_signal(number)
     assert process.wait(LIMIT) == code
-    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: _has_ended(worker))
 
 
 def test_cheap_containers_start_no_process(rsa_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
