@@ -7,6 +7,7 @@ in the answer of addPassword and nowhere else: the store keeps its hash.
 import base64
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,8 +26,33 @@ from pfxlab.emulator.store.database import from_text, to_text
 from pfxlab.emulator.store.directory import App, AppPassword, hash_secret
 from pfxlab.emulator.wire.edm import format_binary, format_date_time, parse_binary, parse_date_time
 from pfxlab.emulator.wire.ids import application_object_id
+from pfxlab.emulator.wire.text import quoted
 
-_KEPT: Final = ("signInAudience", "publicClient", "web", "spa", "api", "identifierUris", "tags", "description", "notes")
+_SHOWN: Final[Json] = {
+    "api": {
+        "acceptMappedClaims": None,
+        "knownClientApplications": [],
+        "oauth2PermissionScopes": [],
+        "preAuthorizedApplications": [],
+        "requestedAccessTokenVersion": None,
+    },
+    "appRoles": [],
+    "defaultRedirectUri": None,
+    "description": None,
+    "groupMembershipClaims": None,
+    "identifierUris": [],
+    "notes": None,
+    "optionalClaims": None,
+    "publicClient": {"redirectUris": []},
+    "serviceManagementReference": None,
+    "signInAudience": "AzureADMyOrg",
+    "spa": {"redirectUris": []},
+    "tags": [],
+    "web": {"redirectUris": []},
+}
+"""Properties that are kept as they come → what they show before anybody sets them."""
+
+_ACCESS: Final = "requiredResourceAccess"
 _SECRET_DAYS: Final = 730
 
 
@@ -73,13 +99,10 @@ def application_json(request: GraphRequest, app: App) -> Json:
         "createdDateTime": format_date_time(from_text(app.created)),
         "displayName": app.display_name,
         "isFallbackPublicClient": app.is_public,
-        "signInAudience": held.get("signInAudience", "AzureADMyOrg"),
-        "identifierUris": held.get("identifierUris", []),
-        "requiredResourceAccess": _access_json(app),
+        **{name: held.get(name, value) for name, value in _SHOWN.items()},
+        _ACCESS: held.get(_ACCESS, _access_json(app)),
         "passwordCredentials": [_password_json(p) for p in request.cloud.directory.passwords(app.id)],
         "keyCredentials": [_key_json(pem) for pem in app.certificates],
-        "publicClient": held.get("publicClient", {"redirectUris": []}),
-        "web": held.get("web", {"redirectUris": []}),
     }
 
 
@@ -106,25 +129,34 @@ def get_application(request: GraphRequest) -> Answer:
 
 
 def _requested(body: dict[str, Any]) -> dict[str, list[str]]:
-    """Return the permissions of Graph a body asks for, by name.
+    """Return the permissions a body asks for, by name, of those that the lab's Graph knows; others mean nothing here.
 
     Raises:
-        GraphError: an id that is none of them.
+        GraphError: an id that is no GUID.
 
     """
     roles: list[str] = []
     scopes: list[str] = []
-    for resource in body.get("requiredResourceAccess") or ():
-        if resource["resourceAppId"] != GRAPH_APP_ID:
-            continue
+    for resource in body.get(_ACCESS) or ():
+        _check_guid(resource["resourceAppId"])
         for access in resource.get("resourceAccess", ()):
+            _check_guid(access["id"])
             table, names = (BY_ROLE, roles) if access["type"] == "Role" else (BY_SCOPE, scopes)
-            name = table.get(access["id"].lower())
-            if name is None:
-                reason = f"expected the id of a permission the lab serves, got {access['id'][:40]!r}"
-                raise errors.directory_invalid("requiredResourceAccess", reason)
-            names.append(name)
+            name = table.get(access["id"].lower()) if resource["resourceAppId"].lower() == GRAPH_APP_ID else None
+            if name is not None:
+                names.append(name)
     return {"requested_app_roles": sorted(set(roles)), "requested_scopes": sorted(set(scopes))}
+
+
+def _check_guid(text: str) -> None:
+    try:
+        UUID(text)
+    except ValueError:
+        raise errors.directory_invalid(_ACCESS, f"expected a GUID, got {quoted(text)}") from None
+
+
+def _kept(body: dict[str, Any]) -> Json:
+    return {name: body[name] for name in (*_SHOWN, _ACCESS) if name in body}
 
 
 def _certificates(body: dict[str, Any], present: tuple[str, ...] = ()) -> list[str]:
@@ -179,7 +211,7 @@ def create_application(request: GraphRequest) -> Answer:
             requested_app_roles=requested["requested_app_roles"],
             requested_scopes=requested["requested_scopes"],
         )
-        kept = {name: body[name] for name in _KEPT if body.get(name) is not None}
+        kept = {name: value for name, value in _kept(body).items() if value is not None}
         cloud.directory.change_app(app_id, properties=kept, has_principal=False, created=to_text(cloud.clock.now()))
         cloud.journal.record("graph", "application registered", client=app_id, name=body["displayName"])
     app = cloud.directory.app(app_id)
@@ -198,7 +230,8 @@ def update_application(request: GraphRequest) -> Answer:
         changes["certificates"] = _certificates(body, app.certificates)
     if body.get("isFallbackPublicClient") is not None:
         changes["is_public"] = body["isFallbackPublicClient"]
-    changes["properties"] = app.properties | {name: body[name] for name in _KEPT if name in body}
+    kept = app.properties | _kept(body)
+    changes["properties"] = {name: value for name, value in kept.items() if value is not None}
     cloud.directory.change_app(app.id, **changes)
     cloud.journal.record(
         "graph", "application changed", client=app.id, properties=sorted(n for n in body if "@" not in n)

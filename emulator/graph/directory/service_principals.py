@@ -86,7 +86,7 @@ def _principal_json(app: App) -> Json:
         "appOwnerOrganizationId": app.tenant_id,
         "displayName": app.display_name,
         "servicePrincipalType": "Application",
-        "appRoles": [],
+        "appRoles": app.properties.get("appRoles", []),
         **_scopes([]),
     }
 
