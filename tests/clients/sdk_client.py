@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from azure.identity import ClientSecretCredential
+from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_authentication_azure.azure_identity_authentication_provider import AzureIdentityAuthenticationProvider
 from msgraph_beta import GraphRequestAdapter, GraphServiceClient
 from msgraph_beta.generated.applications.item.add_password.add_password_post_request_body import (
@@ -39,6 +40,7 @@ from msgraph_beta.generated.models.user_pfx_padding_scheme import UserPfxPadding
 from msgraph_beta.generated.models.windows10_imported_p_f_x_certificate_profile import (
     Windows10ImportedPFXCertificateProfile,
 )
+from msgraph_beta.generated.users.users_request_builder import UsersRequestBuilder
 from msgraph_core.requests.batch_request_builder import BatchRequestBuilder
 from msgraph_core.requests.batch_request_content import BatchRequestContent
 from msgraph_core.requests.batch_request_item import BatchRequestItem
@@ -198,6 +200,29 @@ async def directory(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def members(facts: dict[str, Any]) -> dict[str, Any]:
+    """List, count and filter a group's users by the builders of a type, and find a user by an address of a list."""
+    setup = client_for(facts, "setup_application")
+    group = setup.groups.by_group_id(facts["group_id"])
+    listed = await group.members.graph_user.get()
+    deep = await group.transitive_members.graph_user.get()
+    eventual = RequestConfiguration[Any]()
+    eventual.headers.add("ConsistencyLevel", "eventual")
+    counted = await group.transitive_members.graph_user.count.get(eventual)
+    user = listed.value[0]
+    held = await setup.users.by_user_id(user.id).transitive_member_of.graph_group.get()
+    text = f"proxyAddresses/any(p:p eq 'smtp:{facts['mail_user']['upn']}')"
+    query = UsersRequestBuilder.UsersRequestBuilderGetQueryParameters(filter=text, select=["id", "proxyAddresses"])
+    found = await setup.users.get(RequestConfiguration(query_parameters=query))
+    refused = UsersRequestBuilder.UsersRequestBuilderGetQueryParameters(filter="accountEnabled ne false")
+    return {
+        "types": [type(one).__name__ for one in (*listed.value, *deep.value, *held.value)],
+        "counted": counted,
+        "found": [one.proxy_addresses for one in found.value],
+        "refused": await refusal(setup.users.get(RequestConfiguration(query_parameters=refused))),
+    }
+
+
 async def withheld(facts: dict[str, Any]) -> dict[str, Any]:
     """Ask at an address that the SDK does not take for Microsoft's, as its other languages do by default."""
     credential = ClientSecretCredential(
@@ -273,6 +298,7 @@ if __name__ == "__main__":
         "records": records,
         "batch": batch,
         "directory": directory,
+        "members": members,
         "profiles": profiles,
         "time": time,
         "withheld": withheld,

@@ -42,6 +42,7 @@ def test_javascript_clients_cannot_tell_the_difference(tmp_path: Path) -> None:
         "paged": 3,
         "filtered": 1,
         "patched": "KeyB",
+        "members": [[user], 1],
         "batch": [["1", 204, None], ["2", 200, "2"]],
         "unknown": [404, "ResourceNotFound", "string"],
         "typed": ["smimeEncryption", "oaepSha512", "2026-01-01T00:00:00.000Z", 1],

@@ -68,7 +68,8 @@ def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
     process, facts = start(tmp_path, "--with", "connector,devices", measured=True)
     try:
         # One process: loading the SDK takes longer than all that it does.
-        done = sdk(facts, "records", "profiles", "batch", "directory", "time", "withheld", "leave")
+        jobs = ("records", "profiles", "batch", "directory", "members", "time", "withheld", "leave")
+        done = sdk(facts, *jobs)
     finally:
         assert stop(process) == 0
     assert not (tmp_path / "ready.json").exists()
@@ -97,6 +98,12 @@ def test_sdk_does_everything_and_finds_it_again(tmp_path: Path) -> None:
         "connector": ["active", "PkcsImportSuccessCount", 0],
         "device": ["compliant", "managed", "user@pfxlab.example"],
         "action": ["syncDevice", "pending"],
+    }
+    assert done["members"] == {
+        "types": ["User", "User", "Group"],
+        "counted": 1,
+        "found": [["SMTP:user@pfxlab.example"]],
+        "refused": ["Request_UnsupportedQuery", 400],
     }
     assert done["time"] == {
         "goes_on": True,

@@ -76,6 +76,10 @@ const filtered = await client.api(path).filter(`tolower(userPrincipalName) eq '$
 said.filtered = filtered.value.length;
 await client.api(`${path}/${made[0].id}`).patch({ keyName: "KeyB" });
 said.patched = (await client.api(`${path}('${made[0].id}')`).get()).keyName;
+const members = `/groups/${facts.group_id}/transitiveMembers`;
+const users = await client.api(`${members}/graph.user`).select("userPrincipalName").top(999).get();
+const counted = await client.api(`${members}/microsoft.graph.user/$count`).header("ConsistencyLevel", "eventual").get();
+said.members = [users.value.map((user) => user.userPrincipalName), Number(counted)];
 const batch = new BatchRequestContent([
   { id: "1", request: new Request(`${facts.graph_url}${path}/${made[1].id}`, { method: "DELETE" }) },
   { id: "2", request: new Request(`${facts.graph_url}${path}/$count`), dependsOn: ["1"] },
