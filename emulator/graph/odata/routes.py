@@ -8,10 +8,10 @@ Source: sources.md#published-model.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pfxlab.emulator.graph.odata.model import model_of
 
@@ -22,8 +22,7 @@ _UNKNOWN: Final = "?"
 _INTUNE: Final = ("deviceManagement", "deviceAppManagement")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a path leads. `fragment` is its form in an @odata.context.
 
     `entities` says whether that is a collection of entities, `counted` whether the path ends in their number.
@@ -117,7 +116,7 @@ def place_of(version: str, segments: Sequence[str]) -> Place:
     place = Place(kind.removesuffix("[]"), name, name in _INTUNE, entities=kind.endswith("[]"))
     for number, segment in enumerate(rest):
         if place.kind in ("", _UNKNOWN):
-            return replace(place, entities=False)
+            return place._replace(entities=False)
         if number == MOST_SEGMENTS:
             raise NoSuchSegment(segment)
         place = _step(place, segment, version)
@@ -126,33 +125,33 @@ def place_of(version: str, segments: Sequence[str]) -> Place:
 
 def _step(place: Place, segment: str, version: str) -> Place:
     folded = segment.casefold()
-    qualified = _QUALIFIED.fullmatch(segment)
+    qualified = _QUALIFIED.fullmatch(segment) if "." in segment else None
     name = folded if qualified is None else qualified["name"].casefold()
     known = _type(place.kind, version)
     if known is None:
         # An abstract base of a type that the list has not: nothing is known of what follows.
-        return replace(place, kind=_UNKNOWN, entities=False)
+        return place._replace(kind=_UNKNOWN, entities=False)
     if place.entities:
         return _from_collection(place, segment, name, known, qualified is not None, version)
     if folded in ("$value", "$ref"):
-        return replace(place, kind="")
+        return place._replace(kind="")
     member = known.members.get(name) or known.members.get(folded)
     if member is not None:
         spelled, kind = member
         fragment = f"{place.fragment}/{spelled}"
-        return replace(place, kind=kind.removesuffix("[]"), fragment=fragment, entities=kind.endswith("[]"))
+        return place._replace(kind=kind.removesuffix("[]"), fragment=fragment, entities=kind.endswith("[]"))
     return _cast(place, segment, name, qualified is not None, version)
 
 
 def _from_collection(place: Place, segment: str, name: str, known: _Type, qualified: bool, version: str) -> Place:
     if name == "$count":
-        return replace(place, kind="", entities=False, counted=True)
+        return place._replace(kind="", entities=False, counted=True)
     if name == "$ref" or name in known.collection or segment.casefold() in known.collection:
-        return replace(place, kind="", entities=False)
+        return place._replace(kind="", entities=False)
     if qualified:
         return _cast(place, segment, name, qualified, version)
     key = segment.replace("'", "''")
-    return replace(place, fragment=f"{place.fragment}('{key}')", entities=False)
+    return place._replace(fragment=f"{place.fragment}('{key}')", entities=False)
 
 
 def _cast(place: Place, segment: str, name: str, qualified: bool, version: str) -> Place:
@@ -160,7 +159,7 @@ def _cast(place: Place, segment: str, name: str, qualified: bool, version: str) 
     kind = _type_names().get(name) if qualified else None
     if kind is None or not (_is(kind, place.kind, version) or _is(place.kind, kind, version)):
         raise NoSuchSegment(segment)
-    return replace(place, kind=kind, fragment=f"{place.fragment}/microsoft.graph.{kind}")
+    return place._replace(kind=kind, fragment=f"{place.fragment}/microsoft.graph.{kind}")
 
 
 @cache
