@@ -7,8 +7,10 @@ def run(prog_name: str = "pfxlab") -> None:
     """Run the command; from here on a signal ends it without a traceback, also while its modules are imported."""
     end_on_signals()
     from pfxlab.scenarios.cli import main
+    from pfxlab.scenarios.last_resort import boundary
 
-    main(prog_name=prog_name)
+    with boundary():
+        main(prog_name=prog_name)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What `pfxlab conformance` does."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from rich.console import Console
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
-from pfxlab.scenarios import terminal, yaml_file
+from pfxlab.scenarios import ending, terminal, yaml_file
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, print_json, stop
 from pfxlab.scenarios.conformance import report, runner
 from pfxlab.scenarios.conformance.evidence import ToolRun
@@ -141,7 +140,7 @@ def run(
 
 def _judged(playing: Coroutine[Any, Any, Judgement]) -> Judgement:
     try:
-        return asyncio.run(playing)
+        return ending.run(playing)
     except runner.NotPlayed as error:
         stop(COULD_NOT_RUN, f"Could not run {error}")
     except Interrupted as signalled:

@@ -102,10 +102,12 @@ class FleetUsers:
             await client.sign_in(form)
             if self._is_new and not self.passwords:
                 await self._choose_prefix(client, facts["group_id"], domain)
+            # The creation of the last one may have been cut off: each password is saved before its user is created.
+            # If it is not in the tenant, the lab may have been reset: then the others are not, either.
+            doubtful = bool(self._last) and await self._make(client, facts["group_id"], self._last)
             names = [f"{self.prefix}-{number:05}@{domain}" for number in range(1, count + 1)]
             for done, upn in enumerate(names, 1):
-                # The creation of the last one may have been cut off: each password is saved before its user is created.
-                if upn not in self.passwords or upn == self._last:
+                if upn not in self.passwords or (doubtful and upn != self._last):
                     await self._make(client, facts["group_id"], upn)
                 progress(done, count)
         return names
@@ -120,8 +122,9 @@ class FleetUsers:
                     await self._make(client, group_id, upn)
                     return
 
-    async def _make(self, client: GraphClient, group_id: str, upn: str) -> None:
-        again = upn in self.passwords
+    async def _make(self, client: GraphClient, group_id: str, upn: str) -> bool:
+        """Create a user, or finish that; return whether it was not in the tenant."""
+        again, created = upn in self.passwords, True
         if not again:
             self._save({**self.passwords, upn: secret_word(18)})
         body = {
@@ -144,13 +147,14 @@ class FleetUsers:
                     " put the file back from a copy, or delete the user",
                     refused.status,
                 ) from None
-            user = await client.call("GET", f"/v1.0/users/{upn}")
+            user, created = await client.call("GET", f"/v1.0/users/{upn}"), False
         reference = {"@odata.id": f"https://graph.microsoft.com/v1.0/directoryObjects/{user['id']}"}
         try:
             await client.call("POST", f"/v1.0/groups/{group_id}/members/$ref", reference)
         except GraphRefused as refused:
             if not again or _IS_MEMBER not in str(refused):
                 raise
+        return created
 
     def _save(self, passwords: dict[str, str]) -> None:
         self.passwords = passwords

@@ -1,6 +1,5 @@
 """Runs scenarios, each in its own stepped lab: the same seed gives the same journal."""
 
-import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pfxlab.device_sim.keys import KeyPool
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.store.journal_entries import Entry
+from pfxlab.scenarios import ending
 from pfxlab.scenarios.lab.config_file import config_of
 from pfxlab.scenarios.lab.key_cache import kept_keys, lay_out
 from pfxlab.scenarios.lab.lab import Lab
@@ -124,4 +124,4 @@ def run_all(
                 ended(runs[-1])
             return runs
 
-        return asyncio.run(every())
+        return ending.run(every())

@@ -1,5 +1,7 @@
 """Kinds of damage to a request. Each is a function of a request and a seeded generator; it leaves secrets in their place."""
 
+import base64
+import contextlib
 import gzip
 import json
 import re
@@ -57,7 +59,9 @@ def inserted(request: Recorded, random: Random) -> Recorded:
 
 def junk(request: Recorded, random: Random) -> Recorded:
     """Send something else."""
-    short = random.choice((b"", b"null", b"[]", b"{}", b"0", b"\x00" * 9, b"<a/>", b"[" * 50_000, b"<a>" * 20_000))
+    short = random.choice(
+        (b"", b"null", b"[]", b"{}", b"0", b"\x00" * 9, b"<a/>", b"[" * 50_000, b"<a>" * 20_000, b"x" * 2_000_000)
+    )
     return replace(request, body=short or random.randbytes(40))
 
 
@@ -115,6 +119,43 @@ def _with(request: Recorded, name: str, value: str) -> Recorded:
     return replace(request, headers=(*kept, (name, value)))
 
 
+def odd_der(request: Recorded, random: Random) -> Recorded:
+    """Change the structure of DER: of a base64 text in the body, such as a certification request, or of the body."""
+    found = list(re.finditer(rb"[A-Za-z0-9+/]{100,}={0,2}", request.body))
+    if not found:
+        return replace(request, body=_odd_structure(request.body, random))
+    one = random.choice(found)
+    with contextlib.suppress(ValueError):
+        odd = base64.b64encode(_odd_structure(base64.b64decode(one[0]), random))
+        return replace(request, body=request.body[: one.start()] + odd + request.body[one.end() :])
+    return request
+
+
+def _odd_structure(der: bytes, random: Random) -> bytes:
+    at = random.randrange(min(len(der), 120) + 1)
+    tag = bytes([random.choice((0x00, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0C, 0x17, 0x30, 0x31, 0x80, 0xA0, 0xFF))])
+    more = random.choice(
+        (tag, b"\x30\x80" * random.choice((1, 500)), b"\x02\x84\xff\xff\xff\xff", b"\x03\x01\x09", b"")
+    )
+    return der[:at] + more + der[at + random.choice((0, 1, 1, 2)) :]
+
+
+def repeated(request: Recorded, random: Random) -> Recorded:
+    """Send a header, a query parameter, a form field or a JSON property twice, once with an odd value."""
+    kind, odd = random.randrange(3), random.choice(("", "\xff", "0", "A" * 5000))
+    if kind == 0 and request.headers:
+        name, _ = random.choice(request.headers)
+        return replace(request, headers=(*request.headers, (name, odd)))
+    if kind == 1 and "?" in request.path:
+        path, _, query = request.path.partition("?")
+        name = query.partition("=")[0]
+        return replace(request, path=f"{path}?{query}&{name}={quote(odd)}")
+    if request.body.startswith(b"{"):
+        name = (re.findall(rb'"([^"]*)":', request.body) or [b""])[0]
+        return replace(request, body=b'{"%s": %s, ' % (name, json.dumps(odd).encode()) + request.body[1:])
+    return replace(request, body=request.body + b"&" + request.body)
+
+
 def charset(request: Recorded, random: Random) -> Recorded:
     """Name a charset or a kind of content that the body has not."""
     kinds = ("application/json", "application/x-www-form-urlencoded", "text/xml", "multipart/form-data", "\xff", "")
@@ -158,8 +199,8 @@ def odd_method(request: Recorded, random: Random) -> Recorded:
 
 KINDS: dict[str, Damage] = {
     one.__name__: one
-    for one in (changed_byte, cut, inserted, junk, odd_value, odd_value, odd_xml, charset, coding, odd_header,
-                odd_address, odd_method)
+    for one in (changed_byte, cut, inserted, junk, odd_value, odd_value, odd_xml, charset, coding, odd_header, odd_der,
+                repeated, odd_address, odd_method)
 }  # fmt: skip
 
 

@@ -21,9 +21,11 @@ from pfxlab.scenarios.control import bundle
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.lab import key_cache
 from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.lab.snapshots import archive
+from pfxlab.scenarios.lab.snapshots.snapshot import Snapshot
 from tests.attack.assertions import Assertions
 from tests.attack.damage import KINDS, Sent, written
-from tests.attack.files import read_one
+from tests.attack.files import Files, read_one
 from tests.attack.recording import Recorded, requests_of
 from tests.conftest import KEYS, self_signed
 
@@ -176,7 +178,7 @@ async def _round(folder: Path, random: Random, findings: Findings, ends: float, 
     async with open_lab(lab) as world:
         requests = await requests_of(lab, devices=devices)
         assertions = Assertions(lab, key, self_signed(key), ssl.create_default_context(cafile=str(lab.ca_file)))
-        whole = bundle.pack(bundle.of_world(world))
+        files = Files.made(folder, bundle.pack(bundle.of_world(world)), key, _snapshot(folder, await world.take()))
         secrets = {*_secrets(lab), *_carried(requests)}
         for _ in range(most):
             if time.monotonic() > ends:
@@ -184,7 +186,7 @@ async def _round(folder: Path, random: Random, findings: Findings, ends: float, 
             if random.random() < 0.03:
                 await _tunnel(lab, random)
             if random.random() < 0.03:
-                _read(findings, read_one(folder, requests[0], whole, random))
+                _read(findings, read_one(files, requests[0], random))
             request = assertions.request(random) if random.random() < 0.03 else random.choice(requests)
             await _one(lab, request, random, findings, secrets)
         for entry in lab.cloud.journal.entries(rule="Defect"):
@@ -192,6 +194,12 @@ async def _round(folder: Path, random: Random, findings: Findings, ends: float, 
         journal = str(lab.cloud.journal.entries())
         if any(secret in journal for secret in _secrets(lab)):
             findings.fail("secret in the journal")
+
+
+def _snapshot(folder: Path, state: Snapshot) -> bytes:
+    path = folder / "attack.snapshot"
+    archive.write(path, state)
+    return path.read_bytes()
 
 
 def _read(findings: Findings, raised: str | None) -> None:

@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pfxlab.emulator.lab import control
 from pfxlab.scenarios.control import bundle
 from tests.attack.damage import KINDS
-from tests.attack.files import read_one
+from tests.attack.files import Files, read_one
 from tests.attack.recording import Recorded
 from tests.attack.run import Findings, attack
 from tests.scenarios.commands.test_odd_files import START
@@ -45,15 +46,17 @@ def test_defect_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not re.search(r"Bearer [\w.-]{20}", " ".join([found, made.slowest[1]]))
 
 
-def test_reader_that_breaks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Damaged bundles and configurations get the reader's own error; whatever else is raised is a failure."""
+def test_reader_that_breaks_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    """Damaged files of every kind get the reader's own error; whatever else is raised is a failure."""
     like = Recorded("GET", "/", (), b"", ssl.create_default_context())
-    whole = bundle.pack(bundle.Bundle("lab", START, {}, ["{}"]))
+    files = Files.made(tmp_path, bundle.pack(bundle.Bundle("lab", START, {}, ["{}"])), rsa_key)
     random = Random(1)  # noqa: S311
-    assert {read_one(tmp_path, like, whole, random) for _ in range(100)} == {None}
+    assert {read_one(files, like, random) for _ in range(200)} == {None}
 
     def broken(_: bytes) -> None:
         raise RuntimeError("seen")
 
     monkeypatch.setattr(bundle, "unpack", broken)
-    assert "RuntimeError: seen" in {read_one(tmp_path, like, whole, random) for _ in range(20)}
+    assert "RuntimeError: seen" in str({read_one(files, like, random) for _ in range(100)})

@@ -64,7 +64,8 @@ LAB = (
 CONNECTOR = ("connector-*.pem", "service.json")
 FLEET = (
     "devices/ios-*/device.json", "devices/ios-*/mdm-identity.pem", "devices/windows-*/device.json",
-    "devices/windows-*/mdm-identity.pem", "devices/windows-*/nodes.json", "fleet.jsonl", "keys.pem", "users.json",
+    "devices/windows-*/mdm-identity.pem", "devices/windows-*/nodes.json", "fleet.jsonl", "keys.pem", "lock",
+    "users.json",
 )  # fmt: skip
 
 _WRITTEN_ANEW = (empty, halve, flip, make_loop, unlink, forbid)

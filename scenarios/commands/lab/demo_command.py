@@ -1,6 +1,5 @@
 """What `pfxlab demo` does: own certificates are read, the run is shown."""
 
-import asyncio
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from pfxlab.connector_sim.errors import ConnectorError, PfxProblem
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.wire.ids import check_upn
-from pfxlab.scenarios import terminal
+from pfxlab.scenarios import ending, terminal
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, print_json, secret, stop
 from pfxlab.scenarios.commands.lab.demo_run import Demo, Material, Result, Sabotage, own_material
 from pfxlab.scenarios.commands.progress import Progress
@@ -56,7 +55,7 @@ def demo(
     try:
         progress = Progress(console, quiet=as_json)
         name = user or f"user@{Config().domain}"
-        result = asyncio.run(Demo(progress, name, material, cast("Sabotage | None", sabotage), seed).run())
+        result = ending.run(Demo(progress, name, material, cast("Sabotage | None", sabotage), seed).run())
     except (
         OpenSslMissing,
         OpenSslFailed,

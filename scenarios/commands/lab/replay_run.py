@@ -18,7 +18,7 @@ from pfxlab import private_file
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.emulator.wire.text import printable
-from pfxlab.scenarios import bounded_file
+from pfxlab.scenarios import bounded_file, ending
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, VERDICT_FAILED, can_be_written, stop
 from pfxlab.scenarios.commands.lab.control_client import ControlClient, ControlRefused, NoLab, facts_of
 from pfxlab.scenarios.commands.ready_file import require_ready_file
@@ -32,6 +32,7 @@ from pfxlab.scenarios.lab.ready_file import environment, ready, write_ready_file
 from pfxlab.scenarios.scenario import runner
 
 _POLL_SECONDS: Final = 0.02
+_TOOL_ENDS_WITHIN = 10.0
 
 
 def bundle_command(ready_file: Path | None, target: Path) -> None:
@@ -110,7 +111,7 @@ def _lab(recorded: Bundle, command: Sequence[str], *, repeat: bool) -> list[str]
     click.echo(f"Replaying a lab with seed {config.seed}: {' '.join(command)}")
     with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
         lay_out(Path(folder))
-        return asyncio.run(_replay(Path(folder), config, recorded, asked, command))
+        return ending.run(_replay(Path(folder), config, recorded, asked, command))
 
 
 async def _replay(
@@ -127,11 +128,25 @@ async def _replay(
         repeating = asyncio.create_task(_repeat_requests(facts, asked[len(first) :], world.requests))
         variables = {**os.environ, **environment(facts, ready_file)}
         process = await asyncio.create_subprocess_exec(*command, env=variables)
-        await process.wait()
+        try:
+            await process.wait()
+        finally:
+            await _end(process)
         repeating.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await repeating
         return list(bundle.of_world(world).journal)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Stop a tool that still runs, because the replay was stopped; kill it if it does not end."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _TOOL_ENDS_WITHIN)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 async def _repeat_requests(facts: Mapping[str, Any], asked: Sequence[Mapping[str, Any]], requests: Any) -> None:

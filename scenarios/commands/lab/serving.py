@@ -23,6 +23,7 @@ from pfxlab.device_sim.keys import generate
 from pfxlab.emulator.config import Config
 from pfxlab.emulator.server import PortTaken
 from pfxlab.emulator.wire.files.damaged import Damaged
+from pfxlab.scenarios import ending
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, USAGE, print_json, stop
 from pfxlab.scenarios.control.open_lab import open_lab
 from pfxlab.scenarios.ending import ENDING
@@ -114,12 +115,12 @@ def _run_over(data: Path | None, serve: Callable[[Path], Coroutine[None, None, N
     try:
         if data is not None:
             data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            asyncio.run(serve(data))
+            ending.run(serve(data))
         else:
             with tempfile.TemporaryDirectory(prefix="pfxlab-") as folder:
                 # A lab whose folder goes when it ends needs no keys of its own.
                 lay_out(Path(folder))
-                asyncio.run(serve(Path(folder)))
+                ending.run(serve(Path(folder)))
     except (
         PortTaken, OSError, DataUnusable, Damaged, sqlite3.Error, ConnectorError, EnrollmentRefused, SessionFailed,
     ) as error:  # fmt: skip

@@ -24,6 +24,8 @@ def _print(measured: Callable[[Progress], dict[str, Any]], *, as_json: bool) -> 
 
     try:
         report = measured(progress)
+    except EOFError:
+        stop(COULD_NOT_RUN, "The benchmark could not run: a process that it started has ended")
     except (OSError, RuntimeError, SessionFailed) as error:
         stop(COULD_NOT_RUN, f"The benchmark could not run: {error}")
     print_json(report)

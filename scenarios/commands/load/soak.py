@@ -1,6 +1,5 @@
 """`pfxlab soak`: an hour of the lab's time at a high rate, to see that nothing grows."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import click
 
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.errors import EnrollmentRefused, SessionFailed
+from pfxlab.scenarios import ending
 from pfxlab.scenarios.commands import options
 from pfxlab.scenarios.commands.common import COULD_NOT_RUN, VERDICT_FAILED, missing_for_load, print_json, stop
 from pfxlab.scenarios.commands.options import Duration
@@ -57,7 +57,7 @@ def soak(
             )
 
     try:
-        report = asyncio.run(soaks.soak(minutes, renewals, check_ins, devices, seed, progress))
+        report = ending.run(soaks.soak(minutes, renewals, check_ins, devices, seed, progress))
     except (GraphRefused, SessionFailed, EnrollmentRefused, OSError) as error:
         stop(COULD_NOT_RUN, f"The soak could not go on: {error}")
     except Interrupted as signalled:

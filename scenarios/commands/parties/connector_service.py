@@ -25,6 +25,7 @@ from pfxlab.connector_sim.validate import RESULT_FILE, validate
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.files.damaged import reading
+from pfxlab.scenarios import ending
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
@@ -79,7 +80,7 @@ def enroll_(
         remembered = {"service_url": settings.service_url, "ca_pem": settings.ca_file.read_text()}
         private_file.replace(place / _PLACE, json.dumps(remembered).encode())
     try:
-        made = asyncio.run(work())
+        made = ending.run(work())
     except (ConnectorError, OSError) as error:
         (place / _PLACE).unlink()
         with contextlib.suppress(OSError):
@@ -155,7 +156,7 @@ def run(
 
     try:
         with FileLock(place / "lock", timeout=0):
-            known = asyncio.run(serve())
+            known = ending.run(serve())
     except Timeout:
         stop(COULD_NOT_RUN, f"expected no other process to run the connector in {place}, got one; enrol another beside")
     except OSError as error:

@@ -1,12 +1,13 @@
 """What `pfxlab devices` does."""
 
-import asyncio
+import contextlib
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 import click
+from filelock import FileLock, Timeout
 
 from pfxlab.connector_sim.errors import GraphRefused
 from pfxlab.device_sim.client import Device, DeviceClient
@@ -17,7 +18,7 @@ from pfxlab.device_sim.mailbox import CannotOpen, NothingToSignWith, may_sign, o
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire.files.damaged import Damaged
 from pfxlab.emulator.wire.numbers import counted
-from pfxlab.scenarios import terminal
+from pfxlab.scenarios import ending, terminal
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
@@ -51,7 +52,7 @@ def _with_progress(work: Callable[[Stage], Coroutine[Any, Any, _T]], *, quiet: b
     """Run something with a progress bar per stage; end the command if the lab does not answer."""
     try:
         with terminal.stages(quiet=quiet) as stage:
-            return asyncio.run(work(stage))
+            return ending.run(work(stage))
     except (GraphRefused, OSError, Damaged) as error:
         stop(COULD_NOT_RUN, f"The devices could not do that: {error}")
 
@@ -77,6 +78,23 @@ def _say(what: str, facts: dict[str, Any], next_step: str) -> str:
     return "\n".join([*lines, f"Next: {next_step}"])
 
 
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """Keep other processes from working with the fleet of a folder: two would enrol the same devices."""
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(place / "lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        stop(COULD_NOT_RUN, f"expected no other process to work with the fleet in {place}, got one; wait for its end")
+    except OSError as error:
+        stop(COULD_NOT_RUN, f"The devices could not do that: {error}")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def enroll(
     data: Path | None, ready_file: Path | None, count: int, platforms: tuple[str, ...], users: int | None,
     shared_keys: int, seed: int, jobs: int, as_json: bool,
@@ -85,7 +103,6 @@ def enroll(
     place, facts = _own(data), ready_facts(ready_file, "setup_application", "mail_user")
 
     async def work(stage: Stage) -> Round:
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
         source = key_source(place, min(shared_keys, count))
         if isinstance(source, KeyPool):
             source.fill(stage("creating keys"))
@@ -98,7 +115,8 @@ def enroll(
         tokens = await people.tokens(facts, [member.upn for member, _ in wanted])
         return await fleet.enroll(wanted, tokens, stage("enrolling"))
 
-    shown = _result(_with_progress(work, quiet=as_json))
+    with _locked(place):
+        shown = _result(_with_progress(work, quiet=as_json))
     step = (
         "pfxlab devices checkin"
         + (f" --ready-file {ready_file}" if ready_file else "")
@@ -133,7 +151,8 @@ def checkin(
         members = _chosen(fleet, names)
         return [await fleet.check_in(members, stage("checking in")) for _ in range(rounds)]
 
-    results = [_result(one) for one in _with_progress(work, quiet=as_json)]
+    with _locked(place):
+        results = [_result(one) for one in _with_progress(work, quiet=as_json)]
     step = "pfxlab devices show" + (f" --data {data}" if data else "")
     lines = [_say("checked in", shown, step) for shown in results]
     print_result({"rounds": results}, "\n".join(lines), as_json=as_json)

@@ -1,6 +1,5 @@
 """Which Graph the `pfx` commands talk to, and how they sign in there."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import click
 from pfxlab.connector_sim.cmdlets import GraphClient
 from pfxlab.connector_sim.errors import ConnectorError
 from pfxlab.emulator.clock import LabClock
+from pfxlab.scenarios import ending
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
@@ -77,6 +77,6 @@ def with_client(ready_file: Path | None, work: Callable[[GraphClient], Coroutine
             return await work(client)
 
     try:
-        return asyncio.run(signed_in())
+        return ending.run(signed_in())
     except (ConnectorError, OSError) as error:
         stop(COULD_NOT_RUN, f"Graph refused: {error}")

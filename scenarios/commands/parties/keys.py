@@ -78,6 +78,9 @@ def refusals() -> Any:
     except ConnectorError as error:
         stop(USAGE, f"{error.code}: {error}")
     except OSError as error:
+        if error.filename is None:
+            # Not a file of the key store: the output cannot be written.
+            raise
         stop(COULD_NOT_RUN, f"expected to read and write {error.filename}, got: {error.strerror}")
 
 

@@ -1,6 +1,5 @@
 """What `pfxlab pfx` does."""
 
-import asyncio
 import base64
 import csv
 import json
@@ -23,7 +22,7 @@ from pfxlab.connector_sim.pfx import check_usable, open_pfx, purpose_of
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
 from pfxlab.emulator.wire.numbers import counted
-from pfxlab.scenarios import terminal
+from pfxlab.scenarios import ending, terminal
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
     USAGE,
@@ -59,7 +58,7 @@ def token_set(
             return await client.sign_in({**form, "client_id": client_id})
 
     try:
-        got = asyncio.run(sign_in())
+        got = ending.run(sign_in())
     except (ConnectorError, OSError) as error:
         stop(COULD_NOT_RUN, f"Sign-in was refused: {error}")
     kept = {"graph_url": graph_url, "ca_file": None if ca_file is None else str(ca_file.resolve()), "token": got}

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,9 @@ from pfxlab.emulator.intune.connector_api import work_item
 from pfxlab.emulator.wire.connector import WorkItem, read_completion, read_work, write_completion, write_work
 from pfxlab.emulator.wire.enums import PaddingScheme
 from pfxlab.emulator.wire.files.key_pem import to_pem
+from pfxlab.scenarios import ending
 from pfxlab.scenarios.lab.lab import KEY_NAME, Lab
+from pfxlab.scenarios.load.bench.children import running
 from pfxlab.scenarios.load.bench.graph import resident_mb
 from pfxlab.scenarios.load.drive.material import Material, apple, queue_up, windows
 from pfxlab.scenarios.load.openssl_speed import private_operations
@@ -75,12 +78,8 @@ def _rate(material: Material, items: list[WorkItem], processes: int, seconds: fl
         context.Process(target=_spin, args=(pem, batches[number::processes], seconds, ready, sender))
         for number in range(processes)
     ]
-    for process in spinning:
-        process.start()
-    total = sum(receiver.recv() for _ in spinning)
-    for process in spinning:
-        process.join()
-    return float(total)
+    with running(*spinning):
+        return float(sum(receiver.recv() for _ in spinning))
 
 
 def _stages(material: Material) -> dict[str, float]:
@@ -177,35 +176,40 @@ class _EndToEnd:
         context = multiprocessing.get_context("spawn")
         pipe, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(str(self._folder / "lab"), theirs))
-        process.start()
-        theirs.close()
-        origin, ca_file, token = await asyncio.to_thread(pipe.recv)
+        with running(process):
+            theirs.close()
+            rate = await self._measure(process, *await asyncio.to_thread(pipe.recv))
+            pipe.send("stop")
+        return rate
+
+    async def _measure(self, emulator: BaseProcess, origin: str, ca_file: str, token: str) -> float:
         settings = Settings(origin, Path(ca_file), wait_seconds=1, processes=os.cpu_count() or 1)
         who: identity.Identity = await enroll(settings, token, self._folder / "identity", "bench", "BENCH")
         installed = InstalledProviders([SoftwarePlace(str(self._folder / "keys"))])
         connector = Connector(settings, who, installed, LabClock(), self._on_event)
-        warm = self._count // 10
         await connector.start()
-        begin = 0.0
+        try:
+            return await self._drain(emulator)
+        finally:
+            await connector.stop()
+
+    async def _drain(self, emulator: BaseProcess) -> float:
+        begin, warm = 0.0, self._count // 10
         tenth = 1
         while self._done < self._count:
             await asyncio.sleep(0.005)
             if self._done >= self._count * tenth // 10:
                 tenth += 1
-                self._note_memory(process.pid)
+                self._note_memory(emulator.pid)
             if not begin and self._done >= warm:
                 begin, warm = time.perf_counter(), self._done
-        took = time.perf_counter() - begin
-        await connector.stop()
-        pipe.send("stop")
-        await asyncio.to_thread(process.join)
-        return (self._count - warm) / took
+        return (self._count - warm) / (time.perf_counter() - begin)
 
 
 def _end_to_end(material: Material, ciphertexts: list[bytes], memory: dict[str, list[float]]) -> float:
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
         measured = _EndToEnd(material, Path(name), ciphertexts)
-        rate = asyncio.run(measured.run())
+        rate = ending.run(measured.run())
         memory |= measured.memory
         return rate
 

@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -51,8 +51,10 @@ from pfxlab.emulator.wire.enrollment import APPLE_CHECKIN_PATH, APPLE_COMMAND_PA
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme
 from pfxlab.emulator.wire.omadm import pfx_cert_install as csp
 from pfxlab.emulator.wire.platforms import PLATFORMS
+from pfxlab.scenarios import ending
 from pfxlab.scenarios.lab import chain
 from pfxlab.scenarios.lab.lab import Lab
+from pfxlab.scenarios.load.bench.children import running
 from pfxlab.scenarios.load.bench.graph import resident_mb
 from pfxlab.scenarios.mail.authority import MailAuthority
 from pfxlab.scenarios.parties.hardware import hardware_of
@@ -214,13 +216,9 @@ def _serve(folder: str, pipe: Pipe) -> None:
 class _Served:
     """The emulator in its own process."""
 
-    def __init__(self, folder: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(str(folder), theirs))
-        self._process.start()
-        theirs.close()
-        self.origin, ca_file, self.bare_port = self._pipe.recv()
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self.origin, ca_file, self.bare_port = pipe.recv()
         self.ca_pem = Path(ca_file).read_bytes()
 
     def usage(self) -> tuple[float, float]:
@@ -229,14 +227,16 @@ class _Served:
         cpu, memory = self._pipe.recv()
         return float(cpu), float(memory)
 
-    def __enter__(self) -> "_Served":
-        """Return itself; the process ends with the block."""
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """End the process."""
-        self._pipe.send("stop")
-        self._process.join()
+@contextmanager
+def _served(folder: Path) -> Iterator[_Served]:
+    """Serve a lab for the time of a block."""
+    context = multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    with running(context.Process(target=_serve, args=(str(folder), theirs))):
+        theirs.close()
+        yield _Served(pipe)
+        pipe.send("stop")
 
 
 async def _bare_round(fleet: Fleet, members: Sequence[Member], served: _Served) -> None:
@@ -364,18 +364,18 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
         folder = Path(name)
-        with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as none, _Served(Path(none)) as empty:
+        with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as none, _served(Path(none)) as empty:
             nothing = empty.usage()[1]
         progress(f"enrolling {devices:,} devices with {_CERTIFICATES} certificates each, straight into the store")
         enrolled = _EnrolledDevices(folder, devices, sample)
         mine = resident_mb()
-        with _Served(folder / "lab") as served:
-            ratios = asyncio.run(_idle(enrolled, served, turns, progress))
+        with _served(folder / "lab") as served:
+            ratios = ending.run(_idle(enrolled, served, turns, progress))
             theirs, ours = served.usage()[1] - nothing, max(0.0, resident_mb() - mine)
         kilobytes = 1024 * (theirs / devices + ours / len(enrolled.sample))
     progress(f"enrolling {delivered:,} devices with keys of their own, delivering {_CERTIFICATES} certificates to each")
     with tempfile.TemporaryDirectory(prefix="pfxlab-bench-") as name:
-        profile, cpu = asyncio.run(_deliver(Path(name), delivered))
+        profile, cpu = ending.run(_deliver(Path(name), delivered))
     stats = pstats.Stats(profile)
     rsa = dict(_rsa_seconds(stats))
     if profile_file is not None:

@@ -12,7 +12,7 @@ import secrets
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -30,6 +30,7 @@ from pfxlab.emulator.store import synthetic
 from pfxlab.emulator.tls import ServerTls
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.load.bench import bare
+from pfxlab.scenarios.load.bench.children import running
 from pfxlab.scenarios.load.bench.http_driver import Connection, Measurement, drive, request_bytes
 
 COLLECTION: Final = "/beta/deviceManagement/userPfxCertificates"
@@ -79,7 +80,8 @@ def serve_lab(folder: str, pipe: Pipe) -> None:
             await asyncio.to_thread(pipe.recv)
             pipe.send(resident_mb())
 
-    asyncio.run(serve())
+    with suppress(EOFError, BrokenPipeError):
+        asyncio.run(serve())
 
 
 def resident_mb(process: int | None = None) -> float:
@@ -91,21 +93,34 @@ def resident_mb(process: int | None = None) -> float:
 class Served:
     """A server in a process of its own."""
 
-    def __init__(self, target: Callable[[str, Pipe], None], folder: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=target, args=(str(folder), theirs))
-        self._process.start()
-        theirs.close()
-        self.port, ca_file, self.token, self.upn = self._pipe.recv()
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self.port, ca_file, self.token, self.upn = pipe.recv()
         self.ca_file = Path(ca_file)
+        self._stopped = False
 
-    def stop(self, *, memory: bool = False) -> float:
-        """Stop the process; return its resident memory in MiB if `memory` is set, else 0."""
-        self._pipe.send("stop")
-        resident = float(self._pipe.recv()) if memory else 0.0
-        self._process.join()
-        return resident
+    def stop(self) -> None:
+        """Let the server end, if it was not told to before."""
+        if not self._stopped:
+            self._stopped = True
+            self._pipe.send("stop")
+
+    def last_memory(self) -> float:
+        """Stop a lab, and return its resident memory in MiB."""
+        self.stop()
+        return float(self._pipe.recv())
+
+
+@contextmanager
+def served(target: Callable[[str, Pipe], None], folder: Path) -> Iterator[Served]:
+    """Run a server for the time of a block."""
+    context = multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    with running(context.Process(target=target, args=(str(folder), theirs))):
+        theirs.close()
+        server = Served(pipe)
+        yield server
+        server.stop()
 
 
 @contextmanager
@@ -167,21 +182,18 @@ def run(progress: Callable[[str], None], imports: int = 4000, large: int = 1_000
     rates: dict[str, list[Measurement]] = {"bare": [], "lab": []}
     for turn in range(turns):
         for name, target, path in (("bare", _serve_bare, "/record"), ("lab", serve_lab, COLLECTION)):
-            with bench_folder() as folder:
-                server = Served(target, folder)
+            with bench_folder() as folder, served(target, folder) as server:
                 measured = imports_into(server, path, imports)
-                server.stop(memory=name == "lab")
             rates[name].append(measured)
             progress(f"import, turn {turn + 1} of {turns}: {name} {measured.per_second:,.0f} per second")
     with bench_folder() as few, bench_folder() as many:
         for records, folder in ((1000, few), (large, many)):
             progress(f"filling a store with {records:,} records")
             fill(folder, records)
-        servers = {1000: Served(serve_lab, few), large: Served(serve_lab, many)}
-        progress("timing lists and filters, both sizes in turn")
-        medians = _query_medians(servers)
-        servers[1000].stop(memory=True)
-        resident = servers[large].stop(memory=True)
+        with served(serve_lab, few) as small, served(serve_lab, many) as big:
+            progress("timing lists and filters, both sizes in turn")
+            medians = _query_medians({1000: small, large: big})
+            resident = big.last_memory()
     for records, found in medians.items():
         progress(f"{records:,} records: list {found['list']:.2f} ms, filter {found['filter']:.2f} ms")
     return _report(rates, medians[1000], medians[large], resident)

@@ -129,6 +129,8 @@ def queue_up(
     `first`: the first record's number, for a second call; `named`: the prefix of the users' ids.
     """
     cloud, tenant, now = lab.cloud, lab.operator.credentials.tenant_id, lab.clock.now()
+    # Made before there are devices: a lab takes the authority of devices that it has for lost, not for new.
+    _ = cloud.device_ca
     pfx, purpose = b"\x30" * _PFX_BYTES, IntendedPurpose.smimeEncryption
     with cloud.store.atomic():
         for number in range(users):

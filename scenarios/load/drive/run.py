@@ -376,13 +376,17 @@ def _load(
         locust.stop()
     path = kit.folder / "measured.json"
     if not path.exists():
-        raise CannotRun(ended or _why_locust_ended(kit))
+        raise _nothing_measured(ended, kit)
     result = json.loads(path.read_text("utf-8"))
     result["usage"] = usage.figures()
     result["bottleneck"] = bottleneck(result["usage"])
     if not ended and result["seconds"] < int(kit.plan.shape.seconds):
         ended = f"Locust ended after {result['seconds']} of {kit.plan.shape.seconds:g} seconds"
     return RunResult(kit.plan, result, ended)
+
+
+def _nothing_measured(ended: str, kit: Kit) -> BaseException:
+    return Interrupted(128 + signal.SIGINT) if ended == INTERRUPTED else CannotRun(ended or _why_locust_ended(kit))
 
 
 def _show_how_to_join(kit: Kit, options: Options, progress: Progress) -> None:

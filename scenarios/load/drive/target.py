@@ -16,7 +16,8 @@ from pfxlab.connector_sim.keys.installed import InstalledProviders, SoftwarePlac
 from pfxlab.connector_sim.service import Connector, Settings, enroll
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.store.delivery_states import State, Trigger
-from pfxlab.scenarios.ending import ctrl_c_blocked
+from pfxlab.scenarios import ending
+from pfxlab.scenarios.ending import deferred
 from pfxlab.scenarios.lab.key_cache import lay_out
 from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.ready_file import ready
@@ -113,7 +114,7 @@ class Target:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(*arguments, theirs), name=party)
-        with ctrl_c_blocked():
+        with deferred():
             process.start()
         theirs.close()
         self._ends.append((ours, process))
@@ -149,7 +150,7 @@ def kit_for(plan: LoadPlan, folder: Path, facts: dict[str, Any] | None, progress
     if plan.path == "crypto":
         prepare.crypto(kit, progress)
     elif plan.path == "graph":
-        asyncio.run(prepare.graph(kit, progress))
+        ending.run(prepare.graph(kit, progress))
     else:
-        asyncio.run(prepare.devices(kit, progress))
+        ending.run(prepare.devices(kit, progress))
     return kit

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from pfxlab.connector_sim.cmdlets import GraphClient
 from pfxlab.scenarios.cli import main
@@ -152,3 +153,23 @@ def test_fleets_of_one_lab_stand_side_by_side(lab: tuple[Path, dict[str, Any]], 
     assert prefixes[0] != prefixes[1]
     serials = [serial for upns in seen.values() for upn in upns for serial in devices_of(lab[1], upn)]
     assert len(serials) == len(set(serials)) == 3
+
+
+def test_fleet_is_one_commands_at_a_time(lab: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """A command that finds a fleet in use says so and ends with 3, where two would enrol the same devices."""
+    words = ["--ready-file", lab[0], "--data", tmp_path / "fleet"]
+    (tmp_path / "fleet").mkdir()
+    with FileLock(tmp_path / "fleet" / "lock"):
+        for command in ("enroll", "checkin"):
+            refused = run("devices", command, *words)
+            assert refused.exit_code == 3
+            assert "expected no other process to work with the fleet in" in refused.output
+
+
+def test_fleet_of_a_lab_that_was_reset(lab: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """A fleet's users that a reset took out of the tenant are made again when devices are added."""
+    words = ["--ready-file", lab[0], "--data", tmp_path / "fleet", "--platforms", "windows", "--shared-keys", 1]
+    assert run("devices", "enroll", *words, "--count", 2).exit_code == 0
+    assert run("world", "--ready-file", lab[0], "reset").exit_code == 0
+    again = run("devices", "enroll", *words, "--count", 1, "--users", 2)
+    assert again.exit_code == 0, again.output
