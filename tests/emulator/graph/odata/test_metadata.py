@@ -70,10 +70,11 @@ async def test_metadata_matches_the_reference(lab: Lab) -> None:
 @pytest.mark.skipif(
     not installed and not os.environ.get("CI"), reason="needs node and the packages `make test` installs"
 )
-async def test_oasis_reads_the_metadata(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["beta", "v1.0"])
+async def test_oasis_reads_the_metadata(lab: Lab, tmp_path: Path, version: str) -> None:
     """The OData committee's converter parses the document, and every type it names exists."""
     path = tmp_path / "metadata.xml"
-    path.write_text((await Raw(lab, None)("GET", "/beta/$metadata")).text)
+    path.write_text((await Raw(lab, None)("GET", f"/{version}/$metadata")).text)
     code = (
         "const csdl = require('odata-csdl'), fs = require('fs');"
         "console.log(JSON.stringify(csdl.xml2json(fs.readFileSync(process.argv[1], 'utf8'))))"

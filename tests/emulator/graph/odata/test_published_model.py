@@ -13,6 +13,7 @@ import pytest
 from defusedxml.ElementTree import fromstring
 
 from pfxlab.emulator.graph.odata.model import property_names
+from pfxlab.emulator.graph.odata.versions import shown
 from pfxlab.emulator.wire import enums
 from pfxlab.scenarios.lab.lab import Lab
 from tests.emulator.graph.client import Raw, admin, setup
@@ -186,6 +187,21 @@ def test_numbers_on_the_wire_are_those_of_the_model() -> None:
     }.items():
         listed = {m: int(n) for m, n in said(LIST["enumerations"][name], "beta").items() if m != "is"}
         assert {member.name: member.value for member in kind} == listed, name
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_properties_of_beta_only_are_not_shown_in_v1(many: bool) -> None:
+    """A device in v1.0 has none of the properties that only beta has, in a list and alone; in beta it keeps them."""
+    device = {"id": "1", "deviceName": "d", "ownerType": "company", "deviceType": "iPhone", "roleScopeTagIds": ["0"]}
+    path = "deviceManagement/managedDevices"
+
+    def body(version: str, entity: dict[str, Any]) -> dict[str, Any]:
+        context = f"https://localhost/{version}/$metadata#{path}"
+        listed = {"@odata.context": context, "value": [entity, entity]}
+        return listed if many else {"@odata.context": f"{context}/$entity", **entity}
+
+    assert shown(body("beta", device), "beta") == body("beta", device)
+    assert shown(body("v1.0", device), "v1.0") == body("v1.0", {"id": "1", "deviceName": "d"})
 
 
 async def test_bodies_have_the_properties_of_their_version(lab: Lab) -> None:
