@@ -104,12 +104,19 @@ def _load_here(data: bytes, password: bytes) -> Opened:
     return Opened(loaded.key, leaf, tuple(extra.certificate for extra in loaded.additional_certs))
 
 
-class _Request(msgspec.Struct, array_like=True):
+class _Message(msgspec.Struct, array_like=True):
+    """What goes to a worker or comes from it: it holds secrets, and shows none."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class _Request(_Message):
     data: bytes
     password: bytes
 
 
-class _Answer(msgspec.Struct, array_like=True):
+class _Answer(_Message):
     """`failed`: the name of what was raised. Key and certificates are DER, empty where there is none."""
 
     failed: str = ""
@@ -123,7 +130,7 @@ _REQUEST: Final = msgspec.msgpack.Decoder(_Request)
 _ANSWER: Final = msgspec.msgpack.Decoder(_Answer)
 
 
-def _send(sink: IO[bytes], message: _Request | _Answer) -> None:
+def _send(sink: IO[bytes], message: _Message) -> None:
     data = msgspec.msgpack.encode(message)
     sink.write(_LENGTH.pack(len(data)) + data)
     sink.flush()

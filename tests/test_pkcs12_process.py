@@ -171,6 +171,12 @@ def test_no_worker_survives_its_process(tmp_path: Path, number: signal.Signals, 
     wait_until(lambda: _has_ended(worker))
 
 
+def test_messages_show_no_secret() -> None:
+    """What travels to a worker and back shows neither password nor key where it is printed."""
+    shown = f"{pkcs12_process._Request(b'data', PASSWORD)!r} {pkcs12_process._Answer(key=PASSWORD)}"
+    assert shown == "<_Request> <_Answer>"
+
+
 def test_cheap_containers_start_no_process(rsa_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
     """What exporters write, 2,048 iterations and an RSA-2048 key, is opened where it is."""
     monkeypatch.setattr(pkcs12_process, "_take", lambda: pytest.fail("a worker was asked for"))
