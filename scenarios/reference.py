@@ -36,6 +36,7 @@ def cli_page() -> str:
     parts = ["# Commands\n\nGenerated from the commands themselves: `make docs`.\n"]
     parts.append(
         "Exit codes: 0 ok, 1 verdict failed, 2 usage, 3 could not run, 130 ended by Ctrl-C, 143 ended by SIGTERM.\n"
+        "A bug in the lab is one line and exit code 3; with `PFXLAB_TRACEBACK=1` it shows its traceback.\n"
         "Services (`up`, `connector run`) end with 0 on either once they serve; `exec` ends with its command's code.\n"
     )
     context = click.Context(main, info_name="pfxlab", **main.context_settings)

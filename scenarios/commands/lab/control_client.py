@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import ssl
 import urllib.error
 import urllib.parse
@@ -62,9 +63,12 @@ class ControlClient:
             url = f"{url}?{urllib.parse.urlencode(query)}"
         headers = {"Authorization": f"Bearer {self._facts['control_token']}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
+        ca_file = self._facts["ca_file"]
+        if ca_file and not os.path.lexists(ca_file):
+            raise NoLab(f"expected the lab's CA in {ca_file}, got no such file; start the lab again")
         try:
             request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the lab's own address
-            context = ssl.create_default_context(cafile=self._facts["ca_file"])
+            context = ssl.create_default_context(cafile=ca_file)
             https = urllib.request.HTTPSHandler(context=context)
             with urllib.request.build_opener(urllib.request.ProxyHandler({}), https).open(
                 request, timeout=_TIMEOUT

@@ -128,6 +128,16 @@ def test_odd_address_in_a_ready_file_is_no_lab(tmp_path: Path) -> None:
         assert "expected a running lab" in result.stderr
 
 
+def test_missing_ca_of_a_ready_file_is_named(tmp_path: Path) -> None:
+    """A ready file whose CA is gone, as when the lab's folder was deleted, leads to that file."""
+    file, url = tmp_path / "ready.json", "https://localhost:1"
+    file.write_text(json.dumps({"control_token": "t", "ca_file": str(tmp_path / "ca.pem"), "control_url": url}))
+    assert (
+        f"expected the lab's CA in {tmp_path / 'ca.pem'}, got no such file"
+        in CliRunner().invoke(main, ["world", "--ready-file", str(file), "clock"]).stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
