@@ -13,6 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from pfxlab.scenarios.mail.authority import MailAuthority
+from tests.conftest import movable_wall
 from tests.emulator.admin.browser import AXE, BEGIN, CHROMIUM, Stage, Watched, chromium, looking, signed_in, staged
 
 pytestmark = [
@@ -304,8 +305,10 @@ async def test_hidden_page_closes_its_connection(browser: Browser, stage: Stage)
                 # Without a screen no tab is ever hidden: it is told so.
                 await tab.evaluate(hide + "document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))")
         await expect(tabs[-1].locator("#live")).to_have_attribute("data-live", "yes")
-        stage.lab.clock.advance(timedelta(hours=9))
+        machine = stage.lab.cloud.wall
+        movable_wall(stage.lab).advance(timedelta(hours=9))
         await expect(tabs[-1].get_by_role("alert")).to_contain_text("no longer live", timeout=15_000)
+        stage.lab.cloud.wall = machine
 
 
 async def test_many_open_pages_share_one_rendering(browser: Browser, stage: Stage) -> None:
