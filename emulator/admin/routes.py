@@ -253,7 +253,7 @@ async def _move_world(request: web.Request, look: Look, form: Any) -> web.Respon
     except (control.Refused, ValueError) as problem:
         return _show_world(request, look, str(problem))
     if session is not None:
-        # Time that passes, or a state put back, ends sessions; who asked for it goes on.
+        # A state that is put back ends sessions; who asked for it goes on.
         keep(request, session, look.cloud.wall.now())
     # A page that was loaded and not the answer to a form: loading it again does nothing twice.
     return _to(f"{_WORLD}?did={done}")

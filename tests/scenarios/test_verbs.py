@@ -222,6 +222,12 @@ def test_tokens_expire_by_name_in_each_interface(session: TestLab, interface: st
     assert session.now - session.world.lab.cloud.wall.now() > timedelta(days=59)
 
 
+def test_expired_tokens_are_told(session: TestLab) -> None:
+    """`world advance --expire-tokens` says what it did beside the new time."""
+    done = run(session, "advance", "1h", "--expire-tokens")
+    assert "Every access token issued so far is expired; refresh tokens are valid." in done.output.splitlines()
+
+
 def test_tokens_do_not_expire_without_time(session: TestLab) -> None:
     """`--expire-tokens` without `--advance` is a usage error."""
     done = run(session, "clock", "--freeze", "--expire-tokens")

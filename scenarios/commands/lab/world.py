@@ -113,6 +113,8 @@ def _move_clock(context: click.Context, body: Mapping[str, Any]) -> None:
         _say(context, f"{one['time'][:19]}  {one['device']}  {failed}")
     still = ", frozen until `pfxlab world clock --resume`" if answer["frozen"] else ""
     _say(context, f"{_to_the_second(answer['time'])}{still}")
+    if body.get("expireTokens"):
+        _say(context, "Every access token issued so far is expired; refresh tokens are valid.")
     if came:
         _say(context, "Next: pfxlab explain --user UPN says what has arrived.")
 

@@ -11,7 +11,7 @@ import click
 
 from pfxlab.connector_sim.cmdlets import GraphClient
 from pfxlab.connector_sim.errors import ConnectorError
-from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.clock import WallClock
 from pfxlab.scenarios import ending
 from pfxlab.scenarios.commands.common import (
     COULD_NOT_RUN,
@@ -60,7 +60,7 @@ def place_of(ready_file: Path | None) -> Place:
 @asynccontextmanager
 async def client_of(place: Place) -> AsyncIterator[GraphClient]:
     """Open a client that is signed in."""
-    async with GraphClient(place.graph_url, place.authority_url, place.ca_file, patience=LabClock()) as client:
+    async with GraphClient(place.graph_url, place.authority_url, place.ca_file, patience=WallClock()) as client:
         if place.token is not None:
             client.use_token(place.token)
         elif place.form is not None:

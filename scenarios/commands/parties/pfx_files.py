@@ -19,7 +19,7 @@ from pfxlab.connector_sim.errors import ConnectorError, PaddingUnsupported, PfxP
 from pfxlab.connector_sim.keys import cng
 from pfxlab.connector_sim.keys.software import PROVIDER_NAME
 from pfxlab.connector_sim.pfx import check_usable, open_pfx, purpose_of
-from pfxlab.emulator.clock import LabClock
+from pfxlab.emulator.clock import WallClock
 from pfxlab.emulator.wire.enums import IntendedPurpose, PaddingScheme, parse_member
 from pfxlab.emulator.wire.numbers import counted
 from pfxlab.scenarios import ending, terminal
@@ -224,7 +224,7 @@ def import_(
         with terminal.stages(quiet=as_json) as stage:
             report = stage("importing")
             async for outcome in import_all(
-                client, items, LabClock(), update=update, at_once=jobs, done=remembered.knows
+                client, items, WallClock(), update=update, at_once=jobs, done=remembered.knows
             ):
                 remembered.note(outcome)
                 outcomes.append(outcome)
