@@ -26,7 +26,7 @@ from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.lab.ready_file import environment
 from pfxlab.scenarios.mail.authority import export_pfx
 from tests.clients.test_official_sdk import start, stop
-from tests.conftest import self_signed
+from tests.conftest import movable_wall, self_signed
 
 UPN = "user@pfxlab.example"
 PASSWORD = "canary-pfx-password"
@@ -312,18 +312,19 @@ class Losing(GraphClient):
 
 
 class Leaping:
-    """The lab's clock, on which waiting is moving."""
+    """A wall clock that stands, on which waiting is moving."""
 
     def __init__(self, lab: Lab) -> None:
-        self._clock = lab.clock
+        self._clock = movable_wall(lab)
+        self._clock.freeze()
         self.moved: list[float] = []
 
     def now(self) -> datetime:
-        """Return the lab's time."""
+        """Return the client's time."""
         return self._clock.now()
 
     async def sleep(self, seconds: float) -> None:
-        """Move the lab's time."""
+        """Move the client's time."""
         self.moved.append(seconds)
         self._clock.advance(timedelta(seconds=seconds))
 
@@ -360,7 +361,6 @@ async def test_lost_answer_that_cannot_be_looked_up_is_not_sent_again(lab: Lab, 
     client = await losing(lab, 1)
     try:
         with patch.object(client, "get_user_pfx_certificates", side_effect=GraphRefused("busy", 503)):
-            lab.clock.freeze()
             outcome = await import_one(client, item(lab, rsa_key, 1), Leaping(lab))
         assert (outcome.state, client.posted) == ("failed", 1)
         assert "could not be found out" in str(outcome.reason)
@@ -375,7 +375,6 @@ async def test_throttled_bulk_ends_complete(lab: Lab, rsa_key: rsa.RSAPrivateKey
     try:
         first = item(lab, rsa_key, 0).record
         items = [Item(str(n), {**first, "thumbprint": f"{n:040x}"}) for n in range(130)]
-        lab.clock.freeze()
         with lab.switched(throttling="documented"):
             outcomes = [one async for one in import_all(client, items, clock, at_once=3)]
         assert {one.state for one in outcomes} == {"created"}
