@@ -68,7 +68,7 @@ SERVICES: "web.AppKey[dict[Service, Component]]" = web.AppKey("services")
 FALLBACK: "web.AppKey[Component]" = web.AppKey("fallback")
 """The component that answers at any other address."""
 
-_SERVES: Final = {Service.LOGIN: "sign-in", Service.GRAPH: "Graph"}
+_SERVES: Final = {Service.LOGIN: "sign-in", Service.GRAPH: "Graph", Service.MANAGEMENT: "Azure management"}
 
 TOO_LARGE: Final = Problem(413, "BodyTooLarge", f"expected a body of at most {LARGEST_BODY} bytes, got more")
 _BAD_ENCODING: Final = Problem(

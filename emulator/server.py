@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from pfxlab.emulator.admin import routes as admin
+from pfxlab.emulator.azure import management
 from pfxlab.emulator.boundary import (
     COMPONENTS,
     FALLBACK,
@@ -56,6 +57,7 @@ _COMPONENTS: Final = (
     (enrollment.COMPONENT, apple_mdm.add_routes),
     (connector_api.COMPONENT, connector_api.add_routes),
     (entra.COMPONENT, entra.add_routes),
+    (management.COMPONENT, management.add_routes),
 )
 _SHUTDOWN_SECONDS = 3.0
 _FLUSH_SECONDS = 0.5

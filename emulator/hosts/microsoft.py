@@ -16,18 +16,21 @@ class Service(Enum):
 
     LOGIN = "login"
     GRAPH = "graph"
+    MANAGEMENT = "management"
 
 
 @dataclass(frozen=True)
 class NationalCloud:
     """One of Microsoft's clouds. The first Graph host is the one a sign-in means that names no resource.
 
-    `regional`: domains whose subdomains are sign-in hosts as well, such as `westeurope.login.microsoft.com`.
+    `management`: hosts of Azure Resource Manager, which `az login` asks for subscriptions. `regional`: domains whose
+    subdomains are sign-in hosts as well, such as `westeurope.login.microsoft.com`.
     """
 
     name: str
     login: tuple[str, ...]
     graph: tuple[str, ...]
+    management: tuple[str, ...] = ()
     regional: tuple[str, ...] = ()
 
 
@@ -36,18 +39,21 @@ CLOUDS: Final = (
         "global",
         login=("login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net"),
         graph=("graph.microsoft.com",),
+        management=("management.azure.com",),
         regional=("login.microsoft.com", "r.login.microsoftonline.com"),
     ),
     NationalCloud(
         "usGovernment",
         login=("login.microsoftonline.us", "login.usgovcloudapi.net"),
         graph=("graph.microsoft.us", "dod-graph.microsoft.us"),
+        management=("management.usgovcloudapi.net",),
         regional=("login.microsoftonline.us",),
     ),
     NationalCloud(
         "china",
         login=("login.partner.microsoftonline.cn", "login.chinacloudapi.cn"),
         graph=("microsoftgraph.chinacloudapi.cn",),
+        management=("management.chinacloudapi.cn",),
         regional=("login.partner.microsoftonline.cn",),
     ),
 )
@@ -57,6 +63,7 @@ GRAPH_HOSTS: Final = tuple(name for cloud in CLOUDS for name in cloud.graph)
 CERTIFICATE_NAMES: Final = (
     *LOGIN_HOSTS,
     *GRAPH_HOSTS,
+    *(name for cloud in CLOUDS for name in cloud.management),
     *(f"*.{domain}" for cloud in CLOUDS for domain in cloud.regional),
 )
 """What a server certificate must name to cover every host of the table."""
@@ -82,6 +89,8 @@ def microsoft_host(name: str) -> MicrosoftHost | None:
     for cloud in CLOUDS:
         if name in cloud.graph:
             return MicrosoftHost(name, Service.GRAPH, cloud)
+        if name in cloud.management:
+            return MicrosoftHost(name, Service.MANAGEMENT, cloud)
         if name in cloud.login or (region and domain in cloud.regional):
             return MicrosoftHost(name, Service.LOGIN, cloud)
     return None

@@ -81,6 +81,7 @@ def test_other_hosts_are_out_of_reach() -> None:
         ("CONNECT a.westeurope.login.microsoft.com:443 HTTP/1.1", "none of the hosts"),
         ("CONNECT .login.microsoft.com:443 HTTP/1.1", "none of the hosts"),
         ("CONNECT evil.graph.microsoft.com:443 HTTP/1.1", "none of the hosts"),
+        ("CONNECT management.azure.com:443 HTTP/1.1", None),
         ("CONNECT graph.microsoft.com:0 HTTP/1.1", "expected a port from 1 to 65535"),
         ("CONNECT graph.microsoft.com:65536 HTTP/1.1", "expected a port from 1 to 65535"),
         ("CONNECT graph.microsoft.com:\u0664\u0664\u0663 HTTP/1.1", "expected a port from 1 to 65535"),

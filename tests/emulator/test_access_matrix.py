@@ -165,6 +165,7 @@ GROUPS = {
     "device": ("/devicegatewayproxy/.*", "/mdm/apple/(checkin|connect)", "/android/.*"),
     "own proof": ("/EnrollmentServer/.*", r"/mdm/apple/scep.*"),
     "user": ("/mdm/apple/enroll.*",),
+    "azure": ("/subscriptions", "/tenants"),
     "connector enrolment": (r"/connector/.*/enroll", r"/connector/v1/enroll"),
     "connector": (r"/connector/.*",),
 }
@@ -209,6 +210,7 @@ def expected_status(group: str, credential: str) -> set[int]:
         "device": {"device": {200, 400}},
         "user": {"administrator": {200}, "no role": {200}},
         "connector enrolment": {"administrator": {400}},
+        "azure": {},
         "connector": {"connector": {200, 400}, "device": {403}},
     }
     if group == "admin":

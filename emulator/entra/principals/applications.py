@@ -26,7 +26,7 @@ _RESOURCES: Final = {
     AZURE_AD_GRAPH: AZURE_AD_GRAPH,
     "https://graph.windows.net": AZURE_AD_GRAPH,
 }
-"""Names of Microsoft's resources beside Graph, for which there are tokens here but nothing that takes them.
+"""Names of Microsoft's resources beside Graph.
 
 Source: sources.md#azure-management.
 """
@@ -70,6 +70,11 @@ WELL_KNOWN: Final = {
 
 RETIRED: Final = {"d1ddf0e4-d672-4dae-b554-9d5bdfd93547": "Microsoft Intune PowerShell"}
 """Client id → name of what Microsoft has withdrawn: old scripts still hold it."""
+
+
+def names_of(resource: str) -> list[str]:
+    """Return every name of a resource, by its application id."""
+    return [name for name, owner in _RESOURCES.items() if owner == resource]
 
 
 def resource_of(name: str) -> str | None:

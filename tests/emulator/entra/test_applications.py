@@ -4,6 +4,7 @@ Expected values are Microsoft's, written from the cited source of each row: sour
 sources.md#well-known-consent, sources.md#azure-management, sources.md#tenant-of-an-application.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import pytest_asyncio
 from pfxlab.scenarios.lab.lab import Lab
 from tests.conftest import new_lab
 from tests.emulator.entra.test_entra import client_form, post_token
+from tests.emulator.entra.test_sign_in_of_dotnet import in_lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -141,3 +143,30 @@ async def test_own_application_has_no_consent_for_azure(lab: Lab) -> None:
     made = lab.operator.credentials
     reply = await post_token(lab, **person(lab, made.public_client_id, f"{ARM}/user_impersonation"))
     assert reply.json["error_codes"] == [65001]
+
+
+async def test_azure_cli_finds_its_tenant_and_no_subscription(lab: Lab) -> None:
+    """Through the proxy, management.azure.com takes the token of `az login` alone, and has a tenant and no subscription."""
+    azure = (await post_token(lab, **client_form(lab, scope=f"{ARM}/.default"))).json["access_token"]
+    graph = (await post_token(lab, **client_form(lab))).json["access_token"]
+
+    def ask(path: str, token: str) -> tuple[int, Any]:
+        with in_lab(lab) as http:
+            answer = http.get(
+                f"https://management.azure.com{path}?api-version=2022-12-01",
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=20,
+            )
+            return answer.status_code, answer.json()
+
+    status, found = await asyncio.to_thread(ask, "/subscriptions", azure)
+    assert (status, found["value"]) == (200, [])
+    status, found = await asyncio.to_thread(ask, "/tenants", azure)
+    assert [one["tenantId"] for one in found["value"]] == [lab.operator.credentials.tenant_id]
+    for path, token, expected in (
+        ("/subscriptions", graph, 401),
+        ("/subscriptions", "x", 401),
+        ("/nosuch", azure, 404),
+    ):
+        status, found = await asyncio.to_thread(ask, path, token)
+        assert (path, status, "code" in found["error"]) == (path, expected, True)
