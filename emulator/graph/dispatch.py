@@ -308,21 +308,22 @@ def _without_route(cloud: Cloud, incoming: Incoming, segments: list[str]) -> Ans
     return unmodelled.answer(incoming, segments, empty_lists=empty_lists, elsewhere=elsewhere)
 
 
-def _check_names(request: GraphRequest, segments: list[str]) -> None:
-    """Refuse names in $select, $orderby and $expand that the type at a path does not have."""
+def _check_names(request: GraphRequest, segments: list[str]) -> str:
+    """Refuse names in $select, $orderby and $expand that the type at a path does not have; return that type, or ''."""
     query, version = request.query, request.version
     select, order = query.text("select"), query.text("orderby")
     if not (select or order or query.text("expand")):
-        return
+        return ""
     try:
         kind = place_of(version, segments).kind
     except NoSuchSegment:
         # The lab has the route and the model has not: nothing is known of its names.
-        return
+        return ""
     open_types = request.cloud.config.switches.open_type_names == "ignore"
     names.check_select(select or "", kind, version, open_types=open_types)
     names.check_order(order or "", kind, version)
     names.check_expand([one.name for one in query.expansions], kind, version)
+    return kind
 
 
 def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
@@ -354,8 +355,10 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
         accept=incoming.headers.get("accept", ""),
         eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
     )
-    if request.method in _READS:
-        _check_names(request, segments)
+    kind = _check_names(request, segments) if request.method in _READS else ""
     headers = _throttle(cloud, caller, route, request)
     answer = route.handler(request)
+    select = request.query.text("select")
+    if kind and select:
+        answer = replace(answer, body=names.with_selected(answer.body, select, kind, request.version))
     return replace(answer, headers={**headers, **answer.headers}) if headers else answer

@@ -6,7 +6,7 @@ directory are open: extension properties are named as they come. Source: sources
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.odata import refusals
@@ -84,3 +84,29 @@ def refusal_of_filter(name: str, kind: str, version: str, resource: str) -> erro
     if known and not is_open and name.casefold() not in known and name.isidentifier():
         return refusals.unknown_name("$filter", name, kind)
     return errors.unsupported_filter(name, resource)
+
+
+def with_selected(body: Any, select: str, kind: str, version: str) -> Any:
+    """Return an answer with every property that $select names: null, or an empty list, where the lab holds none.
+
+    Objects of several types show what each of them has.
+    """
+    if not isinstance(body, dict) or kind == "directoryObject":
+        return body
+    empty = _empty_properties(select, kind, version)
+    if not empty:
+        return body
+    if isinstance(body.get("value"), list):
+        return {**body, "value": [{**item, **_missing(item, empty)} for item in body["value"]]}
+    return {**body, **_missing(body, empty)}
+
+
+def _missing(item: dict[str, Any], empty: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in empty.items() if name not in item}
+
+
+@lru_cache(maxsize=1000)
+def _empty_properties(select: str, kind: str, version: str) -> dict[str, Any]:
+    wanted = {item.strip().casefold() for item in select.split(",")}
+    shorts = model_of(version).properties_of(kind)
+    return {n: [] if short.endswith("[]") else None for n, short in shorts.items() if n.casefold() in wanted}

@@ -138,6 +138,21 @@ def test_queries_that_can_be(directory: Directory, query: str) -> None:
     assert directory("GET", f"beta/users?{quote(query, safe='$=&')}").status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "select", "shown"),
+    [("users/{bob}", "signInActivity,imAddresses", {"signInActivity": None, "imAddresses": []}),
+     ("users/{bob}", "SKILLS", {"skills": []}),
+     ("groups/{inner}", "classification", {"classification": None})],
+)  # fmt: skip
+def test_selected_properties_are_shown(directory: Directory, path: str, select: str, shown: dict[str, object]) -> None:
+    """A property that $select names is in the answer, null or empty where nobody has set it."""
+    one = directory("GET", f"beta/{path}?$select={select}").body
+    assert {name: value for name, value in one.items() if "@" not in name} == shown
+    collection = path.rpartition("/")[0]
+    for item in directory("GET", f"beta/{collection}?$select={select}").body["value"]:
+        assert {name: value for name, value in item.items() if "@" not in name} == shown
+
+
 def test_members_show_the_properties_of_their_types(directory: Directory) -> None:
     """A collection of directory objects takes names of any of their types."""
     page = directory("GET", "v1.0/groups/{outer}/members?$select=id,userPrincipalName,deviceId,groupTypes")
