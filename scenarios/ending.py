@@ -98,7 +98,8 @@ def deferred() -> Iterator[None]:
     before: dict[int, Any] = {}
     # Only the main thread may set handlers.
     with suppress(ValueError):
-        for number in ENDING:
+        # Ctrl-C too: blocked here, it may come by another thread.
+        for number in (signal.SIGINT, *ENDING):
             before[number] = signal.signal(number, lambda number, _: came.append(number))
     try:
         with _blocked(signal.SIGINT):
