@@ -133,11 +133,16 @@ def health_metrics(request: GraphRequest) -> Answer:
 
 
 def health_time_series(request: GraphRequest) -> Answer:
-    """POST …/getHealthMetricTimeSeries {"timeSeries": {startDateTime, endDateTime, metricName}}: hour by hour."""
+    """POST …/getHealthMetricTimeSeries {"timeSeries": {startDateTime, endDateTime, metricName}}: hour by hour.
+
+    Without an end, up to now.
+    """
     connector, body = _find(request), read_json(request)
     check("getHealthMetricTimeSeries", "getHealthMetricTimeSeries", body, errors.CONFIGURATION_SERVICE)
     asked = body["timeSeries"]
-    start, end = parse_date_time(asked["startDateTime"]), parse_date_time(asked["endDateTime"])
+    start, end = parse_date_time(asked["startDateTime"]), request.cloud.clock.now()
+    if asked.get("endDateTime") is not None:
+        end = parse_date_time(asked["endDateTime"])
     start = start.replace(minute=0, second=0, microsecond=0)  # the hour it lies in counts as a whole
     values = [
         {

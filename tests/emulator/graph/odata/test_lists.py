@@ -239,6 +239,10 @@ async def test_connector_shows_its_health(lab: Lab, history: Any) -> None:
     hours = (await graph("POST", f"{one}/getHealthMetricTimeSeries", {"timeSeries": series})).json["value"]
     assert sum(hour["successCount"] for hour in hours) == 2
     assert {hour["failureCount"] for hour in hours} == {0}
+    for absent in ({name: series[name] for name in ("startDateTime", "metricName")}, {**series, "endDateTime": None}):
+        # The end may be left out: sources.md#connector-health.
+        open_ended = await graph("POST", f"{one}/getHealthMetricTimeSeries", {"timeSeries": absent})
+        assert open_ended.json["value"] == hours
     bad = await graph("POST", f"{one}/getHealthMetricTimeSeries", {"timeSeries": {"startDateTime": "x"}})
     assert bad.status == 400
     ndes = f"/beta/deviceManagement/ndesConnectors/{connector['id']}"
