@@ -1,4 +1,4 @@
-"""The properties of users beyond the first ones: what they hold, who may set them, how they are filtered.
+"""The properties of users beyond the first ones: what they hold, and who may set them.
 
 They stand in the JSON object of a user's column `properties`. Sources: sources.md#user-properties,
 sources.md#read-only-properties.
@@ -16,41 +16,28 @@ from pfxlab.emulator.entra.principals.users import is_licensed
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.request import Json
 from pfxlab.emulator.store.database import Row
-from pfxlab.emulator.store.lists.columns import Column
+from pfxlab.emulator.store.lists.user_properties import EXTENSION_NAMES, EXTENSIONS, INTUNE_PLAN, LISTS, OBJECTS, TEXTS
 from pfxlab.emulator.wire.schemas import validator
 
-_TEXTS: Final = (
-    "city", "companyName", "country", "department", "employeeId", "employeeType", "onPremisesDistinguishedName",
-    "onPremisesDomainName", "onPremisesImmutableId", "onPremisesSamAccountName", "onPremisesSecurityIdentifier",
-    "onPremisesUserPrincipalName", "postalCode", "state", "streetAddress", "usageLocation",
-)  # fmt: skip
-_LISTS: Final = ("imAddresses", "otherMails", "proxyAddresses")
-_OBJECTS: Final = {"assignedLicenses": ("skuId",), "identities": ("signInType", "issuer", "issuerAssignedId")}
-"""Lists of objects → the texts in each."""
-
 _SYNCED: Final = ("onPremisesSyncEnabled", "onPremisesLastSyncDateTime")
-_EXTENSIONS: Final = "onPremisesExtensionAttributes"
-_EXTENSION_NAMES: Final = tuple(f"extensionAttribute{number}" for number in range(1, 16))
-USER_PROPERTIES: Final = (*_TEXTS, *_LISTS, *_OBJECTS, *_SYNCED, _EXTENSIONS)
+USER_PROPERTIES: Final = (*TEXTS, *LISTS, *OBJECTS, *_SYNCED, EXTENSIONS)
 """Every property of this table."""
 
 READ_ONLY: Final = frozenset(
     name
     for name in USER_PROPERTIES
     if name in ("assignedLicenses", "imAddresses", "proxyAddresses")
-    or (name.startswith("onPremises") and name not in ("onPremisesImmutableId", _EXTENSIONS))
+    or (name.startswith("onPremises") and name not in ("onPremisesImmutableId", EXTENSIONS))
 )
 """Properties that Exchange, a licence or a directory on premises sets, and nobody over Graph."""
-
-_INTUNE_PLAN: Final = "061f9ace-7d42-4136-88ac-31dc755f143f"
 
 
 def more_properties(row: Row, held: dict[str, Any]) -> Json:
     """Return what a user shows of this table; `held` is what its row holds as JSON."""
     upn, mail = str(row["user_principal_name"]), row["mail"]
-    licences = [{"disabledPlans": [], "skuId": _INTUNE_PLAN}] if is_licensed(row) else []
+    licences = [{"disabledPlans": [], "skuId": INTUNE_PLAN}] if is_licensed(row) else []
     named = {"signInType": "userPrincipalName", "issuer": upn.rpartition("@")[2], "issuerAssignedId": upn}
-    found: Json = dict.fromkeys((*_TEXTS, *_SYNCED))
+    found: Json = dict.fromkeys((*TEXTS, *_SYNCED))
     found |= {
         "imAddresses": [],
         "otherMails": [],
@@ -58,40 +45,8 @@ def more_properties(row: Row, held: dict[str, Any]) -> Json:
         "assignedLicenses": licences,
         "identities": [named],
     }
-    extensions = dict.fromkeys(_EXTENSION_NAMES) | held.get(_EXTENSIONS, {})
-    return {**found, **{name: held[name] for name in USER_PROPERTIES if name in held}, _EXTENSIONS: extensions}
-
-
-def _held(path: str) -> str:
-    return f"json_extract(properties, '$.{path}')"
-
-
-_BY_MAIL: Final = "case when mail is null then '[]' else json_array('SMTP:' || mail) end"
-_LICENCES: Final = (
-    "case when coalesce(json_extract(properties, '$.labLicence'), 1)"
-    f" then json_array(json_object('skuId', '{_INTUNE_PLAN}')) else '[]' end"
-)
-_NAMED: Final = (
-    "json_array(json_object('signInType', 'userPrincipalName', 'issuer', substr(user_principal_name,"
-    " instr(user_principal_name, '@') + 1), 'issuerAssignedId', user_principal_name))"
-)
-_OTHERWISE: Final = {"proxyAddresses": _BY_MAIL, "assignedLicenses": _LICENCES, "identities": _NAMED}
-
-
-def _list(name: str) -> str:
-    otherwise = _OTHERWISE.get(name, "'[]'")
-    return f"coalesce({_held(name)}, {otherwise})"
-
-
-USER_PROPERTY_FIELDS: Final = {
-    **{name: Column(_held(name), "name") for name in _TEXTS},
-    **{name: Column(_list(name), "strings", folded=True) for name in (*_LISTS, "businessPhones")},
-    **{name: Column(_list(name), "objects", items=items) for name, items in _OBJECTS.items()},
-    "onPremisesSyncEnabled": Column(_held("onPremisesSyncEnabled"), "boolean"),
-    "onPremisesLastSyncDateTime": Column(_held("onPremisesLastSyncDateTime"), "instant"),
-    **{f"{_EXTENSIONS}/{name}": Column(_held(f"{_EXTENSIONS}.{name}"), "name") for name in _EXTENSION_NAMES},
-}
-"""Properties as columns of the view of users."""
+    extensions = dict.fromkeys(EXTENSION_NAMES) | held.get(EXTENSIONS, {})
+    return {**found, **{name: held[name] for name in USER_PROPERTIES if name in held}, EXTENSIONS: extensions}
 
 
 def refuse_read_only(body: dict[str, Any]) -> None:

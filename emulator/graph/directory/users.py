@@ -11,7 +11,6 @@ from pfxlab.emulator.graph.collection import Collection, Listing, StoredListing,
 from pfxlab.emulator.graph.directory.expansions import expanded
 from pfxlab.emulator.graph.directory.user_properties import (
     USER_PROPERTIES,
-    USER_PROPERTY_FIELDS,
     more_properties,
     refuse_read_only,
 )
@@ -21,6 +20,7 @@ from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.store.database import Row, from_text, to_text
+from pfxlab.emulator.store.lists.user_properties import USER_PROPERTY_FIELDS
 from pfxlab.emulator.store.lists.views import USERS as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.ids import check_upn
