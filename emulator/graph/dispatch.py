@@ -259,8 +259,10 @@ def _committed(cloud: Cloud, incoming: Incoming, request_id: str | None) -> Step
 
 def _public(incoming: Incoming) -> Answer | None:
     """Return what Graph tells anybody: its metadata and its service document."""
+    if "/" in incoming.path.strip("/") or incoming.method not in _READS:
+        return None
     path = unquote(incoming.path).strip("/").lower()
-    if path not in ("", "$metadata") or incoming.method not in _READS:
+    if path not in ("", "$metadata"):
         return None
     if path:
         return Answer(200, csdl(incoming.version), {"Content-Type": CSDL_TYPE, "OData-Version": "4.0"})
@@ -355,10 +357,9 @@ def _answer(cloud: Cloud, incoming: Incoming) -> Answer:
         accept=incoming.headers.get("accept", ""),
         eventual=incoming.headers.get("consistencylevel", "").lower() == "eventual",
     )
-    kind = _check_names(request, segments) if request.method in _READS else ""
+    kind = _check_names(request, segments) if incoming.query and request.method in _READS else ""
     headers = _throttle(cloud, caller, route, request)
     answer = route.handler(request)
-    select = request.query.text("select")
-    if kind and select:
+    if kind and (select := request.query.text("select")):
         answer = replace(answer, body=names.with_selected(answer.body, select, kind, request.version))
     return replace(answer, headers={**headers, **answer.headers}) if headers else answer

@@ -53,6 +53,8 @@ class Found(NamedTuple):
 
 def split_path(path: str) -> list[str]:
     """Return a raw (still percent-encoded) path as segments; a key in parentheses becomes its own segment."""
+    if "%" not in path and "(" not in path:
+        return [text for text in path.split("/") if text]
     segments = []
     for raw in path.split("/"):
         text = unquote(raw)
@@ -113,7 +115,7 @@ class Router:
             literal = node.literals.get(segment.casefold())
             if literal is not None:
                 node = literal
-            elif (qualified := _QUALIFIED.fullmatch(segment)) is not None:
+            elif "." in segment and (qualified := _QUALIFIED.fullmatch(segment)) is not None:
                 following = _qualified(node, qualified["name"])
                 if following is None:
                     raise errors.unknown_segment(segment)
@@ -125,12 +127,12 @@ class Router:
                 keys.append(segment)
             else:
                 raise errors.unknown_segment(segment)
-        routes = {name: route for name, route in node.routes.items() if version in route.versions}
-        if not routes:
-            raise errors.unknown_segment(segments[-1] if segments else "")
-        if method not in routes:
+        route = node.routes.get(method)
+        if route is not None and version in route.versions:
+            return Found(route, tuple(keys), cast)
+        if any(version in other.versions for other in node.routes.values()):
             raise errors.method_not_allowed(method)
-        return Found(routes[method], tuple(keys), cast)
+        raise errors.unknown_segment(segments[-1] if segments else "")
 
 
 def _qualified(node: _Node, name: str) -> _Node | None:
