@@ -214,14 +214,17 @@ QUERY = st.one_of(
 def test_no_request_breaks_the_service(
     route: tuple[str, str], method: str, key: str, other: str, query: str, body: bytes, own_method: bool, fits: bool
 ) -> None:
-    """Any request to any route gets a status below 500, a body in Graph's form, and a request-id."""
+    """Any request to any route gets a status below 500, a body in Graph's form, and a request-id.
+
+    501 is for what Microsoft's model has and the lab lacks: without its key a route's path may be such a one.
+    """
     headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json", "user-agent": "fuzz"}
     world()
     first, second = key.replace("/", "%2F"), other.replace("/", "%2F")
     path = fitting(route[1]) if fits else cast(route[1]).replace("{}", first, 1).replace("{}", second)
     incoming = Incoming(route[0] if own_method else method, ORIGIN, "beta", path, query, headers, body)
     answer = dispatch(CLOUD, incoming)
-    assert answer.status < 500, CLOUD.journal.entries(after=0, limit=100_000)[-1]
+    assert answer.status < 500 or answer.status == 501, CLOUD.journal.entries(after=0, limit=100_000)[-1]
     assert answer.headers["request-id"]
     if answer.status >= 400:
         shown: dict[str, Any] = json.loads(answer.body)
