@@ -36,10 +36,13 @@ class FlawedConnector(Connector):
 
     flaw = ""
     ca_file = Path()
+    misspoken = False
+    """Whether it has sent its malformed request: one is enough, and more of them would be too many polls."""
 
     async def call(self, path: str, body: dict[str, Any] | bytes) -> bytes:
         """Call the service, changed by the flaw."""
-        if self.flaw == "connector-contract" and path == contract.LEASE_PATH:
+        if self.flaw == "connector-contract" and path == contract.LEASE_PATH and not self.misspoken:
+            self.misspoken = True
             with contextlib.suppress(ConnectorError):
                 await super().call(path, {"max": "many"})
         if self.flaw == "connector-certificate" and path == contract.LEASE_PATH:
