@@ -50,6 +50,18 @@ async def test_connections_without_a_whole_request_are_closed(tmp_path: Path) ->
     assert idle.startswith(b"HTTP/1.1 200")
 
 
+async def test_client_that_offers_http_2_is_answered_by_http_1_1(lab: Lab) -> None:
+    """HTTP/2 is not taken from a TLS client that offers both versions, and its HTTP/1.1 request is answered."""
+    tls = ssl.create_default_context(cafile=str(lab.ca_file))
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    reader, writer = await asyncio.open_connection("127.0.0.1", lab.emulator.port, ssl=tls, server_hostname="localhost")
+    assert writer.get_extra_info("ssl_object").selected_alpn_protocol() in ("http/1.1", None)
+    writer.write(HEALTH + b"\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    await writer.wait_closed()
+
+
 def few_files() -> None:
     """Let this process open no more than a hundred files."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
