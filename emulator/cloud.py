@@ -16,7 +16,7 @@ from pfxlab.emulator.seeded_random import SeededRandom
 from pfxlab.emulator.store.connectors import Connectors
 from pfxlab.emulator.store.database import Store
 from pfxlab.emulator.store.deliveries import Deliveries
-from pfxlab.emulator.store.device_configurations import DeviceConfigurations
+from pfxlab.emulator.store.device_configurations import AssignmentFilters, DeviceConfigurations
 from pfxlab.emulator.store.devices import Devices
 from pfxlab.emulator.store.directory import Directory, Secrets
 from pfxlab.emulator.store.kept_state import KeptState
@@ -68,6 +68,7 @@ class Cloud:
         self.config = self.kept.load(config)
         self.certificates = PfxCertificates(self.store)
         self.profiles = DeviceConfigurations(self.store)
+        self.filters = AssignmentFilters(self.store)
         self.devices = Devices(self.store)
         self.connectors = Connectors(self.store)
         self.deliveries = Deliveries(self.store)

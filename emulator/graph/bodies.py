@@ -6,15 +6,17 @@ sources.md#json-content-type, sources.md#model-validation, sources.md#opaque-400
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import jsonschema_rs
 
 from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.enumerations import canonical, service_type
+from pfxlab.emulator.graph.odata.model import ENUM_TYPES
 from pfxlab.emulator.graph.request import GraphRequest
-from pfxlab.emulator.wire import enums, jsontext
+from pfxlab.emulator.wire import jsontext
 from pfxlab.emulator.wire.edm import parse_binary, parse_date_time
 from pfxlab.emulator.wire.schemas import validator
 
@@ -25,22 +27,13 @@ if TYPE_CHECKING:
 MOST_VALUES: Final = 5_000
 """Values in a body; a batch of twenty records has 300."""
 
-_EDM_TYPES = {
-    "edm-date-time-offset": "Edm.DateTimeOffset",
-    "edm-binary": "Edm.Binary",
-    "userPfxIntendedPurpose": "microsoft.management.services.api.userPfxIntendedPurpose",
-    "userPfxPaddingScheme": "microsoft.management.services.api.userPfxPaddingScheme",
-    "intendedPurpose": "microsoft.management.services.api.intendedPurpose",
-    "keyStorageProviderOption": "microsoft.management.services.api.keyStorageProviderOption",
-}
+_EDM_TYPES = {"edm-date-time-offset": "Edm.DateTimeOffset", "edm-binary": "Edm.Binary"}
 _PARSERS: dict[str, Callable[[str], object]] = {
     "edm-date-time-offset": parse_date_time,
     "edm-binary": parse_binary,
-    "userPfxIntendedPurpose": lambda text: enums.parse_member(enums.IntendedPurpose, text),
-    "userPfxPaddingScheme": lambda text: enums.parse_member(enums.PaddingScheme, text),
-    "intendedPurpose": lambda text: enums.parse_member(enums.IntendedPurpose, text),
-    "keyStorageProviderOption": lambda text: enums.parse_member(enums.KeyStorageProviderOption, text),
+    **{name: partial(canonical, name) for name in ENUM_TYPES},
 }
+"""Format in a schema → what reads a text of it: an enumeration's format is its name in the model."""
 
 
 def _strict(parse: Callable[[str], object]) -> Callable[[object], bool]:
@@ -192,7 +185,8 @@ def _value_error(problem: "ValidationError") -> errors.GraphError:
         reason = f"{name}: {problem.cause}" if problem.cause else name
         # A secret-bearing literal must not come back in an answer or reach the journal.
         literal = "" if hidden else str(problem.instance)[:100]
-        return errors.bad_literal(literal, _EDM_TYPES[str(problem.validator_value)], reason[:300])
+        kind = str(problem.validator_value)
+        return errors.bad_literal(literal, _EDM_TYPES.get(kind) or service_type(kind), reason[:300])
     reason = f"{name}: expected {problem.validator} {problem.validator_value}, got {type(problem.instance).__name__}"
     if problem.validator == "type" and isinstance(problem.instance, int | float | bool):
         literal = "" if hidden else json.dumps(problem.instance)

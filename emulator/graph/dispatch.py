@@ -27,10 +27,12 @@ from pfxlab.emulator.graph.directory import (
     users,
 )
 from pfxlab.emulator.graph.intune import (
+    assignment_filters,
     certificate_connectors,
     configuration_status,
     device_configurations,
     managed_devices,
+    profile_assignments,
     user_pfx_certificates,
 )
 from pfxlab.emulator.graph.odata import names, versions
@@ -64,7 +66,9 @@ _READS: Final = ("GET", "HEAD")
 _RESOURCES: Final = (
     user_pfx_certificates,
     device_configurations,
+    profile_assignments,
     configuration_status,
+    assignment_filters,
     certificate_connectors,
     managed_devices,
     users,

@@ -8,8 +8,8 @@ from typing import Any
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra.principals.users import is_licensed
 from pfxlab.emulator.intune import portal_errors
-from pfxlab.emulator.intune.profiles import target_profile
-from pfxlab.emulator.intune.targeting import Certificate, Subject, is_targeted, select
+from pfxlab.emulator.intune.profiles import subject_of, target_profile
+from pfxlab.emulator.intune.targeting import Certificate, is_targeted, select
 from pfxlab.emulator.store.database import Row
 from pfxlab.emulator.store.deliveries import Delivery, retry_pause
 from pfxlab.emulator.store.delivery_states import TABLE, State, Trigger, columns_set, next_state
@@ -69,13 +69,14 @@ def wants_of(cloud: Cloud, device: Device) -> Wants:
 
 
 def _add_wants(cloud: Cloud, device: Device, user_id: str, wants: Wants) -> None:
-    subject = Subject(device.platform, cloud.directory.groups_of(user_id, device.id))
+    subject = subject_of(device, cloud.directory.groups_of(user_id, device.id))
     records = {record.id: record for record in cloud.certificates.of_user(user_id)}
     if not records or not _is_served(cloud, device.tenant_id, user_id):
         return
     certificates = [Certificate(r.id, r.intended_purpose, r.start_date) for r in records.values()]
+    filters = cloud.filters.by_id(device.tenant_id)
     for stored, assignments in cloud.profiles.targeted(device.tenant_id):
-        profile = target_profile(stored, assignments)
+        profile = target_profile(stored, assignments, filters)
         if profile is None or not is_targeted(profile, subject):
             continue
         chosen = select(profile.purpose, certificates, cloud.config.switches.deliver)

@@ -5,21 +5,44 @@ on which Microsoft's pages contradict each other), sources.md#encryption-history
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from enum import StrEnum
+from typing import Final, Literal
 
+from pfxlab.emulator.intune.filter_rules import FilterRule, Properties
 from pfxlab.emulator.wire.enums import IntendedPurpose
 
 DeliverPolicy = Literal["by_purpose", "latest", "all"]
 
 
 @dataclass(frozen=True)
+class Filter:
+    """An assignment filter as an assignment uses it. `platform`: the lab's names of the platforms it is for."""
+
+    name: str
+    platforms: frozenset[str]
+    rule: FilterRule
+
+    def matches(self, subject: "Subject") -> bool:
+        """Return whether a device is one that the filter describes; those of other platforms are not."""
+        return subject.platform in self.platforms and self.rule.matches(subject.properties)
+
+
+FilterMode = Literal["none", "include", "exclude"]
+
+
+@dataclass(frozen=True)
 class Target:
-    """One assignment of a profile: its kind is the target's OData type name, `group_id` its group."""
+    """One assignment of a profile: its kind is the target's OData type name, `group_id` its group.
+
+    `mode`: what becomes of the devices that `filter` matches; `none` without a filter.
+    """
 
     kind: str
     group_id: str
+    mode: FilterMode = "none"
+    filter: Filter | None = None
 
 
 @dataclass(frozen=True)
@@ -43,24 +66,72 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Subject:
-    """A device with its user's and its own groups."""
+    """A device with its user's and its own groups, and the properties that assignment filters ask about."""
 
     platform: str
     groups: frozenset[str]
+    properties: Properties = field(default_factory=dict)
+
+
+_EVERYONE: Final = ("allLicensedUsersAssignmentTarget", "allDevicesAssignmentTarget")
+
+
+class Obstacle(StrEnum):
+    """Why a profile does not reach a device."""
+
+    PLATFORM = "OtherPlatform"
+    EXCLUDED = "Excluded"
+    NOT_ASSIGNED = "NotAssigned"
+    NOT_IN_GROUP = "NotInGroup"
+    FILTERED_OUT = "FilteredOut"
+
+
+@dataclass(frozen=True)
+class Miss:
+    """Why a profile does not reach a device, and the assignments that decide it."""
+
+    obstacle: Obstacle
+    targets: tuple[Target, ...] = ()
+
+
+def obstacle(profile: Profile, subject: Subject) -> Miss | None:
+    """Return why a profile does not reach a device, or None if it does.
+
+    An excluded group wins over everything. Among the assignments that include the device, those with a filter in mode
+    exclude win over those without a filter, and these over mode include; of one mode, one match is enough.
+    Source: sources.md#filter-conflicts.
+    """
+    if profile.platform != subject.platform:
+        return Miss(Obstacle.PLATFORM)
+    out = [t for t in profile.targets if t.kind == "exclusionGroupAssignmentTarget" and t.group_id in subject.groups]
+    if out:
+        return Miss(Obstacle.EXCLUDED, tuple(out))
+    if not profile.targets:
+        return Miss(Obstacle.NOT_ASSIGNED)
+    including = [t for t in profile.targets if _includes(t, subject)]
+    if not including:
+        return Miss(Obstacle.NOT_IN_GROUP, profile.targets)
+    return _filtered_out(including, subject)
+
+
+def _includes(target: Target, subject: Subject) -> bool:
+    return target.kind in _EVERYONE or (target.kind == "groupAssignmentTarget" and target.group_id in subject.groups)
+
+
+def _filtered_out(including: list[Target], subject: Subject) -> Miss | None:
+    by_mode = {mode: [t for t in including if t.mode == mode] for mode in ("exclude", "none", "include")}
+    mode = next(mode for mode, found in by_mode.items() if found)
+    matching = tuple(t for t in by_mode[mode] if t.filter is not None and t.filter.matches(subject))
+    if mode == "exclude" and matching:
+        return Miss(Obstacle.FILTERED_OUT, matching)
+    if mode == "include" and not matching:
+        return Miss(Obstacle.FILTERED_OUT, tuple(by_mode[mode]))
+    return None
 
 
 def is_targeted(profile: Profile, subject: Subject) -> bool:
-    """Return whether a profile reaches a device: right platform, included, and in no excluded group."""
-    if profile.platform != subject.platform:
-        return False
-    included = False
-    for target in profile.targets:
-        in_group = target.group_id in subject.groups
-        if target.kind == "exclusionGroupAssignmentTarget" and in_group:
-            return False
-        everyone = target.kind in ("allLicensedUsersAssignmentTarget", "allDevicesAssignmentTarget")
-        included = included or everyone or (target.kind == "groupAssignmentTarget" and in_group)
-    return included
+    """Return whether a profile reaches a device."""
+    return obstacle(profile, subject) is None
 
 
 def select(purpose: IntendedPurpose, certificates: Iterable[Certificate], policy: DeliverPolicy) -> list[Certificate]:

@@ -24,6 +24,7 @@ REMEDIES: Final = {
     "NotAssigned": "Assign the profile to one of the user's groups.",
     "NotInGroup": "Add the user or the device to a group that the profile is assigned to.",
     "Excluded": "Remove the user or the device from the excluded group.",
+    "FilteredOut": "Change the rule or mode of the assignment's filter, or assign the profile without it.",
     "NewerStandsIn": "Set the switch `deliver` if older certificates are needed; by default the latest is delivered.",
     "NotAskedYet": "Wait for the device's next check-in, or trigger one with syncDevice.",
     "UserNotSignedIn": "Have the user sign in on the device: user certificates need the user's session.",

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.entra.principals.users import is_licensed
-from pfxlab.emulator.intune.profiles import target_profile
-from pfxlab.emulator.intune.targeting import Profile
+from pfxlab.emulator.intune.profiles import subject_of, target_profile
+from pfxlab.emulator.intune.targeting import Obstacle, Profile, Subject, Target, obstacle
 from pfxlab.emulator.lab.causes import REMEDIES
 from pfxlab.emulator.store.deliveries import Delivery
 from pfxlab.emulator.store.delivery_states import State
@@ -181,11 +181,12 @@ def _targeted(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Li
     delivery = _delivery(cloud, device, record)
     if delivery is not None and delivery.state is State.LEFT:
         raise _Broken("profile", "LeftThere", f"no profile delivers it any more, but {device.platform} keeps it")
+    filters = cloud.filters.by_id(device.tenant_id)
     profiles = [
         (stored.display_name, profile)
         for stored in cloud.profiles.all(device.tenant_id)
         if PLATFORM_OF_TYPE.get(stored.odata_type) == device.platform
-        and (profile := target_profile(stored, cloud.profiles.assignments(stored.id))) is not None
+        and (profile := target_profile(stored, cloud.profiles.assignments(stored.id), filters)) is not None
     ]
     if not profiles:
         raise _Broken("profile", "NoProfile", f"there is no imported-PFX profile for {device.platform}")
@@ -194,33 +195,56 @@ def _targeted(cloud: Cloud, device: Device, record: Outline, user_id: str) -> Li
         offered = ", ".join(f"profile {name!r} has {one.purpose.name}" for name, one in profiles[:5])
         evidence = f"the record's purpose is {record.intended_purpose.name}; {offered}"
         raise _Broken("profile", "PurposeMismatch", evidence)
-    groups = cloud.directory.groups_of(user_id, device.id)
-    problems = [(name, _reach(one, groups)) for name, one in fitting]
+    subject = subject_of(device, cloud.directory.groups_of(user_id, device.id))
+    problems = [(name, _reach(one, subject)) for name, one in fitting]
     reached = [name for name, problem in problems if problem is None]
     if reached:
         return Link("profile", f"{reached[0]!r} has purpose {record.intended_purpose.name} and targets the device")
-    # Report the nearest miss: excluded, then assigned to others, then not assigned at all.
-    order = ("Excluded", "NotInGroup", "NotAssigned")
+    # Report the nearest miss: filtered out, excluded, then assigned to others, then not assigned at all.
+    order = ("FilteredOut", "Excluded", "NotInGroup", "NotAssigned")
     name, problem = min(problems, key=lambda one: order.index(one[1][0] if one[1] else order[-1]))
     code, evidence = problem or ("NotAssigned", "")
     raise _Broken("assignment", code, f"profile {name!r} {evidence}")
 
 
-def _reach(profile: Profile, groups: frozenset[str]) -> tuple[str, str] | None:
-    """Return (code, evidence) of why a profile does not reach members of these groups, or None if it does."""
-    included = False
-    for target in profile.targets:
-        inside = target.group_id in groups
-        if target.kind == "exclusionGroupAssignmentTarget" and inside:
-            return "Excluded", f"excludes the group {target.group_id}, of the user or device"
-        everyone = target.kind in ("allLicensedUsersAssignmentTarget", "allDevicesAssignmentTarget")
-        included = included or everyone or (target.kind == "groupAssignmentTarget" and inside)
-    if included:
+def _reach(profile: Profile, subject: Subject) -> tuple[str, str] | None:
+    """Return (code, evidence) of why a profile does not reach a device, or None if it does."""
+    miss = obstacle(profile, subject)
+    if miss is None:
         return None
-    if not profile.targets:
-        return "NotAssigned", "is not assigned to any group"
-    wanted = ", ".join(target.group_id for target in profile.targets)
-    return "NotInGroup", f"is assigned to {wanted}; the user and the device are only in {len(groups)} other groups"
+    return str(miss.obstacle), _EVIDENCE[miss.obstacle](miss.targets, subject)
+
+
+def _excluded(targets: tuple[Target, ...], _: Subject) -> str:
+    return f"excludes the group {targets[0].group_id}, of the user or device"
+
+
+def _elsewhere(targets: tuple[Target, ...], subject: Subject) -> str:
+    wanted = ", ".join(target.group_id for target in targets)
+    return f"is assigned to {wanted}; the user and the device are only in {len(subject.groups)} other groups"
+
+
+def _filtered(targets: tuple[Target, ...], subject: Subject) -> str:
+    """Name the filters that decide, their rules, and why they match the device or do not."""
+    told = []
+    for one in (target.filter for target in targets):
+        if one is None:
+            continue
+        on = subject.platform in one.platforms
+        found = "matches the device" if one.matches(subject) else "does not match the device"
+        told.append(
+            f"filter {one.name!r} {found}{'' if on else ', which is of another platform'}: {one.rule.text[:200]}"
+        )
+    return f"has an assignment with a filter in mode {targets[0].mode}; {'; '.join(told)}"
+
+
+_EVIDENCE: Final[dict[Obstacle, Callable[[tuple[Target, ...], Subject], str]]] = {
+    Obstacle.PLATFORM: lambda _, subject: f"is not for {subject.platform}",
+    Obstacle.EXCLUDED: _excluded,
+    Obstacle.NOT_ASSIGNED: lambda _, __: "is not assigned to any group",
+    Obstacle.NOT_IN_GROUP: _elsewhere,
+    Obstacle.FILTERED_OUT: _filtered,
+}
 
 
 def _delivery(cloud: Cloud, device: Device, record: Outline) -> Delivery | None:

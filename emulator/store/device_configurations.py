@@ -1,9 +1,9 @@
-"""Configuration profiles (deviceConfiguration) and their assignments."""
+"""Configuration profiles (deviceConfiguration), their assignments, and the filters that these use."""
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pfxlab.emulator.store.database import Row, Store, from_text, to_text
 
@@ -24,19 +24,43 @@ class DeviceConfiguration:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A profile's target: `target_type` is the last part of the target's @odata.type."""
+    """A profile's target: `target_type` is the last part of the target's @odata.type.
+
+    `filter_mode`: none, include or exclude, what becomes of the devices that the filter matches.
+    """
 
     id: str
     configuration_id: str
     target_type: str
     group_id: str
     intent: str = "apply"
+    filter_id: str | None = None
+    filter_mode: str = "none"
+
+
+@dataclass(frozen=True)
+class AssignmentFilter:
+    """A filter of a tenant. `platform`: member of devicePlatformType; `management_type`: devices or apps."""
+
+    id: str
+    tenant_id: str
+    display_name: str
+    description: str | None
+    platform: str
+    rule: str
+    management_type: str
+    role_scope_tags: tuple[str, ...]
+    created: datetime
+    last_modified: datetime
 
 
 def from_row(row: Row) -> DeviceConfiguration:
     """Return the profile a row of `device_configurations` holds."""
     dates = {name: from_text(row[name]) for name in ("created", "last_modified")}
     return DeviceConfiguration(**{**row, **dates, "properties": json.loads(row["properties"])})
+
+
+_OWN_COLUMNS: Final = ("target_type", "group_id", "intent", "filter_id", "filter_mode")
 
 
 class DeviceConfigurations:
@@ -81,13 +105,14 @@ class DeviceConfigurations:
     def targeted(self, tenant_id: str) -> list[tuple[DeviceConfiguration, list[Assignment]]]:
         """Return a tenant's assigned profiles with their assignments, oldest first."""
         rows = self._store.rows(
-            "select c.*, a.id as a_id, a.target_type, a.group_id, a.intent from device_configurations c"
-            " join assignments a on a.configuration_id = c.id where c.tenant_id = ? order by c.created, c.id, a.rowid",
+            "select c.*, a.id as a_id, a.target_type, a.group_id, a.intent, a.filter_id, a.filter_mode"
+            " from device_configurations c join assignments a on a.configuration_id = c.id where c.tenant_id = ?"
+            " order by c.created, c.id, a.rowid",
             (tenant_id,),
         )
         found: dict[str, tuple[DeviceConfiguration, list[Assignment]]] = {}
         for row in rows:
-            mine = Assignment(row.pop("a_id"), row["id"], *(row.pop(n) for n in ("target_type", "group_id", "intent")))
+            mine = Assignment(row.pop("a_id"), row["id"], *(row.pop(name) for name in _OWN_COLUMNS))
             if mine.configuration_id not in found:
                 found[mine.configuration_id] = (from_row(row), [])
             found[mine.configuration_id][1].append(mine)
@@ -97,3 +122,46 @@ class DeviceConfigurations:
         """Return a profile's assignments in the order they were given."""
         sql = "select * from assignments where configuration_id = ? order by rowid"
         return [Assignment(**row) for row in self._store.rows(sql, (profile_id,))]
+
+
+class AssignmentFilters:
+    """The assignment filters of all tenants."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def save(self, one: AssignmentFilter) -> None:
+        """Insert a filter or replace the one with its id."""
+        dates = {name: to_text(getattr(one, name)) for name in ("created", "last_modified")}
+        self._store.put(
+            "assignment_filters", {**vars(one), **dates, "role_scope_tags": json.dumps(one.role_scope_tags)}
+        )
+
+    def of_tenant(self, tenant_id: str) -> list[AssignmentFilter]:
+        """Return a tenant's filters, oldest first."""
+        sql = "select * from assignment_filters where tenant_id = ? order by created, id"
+        return [_filter_from_row(row) for row in self._store.rows(sql, (tenant_id,))]
+
+    def by_id(self, tenant_id: str) -> dict[str, AssignmentFilter]:
+        """Return a tenant's filters by their ids."""
+        return {one.id: one for one in self.of_tenant(tenant_id)}
+
+    def get(self, tenant_id: str, filter_id: str) -> AssignmentFilter | None:
+        """Return a filter."""
+        sql = "select * from assignment_filters where id = lower(?) and tenant_id = ?"
+        row = self._store.row(sql, (filter_id, tenant_id))
+        return None if row is None else _filter_from_row(row)
+
+    def delete(self, filter_id: str) -> None:
+        """Remove a filter."""
+        self._store.run("delete from assignment_filters where id = ?", (filter_id,))
+
+    def uses(self, filter_id: str) -> list[Assignment]:
+        """Return the assignments that use a filter."""
+        sql = "select * from assignments where filter_id = ? order by rowid"
+        return [Assignment(**row) for row in self._store.rows(sql, (filter_id,))]
+
+
+def _filter_from_row(row: Row) -> AssignmentFilter:
+    dates = {name: from_text(row[name]) for name in ("created", "last_modified")}
+    return AssignmentFilter(**{**row, **dates, "role_scope_tags": tuple(json.loads(row["role_scope_tags"]))})

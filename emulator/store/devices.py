@@ -11,7 +11,7 @@ class Device:
     """An enrolled device; `user_id` is empty for one without user.
 
     `certificate` is its MDM identity, DER; `key_thumbprint` that certificate's SHA-1, hex. `next_certificate` is a
-    renewed identity that has not been used yet.
+    renewed identity that has not been used yet. `owner_type`: managedDeviceOwnerType, company or personal.
     """
 
     id: str
@@ -30,6 +30,7 @@ class Device:
     last_sync: datetime
     next_certificate: bytes | None = None
     next_thumbprint: str | None = None
+    owner_type: str = "company"
 
 
 @dataclass(frozen=True)

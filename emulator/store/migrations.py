@@ -200,6 +200,17 @@ def m009_seventh_digits(db: Database) -> None:
     _put_pfx_last(db)
 
 
+@migrations()
+def m010_assignment_filters(db: Database) -> None:
+    """Keep assignment filters, which filter an assignment uses and how, and who owns a device."""
+    columns = {"id": str, "tenant_id": str, "display_name": str, "description": str, "platform": str, "rule": str}
+    dates = {"created": str, "last_modified": str}
+    db.table("assignment_filters").create({**columns, "management_type": str, "role_scope_tags": str, **dates}, pk="id")
+    db.execute("alter table assignments add column filter_id text")
+    db.execute("alter table assignments add column filter_mode text not null default 'none'")
+    db.execute("alter table devices add column owner_type text not null default 'company'")
+
+
 def _put_pfx_last(db: Database) -> None:
     # What stands behind a large value in a row is reached through all its pages.
     columns = [column.name for column in db.table("pfx_certificates").columns]

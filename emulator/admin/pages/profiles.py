@@ -12,7 +12,7 @@ from pfxlab.emulator.admin.names import PURPOSES
 from pfxlab.emulator.admin.page import PREFIX, Look, Shown, Table, not_found
 from pfxlab.emulator.admin.pages.certificates import state_of
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.graph.intune import device_configurations
+from pfxlab.emulator.graph.intune import device_configurations, profile_assignments
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
 from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption
 from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE, PLATFORMS
@@ -164,7 +164,7 @@ def assign(look: Look, entered: Mapping[str, str], included: list[str], excluded
     for groups, kind in ((included, _INCLUDED), (excluded, _EXCLUDED)):
         targets += [{"@odata.type": f"#microsoft.graph.{kind}", "groupId": group} for group in groups]
     body = {"assignments": [{"target": target} for target in targets]}
-    ask_graph(look, device_configurations.assign, body, look.place["id"])
+    ask_graph(look, profile_assignments.assign, body, look.place["id"])
 
 
 def remove(look: Look) -> str:

@@ -1,27 +1,25 @@
-"""/deviceManagement/deviceConfigurations: imported-PFX profiles, their assignments.
+"""/deviceManagement/deviceConfigurations: imported-PFX profiles.
 
-Sources: sources.md#imported-pfx-profiles, sources.md#profile-operations, sources.md#assign-body,
-sources.md#assignments.
+Sources: sources.md#imported-pfx-profiles, sources.md#profile-operations.
 """
 
 from typing import Any
-from uuid import UUID
 
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
-from pfxlab.emulator.graph.collection import Collection, computed
+from pfxlab.emulator.graph.collection import Collection
 from pfxlab.emulator.graph.etags import check_precondition, with_etag
+from pfxlab.emulator.graph.intune.assignment_json import assignment_json
 from pfxlab.emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import profiles_changed
 from pfxlab.emulator.store.database import Row
-from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration, from_row
+from pfxlab.emulator.store.device_configurations import DeviceConfiguration, from_row
 from pfxlab.emulator.store.lists.conditions import Matches, Not, Part
 from pfxlab.emulator.store.lists.views import PROFILES as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
 from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, parse_member
-from pfxlab.emulator.wire.ids import ALL_DEVICES_GROUP, ALL_USERS_GROUP, assignment_id
 from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE, PLATFORMS, Platform
 from pfxlab.emulator.wire.text import quoted
 
@@ -40,11 +38,6 @@ _FIELDS = {
 }
 _SERVER_SET = frozenset({"id", "createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"})
 _ENUMS = {"intendedPurpose": IntendedPurpose, "keyStorageProvider": KeyStorageProviderOption}
-_PSEUDO_GROUPS = {
-    "allLicensedUsersAssignmentTarget": ALL_USERS_GROUP,
-    "allDevicesAssignmentTarget": ALL_DEVICES_GROUP,
-}
-_GROUP_TARGETS = ("groupAssignmentTarget", "exclusionGroupAssignmentTarget")
 
 
 def to_json(profile: DeviceConfiguration) -> Json:
@@ -142,7 +135,7 @@ def _expanded(request: GraphRequest, body: Json) -> Json:
     if expand.strip().lower() != "assignments":
         raise errors.expand_unsupported(expand)
     of = f"{FRAGMENT}('{body['id']}')/assignments"
-    items = [_assignment_json(assignment) for assignment in request.cloud.profiles.assignments(body["id"])]
+    items = [assignment_json(assignment) for assignment in request.cloud.profiles.assignments(body["id"])]
     return {**body, "assignments@odata.context": request.context(of), "assignments": items}
 
 
@@ -237,84 +230,6 @@ def put(request: GraphRequest) -> Answer:
     raise errors.put_refused(errors.CONFIGURATION_SERVICE)
 
 
-def _assignments(body: dict[str, Any], profile: DeviceConfiguration) -> list[Assignment]:
-    """Return the assignments of an assign body, in its present or its legacy form.
-
-    Raises:
-        GraphError: an unknown target, a group id that is none, or a group named twice.
-
-    """
-    pairs = [_target(entry["target"]) for entry in body.get("assignments") or ()]
-    for entry in body.get("deviceConfigurationGroupAssignments") or ():
-        kind = _GROUP_TARGETS[1] if entry.get("excludeGroup") else _GROUP_TARGETS[0]
-        pairs.append((kind, _group_id(entry["targetGroupId"])))
-    groups = [group for _, group in pairs]
-    twice = {group for group in groups if groups.count(group) > 1}
-    if twice:
-        raise _bad_assignment(f"expected each group once, got {', '.join(sorted(twice))} more than once")
-    return [Assignment(assignment_id(profile.id, group), profile.id, kind, group) for kind, group in pairs]
-
-
-def _bad_assignment(reason: str) -> errors.GraphError:
-    return errors.intune_bad_request(errors.CONFIGURATION_SERVICE, reason, "AssignmentInvalid")
-
-
-def _group_id(text: Any) -> str:
-    try:
-        return str(UUID(str(text)))
-    except ValueError:
-        raise _bad_assignment(f"expected a group's id, got {quoted(text)}") from None
-
-
-def _target(target: dict[str, Any]) -> tuple[str, str]:
-    kind = str(target["@odata.type"]).removeprefix("#").removeprefix("microsoft.graph.")
-    if kind in _PSEUDO_GROUPS:
-        return kind, _PSEUDO_GROUPS[kind]
-    if kind in _GROUP_TARGETS:
-        return kind, _group_id(target.get("groupId"))
-    raise _bad_assignment(f"expected a group, all users or all devices as target, got {kind}")
-
-
-def assign(request: GraphRequest) -> Answer:
-    """POST /assign: replaces the whole set of assignments; an empty list clears it."""
-    cloud, body, profile = request.cloud, read_json(request), find_profile(request)
-    check("assign", "assign", body, errors.CONFIGURATION_SERVICE)
-    wanted = _assignments(body, profile)
-    with cloud.store.atomic():
-        cloud.profiles.assign(profile.id, wanted)
-        targets = [f"{a.target_type}:{a.group_id}" for a in wanted]
-        cloud.journal.record("graph", "profile assigned", profile=profile.id, targets=targets)
-        profiles_changed(cloud, profile.tenant_id)
-    if cloud.config.switches.code_profile == "documented":
-        return Answer(200, {"value": [_assignment_json(a) for a in wanted]})
-    return Answer(200)
-
-
-def _assignment_json(assignment: Assignment) -> Json:
-    target: Json = {
-        "@odata.type": f"{_TYPE_PREFIX}{assignment.target_type}",
-        "deviceAndAppManagementAssignmentFilterId": None,
-        "deviceAndAppManagementAssignmentFilterType": "none",
-    }
-    if assignment.target_type in _GROUP_TARGETS:
-        target["groupId"] = assignment.group_id
-    return {
-        "id": assignment.id,
-        "source": "direct",
-        "sourceId": assignment.configuration_id,
-        "intent": assignment.intent,
-        "target": target,
-    }
-
-
-def assignments(request: GraphRequest) -> Answer:
-    """GET /assignments."""
-    profile = find_profile(request)
-    items = [_assignment_json(a) for a in request.cloud.profiles.assignments(profile.id)]
-    fragment = f"{FRAGMENT}('{profile.id}')/assignments"
-    return computed(request, fragment, items, "deviceConfigurationAssignment", request.cloud.config.switches.page_size)
-
-
 def add_routes(router: Router) -> None:
     """Register the resource; imported-PFX types exist in beta only."""
     beta = ("beta",)
@@ -326,5 +241,3 @@ def add_routes(router: Router) -> None:
     router.add("PATCH", one, Route(update, CONFIGURATION_WRITE, beta))
     router.add("PUT", one, Route(put, CONFIGURATION_WRITE, beta))
     router.add("DELETE", one, Route(delete, CONFIGURATION_WRITE, beta))
-    router.add("POST", f"{one}/assign", Route(assign, CONFIGURATION_WRITE, beta))
-    router.add("GET", f"{one}/assignments", Route(assignments, CONFIGURATION_READ, beta))
