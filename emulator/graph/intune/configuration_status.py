@@ -13,6 +13,7 @@ from typing import Final
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.collection import computed
 from pfxlab.emulator.graph.intune.device_configurations import FRAGMENT, find_profile
+from pfxlab.emulator.graph.odata.types import without_nulls
 from pfxlab.emulator.graph.permissions import CONFIGURATION_READ
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
@@ -217,7 +218,8 @@ def _states_of(odata_type: str) -> Callable[[GraphRequest], Answer]:
             reason = f"the profile is a {profile.odata_type}, not a {odata_type}"
             raise errors.intune_not_found(errors.CONFIGURATION_SERVICE, reason)
         rows = _rows(request, profile)
-        items = [_certificate_state(request, profile, row, d) for row in rows for d in row.deliveries]
+        states = [_certificate_state(request, profile, row, d) for row in rows for d in row.deliveries]
+        items = [without_nulls("managedDeviceCertificateState", state) for state in states]
         cast = odata_type.removeprefix("#")
         name = f"{cast}/managedDeviceCertificateStates"
         return _list(request, profile, name, items, "managedDeviceCertificateState")
@@ -250,7 +252,8 @@ def all_certificate_states(request: GraphRequest) -> Answer:
         if (state := _certificate_state(request, profile, row, delivery))
     ]
     size = request.cloud.config.switches.page_size
-    return computed(request, name, items, "managedAllDeviceCertificateState", size)
+    kind = "managedAllDeviceCertificateState"
+    return computed(request, name, [without_nulls(kind, item) for item in items], kind, size)
 
 
 def add_routes(router: Router) -> None:

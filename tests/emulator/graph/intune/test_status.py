@@ -63,6 +63,29 @@ async def test_certificate_states_need_the_cast(lab: Lab, history: Any) -> None:
     assert [s["managedDeviceDisplayName"] for s in everything.json["value"]] == ["iPhone of user", "Windows PC of user"]
 
 
+# sources.md#values-without-null; which values stand for "nothing known" is assumed.
+NOTHING_KNOWN = {
+    "certificateKeyUsage": "keyEncipherment", "certificateKeyLength": 0, "certificateValidityPeriod": 0,
+    "certificateValidityPeriodUnits": "days", "certificateSubjectNameFormat": "commonName",
+    "certificateSubjectAlternativeNameFormat": "none",
+}  # fmt: skip
+
+
+async def test_certificate_states_have_no_null_where_their_type_has_none(lab: Lab, history: Any) -> None:
+    """What the cloud cannot know of a certificate has a value all the same where the published type has no null."""
+    devices, (ios, _) = await ready_lab(lab)
+    await bring(lab, history[2])
+    await settle(lab, devices)
+    graph = await admin(lab)
+    path = f"{CONFIGURATIONS}/{ios}/microsoft.graph.iosImportedPFXCertificateProfile/managedDeviceCertificateStates"
+    (state,) = (await graph("GET", path)).json["value"]
+    assert {name: state[name] for name in NOTHING_KNOWN} == NOTHING_KNOWN
+    assert (state["certificateIssuer"], state["certificateSerialNumber"]) == (None, None)
+    path = "/beta/deviceManagement/deviceConfigurationsAllManagedDeviceCertificateStates"
+    for row in (await graph("GET", path)).json["value"]:
+        assert row["certificateRevokeStatusLastChangeDateTime"] == "0001-01-01T00:00:00Z"
+
+
 async def test_expand_shows_assignments(lab: Lab) -> None:
     """$expand=assignments adds them with their context, for one and for all; another name is refused."""
     _, (ios, _) = await ready_lab(lab)
