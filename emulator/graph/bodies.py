@@ -187,6 +187,9 @@ def _value_error(problem: "ValidationError") -> errors.GraphError:
         literal = "" if hidden else str(problem.instance)[:100]
         kind = str(problem.validator_value)
         return errors.bad_literal(literal, _EDM_TYPES.get(kind) or service_type(kind), reason[:300])
+    if problem.validator in ("minimum", "maximum"):
+        limit = f"{problem.validator} {problem.validator_value}"
+        return errors.out_of_range(f"{name}: expected {limit}, got {json.dumps(problem.instance)[:40]}")
     reason = f"{name}: expected {problem.validator} {problem.validator_value}, got {type(problem.instance).__name__}"
     if problem.validator == "type" and isinstance(problem.instance, int | float | bool):
         literal = "" if hidden else json.dumps(problem.instance)

@@ -165,6 +165,11 @@ def bad_literal(literal: str, edm_type: str, reason: str) -> GraphError:
     return model_validation(f"Cannot convert the literal '{literal}' to the expected type '{edm_type}'.", reason)
 
 
+def out_of_range(reason: str) -> GraphError:
+    """400 for a number that the service's model converts and its checks refuse (sources.md#profile-ranges)."""
+    return model_validation("Exception has been thrown by the target of an invocation.", reason)
+
+
 def unknown_type(name: str) -> GraphError:
     """400 for an @odata.type the model does not know."""
     return model_validation(

@@ -8,8 +8,10 @@ from typing import Any
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import Collection
+from pfxlab.emulator.graph.enumerations import canonical
 from pfxlab.emulator.graph.etags import check_precondition, with_etag
 from pfxlab.emulator.graph.intune.assignment_json import assignment_json
+from pfxlab.emulator.graph.odata.model import ENUM_TYPES, properties_of
 from pfxlab.emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
@@ -19,7 +21,6 @@ from pfxlab.emulator.store.device_configurations import DeviceConfiguration, fro
 from pfxlab.emulator.store.lists.conditions import Matches, Not, Part
 from pfxlab.emulator.store.lists.views import PROFILES as VIEW
 from pfxlab.emulator.wire.edm import format_date_time
-from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption, parse_member
 from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE, PLATFORMS, Platform
 from pfxlab.emulator.wire.text import quoted
 
@@ -37,7 +38,6 @@ _FIELDS = {
     "@odata.type": VIEW["odata_type"],
 }
 _SERVER_SET = frozenset({"id", "createdDateTime", "lastModifiedDateTime", "version", "supportsScopeTags"})
-_ENUMS = {"intendedPurpose": IntendedPurpose, "keyStorageProvider": KeyStorageProviderOption}
 
 
 def to_json(profile: DeviceConfiguration) -> Json:
@@ -91,12 +91,11 @@ def _type_of(body: dict[str, Any]) -> str:
     return known[spelled.casefold()]
 
 
-def _properties(body: dict[str, Any]) -> dict[str, Any]:
+def _properties(name: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties that a profile of a type keeps, its enumerations in the model's case."""
     kept = {n: v for n, v in body.items() if "@" not in n and n not in _SERVER_SET and n != "displayName"}
-    for name, enum in _ENUMS.items():
-        if kept.get(name) is not None:
-            kept[name] = parse_member(enum, kept[name]).name
-    return kept
+    kinds = properties_of(name)
+    return {n: canonical(kinds[n], v) if kinds.get(n) in ENUM_TYPES and v is not None else v for n, v in kept.items()}
 
 
 def _with_any_purpose(request: GraphRequest, row: Platform, properties: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +175,7 @@ def create(request: GraphRequest) -> Answer:
         version=1,
         created=now,
         last_modified=now,
-        properties=_with_any_purpose(request, row, {**row.profile_defaults, **_properties(body)}),
+        properties=_with_any_purpose(request, row, {**row.profile_defaults, **_properties(name, body)}),
     )
     with cloud.store.atomic():
         cloud.profiles.save(profile)
@@ -202,12 +201,12 @@ def update(request: GraphRequest) -> Answer:
             "display_name": body.get("displayName") or profile.display_name,
             "version": profile.version + 1,
             "last_modified": cloud.clock.now(),
-            "properties": {**profile.properties, **_with_any_purpose(request, row, _properties(body))},
+            "properties": {**profile.properties, **_with_any_purpose(request, row, _properties(name, body))},
         }
     )
     with cloud.store.atomic():
         cloud.profiles.save(changed)
-        cloud.journal.record("graph", "profile updated", profile=profile.id, properties=sorted(_properties(body)))
+        cloud.journal.record("graph", "profile updated", profile=profile.id, properties=sorted(_properties(name, body)))
         profiles_changed(cloud, profile.tenant_id)
     if cloud.config.switches.code_profile == "documented":
         return Answer(200, _entity(request, changed))
