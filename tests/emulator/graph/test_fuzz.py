@@ -20,7 +20,7 @@ from pfxlab.emulator.graph.router import CAST
 from pfxlab.emulator.lab.seed import add_user, seed
 from pfxlab.emulator.store.connectors import Connector
 from pfxlab.emulator.store.database import to_text
-from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
+from pfxlab.emulator.store.device_configurations import Assignment, AssignmentFilter, DeviceConfiguration
 from pfxlab.emulator.store.devices import Device
 from pfxlab.emulator.store.directory import AppPassword
 from pfxlab.emulator.wire.enums import PaddingScheme
@@ -53,7 +53,7 @@ CREATED = "n@pfxlab.example"
 """Whom one of the bodies below creates."""
 
 USER_PLAIN = add_user(CLOUD, MADE.tenant_id, PLAIN, "fuzz")
-PROFILE, DEVICE, CONNECTOR = (str(uuid4()) for _ in range(3))
+PROFILE, DEVICE, CONNECTOR, FILTER = (str(uuid4()) for _ in range(4))
 CERTIFICATE = CLOUD.device_ca.certificate.public_bytes(Encoding.DER)
 KNOWN = [
     record_id(USER, RECORD["thumbprint"]), PROFILE, DEVICE, CONNECTOR, MADE.group_id, USER, MADE.user_upn,
@@ -64,6 +64,7 @@ KNOWN = [
 
 KEYS = {
     "userPfxCertificates": KNOWN[0], "deviceConfigurations": PROFILE, "managedDevices": DEVICE, "ndesConnectors": CONNECTOR,
+    "assignmentFilters": FILTER,
     "certificateConnectorDetails": CONNECTOR, "devices": DEVICE, "groups": MADE.group_id, "users": USER, "members": USER,
     "applications": application_object_id(OTHER), "servicePrincipals": service_principal_id(OTHER),
     "directoryRoles": "roleTemplateId='3a2c62db-5318-420d-8d74-23affee5d9d5'",
@@ -111,6 +112,8 @@ def world() -> None:
     CLOUD.profiles.save(DeviceConfiguration(PROFILE, MADE.tenant_id, kind, "p", 1, NOW, NOW, properties))
     target = Assignment(f"{PROFILE}_{MADE.group_id}", PROFILE, "groupAssignmentTarget", MADE.group_id)
     CLOUD.profiles.assign(PROFILE, [target])
+    rule = 'device.model -eq "m"'
+    CLOUD.filters.save(AssignmentFilter(FILTER, MADE.tenant_id, "f", None, "iOS", rule, "devices", ("0",), NOW, NOW))
     device = Device(DEVICE, MADE.tenant_id, USER, "ios", "phone", "18", "m", "a", "s", "u", CERTIFICATE, "k", NOW, NOW)
     CLOUD.devices.save(device)
     if CLOUD.certificates.get(MADE.tenant_id, KNOWN[0]) is None:
@@ -136,7 +139,9 @@ TARGET = st.builds(
     st.sampled_from(["groupAssignmentTarget", "exclusionGroupAssignmentTarget", "allDevicesAssignmentTarget", "x"]),
     st.sampled_from([MADE.group_id, "x"]),
 )
+FILTER_BODY = {"displayName": "n", "platform": "iOS", "rule": '(device.model -eq "m")'}
 DIRECTORY: list[dict[str, Any]] = [
+    FILTER_BODY, {"deviceAndAppManagementAssignmentFilter": FILTER_BODY},
     {"displayName": "n", "mailEnabled": False, "mailNickname": "n", "securityEnabled": True},
     {"displayName": "n", "accountEnabled": True, "mailNickname": "n", "userPrincipalName": CREATED,
      "passwordProfile": {"password": "fuzz"}},
