@@ -37,6 +37,12 @@ _FIELDS = {
     "lastSyncDateTime": VIEW["last_sync"],
     "deviceCategoryDisplayName": constant("Unknown", "name"),
     "jailBroken": constant("Unknown", "name"),
+    "managedDeviceOwnerType": VIEW["owner_type"],
+    "ownerType": VIEW["owner_type"],
+    "complianceState": constant("compliant", "name"),
+    "managementAgent": constant("mdm", "name"),
+    "deviceEnrollmentType": constant("userEnrollment", "name"),
+    "deviceRegistrationState": constant("registered", "name"),
 }
 _DOCUMENTED = ("deviceName", "enrolledDateTime", "lastSyncDateTime", "deviceCategoryDisplayName", "jailBroken")
 
@@ -70,8 +76,8 @@ def device_json(row: Row) -> Json:
         "emailAddress": row["user_mail"],
         "deviceName": row["device_name"],
         "managedDeviceName": row["device_name"],
-        "managedDeviceOwnerType": "company",
-        "ownerType": "company",
+        "managedDeviceOwnerType": row["owner_type"],
+        "ownerType": row["owner_type"],
         "operatingSystem": PLATFORMS[row["platform"]].operating_system,
         "osVersion": row["os_version"],
         "model": row["model"],

@@ -130,6 +130,7 @@ DEVICES: Final = View(
         "user_id": Column("user_id", "name"),
         "operating_system": Column(f"case platform {_SYSTEMS} end", "name"),
         "os_version": Column("os_version"),
+        "owner_type": Column("owner_type", "name"),
         "enrolled": Column("enrolled", "date"),
         "last_sync": Column("last_sync", "date"),
     },
