@@ -144,8 +144,10 @@ async def test_loop_goes_on_and_cancellation_kills_the_worker() -> None:
 
 HOLDER = """
 import asyncio
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
 from pfxlab.scenarios.ending import end_on_signals
 end_on_signals()
 from pfxlab.pkcs12_process import load, load_async

@@ -12,7 +12,7 @@ from pfxlab.scenarios.cli import main
     [
         ("scenaro list", "no such command 'scenaro'; did you mean scenario?"),
         ("scenario rn", "no such command 'rn'; did you mean run?"),
-        ("world devce", "no such command 'devce'; did you mean device?"),
+        ("world devce", "no such command 'devce'; did you mean device or advance?"),
         ("demo --seeed 3", "No such option '--seeed'. (Did you mean one of: '--seed'"),
         ("conformance run --plan imprt -- true", "got 'imprt'; did you mean import?"),
         ("conformance run --plan import --module plan -- true", "got plan; did you mean plain?"),
