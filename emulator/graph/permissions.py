@@ -35,6 +35,10 @@ PFX_READ: Final = _intune(CONFIGURATION, errors.PFX_SERVICE, write=False)
 PFX_WRITE: Final = _intune(CONFIGURATION, errors.PFX_SERVICE, write=True)
 CONFIGURATION_READ: Final = _intune(CONFIGURATION, errors.CONFIGURATION_SERVICE, write=False)
 CONFIGURATION_WRITE: Final = _intune(CONFIGURATION, errors.CONFIGURATION_SERVICE, write=True)
+CONNECTOR_WRITE: Final = Permissions(
+    ("DeviceManagementServiceConfig.ReadWrite.All", *CONFIGURATION_WRITE.scopes), errors.CONFIGURATION_SERVICE
+)
+"""To rename a connector. Source: sources.md#connector-permissions."""
 DEVICE_READ: Final = _intune("DeviceManagementManagedDevices", errors.DEVICE_SERVICE, write=False)
 DEVICE_WRITE: Final = _intune("DeviceManagementManagedDevices", errors.DEVICE_SERVICE, write=True)
 DEVICE_ACTION: Final = Permissions(("DeviceManagementManagedDevices.PrivilegedOperations.All",), errors.DEVICE_SERVICE)

@@ -10,7 +10,7 @@ from typing import Final
 from pfxlab.emulator.graph import errors
 from pfxlab.emulator.graph.bodies import check, read_json
 from pfxlab.emulator.graph.collection import computed
-from pfxlab.emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_WRITE
+from pfxlab.emulator.graph.permissions import CONFIGURATION_READ, CONFIGURATION_WRITE, CONNECTOR_WRITE
 from pfxlab.emulator.graph.request import Answer, GraphRequest, Json
 from pfxlab.emulator.graph.router import Route, Router
 from pfxlab.emulator.intune.deliveries import release
@@ -168,5 +168,5 @@ def add_routes(router: Router) -> None:
     router.add("POST", f"{DETAILS}/{{}}/getHealthMetricTimeSeries", Route(health_time_series, CONFIGURATION_READ, beta))
     router.add("GET", CONNECTORS, Route(list_connectors, CONFIGURATION_READ, beta))
     router.add("GET", f"{CONNECTORS}/{{}}", Route(get_connector, CONFIGURATION_READ, beta))
-    router.add("PATCH", f"{CONNECTORS}/{{}}", Route(rename_connector, CONFIGURATION_WRITE, beta))
+    router.add("PATCH", f"{CONNECTORS}/{{}}", Route(rename_connector, CONNECTOR_WRITE, beta))
     router.add("DELETE", f"{CONNECTORS}/{{}}", Route(delete_connector, CONFIGURATION_WRITE, beta))
