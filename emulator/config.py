@@ -43,6 +43,7 @@ class Switches:
     device_certificate_renew_days: int = 60
     batch_addresses: Literal["relative", "any"] = "relative"
     batch_limit_text: Literal["newer", "older"] = "newer"
+    device_routes: Literal["observed", "documented"] = "observed"
     odd_thumbprint: Literal["accept", "reject400"] = "accept"
     enrolled_again: Literal["replaced", "kept"] = "replaced"
     sign_message: Literal["off", "on", "alone"] = "off"

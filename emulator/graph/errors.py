@@ -401,15 +401,13 @@ def precondition_failed(reason: str) -> GraphError:
     return GraphError(412, "PreconditionFailed", text, reason, rule="Changed")
 
 
-def no_route(method: str, path: str) -> GraphError:
-    """400 of the Intune service for a path that Graph's model has and Intune has no handler for."""
-    text = (
-        "No OData route exists that match template ~/singleton/navigation/key/navigation/key with http verb "
-        f"{method} for request /{CONFIGURATION_SERVICE}/{path}."
-    )
-    return GraphError(
-        400, "No method match route template", text, "rows are computed: read the list", rule="SegmentUnknown"
-    )
+def no_route(method: str, template: str, address: str, reason: str, rule: str = "SegmentUnknown") -> GraphError:
+    """400 of the Intune service for a path that Graph's model has and Intune has no handler for.
+
+    `template`: the shape of the path, `~/…`; `address`: service and path.
+    """
+    text = f"No OData route exists that match template {template} with http verb {method} for request /{address}."
+    return GraphError(400, "No method match route template", text, reason, rule=rule)
 
 
 def too_many(service: str | None, headers: dict[str, str], reason: str) -> GraphError:

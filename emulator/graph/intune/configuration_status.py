@@ -170,7 +170,9 @@ def user_overview(request: GraphRequest) -> Answer:
 
 def no_single_row(request: GraphRequest) -> Answer:
     """GET of one status row by its id: Graph knows the path, Intune has no handler."""
-    raise errors.no_route(request.method, request.path)
+    address = f"{errors.CONFIGURATION_SERVICE}/{request.path}"
+    template = "~/singleton/navigation/key/navigation/key"
+    raise errors.no_route(request.method, template, address, "rows are computed: read the list")
 
 
 def _issuance(delivery: Delivery) -> str:

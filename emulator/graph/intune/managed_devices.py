@@ -140,10 +140,23 @@ def _owner(request: GraphRequest) -> Row:
 
 
 def get_device(request: GraphRequest) -> Answer:
-    """GET /deviceManagement/managedDevices/{id}, also below its user."""
+    """GET /deviceManagement/managedDevices/{id}."""
     row = request.cloud.lists.row(VIEW, _device(request).id)
     entity = {"@odata.context": request.context(f"{DEVICES}/$entity"), **device_json(row or {})}
     return Answer(200, request.query.project(entity))
+
+
+def device_of_user(request: GraphRequest) -> Answer:
+    """GET /users/{id}/managedDevices/{id}: documented, and seen refused (sources.md#device-routes)."""
+    if request.cloud.config.switches.device_routes == "observed":
+        user, device = (key.replace("'", "''") for key in request.keys)
+        _refuse_route("~/entityset/key/navigation/key", f"users('{user}')/managedDevices('{device}')")
+    return get_device(request)
+
+
+def _refuse_route(template: str, address: str) -> None:
+    reason = f"Intune does not serve GET {quoted(address)} (switch device_routes)"
+    raise errors.no_route("GET", template, f"{errors.DEVICE_SERVICE}/{address}", reason, "Quirk")
 
 
 def sync_device(request: GraphRequest) -> Answer:
@@ -186,7 +199,9 @@ def devices_of_user(request: GraphRequest) -> Answer:
 
 
 def count_devices(request: GraphRequest) -> Answer:
-    """GET /deviceManagement/managedDevices/$count."""
+    """GET /deviceManagement/managedDevices/$count: in the model, and seen refused (sources.md#device-routes)."""
+    if request.cloud.config.switches.device_routes == "observed":
+        _refuse_route("~/singleton/navigation/$count", f"{DEVICES}/$count")
     return Answer(200, str(_DEVICES.count(request)))
 
 
@@ -196,8 +211,8 @@ def add_routes(router: Router) -> None:
     router.add("GET", DEVICES, Route(list_devices, DEVICE_READ))
     router.add("GET", mine, Route(devices_of_user, DEVICE_READ))
     router.add("GET", f"{DEVICES}/$count", Route(count_devices, DEVICE_READ))
-    for path in (DEVICES, mine):
-        router.add("GET", f"{path}/{{}}", Route(get_device, DEVICE_READ))
+    for path, read in ((DEVICES, get_device), (mine, device_of_user)):
+        router.add("GET", f"{path}/{{}}", Route(read, DEVICE_READ))
         router.add("POST", f"{path}/{{}}/syncDevice", Route(sync_device, DEVICE_ACTION))
         for action in ("retire", "wipe"):
             router.add("POST", f"{path}/{{}}/{action}", Route(_leave(action), DEVICE_ACTION))

@@ -162,8 +162,13 @@ async def test_certificates_survive_their_own_list(lab: Lab, certificate: x509.C
     assert [key["keyId"] for key in shown] == [held[0]["keyId"]]
 
 
-async def test_device_belongs_to_its_user(lab: Lab) -> None:
+async def test_device_belongs_to_its_user(tmp_path: Path) -> None:
     """Below a user only that user's devices are reached, to read and to sync."""
+    async with new_lab(tmp_path, Config(switches=Switches(device_routes="documented"))) as lab:
+        await _reach_devices(lab)
+
+
+async def _reach_devices(lab: Lab) -> None:
     device = await lab.device("ios", lab.operator.credentials.user_upn)
     graph, path = await admin(lab), f"managedDevices/{device.identity.device_id}"
     assert (await graph("GET", f"/beta/users/user@pfxlab.example/{path}")).status == 200

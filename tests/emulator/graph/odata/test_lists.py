@@ -185,11 +185,11 @@ async def test_devices_are_found_by_common_filters(lab: Lab) -> None:
     assert (found["userPrincipalName"], found["userDisplayName"], found["emailAddress"]) == (upn, "Test user user", upn)
     one = f"/beta/users/{upn}/managedDevices/{found['id']}"
     assert (await graph("POST", f"{one}/syncDevice")).status == 204
-    (action,) = (await graph("GET", one)).json["deviceActionResults"]
+    (action,) = (await graph("GET", f"{DEVICES}/{found['id']}")).json["deviceActionResults"]
     assert (action["actionName"], action["actionState"]) == ("syncDevice", "pending")
     lab.clock.advance(timedelta(minutes=1))
     await phone.check_in()
-    (action,) = (await graph("GET", one)).json["deviceActionResults"]
+    (action,) = (await graph("GET", f"{DEVICES}/{found['id']}")).json["deviceActionResults"]
     assert action["actionState"] == "done"
     assert action["lastUpdatedDateTime"] > action["startDateTime"]
 
