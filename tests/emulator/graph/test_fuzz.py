@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pfxlab.emulator.clock import LabClock
 from pfxlab.emulator.cloud import Cloud
-from pfxlab.emulator.config import Config
+from pfxlab.emulator.config import Config, Switches
 from pfxlab.emulator.entra.grants import GRAPH_APP_ID, INTUNE_ADMINISTRATOR, TokenRequest, token
 from pfxlab.emulator.graph.directory.graph_permissions import PERMISSIONS
 from pfxlab.emulator.graph.dispatch import build_router, dispatch
@@ -28,7 +28,7 @@ from pfxlab.emulator.wire.ids import application_object_id, record_id, service_p
 from tests.campaign import examples
 
 ORIGIN = "https://localhost"
-CLOUD = Cloud(Config(), LabClock())
+CLOUD = Cloud(Config(switches=Switches(device_routes="documented")), LabClock())
 MADE = seed(CLOUD)
 MIGHTY = "99999999-2222-4333-8444-555555555555"
 CLOUD.directory.add_app(MIGHTY, MADE.tenant_id, "may do everything", secret="fuzz", app_roles=PERMISSIONS)
