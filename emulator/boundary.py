@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion11
 from aiohttp.web_protocol import RequestPayloadError
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.connections.body_timeout import SlowBody
@@ -101,9 +102,15 @@ async def _expectation(request: web.Request) -> None:
 
 
 def ignore_other_expectations(app: web.Application) -> None:
-    """Replace aiohttp's handler of `Expect`, which breaks on values that are not ASCII."""
-    for route in app.router.routes():
-        route._expect_handler = _expectation
+    """Replace aiohttp's handler of `Expect`, which breaks on values that are not ASCII: for what has no route, too."""
+    resolve = app.router.resolve
+
+    async def resolved(request: web.Request) -> UrlMappingMatchInfo:
+        found = await resolve(request)
+        found.route._expect_handler = _expectation
+        return found
+
+    app.router.resolve = resolved  # type: ignore[method-assign]
 
 
 def register(app: web.Application, component: Component, add_routes: Callable[[web.Application], None]) -> None:

@@ -98,10 +98,15 @@ async def test_message_that_is_no_http_is_refused_quietly(
 
 
 @pytest.mark.parametrize("value", [b"\xed\xa0\x80", b"200-ok", b"\xff"])
-async def test_odd_expectation_is_ignored(lab: Lab, value: bytes) -> None:
-    """An Expect header that names nothing known is ignored: RFC 9110, section 10.1.1."""
-    status, _ = await RawWire(lab)("GET", "/lab/v1/health", b"", b"Expect: " + value)
-    assert status == 200
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [("GET", "/lab/v1/health", 200), ("GET", "/none", 404), ("CONNECT", "/beta/users", 400)],
+)
+async def test_odd_expectation_is_ignored(lab: Lab, method: str, path: str, expected: int, value: bytes) -> None:
+    """An Expect header that names nothing known is ignored (RFC 9110, section 10.1.1), without a route as well."""
+    wire = RawWire(lab)
+    assert (await wire(method, path, b"", b"Accept: */*"))[0] == expected
+    assert (await wire(method, path, b"", b"Expect: " + value))[0] == expected
 
 
 async def trickled(lab: Lab, first: bytes, pieces: int, pause: float, piece: bytes = b" ") -> bytes:
