@@ -37,7 +37,7 @@ class FlawedConnector(Connector):
     flaw = ""
     ca_file = Path()
     misspoken = False
-    """Whether it has sent its malformed request: one is enough, and more of them would be too many polls."""
+    """Whether it has sent its wrong request: one is enough, and more of them would be too many polls."""
 
     async def call(self, path: str, body: dict[str, Any] | bytes) -> bytes:
         """Call the service, changed by the flaw."""
@@ -45,7 +45,8 @@ class FlawedConnector(Connector):
             self.misspoken = True
             with contextlib.suppress(ConnectorError):
                 await super().call(path, {"max": "many"})
-        if self.flaw == "connector-certificate" and path == contract.LEASE_PATH:
+        if self.flaw == "connector-certificate" and path == contract.LEASE_PATH and not self.misspoken:
+            self.misspoken = True
             await self._anonymous(path)
         if self.flaw == "connector-started" and isinstance(body, dict) and body.get("started"):
             body = {**body, "started": False}
