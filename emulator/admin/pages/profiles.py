@@ -13,6 +13,7 @@ from pfxlab.emulator.admin.page import PREFIX, Look, Shown, Table, not_found
 from pfxlab.emulator.admin.pages.certificates import state_of
 from pfxlab.emulator.cloud import Cloud
 from pfxlab.emulator.graph.intune import device_configurations, profile_assignments
+from pfxlab.emulator.graph.intune.assignment_json import assignment_json
 from pfxlab.emulator.store.device_configurations import Assignment, DeviceConfiguration
 from pfxlab.emulator.wire.enums import IntendedPurpose, KeyStorageProviderOption
 from pfxlab.emulator.wire.platforms import PLATFORM_OF_TYPE, PLATFORMS
@@ -38,10 +39,14 @@ def _group_name(cloud: Cloud, tenant_id: str, group_id: str) -> str:
 
 def _target(cloud: Cloud, tenant_id: str, one: Assignment) -> str:
     if one.target_type == _ALL_USERS:
-        return "All users"
-    if one.target_type == _ALL_DEVICES:
-        return "All devices"
-    name = _group_name(cloud, tenant_id, one.group_id)
+        name = "All users"
+    elif one.target_type == _ALL_DEVICES:
+        name = "All devices"
+    else:
+        name = _group_name(cloud, tenant_id, one.group_id)
+    narrowing = None if one.filter_id is None else cloud.filters.get(tenant_id, one.filter_id)
+    if narrowing is not None:
+        name = f"{name} (filter: {one.filter_mode} {narrowing.display_name})"
     return f"without {name}" if one.target_type == _EXCLUDED else name
 
 
@@ -151,20 +156,27 @@ def show_one(look: Look, problem: str = "") -> Shown:
 
 
 def assign(look: Look, entered: Mapping[str, str], included: list[str], excluded: list[str]) -> None:
-    """Replace a profile's assignments.
+    """Replace a profile's assignments; those that stay keep their filter and intent, which the form does not ask.
 
     Raises:
         NotTaken: see its text.
 
     """
-    targets: list[dict[str, str]] = []
-    for name, kind in (("allUsers", _ALL_USERS), ("allDevices", _ALL_DEVICES)):
-        if entered.get(name):
-            targets.append({"@odata.type": f"#microsoft.graph.{kind}"})
-    for groups, kind in ((included, _INCLUDED), (excluded, _EXCLUDED)):
-        targets += [{"@odata.type": f"#microsoft.graph.{kind}", "groupId": group} for group in groups]
-    body = {"assignments": [{"target": target} for target in targets]}
+    before = {}
+    for one in look.cloud.profiles.assignments(look.place["id"]):
+        shown = assignment_json(one)
+        before[one.target_type, shown["target"].get("groupId")] = {name: shown[name] for name in ("target", "intent")}
+    wanted: list[tuple[str, str | None]] = [
+        (kind, None) for name, kind in (("allUsers", _ALL_USERS), ("allDevices", _ALL_DEVICES)) if entered.get(name)
+    ]
+    wanted += [(kind, group) for groups, kind in ((included, _INCLUDED), (excluded, _EXCLUDED)) for group in groups]
+    body = {"assignments": [before.get(target) or {"target": _new_target(*target)} for target in wanted]}
     ask_graph(look, profile_assignments.assign, body, look.place["id"])
+
+
+def _new_target(kind: str, group: str | None) -> dict[str, str]:
+    target = {"@odata.type": f"#microsoft.graph.{kind}"}
+    return target if group is None else {**target, "groupId": group}
 
 
 def remove(look: Look) -> str:

@@ -30,6 +30,8 @@ from pfxlab.scenarios.lab.lab import Lab
 from pfxlab.scenarios.mail.authority import MailAuthority, MailCertificate
 from tests.conftest import KEYS, movable_wall, new_lab
 from tests.emulator.admin.conftest import Browser, started
+from tests.emulator.graph.client import CONFIGURATIONS
+from tests.emulator.graph.client import admin as graph_admin
 
 UNTRUSTED = '<script>alert("x")</script>'
 
@@ -453,6 +455,30 @@ async def test_deleted_groups_stay_in_the_profile_form(lab: Lab, admin: Browser)
     text = (await admin.get(f"/admin/profiles/{profile.id}"))[1]
     assert f'name="included" value="{lab.operator.credentials.group_id}" checked' in text
     assert "a group that is gone" in text
+
+
+async def test_form_keeps_the_filter_of_an_assignment(lab: Lab, admin: Browser) -> None:
+    """The page names the filter of an assignment, and assigning anew in the form leaves filter and intent as they are."""
+    await with_a_scenario(lab)
+    graph, group = await graph_admin(lab), lab.operator.credentials.group_id
+    made = {"displayName": "Small ones", "platform": "iOS", "rule": '(device.model -eq "iPhone SE")'}
+    narrowing = (await graph("POST", "/beta/deviceManagement/assignmentFilters", made)).json["id"]
+    profile = lab.cloud.profiles.all(lab.operator.credentials.tenant_id)[0]
+    path = f"{CONFIGURATIONS}/{profile.id}"
+    target = {
+        "@odata.type": "#microsoft.graph.groupAssignmentTarget", "groupId": group,
+        "deviceAndAppManagementAssignmentFilterId": narrowing, "deviceAndAppManagementAssignmentFilterType": "exclude",
+    }  # fmt: skip
+    assert (await graph("POST", f"{path}/assign", {"assignments": [{"target": target}]})).status == 200
+    before = (await graph("GET", f"{path}/assignments")).json["value"]
+    text = (await admin.get(f"/admin/profiles/{profile.id}"))[1]
+    assert "filter: exclude Small ones" in text
+    form = {"csrf": re.findall(r'name="csrf" value="([^"]+)"', text)[0], "included": group, "allDevices": "yes"}
+    async with admin._session.post(f"/admin/profiles/{profile.id}/assign", data=form) as response:
+        assert response.status == 200
+    after = (await graph("GET", f"{path}/assignments")).json["value"]
+    assert [one for one in after if one["target"].get("groupId") == group] == before
+    assert len(after) == 2
 
 
 def test_device_exchanges_are_bounded() -> None:
