@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from pfxlab.emulator.graph import errors
+from pfxlab.emulator.graph.odata.routes import QUALIFIED
 from pfxlab.emulator.graph.permissions import Permissions
 from pfxlab.emulator.graph.request import Handler
 
 _PARENTHESES = re.compile(r"(?P<name>[^()]+)\((?P<key>.*)\)", re.DOTALL)
-_QUALIFIED = re.compile(r"(?:microsoft\.)?graph\.(?P<name>\w+)", re.IGNORECASE)
 
 CAST: Final = "{type}"
 """Stands in a template for the qualified name of a type, to which the path casts what stands before it."""
@@ -115,7 +115,7 @@ class Router:
             literal = node.literals.get(segment.casefold())
             if literal is not None:
                 node = literal
-            elif "." in segment and (qualified := _QUALIFIED.fullmatch(segment)) is not None:
+            elif "." in segment and (qualified := QUALIFIED.fullmatch(segment)) is not None:
                 following = _qualified(node, qualified["name"])
                 if following is None:
                     raise errors.unknown_segment(segment)

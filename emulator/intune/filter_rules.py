@@ -143,6 +143,10 @@ class _Reader:
         if (token.kind, token.text) != (kind, text):
             raise self._wrong(quoted(text) if text else "and, or, or the end", token)
 
+    def _follows(self, sign: str) -> bool:
+        token = self._peek()
+        return (token.kind, token.text) == ("sign", sign)
+
     def _joined(self, word: str) -> bool:
         """Pass over a word that joins conditions, if it comes next; return whether it did."""
         token = self._peek()
@@ -167,7 +171,7 @@ class _Reader:
         if self._joined("not"):
             inner = self._nested(self._condition)
             return lambda properties: not inner(properties)
-        if self._peek().text == "(" and self._peek().kind == "sign":
+        if self._follows("("):
             self._take()
             inner = self._nested(self._either)
             self._expect("sign", ")")
@@ -217,7 +221,7 @@ class _Reader:
     def _list(self) -> tuple[str, ...]:
         self._expect("sign", "[")
         values = [self._text_value()]
-        while self._peek() == ("sign", ",", self._peek().place):
+        while self._follows(","):
             self._take()
             values.append(self._text_value())
         self._expect("sign", "]")

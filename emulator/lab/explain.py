@@ -226,16 +226,16 @@ def _elsewhere(targets: tuple[Target, ...], subject: Subject) -> str:
 
 def _filtered(targets: tuple[Target, ...], subject: Subject) -> str:
     """Name the filters that decide, their rules, and why they match the device or do not."""
-    told = []
+    reasons = []
     for one in (target.filter for target in targets):
         if one is None:
             continue
         on = subject.platform in one.platforms
         found = "matches the device" if one.matches(subject) else "does not match the device"
-        told.append(
+        reasons.append(
             f"filter {one.name!r} {found}{'' if on else ', which is of another platform'}: {one.rule.text[:200]}"
         )
-    return f"has an assignment with a filter in mode {targets[0].mode}; {'; '.join(told)}"
+    return f"has an assignment with a filter in mode {targets[0].mode}; {'; '.join(reasons)}"
 
 
 _EVIDENCE: Final[dict[Obstacle, Callable[[tuple[Target, ...], Subject], str]]] = {

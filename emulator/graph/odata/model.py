@@ -103,8 +103,8 @@ def _of(said: str, version: str) -> str | None:
 
 def _members(said: dict[str, str], version: str) -> dict[str, str]:
     # Most facts are the same in both versions, and say so by naming none.
-    told = {name: text if text.isalnum() else _of(text, version) for name, text in said.items()}
-    return {name: text for name, text in told.items() if text is not None}
+    in_version = {name: text if text.isalnum() else _of(text, version) for name, text in said.items()}
+    return {name: text for name, text in in_version.items() if text is not None}
 
 
 def _structured(name: str, head: str, entry: dict[str, Any], version: str) -> StructuredType:

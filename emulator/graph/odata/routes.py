@@ -17,7 +17,9 @@ from pfxlab.emulator.graph.odata.model import model_of
 
 MOST_SEGMENTS: Final = 64
 """The model has circles, such as members of groups of members: a path may be as long as the client likes."""
-_QUALIFIED: Final = re.compile(r"(?:microsoft\.)?graph\.(?P<name>\w+)", re.IGNORECASE)
+QUALIFIED: Final = re.compile(r"(?:microsoft\.)?graph\.(?P<name>\w+)", re.IGNORECASE)
+"""A name with its namespace, in full or by the model's alias."""
+
 _UNKNOWN: Final = "?"
 _INTUNE: Final = ("deviceManagement", "deviceAppManagement")
 
@@ -79,14 +81,14 @@ def _type(name: str, version: str) -> _Type | None:
     if not any(words):
         return None
     for word in filter(None, words):
-        member, told, kind = word.partition("=")
+        member, typed, kind = word.partition("=")
         if word.startswith("<"):
             base = word[1:]
         elif word.startswith("[]"):
             collection.add(word[2:].removesuffix("()").casefold())
         else:
             bare = member.removesuffix("()")
-            members[bare.casefold()] = (bare, kind if told else "")
+            members[bare.casefold()] = (bare, kind if typed else "")
     inherited = None if base is None else _type(base, version)
     if inherited is not None:
         members, collection = {**inherited.members, **members}, collection | inherited.collection
@@ -96,8 +98,8 @@ def _type(name: str, version: str) -> _Type | None:
 
 def _word(word: str, version: str) -> str | None:
     """Return a word without its version, None when it is of the other one."""
-    head, told, rest = word.partition(":")
-    if not told or head not in ("beta", "v1.0"):
+    head, colon, rest = word.partition(":")
+    if not colon or head not in ("beta", "v1.0"):
         return word
     return rest if head == version else None
 
@@ -125,7 +127,7 @@ def place_of(version: str, segments: Sequence[str]) -> Place:
 
 def _step(place: Place, segment: str, version: str) -> Place:
     folded = segment.casefold()
-    qualified = _QUALIFIED.fullmatch(segment) if "." in segment else None
+    qualified = QUALIFIED.fullmatch(segment) if "." in segment else None
     name = folded if qualified is None else qualified["name"].casefold()
     known = _type(place.kind, version)
     if known is None:
