@@ -47,6 +47,13 @@ def watched_loops() -> None:
     """Let these tests hold a loop without failing for it."""
 
 
+@pytest.fixture
+def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower the limit, so that it takes little time to exceed."""
+    monkeypatch.setattr(watchdog, "LIMIT", 0.05)
+
+
+@pytest.mark.usefixtures("low_limit")
 async def test_handler_that_computes_for_long_is_seen() -> None:
     """A step that takes more of the thread's CPU time than the limit is named with its request."""
     (slow,) = await serve(watchdog.limit() * 1.2, "/beta/users")
@@ -54,12 +61,14 @@ async def test_handler_that_computes_for_long_is_seen() -> None:
     assert "GET /beta/users held the loop for" in str(slow)
 
 
+@pytest.mark.usefixtures("low_limit")
 async def test_control_api_is_watched_as_well() -> None:
     """A step of the lab's own addresses holds up the lab's clients like any other."""
     (slow,) = await serve(watchdog.limit() * 1.2, "/lab/v1/do/import")
     assert slow.what == "GET /lab/v1/do/import"
 
 
+@pytest.mark.usefixtures("low_limit")
 async def test_task_that_is_named_so_is_watched() -> None:
     """A test can have any task watched, such as a device's check-in, by its name."""
 
@@ -72,12 +81,14 @@ async def test_task_that_is_named_so_is_watched() -> None:
     assert [one.what for one in slow] == ["a device"]
 
 
+@pytest.mark.usefixtures("low_limit")
 async def test_handler_that_waits_is_not() -> None:
     """Time that passes on the clock alone is no CPU time."""
     assert await serve(watchdog.limit() * 1.2, "/beta/users", wait=True) == []
     assert await serve(0, "/beta/users") == []
 
 
+@pytest.mark.usefixtures("low_limit")
 async def test_bytes_that_are_parsed_for_long_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a connection does with bytes that came, before any handler runs, is a step too."""
     parse = web.RequestHandler.data_received
